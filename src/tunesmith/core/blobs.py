@@ -1,0 +1,175 @@
+"""The content-addressed store: bytes go in, a digest comes out, and that digest is the only key.
+
+No name, path or address that a client sends ever reaches the disk. A blob is written to a
+temporary file in the store, flushed, renamed to its digest, and the folder is flushed, so a crash
+at any point leaves either the whole blob or an unreferenced temporary file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
+from tunesmith.core.failpoint import failpoint
+from tunesmith.core.ref import Blob
+
+CHUNK = 1 << 20
+
+
+class Blobs(Protocol):
+    """Five methods: what object storage can do too."""
+
+    def put(self, data: bytes | Path, media_type: str = ...) -> Blob:
+        """Store bytes, or the bytes of a file, and return their address."""
+        ...
+
+    def get(self, blob: Blob) -> bytes:
+        """The bytes of `blob`, checked against its digest."""
+        ...
+
+    def path(self, blob: Blob) -> Path:
+        """A local file that holds the bytes of `blob`, not to be written to."""
+        ...
+
+    def check(self, blob: Blob, *, deep: bool = False) -> None:
+        """Raise unless `blob` is there, whole; `deep` re-computes its digest."""
+        ...
+
+    def digests(self) -> Iterator[str]:
+        """Every digest in the store."""
+        ...
+
+
+class FolderBlobs:
+    """Blobs in a local folder: `blobs/ab/cdef...`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def put(self, data: bytes | Path, media_type: str = "application/octet-stream") -> Blob:
+        """Store bytes, or the bytes of a file, and return their address.
+
+        Raises:
+            StoreFull: no space; nothing is left behind.
+        """
+        handle, name = tempfile.mkstemp(dir=self._incoming)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as target:
+                digest, num_bytes = _copy(data, target)
+                target.flush()
+                os.fsync(target.fileno())
+            failpoint("blob.written")
+            self._publish(temporary, digest)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise StoreFull(
+                    f"no space left for a blob in {self._root}",
+                    remedy="free some space and run it again; nothing was half-written",
+                ) from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Blob(sha256=digest, num_bytes=num_bytes, media_type=media_type)
+
+    def get(self, blob: Blob) -> bytes:
+        """The bytes of `blob`, checked against its digest."""
+        data = self.path(blob).read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != blob.sha256:
+            raise self._corrupt(blob, found)
+        return data
+
+    def path(self, blob: Blob) -> Path:
+        """A local file that holds the bytes of `blob`, not to be written to."""
+        path = self._path(blob.sha256)
+        if not path.is_file():
+            raise BlobMissing(
+                f"blob {blob.sha256[:12]} is not in {self._root}",
+                remedy="`tunesmith run` makes it again; `tunesmith verify` lists what is missing",
+            )
+        return path
+
+    def check(self, blob: Blob, *, deep: bool = False) -> None:
+        """Raise unless `blob` is there, whole; `deep` re-computes its digest."""
+        path = self.path(blob)
+        size = path.stat().st_size
+        if size != blob.num_bytes:
+            raise self._corrupt(blob, f"{size} bytes")
+        if deep:
+            with path.open("rb") as source:
+                found = hashlib.file_digest(source, "sha256").hexdigest()
+            if found != blob.sha256:
+                raise self._corrupt(blob, found)
+
+    def digests(self) -> Iterator[str]:
+        """Every digest in the store."""
+        for folder in sorted(self._root.glob("??")):
+            for path in sorted(folder.iterdir()):
+                yield folder.name + path.name
+
+    def discard(self, blob: Blob) -> None:
+        """Remove a blob that proved corrupt, so that it can be made again."""
+        self._path(blob.sha256).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise BlobMissing(f"{digest[:80]!r} is not a SHA-256 digest")
+        return self._root / digest[:2] / digest[2:]
+
+    def _publish(self, temporary: Path, digest: str) -> None:
+        target = self._path(digest)
+        if target.exists():
+            with target.open("rb") as source:
+                if hashlib.file_digest(source, "sha256").hexdigest() == digest:
+                    return
+            # A damaged copy stands there: the good one takes its place.
+        with contextlib.suppress(FileExistsError):
+            target.parent.mkdir()
+            _sync_folder(self._root)
+        temporary.chmod(0o444)
+        temporary.replace(target)
+        failpoint("blob.renamed")
+        _sync_folder(target.parent)
+
+    def _corrupt(self, blob: Blob, found: str) -> BlobCorrupt:
+        return BlobCorrupt(
+            f"blob {blob.sha256[:12]} in {self._root} is damaged (found {found[:12]})",
+            remedy="`tunesmith run` makes it again from its inputs",
+        )
+
+
+def _copy(data: bytes | Path, target: IO[bytes]) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    num_bytes = 0
+    for chunk in _chunks(data):
+        digest.update(chunk)
+        num_bytes += len(chunk)
+        target.write(chunk)
+    return digest.hexdigest(), num_bytes
+
+
+def _chunks(data: bytes | Path) -> Iterator[bytes]:
+    if isinstance(data, Path):
+        with data.open("rb") as source:
+            while chunk := source.read(CHUNK):
+                yield chunk
+    else:
+        yield data
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

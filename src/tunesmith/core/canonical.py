@@ -1,0 +1,86 @@
+"""Canonical JSON (RFC 8785) and the digests made of it: equal values have equal bytes.
+
+What has no stable bytes is refused rather than guessed at: a live object, a NaN, a set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pydantic
+import rfc8785
+
+
+def plain(value: Any, where: str = "value") -> Any:
+    """`value` as JSON types only.
+
+    Dataclasses and pydantic models become objects, tuples become arrays, and a Decimal becomes a
+    string (a binary float would not keep its digits).
+
+    Raises:
+        TypeError: `value`, or something in it, has no stable bytes; the message says where.
+    """
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            # RFC 8785 numbers are doubles; a larger integer would not survive.
+            return value if abs(value) < 2**53 else str(value)
+        case float():
+            if not math.isfinite(value):
+                raise TypeError(f"{where} is {value!r}, which has no canonical form")
+            return value
+        case Decimal():
+            return str(value)
+        case pydantic.BaseModel():
+            return plain(value.model_dump(mode="python"), where)
+        case Mapping():
+            for key in value:
+                if not isinstance(key, str):
+                    raise TypeError(f"{where} has the key {key!r}; keys must be strings")
+            return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
+        case bytes() | bytearray():
+            raise TypeError(f"{where} is bytes; store them as a blob and refer to it")
+        case Sequence():
+            return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name), f"{where}.{field.name}")
+            for field in dataclasses.fields(value)
+        }
+    raise TypeError(f"{where} is a {type(value).__name__}, which has no stable bytes")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The RFC 8785 bytes of `value`.
+
+    >>> canonical_json({"b": 1.0, "a": (True, None)})
+    b'{"a":[true,null],"b":1}'
+    """
+    return rfc8785.dumps(plain(value))
+
+
+def sha256(data: bytes) -> str:
+    """The hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """The SHA-256 of the canonical JSON of `value`."""
+    return sha256(canonical_json(value))
+
+
+def tree_digest(entries: Mapping[str, str]) -> str:
+    """The digest of a tree: `entries` maps a name to the digest of what it names."""
+    return fingerprint(sorted(entries.items()))
+
+
+def parse(data: bytes) -> Any:
+    """The value of JSON `data`."""
+    return json.loads(data)

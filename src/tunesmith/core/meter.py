@@ -1,0 +1,136 @@
+"""What a run used: seconds, bytes, joules. Measurements only; prices are the ledger's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import psutil
+
+RAPL = Path("/sys/class/powercap")
+ESTIMATED_WATTS_PER_CORE = 15.0
+"""Package power of one busy laptop core, used where the machine has no energy counter."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What one run used."""
+
+    wall_s: float
+    cpu_s: float
+    """User and system seconds of this process and its children, over all threads."""
+    peak_bytes: int
+    """Highest resident set seen (sampled every 50 ms), of this process and its children."""
+    joules: float
+    joules_method: Literal["measured", "estimated"]
+    """"measured": RAPL package counters; "estimated": CPU seconds times a wattage."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a run is expected to use, said before its main part starts."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    joules: float
+    basis: str
+    """How it was arrived at, for people."""
+
+
+class Meter:
+    """Measures the block that it surrounds: `with Meter() as meter: ...; meter.usage`."""
+
+    usage: Usage
+
+    def __init__(self, *, interval_s: float = 0.05) -> None:
+        self._interval_s = interval_s
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._peak = 0
+        self._thread = threading.Thread(target=self._sample, name="meter", daemon=True)
+
+    def __enter__(self) -> Meter:
+        self._wall = time.monotonic()
+        self._cpu = _cpu_seconds()
+        self._energy = _rapl_microjoules()
+        self._peak = self._resident()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.usage = self.read()
+
+    def read(self) -> Usage:
+        """The usage up to now."""
+        self._peak = max(self._peak, self._resident())
+        wall_s = time.monotonic() - self._wall
+        cpu_s = _cpu_seconds() - self._cpu
+        joules, method = _joules(self._energy, cpu_s)
+        return Usage(
+            wall_s=round(wall_s, 4),
+            cpu_s=round(cpu_s, 4),
+            peak_bytes=self._peak,
+            joules=round(joules, 2),
+            joules_method=method,
+        )
+
+    def _sample(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._peak = max(self._peak, self._resident())
+
+    def _resident(self) -> int:
+        total = int(self._process.memory_info().rss)
+        for child in self._process.children(recursive=True):
+            try:
+                total += int(child.memory_info().rss)
+            except psutil.Error:  # it ended between the listing and the reading
+                continue
+        return total
+
+
+def estimate_joules(cpu_s: float) -> float:
+    """Energy of `cpu_s` busy CPU seconds on a machine without an energy counter."""
+    return cpu_s * ESTIMATED_WATTS_PER_CORE
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _joules(
+    before: list[tuple[int, int]], cpu_s: float
+) -> tuple[float, Literal["measured", "estimated"]]:
+    after = _rapl_microjoules()
+    if not before or len(before) != len(after):
+        return estimate_joules(cpu_s), "estimated"
+    used = 0
+    for (start, limit), (end, _) in zip(before, after, strict=True):
+        used += end - start if end >= start else end - start + limit  # the counter wraps
+    return used / 1e6, "measured"
+
+
+def _rapl_microjoules() -> list[tuple[int, int]]:
+    """(energy, wrap limit) of each package counter; empty where there are none we may read."""
+    counters = []
+    for zone in sorted(RAPL.glob("intel-rapl:?")):
+        try:
+            energy = int((zone / "energy_uj").read_text())
+            limit = int((zone / "max_energy_range_uj").read_text())
+        except (OSError, ValueError):
+            return []
+        counters.append((energy, limit))
+    return counters

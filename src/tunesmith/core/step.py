@@ -1,0 +1,52 @@
+"""A step: what to run, on what, with what settings. Its key is the hash of those bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.meter import Forecast
+from tunesmith.core.section import Section
+
+Progress = Callable[[float, float, str], None]
+"""progress(done, total, note): `total` 0 when it is not known."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One node of the graph. Steps are compared by identity; their keys are compared by value."""
+
+    name: str
+    """Where it stands in this project, e.g. "finetune:desk"; not part of the key."""
+    kind: str
+    """What runs: a row of `core.kinds`, e.g. "finetune@1"."""
+    config: Section
+    """The settings that bear on the result, and nothing else."""
+    inputs: Mapping[str, Step | tuple[Step, ...]] = dataclasses.field(default_factory=dict)
+    """The steps whose records this one is given, by argument name."""
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a step function may use beside its settings and inputs: where it runs, not what it is.
+
+    Nothing in a context bears on the result except `seed`.
+    """
+
+    blobs: Blobs
+    seed: int
+    workdir: Path
+    """A private folder (mode 0700), empty at the start and removed at the end."""
+    progress: Progress = lambda _done, _total, _note: None
+    metric: Callable[[str, float, int], None] = lambda _name, _value, _step: None
+    """metric(name, value, step) records one point of a curve."""
+    forecast: Callable[[Forecast], None] = lambda _forecast: None
+    """Say, before the main part starts, what it will use; the error is reported afterwards."""
+
+
+StepFunction = Callable[..., Any]
+"""run(config, ctx, **inputs) -> record"""

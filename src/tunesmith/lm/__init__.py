@@ -1,0 +1,1 @@
+"""Using a model, never training it."""

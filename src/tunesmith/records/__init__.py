@@ -1,0 +1,1 @@
+"""Nouns: frozen dataclasses that flow between steps. No behaviour beyond checking themselves."""

@@ -1,0 +1,86 @@
+"""Packages, data assets and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunesmith.core.ref import Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """A wheel from a package index, fetched without its dependencies and never imported."""
+
+    requirement: str
+    """As pinned, e.g. "licensedcode-data==32.1.0"."""
+    filename: str
+    wheel: Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataAsset:
+    """What a source became here: a versioned table of rows.
+
+    `rows` is Parquet with the columns `row_id` (32 hexadecimal digits), `pointer` (where in the
+    source it came from), `text`, `label`, and `attributes` (a JSON object of the other fields).
+    `quarantine` is Parquet with `pointer`, `rule`, `reason`, `value`.
+    Conservation: num_in == num_rows + num_quarantined + num_filtered.
+    """
+
+    name: str
+    rows: Blob
+    quarantine: Blob
+    num_in: int
+    """Source rows read."""
+    num_rows: int
+    num_quarantined: int
+    num_filtered: int
+    """Rows that the source section's `where` leaves out; they are not errors."""
+    quarantined_by_rule: Mapping[str, int]
+    licence: str
+    owner: str
+    purpose: str
+    origin: str
+    """The system it came from, e.g. "pypi:licensedcode-data==32.1.0"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """One side of a dataset.
+
+    `rows` is Parquet with the columns `row_id`, `asset` (data asset name), `pointer`, `text`
+    (normalised), `label`, `component` (id of its near-duplicate component, on one side only) and
+    `num_tokens` (int32, of the whole rendered conversation).
+    """
+
+    rows: Blob
+    num_rows: int
+    num_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """A frozen, split training set for the task "name the label of a text".
+
+    `dropped` is Parquet with `row_id`, `asset`, `pointer`, `reason`, `detail` (for a duplicate: the
+    row_id it duplicates). Conservation: num_in == train.num_rows + test.num_rows + num_dropped.
+    """
+
+    name: str
+    instruction: str
+    """The system message that every row, at training and at serving, starts with."""
+    labels: tuple[str, ...]
+    """Sorted."""
+    train: Split
+    test: Split
+    dropped: Blob
+    num_in: int
+    num_dropped: int
+    dropped_by_reason: Mapping[str, int]
+    num_components: int
+    """Near-duplicate components among the rows that were kept."""
+    card: Blob
+    """Markdown."""
+    licences: tuple[str, ...]
+    """Licences of the data assets it was cut from."""

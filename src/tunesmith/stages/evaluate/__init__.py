@@ -1,0 +1,1 @@
+"""Model and dataset -> evaluation; evaluations -> the verdict of a gate."""

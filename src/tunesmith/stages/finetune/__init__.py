@@ -1,0 +1,1 @@
+"""Base model and dataset -> model version."""

@@ -1,0 +1,1 @@
+"""Data asset -> index: documents, passages, sentences, and a calibrated threshold."""

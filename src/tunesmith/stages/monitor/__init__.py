@@ -1,0 +1,1 @@
+"""Traffic -> signal: changed, unchanged, or not enough to tell."""

@@ -1,0 +1,1 @@
+"""Model version that passed -> release under an alias, with its card."""

@@ -1,0 +1,1 @@
+"""Signals -> proposal; pipeline.py acts on it."""

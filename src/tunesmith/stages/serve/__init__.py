@@ -1,0 +1,1 @@
+"""Release -> endpoint that speaks OpenAI's wire format; requests become traces."""
