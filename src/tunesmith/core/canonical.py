@@ -16,6 +16,9 @@ from typing import Any
 import pydantic
 import rfc8785
 
+EXACT = 2**53
+"""Integers below this are doubles exactly."""
+
 
 def plain(value: Any, where: str = "value") -> Any:
     """`value` as JSON types only.
@@ -30,8 +33,9 @@ def plain(value: Any, where: str = "value") -> Any:
         case None | bool() | str():
             return value
         case int():
-            # RFC 8785 numbers are doubles; a larger integer would not survive.
-            return value if abs(value) < 2**53 else str(value)
+            if abs(value) >= EXACT:  # RFC 8785 numbers are doubles
+                raise TypeError(f"{where} is {value}, which a double cannot hold; use a string")
+            return value
         case float():
             if not math.isfinite(value):
                 raise TypeError(f"{where} is {value!r}, which has no canonical form")
@@ -82,5 +86,10 @@ def tree_digest(entries: Mapping[str, str]) -> str:
 
 
 def parse(data: bytes) -> Any:
-    """The value of JSON `data`."""
-    return json.loads(data)
+    """The value of canonical JSON `data`; `canonical_json(parse(data)) == data`."""
+    return json.loads(data, parse_int=_number)
+
+
+def _number(digits: str) -> int | float:
+    number = int(digits)
+    return number if abs(number) < EXACT else float(digits)

@@ -1,0 +1,325 @@
+"""Runs, versions, aliases and traces: all of the store's SQL but the evidence log's.
+
+Functions take the caller's transaction, so that what belongs together becomes visible together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tunesmith.core import tables
+from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.db import clock
+from tunesmith.core.errors import NotFound
+from tunesmith.core.ref import Blob, to_plain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One execution of a step."""
+
+    id: int
+    key: str
+    step: str
+    kind: str
+    identity: Mapping[str, Any]
+    status: str
+    """running, succeeded, failed or interrupted."""
+    owner: str
+    actor: str
+    started_at: str
+    finished_at: str | None
+    output: Blob | None
+    """The record that it made."""
+    error: str | None
+    usage: Mapping[str, Any] | None
+    forecast: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """A named record: number 1 is the first of its name."""
+
+    kind: str
+    name: str
+    number: int
+    digest: str
+    run_id: int
+    created_at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alias:
+    """Where an alias pointed from `at` on."""
+
+    kind: str
+    name: str
+    alias: str
+    digest: str
+    run_id: int
+    at: str
+    actor: str
+    reason: str
+
+
+def insert_run(connection: Connection, values: Mapping[str, Any], *, lease_s: float) -> int:
+    """Open a run; its id is its fencing token.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: an attempt at the same key is running.
+    """
+    result = connection.execute(
+        tables.runs.insert().values(
+            **values,
+            status="running",
+            started_at=clock(connection),
+            lease_until=clock(connection, plus_s=lease_s),
+        )
+    )
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def record_inputs(connection: Connection, run_id: int, inputs: Mapping[str, list[str]]) -> None:
+    """Store the digests that a run was given, by argument name."""
+    rows = [
+        {"run_id": run_id, "name": name, "position": position, "digest": digest}
+        for name, digests in inputs.items()
+        for position, digest in enumerate(digests)
+    ]
+    if rows:
+        connection.execute(tables.run_inputs.insert(), rows)
+
+
+def extend_lease(connection: Connection, run_id: int, *, lease_s: float) -> bool:
+    """Keep a running run; False when it is no longer ours to keep."""
+    result = connection.execute(
+        tables.runs.update()
+        .where(tables.runs.c.id == run_id, tables.runs.c.status == "running")
+        .values(lease_until=clock(connection, plus_s=lease_s))
+    )
+    return result.rowcount == 1
+
+
+def close_run(connection: Connection, run_id: int, **values: Any) -> bool:
+    """End a running run with `values`; False when somebody else ended it first."""
+    result = connection.execute(
+        tables.runs.update()
+        .where(tables.runs.c.id == run_id, tables.runs.c.status == "running")
+        .values(finished_at=clock(connection), **values)
+    )
+    return result.rowcount == 1
+
+
+def record_blobs(connection: Connection, run_id: int, blobs: Iterable[Blob]) -> None:
+    """Store which blobs a run's output needs."""
+    unique = {blob.sha256: blob for blob in blobs}
+    rows = [to_plain(blob) | {"run_id": run_id} for blob in unique.values()]
+    if rows:
+        connection.execute(tables.run_blobs.insert(), rows)
+
+
+def record_metrics(
+    connection: Connection, run_id: int, points: Mapping[tuple[str, int], float]
+) -> None:
+    """Store a run's curves: (name, step) -> value."""
+    rows = [
+        {"run_id": run_id, "name": name, "step": step, "value": value}
+        for (name, step), value in points.items()
+    ]
+    if rows:
+        connection.execute(tables.metrics.insert(), rows)
+
+
+def record_version(connection: Connection, kind: str, name: str, digest: str, run_id: int) -> int:
+    """The number of this record among those of its name; a new one unless it was there before."""
+    versions = tables.versions
+    same = sa.and_(versions.c.kind == kind, versions.c.name == name)
+    found = connection.execute(
+        sa.select(versions.c.number).where(same, versions.c.digest == digest)
+    ).scalar()
+    if found is not None:
+        return int(found)
+    # The write lock is held, so counting cannot race.
+    last = connection.execute(sa.select(sa.func.max(versions.c.number)).where(same)).scalar()
+    number = (last or 0) + 1
+    connection.execute(
+        versions.insert().values(
+            kind=kind,
+            name=name,
+            number=number,
+            digest=digest,
+            run_id=run_id,
+            created_at=clock(connection),
+        )
+    )
+    return number
+
+
+def record_alias(connection: Connection, values: Mapping[str, Any]) -> None:
+    """Add a row to an alias's history."""
+    connection.execute(tables.aliases.insert().values(**values, at=clock(connection)))
+
+
+def running(connection: Connection, key: str) -> tuple[Run, bool] | None:
+    """The running attempt at `key`, and whether its lease lapsed."""
+    row = connection.execute(
+        sa.select(tables.runs).where(tables.runs.c.key == key, tables.runs.c.status == "running")
+    ).first()
+    return (_run(connection, row), row.lease_until < clock(connection)) if row else None
+
+
+def all_running(connection: Connection) -> list[tuple[Run, bool]]:
+    """Every running attempt, and whether its lease lapsed."""
+    now = clock(connection)
+    rows = connection.execute(sa.select(tables.runs).where(tables.runs.c.status == "running"))
+    return [(_run(connection, row), row.lease_until < now) for row in rows.all()]
+
+
+def last_success(connection: Connection, *, key: str = "", step: str = "") -> Run | None:
+    """The newest successful run of a key, or of a step whatever its key was."""
+    runs = tables.runs
+    wanted = runs.c.key == key if key else runs.c.step == step
+    row = connection.execute(
+        sa.select(runs)
+        .where(wanted, runs.c.status == "succeeded")
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    ).first()
+    return _run(connection, row) if row else None
+
+
+def all_runs(connection: Connection) -> list[Run]:
+    """Every run, oldest first."""
+    rows = connection.execute(sa.select(tables.runs).order_by(tables.runs.c.id)).all()
+    outputs = _outputs(connection)
+    return [_run(connection, row, outputs) for row in rows]
+
+
+def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
+    """The blobs that a run's output needs, its record among them."""
+    columns = tables.run_blobs.c
+    rows = connection.execute(
+        sa.select(columns.sha256, columns.num_bytes, columns.media_type)
+        .where(columns.run_id == run_id)
+        .order_by(columns.sha256)
+    )
+    return [Blob(**row._asdict()) for row in rows]
+
+
+def run_metrics(connection: Connection, run_id: int) -> dict[str, list[tuple[int, float]]]:
+    """A run's curves: name -> [(step, value)]."""
+    columns = tables.metrics.c
+    rows = connection.execute(
+        sa.select(columns.name, columns.step, columns.value)
+        .where(columns.run_id == run_id)
+        .order_by(columns.name, columns.step)
+    )
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        curves.setdefault(row.name, []).append((row.step, row.value))
+    return curves
+
+
+def all_versions(connection: Connection) -> list[Version]:
+    """Every named version, by kind, name and number."""
+    columns = tables.versions.c
+    rows = connection.execute(
+        sa.select(tables.versions).order_by(columns.kind, columns.name, columns.number)
+    )
+    return [Version(**row._asdict()) for row in rows]
+
+
+def version_number(connection: Connection, kind: str, name: str, digest: str) -> int:
+    """Which version of `name` a record is.
+
+    Raises:
+        NotFound: it is none.
+    """
+    columns = tables.versions.c
+    number = connection.execute(
+        sa.select(columns.number).where(
+            columns.kind == kind, columns.name == name, columns.digest == digest
+        )
+    ).scalar()
+    if number is None:
+        raise NotFound(f"{kind} {name} has no version {digest[:12]}")
+    return int(number)
+
+
+def current_alias(connection: Connection, kind: str, name: str, alias: str) -> Alias | None:
+    """Where an alias points now."""
+    columns = tables.aliases.c
+    row = connection.execute(
+        sa.select(tables.aliases)
+        .where(columns.kind == kind, columns.name == name, columns.alias == alias)
+        .order_by(columns.id.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    values = row._asdict()
+    del values["id"]
+    return Alias(**values)
+
+
+def add_trace(connection: Connection, trace: Any) -> None:
+    """Store one served request."""
+    connection.execute(tables.traces.insert().values(**to_plain(trace), at=clock(connection)))
+
+
+def traces(connection: Connection, service: str) -> Sequence[Row[Any]]:
+    """Every trace of a service, oldest first."""
+    return connection.execute(
+        sa.select(tables.traces)
+        .where(tables.traces.c.service == service)
+        .order_by(tables.traces.c.id)
+    ).all()
+
+
+def encode(value: Any) -> str | None:
+    """A record for a text column."""
+    return None if value is None else canonical_json(value).decode()
+
+
+def _outputs(connection: Connection) -> dict[tuple[int, str], Blob]:
+    rows = connection.execute(sa.select(tables.run_blobs))
+    return {
+        (row.run_id, row.sha256): Blob(
+            sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type
+        )
+        for row in rows
+    }
+
+
+def _run(
+    connection: Connection, row: Row[Any], outputs: Mapping[tuple[int, str], Blob] | None = None
+) -> Run:
+    output = None
+    if row.output is not None:
+        if outputs is None:
+            held = {blob.sha256: blob for blob in run_blobs(connection, row.id)}
+            output = held[row.output]
+        else:
+            output = outputs[row.id, row.output]
+    return Run(
+        id=row.id,
+        key=row.key,
+        step=row.step,
+        kind=row.kind,
+        identity=parse(row.identity.encode()),
+        status=row.status,
+        owner=row.owner,
+        actor=row.actor,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        output=output,
+        error=row.error,
+        usage=parse(row.usage.encode()) if row.usage else None,
+        forecast=parse(row.forecast.encode()) if row.forecast else None,
+    )

@@ -1,0 +1,174 @@
+"""The database: SQLite by default, any SQLAlchemy URL by choice. One clock, one way to write.
+
+Every write is one transaction that takes the write lock when it begins (`BEGIN IMMEDIATE`): in WAL
+mode a transaction that reads first and writes later is refused at once, whatever the timeout says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from tunesmith.core.errors import StoreError, StoreFull, StoreLocked
+
+BUSY_TIMEOUT_S = 60
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
+)
+
+
+class Database:
+    """A URL, and the two ways to use it."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.engine = _engine(url, busy_timeout_s)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is one local file."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first moment.
+
+        Raises:
+            StoreLocked: another process held the lock longer than the timeout.
+            StoreFull: no space; the transaction left no trace.
+        """
+        with self._translate(), self.engine.connect() as plain:
+            connection = plain.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database throughout."""
+        with self._translate(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _translate(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            text = str(error.orig)
+            if "locked" in text or "busy" in text:
+                raise StoreLocked(
+                    f"the store {self.engine.url.database} stayed locked for {BUSY_TIMEOUT_S} s",
+                    remedy="see who holds it (`tunesmith doctor`), end that process, and try again",
+                ) from error
+            if "full" in text:
+                raise StoreFull(
+                    f"no space left for the store {self.engine.url.database}",
+                    remedy="free some space and run it again; nothing was half-written",
+                ) from error
+            if "readonly" in text or "unable to open" in text:
+                raise StoreError(
+                    f"the store {self.engine.url.database} cannot be written: {text}",
+                    remedy="check the permissions of the folder .tunesmith and of its files",
+                ) from error
+            raise
+
+
+def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
+    """The database's time (UTC, ISO 8601, milliseconds), `plus_s` seconds from now.
+
+    Text of this form sorts as time does. Clients' clocks are never asked.
+    """
+    if connection.dialect.name == "sqlite":
+        statement = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now', :plus)"
+        value = connection.execute(
+            sa.text(statement), {"plus": f"{plus_s:+f} seconds"}
+        ).scalar_one()
+    else:
+        statement = (
+            "SELECT to_char((clock_timestamp() + make_interval(secs => :plus)) "
+            "AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+        )
+        value = connection.execute(sa.text(statement), {"plus": plus_s}).scalar_one()
+    return str(value)
+
+
+def refuse_network_disk(folder: Path, mounts: str | None = None) -> None:
+    """Raise unless `folder` is on a local disk: WAL needs memory shared by every process.
+
+    `mounts` is the text of /proc/mounts; where there is none, nothing is checked.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/mounts").read_text()
+        except OSError:
+            return
+    here = folder.resolve()
+    best = ("", "")
+    for line in mounts.splitlines():
+        _, point, kind, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if here.is_relative_to(point) and len(point) > len(best[0]):
+            best = (point, kind)
+    if best[1] in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"{folder} is on a network disk ({best[1]} at {best[0]}), where SQLite loses data",
+            remedy="put the project on a local disk, or set [project] database to a Postgres URL",
+        )
+
+
+def _engine(url: str, busy_timeout_s: float) -> Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sqlite_settings(busy_timeout_s))
+        sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_settings(busy_timeout_s: float) -> Any:
+    def settings(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun by _sqlite_begin, not by sqlite3
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return settings
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def owner() -> str:
+    """Who this process is: host, process id and the process's start, so a reused id is not it."""
+    import psutil
+
+    return f"{os.uname().nodename}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def owner_is_gone(name: str) -> bool:
+    """Whether the process that `name` (from `owner`) names was on this machine and has ended."""
+    import psutil
+
+    host, pid, started = name.rsplit(":", 2)
+    if host != os.uname().nodename:
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.2f}" != started or process.status() == "zombie"
+    except psutil.NoSuchProcess:
+        return True

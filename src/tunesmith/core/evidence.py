@@ -1,0 +1,81 @@
+"""The evidence log: what happened, appended, each entry bound to the one before it by its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tunesmith.core.canonical import canonical_json, fingerprint, parse
+from tunesmith.core.db import clock
+from tunesmith.core.tables import evidence
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One thing that happened."""
+
+    seq: int
+    at: str
+    actor: str
+    what: str
+    """e.g. "run.finished", "alias.moved"."""
+    body: Mapping[str, Any]
+    previous: str
+    digest: str
+    """SHA-256 of the canonical JSON of the six fields before it."""
+
+
+def append(connection: Connection, what: str, actor: str, body: Mapping[str, Any]) -> str:
+    """Add an entry in the caller's transaction (which holds the write lock); return its digest."""
+    last = connection.execute(
+        sa.select(evidence.c.seq, evidence.c.digest).order_by(evidence.c.seq.desc()).limit(1)
+    ).first()
+    entry = {
+        "seq": last.seq + 1 if last else 1,
+        "at": clock(connection),
+        "actor": actor,
+        "what": what,
+        "body": parse(canonical_json(body)),
+        "previous": last.digest if last else GENESIS,
+    }
+    digest = fingerprint(entry)
+    row = entry | {"body": canonical_json(body).decode(), "digest": digest}
+    connection.execute(evidence.insert().values(row))
+    return digest
+
+
+def entries(connection: Connection) -> Iterator[Entry]:
+    """Every entry in order."""
+    for row in connection.execute(sa.select(evidence).order_by(evidence.c.seq)):
+        yield Entry(**(row._asdict() | {"body": parse(row.body.encode())}))
+
+
+def broken_links(log: Iterator[Entry]) -> Iterator[str]:
+    """What is wrong with the chain, a sentence each; nothing when it holds.
+
+    An edited, removed, inserted or re-ordered entry breaks it. Entries cut off at the end do not:
+    keep the last digest elsewhere to notice that.
+    """
+    previous, expected = GENESIS, 1
+    for entry in log:
+        if entry.seq != expected:
+            yield f"evidence {expected} is missing: {entry.seq} follows {expected - 1}"
+        if entry.previous != previous:
+            yield f"evidence {entry.seq} does not follow from the entry before it"
+        body = {
+            "seq": entry.seq,
+            "at": entry.at,
+            "actor": entry.actor,
+            "what": entry.what,
+            "body": entry.body,
+            "previous": entry.previous,
+        }
+        if fingerprint(body) != entry.digest:
+            yield f"evidence {entry.seq} ({entry.what}) was edited after it was written"
+        previous, expected = entry.digest, entry.seq + 1

@@ -1,0 +1,212 @@
+"""What can run: kind -> where its function, settings and record are. Names only, nothing is
+imported until it is needed."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.canonical import sha256
+from tunesmith.core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """One kind of step."""
+
+    function: str
+    """"module:function" of run(config, ctx, **inputs) -> record."""
+    config: str
+    """"module:Section" of its settings."""
+    record: str
+    """"module:Record" of what it returns."""
+    sources: tuple[str, ...]
+    """Packages whose code bears on the result; a change of theirs is a new code version."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose version bears on the result."""
+    named: str = ""
+    """The word by which versions of the record are known; empty for records without a name."""
+
+
+_STAGES = "tunesmith.stages"
+_RECORDS = "tunesmith.records"
+_TORCH = ("torch", "transformers", "tokenizers")
+
+KINDS: Mapping[str, Kind] = {
+    "echo@1": Kind(
+        function="tunesmith.testing:echo",
+        config="tunesmith.testing:EchoConfig",
+        record="tunesmith.testing:Echo",
+        sources=(),
+        named="echo",
+    ),
+    "fetch@1": Kind(
+        function=f"{_STAGES}.ingest.run:fetch",
+        config=f"{_STAGES}.ingest.config:FetchConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=(),  # the pinned digest alone decides the result
+    ),
+    "ingest@1": Kind(
+        function=f"{_STAGES}.ingest.run:ingest",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.data:DataAsset",
+        named="data",
+        sources=(f"{_STAGES}.ingest",),
+        libraries=("pyarrow", "pyyaml"),
+    ),
+    "base@1": Kind(
+        function=f"{_STAGES}.ingest.run:base",
+        config=f"{_STAGES}.ingest.config:BaseConfig",
+        record=f"{_RECORDS}.model:BaseModel",
+        named="base",
+        sources=(f"{_STAGES}.ingest",),
+    ),
+    "curate@1": Kind(
+        function=f"{_STAGES}.curate.run:curate",
+        config=f"{_STAGES}.curate.config:DatasetConfig",
+        record=f"{_RECORDS}.data:Dataset",
+        named="dataset",
+        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm"),
+        libraries=("pyarrow", "ftfy", "rensa", "tokenizers"),
+    ),
+    "finetune@1": Kind(
+        function=f"{_STAGES}.finetune.run:finetune",
+        config=f"{_STAGES}.finetune.config:ModelConfig",
+        record=f"{_RECORDS}.model:ModelVersion",
+        named="model",
+        sources=(f"{_STAGES}.finetune", "tunesmith.lm"),
+        libraries=_TORCH,
+    ),
+    "evaluate-base@1": Kind(
+        function=f"{_STAGES}.evaluate.run:evaluate_base",
+        config=f"{_STAGES}.evaluate.config:EvaluateConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm"),
+        libraries=_TORCH,
+    ),
+    "evaluate-tuned@1": Kind(
+        function=f"{_STAGES}.evaluate.run:evaluate_tuned",
+        config=f"{_STAGES}.evaluate.config:EvaluateConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm"),
+        libraries=_TORCH,
+    ),
+    "gate@1": Kind(
+        function=f"{_STAGES}.evaluate.run:judge",
+        config=f"{_STAGES}.evaluate.config:GateConfig",
+        record=f"{_RECORDS}.evaluation:GateResult",
+        sources=(f"{_STAGES}.evaluate",),
+        libraries=("numpy",),
+    ),
+    "release@1": Kind(
+        function=f"{_STAGES}.release.run:release",
+        config=f"{_STAGES}.release.config:ReleaseConfig",
+        record=f"{_RECORDS}.release:Release",
+        sources=(f"{_STAGES}.release",),
+    ),
+    "index@1": Kind(
+        function=f"{_STAGES}.index.run:index",
+        config=f"{_STAGES}.index.config:IndexConfig",
+        record=f"{_RECORDS}.index:Index",
+        named="index",
+        sources=(f"{_STAGES}.index", "tunesmith.retrieve", "tunesmith.text"),
+    ),
+    "replay-dataset@1": Kind(
+        function=f"{_STAGES}.monitor.run:replay_dataset",
+        config=f"{_STAGES}.monitor.config:ReplayConfig",
+        record=f"{_RECORDS}.service:Traffic",
+        sources=(f"{_STAGES}.monitor", "tunesmith.text"),
+        libraries=("pyarrow",),
+    ),
+    "replay-asset@1": Kind(
+        function=f"{_STAGES}.monitor.run:replay_asset",
+        config=f"{_STAGES}.monitor.config:ReplayConfig",
+        record=f"{_RECORDS}.service:Traffic",
+        sources=(f"{_STAGES}.monitor", "tunesmith.text"),
+        libraries=("pyarrow",),
+    ),
+    "monitor@1": Kind(
+        function=f"{_STAGES}.monitor.run:monitor",
+        config=f"{_STAGES}.monitor.config:MonitorConfig",
+        record=f"{_RECORDS}.signal:Signal",
+        sources=(f"{_STAGES}.monitor",),
+        libraries=("numpy", "scipy"),
+    ),
+    "retrain@1": Kind(
+        function=f"{_STAGES}.retrain.run:propose",
+        config=f"{_STAGES}.retrain.config:RetrainConfig",
+        record=f"{_RECORDS}.signal:Proposal",
+        sources=(f"{_STAGES}.retrain",),
+    ),
+}
+
+
+def kind(name: str) -> Kind:
+    """The kind called `name`.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, n=1)
+    raise UsageError(
+        f"there is no kind of step {name!r}",
+        remedy=f"did you mean {near[0]!r}?" if near else f"one of {', '.join(KINDS)}",
+    )
+
+
+def resolve(path: str) -> Any:
+    """What "module:attribute" names."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def environment(of: Kind) -> dict[str, str]:
+    """The versions of what bears on the result, beside the code: Python and the libraries."""
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for library in of.libraries:
+        versions[library] = importlib.metadata.version(library)
+    return versions
+
+
+def code_version(of: Kind) -> str:
+    """A digest of the code in `of.sources`, comments, docstrings and layout left out."""
+    return sha256("".join(_package_digest(package) for package in of.sources).encode())[:16]
+
+
+@functools.cache
+def _package_digest(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None, package
+    assert spec.submodule_search_locations, package
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    trees = []
+    for path in sorted(folder.rglob("*.py")):
+        tree = ast.parse(path.read_bytes())
+        _strip_docstrings(tree)
+        trees.append(f"{path.relative_to(folder)}\n{ast.dump(tree)}")
+    return sha256("\n".join(trees).encode())
+
+
+def _strip_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                statement
+                for statement in node.body
+                if not (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(statement.value, ast.Constant)
+                    and isinstance(statement.value.value, str)
+                )
+            ]

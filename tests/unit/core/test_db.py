@@ -1,0 +1,118 @@
+"""One writer at a time, no lock errors, one clock, and a refusal of what cannot work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from tunesmith.core import evidence
+from tunesmith.core.db import Database, clock, owner, owner_is_gone, refuse_network_disk
+from tunesmith.core.errors import StoreError, StoreLocked
+from tunesmith.core.migrations import migrate
+
+WRITER = """
+import sys
+from pathlib import Path
+from tunesmith.core.db import Database
+from tunesmith.core.evidence import append
+from tunesmith.core.migrations import migrate
+
+folder, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
+migrate(database, folder)
+for number in range(count):
+    with database.write() as connection:
+        append(connection, "wrote", name, {"number": number})
+"""
+
+
+def test_eight_processes_commit_at_once_without_a_lock_error(tmp_path):
+    """They also race for the first migration of an empty folder."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), f"writer {i}", "25"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(8)
+    ]
+    errors = [writer.communicate()[1] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 8, "\n".join(errors)
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    with database.read() as connection:
+        log = list(evidence.entries(connection))
+    database.close()
+    assert list(evidence.broken_links(iter(log))) == []
+    counts = {actor: sum(e.actor == actor for e in log) for actor in {e.actor for e in log}}
+    assert counts == {f"writer {i}": 25 for i in range(8)}
+
+
+def test_a_lock_that_stays_is_a_clear_error(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}", busy_timeout_s=0.1)
+    migrate(database, tmp_path)
+    with database.write(), pytest.raises(StoreLocked, match="doctor"), database.write():
+        pass
+    database.close()
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    migrate(database, tmp_path)
+    with pytest.raises(TypeError), database.write() as connection:
+        evidence.append(connection, "x", "y", {}) and evidence.append(connection, "x", "y", {1: 2})
+    with database.read() as connection:
+        assert list(evidence.entries(connection)) == []
+    database.close()
+
+
+def test_settings(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    with database.read() as connection:
+        pragma = lambda name: connection.execute(sa.text(f"PRAGMA {name}")).scalar()  # noqa: E731
+        assert (pragma("journal_mode"), pragma("synchronous"), pragma("foreign_keys")) == (
+            "wal",
+            2,
+            1,
+        )
+    database.close()
+
+
+def test_clock_is_utc_and_sorts(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    with database.read() as connection:
+        now, later = clock(connection), clock(connection, plus_s=90.5)
+    database.close()
+    parsed = datetime.fromisoformat(now)
+    assert abs((parsed - datetime.now(UTC)).total_seconds()) < 5
+    assert 90 <= (datetime.fromisoformat(later) - parsed).total_seconds() <= 92
+    assert now < later
+
+
+def test_a_network_disk_is_refused(tmp_path):
+    mounts = f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n"
+    with pytest.raises(StoreError, match="Postgres"):
+        refuse_network_disk(tmp_path / "project", mounts)
+    refuse_network_disk(tmp_path / "project", "/dev/sda1 / ext4 rw 0 0\n")
+    refuse_network_disk(tmp_path)
+
+
+def test_owner():
+    assert not owner_is_gone(owner())
+    assert not owner_is_gone("another-host:1:0.00")
+    assert owner_is_gone(f"{os.uname().nodename}:{os.getpid()}:1.00"), "the id was used again"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert owner_is_gone(f"{os.uname().nodename}:{ended.pid}:{time.time():.2f}")
+
+
+def test_a_read_only_store_is_a_clear_error(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'missing' / 'tunesmith.db'}")
+    with pytest.raises(StoreError, match="permissions"), database.read():
+        pass
+    database.close()

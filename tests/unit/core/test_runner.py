@@ -1,0 +1,240 @@
+"""Steps are run once, used again while their key holds, and published whole or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from tunesmith.core import catalog, evidence, tables
+from tunesmith.core.canonical import parse
+from tunesmith.core.errors import Conflict, DataError, InputChanged
+from tunesmith.core.ref import Blob
+from tunesmith.core.step import Step
+from tunesmith.testing import EchoConfig
+
+
+def step(text: str = "a", name: str = "echo", inputs: dict | None = None, **settings) -> Step:
+    return Step(
+        name=name,
+        kind="echo@1",
+        config=EchoConfig(text=text, **settings),
+        inputs=inputs or {},
+    )
+
+
+def said(runner, a_step: Step) -> bytes:
+    return runner.blobs.get(runner.run(a_step).text)
+
+
+def what(events) -> list[str]:
+    return [event.what for event in events if event.what not in ("progress", "forecast")]
+
+
+def test_a_second_run_is_a_hit(make_runner):
+    runner, events = make_runner()
+    assert said(runner, step()) == b"a"
+    again, events_again = make_runner()
+    assert said(again, step()) == b"a"
+    assert what(events) == ["started", "finished"]
+    assert what(events_again) == ["hit"]
+
+
+def test_inputs_flow_and_only_what_depends_runs_again(make_runner):
+    def graph(first: str) -> Step:
+        one, two = step(first, "one"), step("2", "two")
+        return step("3", "sum", {"one": one, "two": two})
+
+    runner, _ = make_runner()
+    assert said(runner, graph("1")) == b"123"
+    again, events = make_runner()
+    assert said(again, graph("x")) == b"x23"
+    assert [(e.step, e.what) for e in events if e.what in ("hit", "started")] == [
+        ("one", "started"),
+        ("two", "hit"),
+        ("sum", "started"),
+    ]
+
+
+def test_a_record_can_be_given(make_runner):
+    runner, _ = make_runner()
+    made = runner.run(step("1"))
+    assert said(runner, step("2", inputs={"one": made})) == b"12"
+
+
+def test_plan_names_the_field_that_changed(make_runner):
+    runner, _ = make_runner()
+    one = step("1", "one")
+    runner.run(step("2", "two", {"one": one}))
+    planned = {p.step.name: p for p in make_runner()[0].plan([one, step("2", "two", {"one": one})])}
+    assert [p.hit is not None for p in planned.values()] == [True, True]
+    changed = step("9", "one")
+    plan = make_runner()[0].plan([changed, step("2", "two", {"one": changed}), step("3", "new")])
+    assert [p.reason for p in plan] == [
+        "config.text: 1 -> 9",
+        "one runs before it",
+        "it never ran",
+    ]
+
+
+def test_a_failure_is_recorded_and_leaves_no_result(make_runner):
+    runner, _ = make_runner()
+    with pytest.raises(DataError, match="broken"):
+        runner.run(step(error="broken"))
+    with runner.database.read() as connection:
+        (run,) = catalog.all_runs(connection)
+        log = list(evidence.entries(connection))
+    assert (run.status, run.output) == ("failed", None)
+    assert run.usage is not None
+    assert [entry.what for entry in log] == ["run.failed"]
+
+
+def test_everything_of_a_run_is_there(make_runner):
+    runner, _ = make_runner()
+    runner.run(step("abc", alias="best"))
+    with runner.database.read() as connection:
+        (run,) = catalog.all_runs(connection)
+        (version,) = catalog.all_versions(connection)
+        alias = catalog.current_alias(connection, "echo", "echo", "best")
+        curves = catalog.run_metrics(connection, run.id)
+        log = list(evidence.entries(connection))
+    assert run.output is not None
+    assert parse(runner.blobs.get(run.output))["name"] == "echo"
+    assert (version.number, version.digest) == (1, run.output.sha256)
+    assert alias is not None
+    assert alias.digest == run.output.sha256
+    assert curves == {"length": [(0, 3.0)]}
+    assert [entry.what for entry in log] == ["run.finished", "alias.moved"]
+    assert run.forecast is not None
+    assert run.forecast["basis"] == "as configured"
+
+
+def test_versions_count_up_and_the_same_record_keeps_its_number(make_runner):
+    runner, _ = make_runner()
+    for text in ("a", "b", "a"):
+        make_runner()[0].run(step(text))
+    with runner.database.read() as connection:
+        assert [v.number for v in catalog.all_versions(connection)] == [1, 2]
+
+
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_a_damaged_result_is_a_miss_and_is_made_again(make_runner, damage):
+    runner, _ = make_runner()
+    blob = runner.run(step("abc")).text
+    path = runner.blobs.path(blob)
+    path.chmod(0o644)
+    if damage == "flip":
+        path.write_bytes(b"abd")
+    else:
+        path.unlink()
+    again, events = make_runner()
+    assert said(again, step("abc")) == b"abc"
+    assert what(events) == ["damaged", "started", "finished"]
+
+
+def test_an_input_edited_while_the_step_runs_is_refused(make_runner):
+    runner, events = make_runner()
+    blob = runner.run(step("1", "one")).text
+
+    def edit(event):
+        if event.step == "two" and event.note == "said":
+            path = runner.blobs.path(blob)
+            path.chmod(0o644)
+            path.write_bytes(b"9")
+
+    runner.on_event = edit
+    with pytest.raises(InputChanged, match="changed while it ran"):
+        runner.run(step("2", "two", {"one": step("1", "one")}))
+    with runner.database.read() as connection:
+        assert catalog.last_success(connection, step="two") is None
+    again, _ = make_runner()
+    assert said(again, step("2", "two", {"one": step("1", "one")})) == b"12"
+
+
+def test_two_at_the_same_key_run_it_once(make_runner):
+    first, _ = make_runner()
+    second, events = make_runner()
+    started = threading.Event()
+    first.on_event = lambda event: started.set() if event.what == "progress" else None
+    thread = threading.Thread(target=first.run, args=[step(seconds=1.0)])
+    thread.start()
+    started.wait(10)
+    second.run(step(seconds=1.0))
+    thread.join()
+    assert set(what(events)) == {"waiting", "hit"}
+
+
+def test_a_zombie_may_not_publish(make_runner):
+    """A paused process whose lease lapsed wakes up after another has taken over."""
+    zombie, _ = make_runner(lease_s=3600.0)
+
+    def take_over(event):
+        if event.note != "said":
+            return
+        with zombie.database.write() as connection:
+            connection.execute(tables.runs.update().values(lease_until="2000-01-01T00:00:00.000Z"))
+        thread = threading.Thread(target=make_runner()[0].run, args=[step("z")])
+        thread.start()
+        thread.join()
+
+    zombie.on_event = take_over
+    with pytest.raises(Conflict, match="taken over"):
+        zombie.run(step("z"))
+    with zombie.database.read() as connection:
+        assert [run.status for run in catalog.all_runs(connection)] == ["interrupted", "succeeded"]
+
+
+def test_the_heartbeat_keeps_a_long_step(make_runner):
+    runner, _ = make_runner(lease_s=0.3)
+    leases = []
+
+    def look(event):
+        with runner.database.read() as connection:
+            leases.append(connection.execute(sa.select(tables.runs.c.lease_until)).scalar())
+
+    runner.on_event = look
+    runner.run(step(seconds=1.0))
+    assert leases[-1] > leases[1]
+
+
+def test_sweep_marks_the_lost(make_runner):
+    runner, _ = make_runner()
+    values = {"key": "0" * 64, "step": "s", "kind": "echo@1", "identity": "{}", "actor": "t"}
+    gone = multiprocessing.get_context("spawn").Process(target=len, args=("",))
+    gone.start()
+    name = f"{os.uname().nodename}:{gone.pid}:{psutil.Process(gone.pid).create_time():.2f}"
+    gone.join()
+    with runner.database.write() as connection:
+        catalog.insert_run(connection, values | {"owner": name}, lease_s=3600)
+    assert [run.step for run in runner.sweep()] == ["s"]
+    assert runner.sweep() == []
+
+
+def test_evidence_chain_shows_every_kind_of_tampering(make_runner):
+    runner, _ = make_runner()
+    for text in "abcd":
+        runner.run(step(text))
+
+    def broken(tamper: str) -> list[str]:
+        with runner.database.write() as connection:
+            transaction = connection.begin_nested()
+            connection.execute(sa.text(tamper))
+            found = list(evidence.broken_links(evidence.entries(connection)))
+            transaction.rollback()
+        return found
+
+    assert broken("SELECT 1") == []
+    assert broken("UPDATE evidence SET actor = 'someone' WHERE seq = 2")
+    assert broken("UPDATE evidence SET body = '{}' WHERE seq = 3")
+    assert broken("DELETE FROM evidence WHERE seq = 2")
+    assert broken("UPDATE evidence SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 1")
+
+
+def test_missing_blob_of_a_record_is_named(make_runner):
+    runner, _ = make_runner()
+    with pytest.raises(Exception, match="is not in"):
+        runner.blobs.get(Blob(sha256="0" * 64, num_bytes=1))
