@@ -201,6 +201,18 @@ def all_runs(connection: Connection) -> list[Run]:
     return [_run(connection, row, outputs) for row in rows]
 
 
+def run(connection: Connection, run_id: int) -> Run:
+    """One run.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    row = connection.execute(sa.select(tables.runs).where(tables.runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}", remedy="`tunesmith runs` lists them")
+    return _run(connection, row)
+
+
 def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
     """The blobs that a run's output needs, its record among them."""
     columns = tables.run_blobs.c

@@ -50,7 +50,7 @@ KINDS: Mapping[str, Kind] = {
         named="echo",
     ),
     "fetch@1": Kind(
-        function=f"{_STAGES}.ingest.run:fetch",
+        function=f"{_STAGES}.ingest.fetch:fetch",
         config=f"{_STAGES}.ingest.config:FetchConfig",
         record=f"{_RECORDS}.data:Package",
         sources=(),  # the pinned digest alone decides the result
@@ -64,7 +64,7 @@ KINDS: Mapping[str, Kind] = {
         libraries=("pyarrow", "pyyaml"),
     ),
     "base@1": Kind(
-        function=f"{_STAGES}.ingest.run:base",
+        function=f"{_STAGES}.ingest.base:base",
         config=f"{_STAGES}.ingest.config:BaseConfig",
         record=f"{_RECORDS}.model:BaseModel",
         named="base",

@@ -46,7 +46,10 @@ class Event:
     done: float = 0.0
     total: float = 0.0
     forecast: Forecast | None = None
+    """What was forecast, also of a step that is finished."""
     usage: Usage | None = None
+    record: Any = None
+    """What a step that is finished made."""
 
 
 @dataclass(kw_only=True)
@@ -224,7 +227,15 @@ class Runner:
             catalog.record_metrics(connection, run_id, points)
             failpoint("run.publishing")
         failpoint("run.published")
-        self.on_event(Event(step=step.name, what="finished", usage=meter.usage))
+        self.on_event(
+            Event(
+                step=step.name,
+                what="finished",
+                usage=meter.usage,
+                forecast=said[-1] if said else None,
+                record=typed,
+            )
+        )
         return Given(type=of.record, blob=output)
 
     def _hear(self, step: Step, forecast: Forecast, said: list[Forecast]) -> None:

@@ -25,8 +25,9 @@ class Step:
     """What runs: a row of `core.kinds`, e.g. "finetune@1"."""
     config: Section
     """The settings that bear on the result, and nothing else."""
-    inputs: Mapping[str, Step | tuple[Step, ...]] = dataclasses.field(default_factory=dict)
-    """The steps whose records this one is given, by argument name."""
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What this one is given, by argument name: a Step or a tuple of them (their records), or a
+    record."""
     seed: int = 0
 
 

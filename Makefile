@@ -1,0 +1,52 @@
+# Every verb sets up what it needs. A fresh machine with Python 3.11 and pip is enough.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-all check bench docs lock clean
+
+setup: $(VENV)/.ready           ## what using it needs
+$(VENV)/.ready: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# torch first and by version: its build, and so its hash, differs from machine to machine.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
+	touch $@
+
+demo: setup                     ## the main job on real input, in ./licence-desk
+	$(BIN)/tunesmith demo licence-desk
+
+test: $(VENV)/.ready-test       ## what must pass before anything lands
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.ready-test   ## the slow ones too
+	$(BIN)/python -m pytest -m 'not bench'
+
+check: $(VENV)/.ready-test      ## style, types, the map, budgets, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/arch
+
+bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there is one
+	$(BIN)/python -m pytest -m bench bench
+
+docs: $(VENV)/.ready-test       ## write docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+lock: $(VENV)/.ready-test       ## resolve the lock files anew (needs the package index)
+	$(BIN)/python -m pip install --quiet uv
+	printf 'torch ; python_version < "3"\n' > $(VENV)/no-torch.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve -o requirements.lock pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra test -c requirements.lock -o requirements-test.lock pyproject.toml requirements-build.in
+
+clean:                          ## everything that make has made
+	rm -rf $(VENV) licence-desk build dist src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

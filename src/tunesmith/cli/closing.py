@@ -1,0 +1,77 @@
+"""The last screen of a run: what was made, what it is worth, what it cost, where it is."""
+
+from __future__ import annotations
+
+from tunesmith.cli.render import percent, seconds, table
+from tunesmith.ledger.cost import display
+from tunesmith.pipeline import Made, Result, books
+from tunesmith.project import FILE, STORE, Project
+
+
+def closing(project: Project, result: Result, wall_s: float) -> list[str]:
+    """One screen of text."""
+    lines = ["", f"{project.file.project.name}: done in {seconds(wall_s)}", ""]
+    for name, asset in result.assets.items():
+        lines.append(f"  data asset  {name}: {asset.num_rows} rows, {asset.licence}")
+    for name, made in result.models.items():
+        lines += _model(name, made)
+    for name, index in result.indexes.items():
+        lines.append(
+            f"  index       {name}: {index.num_documents} documents, "
+            f"{index.num_sentences} sentences"
+        )
+    for name, watched in result.watched.items():
+        for signal in watched.signals:
+            verdict = signal.verdict.replace("_", " ")
+            lines.append(f"  monitor     {name}: traffic {signal.traffic} is {verdict}")
+        proposal = watched.proposal
+        lines.append(f"  proposal    {'retrain' if proposal.retrain else 'do not retrain'}")
+    lines += ["", *_cost(project), ""]
+    lines += [
+        f"  where       {project.folder / FILE} says it all; {STORE}/ beside it holds it all",
+        "",
+        "next:",
+        *[f"  {command}" for command in _commands(project)],
+    ]
+    return lines
+
+
+def _model(name: str, made: Made) -> list[str]:
+    rows = [
+        ["base", percent(made.base.accuracy), f"{made.base.macro_f1:.3f}"],
+        ["tuned", percent(made.tuned.accuracy), f"{made.tuned.macro_f1:.3f}"],
+    ]
+    lines = [
+        f"  dataset     {made.dataset.name}: {made.dataset.train.num_rows} rows to train, "
+        f"{made.dataset.test.num_rows} to test, {len(made.dataset.labels)} labels",
+        f"  model       {name}, on {made.model.base.origin}",
+        *[f"              {row}" for row in table(rows, ["", "accuracy", "macro-F1"])],
+    ]
+    for comparison in made.gate.comparisons if made.gate else ():
+        lines.append(
+            f"              tuned - base: {100 * comparison.difference:+.1f} points, "
+            f"{percent(comparison.confidence)} interval "
+            f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}, "
+            f"{comparison.num_rows} rows"
+        )
+    if made.gate is not None:
+        alias = f", alias {made.release.move.alias!r}" if made.release else ""
+        lines.append(f"  gate        {made.gate.verdict}{alias}")
+    return lines
+
+
+def _cost(project: Project) -> list[str]:
+    register = books(project)
+    return [
+        f"  cost        {display(register.total)} over all runs of this project: "
+        f"{display(register.capitalised)} capitalised, {display(register.expensed)} expensed"
+    ]
+
+
+def _commands(project: Project) -> list[str]:
+    inside = f"-p {project.folder}"
+    return [
+        f'tunesmith ask {inside} "Does the MIT license require keeping the copyright notice?"',
+        f"tunesmith serve {inside}",
+        f"tunesmith ledger register {inside}",
+    ]

@@ -1,0 +1,66 @@
+"""Data assets and datasets: what is there, what was kept out, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    data = typer.Typer(help="Data assets and datasets.", no_args_is_help=True)
+    data.command("list")(data_list)
+    data.command("dropped")(data_dropped)
+    data.command("card")(data_card)
+    app.add_typer(data, name="data")
+
+
+def data_list(folder: Folder = HERE, as_json: Json = False) -> None:
+    """List every version of every data asset and dataset."""
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        versions = [v for v in project.versions() if v.kind in ("data", "dataset")]
+    rows = [[v.kind, v.name, v.number, v.digest[:12], v.created_at] for v in versions]
+    out(versions, table(rows, ["kind", "name", "version", "digest", "made"]), as_json)
+
+
+def data_dropped(
+    name: Annotated[str, typer.Argument(help="Name of a data asset or a dataset.")],
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the rows that were kept out, each with its reason."""
+    import pyarrow.parquet as pq
+
+    from tunesmith.cli.opening import opened
+    from tunesmith.records.data import DataAsset
+
+    with opened(folder) as (project, _):
+        stage = "curate" if name in project.file.dataset else "ingest"
+        record = project.latest(f"{stage}:{name}")
+        blob = record.quarantine if isinstance(record, DataAsset) else record.dropped
+        rows = pq.read_table(project.runner.blobs.path(blob)).to_pylist()
+    headings = [key for key in rows[0] if key != "value"] if rows else ["reason"]
+    lines = table([[row[key] for key in headings] for row in rows[:limit]], headings)
+    if len(rows) > limit:
+        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
+    out(rows, lines, as_json)
+
+
+def data_card(
+    name: Annotated[str, typer.Argument(help="Name of a dataset.")],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Print a dataset's card (Markdown)."""
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        record = project.latest(f"curate:{name}")
+        card = project.runner.blobs.get(record.card).decode()
+    out({"dataset": record, "card": card}, [card], as_json)

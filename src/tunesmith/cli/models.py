@@ -1,0 +1,83 @@
+"""Model versions and releases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, percent, table
+from tunesmith.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from tunesmith.core.catalog import Version
+    from tunesmith.project import Project
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    model = typer.Typer(help="Model versions and releases.", no_args_is_help=True)
+    model.command("list")(model_list)
+    model.command("card")(model_card)
+    model.command("mistakes")(model_mistakes)
+    app.add_typer(model, name="model")
+
+
+def model_list(folder: Folder = HERE, as_json: Json = False) -> None:
+    """List every model version, and the aliases that point at it."""
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        versions = [v for v in project.versions() if v.kind == "model"]
+        gates = {gate.model: gate.alias for gate in project.file.gate.values()}
+        aliases = {v: _alias(project, v, gates.get(v.name, "")) for v in versions}
+    rows = [[v.name, v.number, aliases[v] or "-", v.digest[:12], v.created_at] for v in versions]
+    value = [{"version": v, "alias": aliases[v]} for v in versions]
+    out(value, table(rows, ["model", "version", "alias", "digest", "made"]), as_json)
+
+
+def _alias(project: Project, version: Version, alias: str) -> str:
+    try:
+        _, released = project.released(version.name, alias)
+    except NotFound:
+        return ""
+    return alias if released == f"{version.name}@{version.number}" else ""
+
+
+def model_card(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    folder: Folder = HERE,
+    alias: Annotated[str, typer.Option(help="Which release.")] = "candidate",
+    as_json: Json = False,
+) -> None:
+    """Print the card of a released model (Markdown)."""
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        release, _version = project.released(name, alias)
+        card = project.runner.blobs.get(release.card).decode()
+    out({"release": release, "card": card}, [card], as_json)
+
+
+def model_mistakes(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the test rows that the tuned model got wrong, the surest first."""
+    import pyarrow.parquet as pq
+
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        evaluation = project.latest(f"evaluate:{name}")
+        rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    wrong.sort(key=lambda row: -row["log_probability"])
+    cells = [
+        [r["row_id"], r["label"], r["predicted"], f"{r['log_probability']:.2f}"] for r in wrong
+    ]
+    head = f"{len(wrong)} of {len(rows)} wrong, accuracy {percent(1 - len(wrong) / len(rows))}"
+    lines = table(cells[:limit], ["row", "label", "predicted", "log-probability"])
+    out({"num_rows": len(rows), "wrong": wrong}, [head, *lines], as_json)

@@ -1,0 +1,22 @@
+"""Open a project for a command, with a screen that hears its runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunesmith.cli.screen import Screen
+from tunesmith.project import Project, open_project
+
+
+@contextmanager
+def opened(folder: Path, flags: Sequence[str] = ()) -> Iterator[tuple[Project, Screen]]:
+    """The project in `folder`, closed again at the end."""
+    screen = Screen()
+    project = open_project(folder, flags=flags, on_event=screen)
+    screen.rates = project.file.ledger.rates
+    try:
+        yield project, screen
+    finally:
+        project.close()

@@ -1,0 +1,115 @@
+"""The main path: init, config, plan, run, demo."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, Set, out, say, table
+
+EXAMPLES = Path(__file__).parent / "examples"
+FILE = "tunesmith.toml"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(init)
+    app.command()(plan)
+    app.command()(run)
+    app.command()(demo)
+    config = typer.Typer(help="The project's settings.", no_args_is_help=True)
+    config.command("show")(config_show)
+    app.add_typer(config, name="config")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or an empty one.")],
+    example: Annotated[str, typer.Option(help="Which example project to write.")] = "licence-desk",
+    as_json: Json = False,
+) -> None:
+    """Write a commented project file."""
+    path = write_example(folder, example)
+    out(
+        {"project_file": str(path)},
+        [f"wrote {path}", f"next: cd {folder} && tunesmith plan && tunesmith run"],
+        as_json,
+    )
+
+
+def write_example(folder: Path, example: str) -> Path:
+    """Write an example's project file into `folder`; one that is there already is kept.
+
+    Raises:
+        NotFound: there is no such example.
+        Conflict: another project file is there.
+    """
+    from tunesmith.core.errors import Conflict, NotFound
+
+    known = {path.stem: path for path in EXAMPLES.glob("*.toml")}
+    if example not in known:
+        raise NotFound(
+            f"there is no example {example!r}", remedy=f"one of: {', '.join(sorted(known))}"
+        )
+    text = known[example].read_text(encoding="utf-8")
+    path = folder / FILE
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise Conflict(
+            f"{path} is there already and is another one",
+            remedy="choose another folder, or run `tunesmith run` in this one",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Print every setting, its value, and where it came from."""
+    from tunesmith import project
+    from tunesmith.core import settings
+
+    file, layers = project.read(folder, flags=flags)
+    shown = settings.explain(file, layers)
+    out(
+        shown, table([[s.key, s.value, s.origin] for s in shown], ["key", "value", "from"]), as_json
+    )
+
+
+def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Say which steps would run, why, and what they are expected to cost."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.plans import plan_lines
+    from tunesmith.ledger.plan import price_plan
+
+    with opened(folder, flags) as (project, _):
+        planned = project.runner.plan(pipeline.steps(pipeline.build(project.file)))
+        priced = price_plan(planned, project.file.ledger.rates)
+    out(priced, plan_lines(priced), as_json)
+
+
+def run(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Run what is not there yet: sources to release, index, signals and proposals."""
+    from tunesmith import pipeline
+    from tunesmith.cli.closing import closing
+    from tunesmith.cli.opening import opened
+
+    started = time.monotonic()
+    with opened(folder, flags) as (project, _):
+        result = pipeline.run(project)
+        screen = closing(project, result, time.monotonic() - started)
+    out(result, screen, as_json)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to run the demo in.")] = Path(
+        "licence-desk"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Run the licence desk: from real data to a tuned, gated, served and booked model."""
+    path = write_example(folder, "licence-desk")
+    say(f"the project file is {path}; it explains itself")
+    run(folder, [], as_json)

@@ -1,0 +1,140 @@
+"""What people see: stdout is data, stderr is progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunesmith.core.ref import to_plain
+
+Folder = Annotated[
+    Path, typer.Option("--project", "-p", help="Folder of the project.", show_default="here")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set", help="Set section.key=value, over the project file.", metavar="KEY=VALUE"
+    ),
+]
+HERE = Path()
+PLAIN_EVERY_S = 10.0
+
+
+def out(value: Any, lines: Sequence[str], as_json: bool) -> None:
+    """Print a result: `value` as JSON, or `lines` for people."""
+    if as_json:
+        typer.echo(json.dumps(to_plain(value), ensure_ascii=False, indent=2))
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
+def say(line: str) -> None:
+    """Print a line of progress."""
+    typer.echo(line, err=True)
+
+
+def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> list[str]:
+    """Left-aligned columns, as wide as they need to be; numbers are right-aligned.
+
+    >>> table([["a", 1], ["bb", 20]], ["name", "n"])
+    ['name   n', 'a      1', 'bb    20']
+    """
+    cells = [[str(cell) for cell in row] for row in [headings, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+    numeric = [
+        all(isinstance(row[i], int | float) for row in rows) and bool(rows)
+        for i in range(len(headings))
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def seconds(value: float) -> str:
+    """A duration for people.
+
+    >>> seconds(0.25), seconds(59.94), seconds(200), seconds(7300)
+    ('0.2 s', '59.9 s', '3 min 20 s', '2 h 01 min')
+    """
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """An amount of bytes for people.
+
+    >>> size(812), size(3_900_000_000)
+    ('812 B', '3.9 GB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} GB"
+
+
+def percent(value: float) -> str:
+    """A share for people.
+
+    >>> percent(0.7395)
+    '74.0 %'
+    """
+    return f"{100 * value:.1f} %"
+
+
+class ProgressLine:
+    """One line that is written over on a terminal, and now and then a line of its own elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._width = 0
+        self._started: tuple[str, float, float] = ("", 0.0, 0.0)
+        self._next_plain = 0.0
+
+    def show(self, step: str, note: str, done: float, total: float) -> None:
+        """Say how far a step is; the time that is left follows from the speed so far."""
+        now = time.monotonic()
+        if self._started[0] != step or done < self._started[2]:
+            self._started = (step, now, done)
+            self._next_plain = now + PLAIN_EVERY_S
+        text = f"  {step}: {note}{self._left(now, done, total)}"
+        if self._live:
+            sys.stderr.write("\r" + text[:160].ljust(self._width))
+            sys.stderr.flush()
+            self._width = min(len(text), 160)
+        elif now >= self._next_plain:
+            self._next_plain = now + PLAIN_EVERY_S
+            say(text)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._live and self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+        self._width = 0
+
+    def _left(self, now: float, done: float, total: float) -> str:
+        if not total:
+            return ""
+        _, since, first = self._started
+        share = f", {100 * done / total:.0f} %"
+        if done <= first or now - since < 1:
+            return share
+        left = (total - done) * (now - since) / (done - first)
+        return f"{share}, {seconds(left)} left"

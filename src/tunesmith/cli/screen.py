@@ -1,0 +1,164 @@
+"""Tells, while a project runs, what each step does, what it cost, and what it found."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+from tunesmith.cli.render import ProgressLine, percent, say, seconds, size
+from tunesmith.core.meter import Forecast, Usage
+from tunesmith.core.runner import Event
+from tunesmith.ledger.cost import display, price
+from tunesmith.records.data import DataAsset, Dataset, Package
+from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.index import Index
+from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.money import Rates
+from tunesmith.records.release import Release
+from tunesmith.records.signal import Proposal, Signal
+
+
+class Screen:
+    """Listens to a runner. `rates` price what it hears of; without them nothing is priced."""
+
+    def __init__(self) -> None:
+        self.rates: Rates | None = None
+        self._line = ProgressLine()
+
+    def __call__(self, event: Event) -> None:
+        """Say what happened."""
+        if event.what == "progress":
+            self._line.show(event.step, event.note, event.done, event.total)
+            return
+        self._line.clear()
+        match event.what:
+            case "hit":
+                say(f"= {event.step}: unchanged ({event.note})")
+            case "started":
+                say(f"> {event.step}")
+            case "waiting":
+                self._line.show(event.step, f"waits {event.note}", 0, 0)
+            case "damaged":
+                say(f"! {event.step}: {event.note}; it is made again")
+            case "forecast" if event.forecast is not None:
+                say(f"  forecast: {self._used(event.forecast)} ({event.forecast.basis})")
+            case "finished" if event.usage is not None:
+                for line in describe(event.record):
+                    say(f"  {line}")
+                say(f"  took {self._used(event.usage)}")
+                if event.forecast is not None:
+                    say(f"  {forecast_error(event.forecast, event.usage)}")
+
+    def _used(self, usage: Usage | Forecast) -> str:
+        parts = [seconds(usage.wall_s), size(usage.peak_bytes), f"{usage.joules:.0f} J"]
+        if self.rates is not None:
+            parts.append(display(price(usage, self.rates)))
+        return ", ".join(parts)
+
+
+def forecast_error(forecast: Forecast, usage: Usage) -> str:
+    """How far the forecast was off, as shares of what was used."""
+    time_off = (forecast.wall_s - usage.wall_s) / max(usage.wall_s, 1e-9)
+    memory_off = (forecast.peak_bytes - usage.peak_bytes) / usage.peak_bytes
+    return f"forecast was {100 * time_off:+.0f} % off on time, {100 * memory_off:+.0f} % on memory"
+
+
+@singledispatch
+def describe(record: Any) -> list[str]:
+    """What a record says, in a few lines for people."""
+    return [type(record).__name__]
+
+
+@describe.register
+def _(package: Package) -> list[str]:
+    return [f"{package.filename}, {size(package.wheel.num_bytes)}, {package.wheel.sha256[:12]}"]
+
+
+@describe.register
+def _(asset: DataAsset) -> list[str]:
+    reasons = ", ".join(f"{rule} {count}" for rule, count in asset.quarantined_by_rule.items())
+    return [
+        f"rows: {asset.num_in} in, {asset.num_rows} out, {asset.num_filtered} not asked for, "
+        f"{asset.num_quarantined} quarantined" + (f" ({reasons})" if reasons else ""),
+        f"licence {asset.licence}; owner {asset.owner}; purpose: {asset.purpose}",
+    ]
+
+
+@describe.register
+def _(base: BaseModel) -> list[str]:
+    return [f"{base.origin}, {base.format}, {size(base.weights.num_bytes)}, licence {base.licence}"]
+
+
+@describe.register
+def _(dataset: Dataset) -> list[str]:
+    dropped = ", ".join(f"{count} {why}" for why, count in dataset.dropped_by_reason.items())
+    return [
+        f"rows: {dataset.num_in} in; train {dataset.train.num_rows}, test {dataset.test.num_rows}, "
+        f"dropped {dataset.num_dropped}",
+        f"dropped: {dropped}",
+        f"labels: {', '.join(dataset.labels)}",
+        f"tokens: train {dataset.train.num_tokens}, test {dataset.test.num_tokens}; "
+        f"{dataset.num_components} near-duplicate components, each on one side only",
+    ]
+
+
+@describe.register
+def _(model: ModelVersion) -> list[str]:
+    share = model.num_trainable / model.num_parameters
+    return [
+        f"{model.num_steps} steps, {model.num_trained_tokens} tokens, "
+        f"{model.num_trainable} of {model.num_parameters} parameters ({percent(share)}), "
+        f"loss {model.first_loss:.3f} -> {model.last_loss:.3f}"
+    ]
+
+
+@describe.register
+def _(evaluation: Evaluation) -> list[str]:
+    return [
+        f"{evaluation.subject}: accuracy {percent(evaluation.accuracy)}, "
+        f"macro-F1 {evaluation.macro_f1:.3f}, {evaluation.num_rows} rows"
+    ]
+
+
+@describe.register
+def _(gate: GateResult) -> list[str]:
+    rules = [
+        f"{'met' if rule.passed else 'NOT met'}: {rule.rule}: {rule.observed} "
+        f"(required {rule.required})"
+        for rule in gate.rules
+    ]
+    return [f"verdict: {gate.verdict}", *rules]
+
+
+@describe.register
+def _(release: Release) -> list[str]:
+    return [f"{release.model.name} is released under the alias {release.move.alias!r}"]
+
+
+@describe.register
+def _(index: Index) -> list[str]:
+    return [
+        f"{index.num_documents} documents, {index.num_passages} passages, "
+        f"{index.num_sentences} sentences",
+        index.calibration,
+    ]
+
+
+@describe.register
+def _(signal: Signal) -> list[str]:
+    lines = [f"{signal.traffic}: {signal.verdict.replace('_', ' ')}"]
+    for check in signal.checks:
+        lines.append(
+            f"  {check.name}: {check.verdict.replace('_', ' ')}; {check.statistic} "
+            f"{check.effect:.3f} (at least {check.low:.3f}, accepted {check.tolerance:.3f}); "
+            f"{check.num_traffic} rows could show {check.detectable:.3f}"
+        )
+        lines += [f"    {detail}" for detail in check.details]
+    return lines
+
+
+@describe.register
+def _(proposal: Proposal) -> list[str]:
+    verb = "retrain" if proposal.retrain else "do not retrain"
+    added = f", adding {', '.join(proposal.add_sources)}" if proposal.add_sources else ""
+    return [f"{verb} {proposal.model}{added}: {proposal.reason}"]

@@ -1,0 +1,131 @@
+"""Ask the documents, open a citation, serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, say
+from tunesmith.core.errors import NotFound, UsageError
+
+Anything = TypeVar("Anything")
+AROUND = 200
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(ask)
+    app.command()(show)
+    app.command()(serve)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    folder: Folder = HERE,
+    index: Annotated[str, typer.Option(help="Which index; needed if there are several.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Answer from the documents, in their own words, or say that they do not answer it."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.retrieve.answer import ask as ask_index
+
+    with opened(folder) as (project, _):
+        name = only(project.file.index, index, "index")
+        record = project.latest(f"index:{name}")
+        answer = ask_index(record, project.runner.blobs.path(record.database), question)
+    lines = []
+    for number, citation in enumerate(answer.citations, start=1):
+        lines += [f"[{number}] {citation.quote}", f"    {citation.title}: {citation.link}", ""]
+    if answer.answered:
+        lines.append(f'open one with: tunesmith show "{answer.citations[0].link}"')
+    else:
+        lines.append(
+            f"the documents do not answer it (evidence {answer.score:.2f}, "
+            f"needed {answer.threshold:.2f})"
+        )
+    out(
+        {"answer": answer, "links": [citation.link for citation in answer.citations]},
+        lines,
+        as_json,
+    )
+
+
+def show(
+    link: Annotated[str, typer.Argument(help="A link such as mit#120-188, or a document's name.")],
+    folder: Folder = HERE,
+    index: Annotated[str, typer.Option(help="Which index; needed if there are several.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Open a document at a cited place; the cited words stand between >>> and <<<."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.retrieve.store import Store
+
+    name, _, span = link.partition("#")
+    with opened(folder) as (project, _screen):
+        record = project.latest(f"index:{only(project.file.index, index, 'index')}")
+        with Store(project.runner.blobs.path(record.database)) as store:
+            document = store.document(name)
+    start, end = _span(span, len(document.text))
+    before, quote, after = document.text[:start], document.text[start:end], document.text[end:]
+    if span:
+        before = ("..." if start > AROUND else "") + before[-AROUND:]
+        after = after[:AROUND] + ("..." if len(after) > AROUND else "")
+        text = f"{before}>>>{quote}<<<{after}"
+    else:
+        text = document.text
+    value = {"document": name, "title": document.title, "start": start, "end": end, "text": quote}
+    out(value, [f"{document.title} ({name})", "", text], as_json)
+
+
+def serve(
+    name: Annotated[str, typer.Argument(help="Which service; needed if there are several.")] = "",
+    folder: Folder = HERE,
+    port: Annotated[int, typer.Option(help="Port, over the project file's.")] = 0,
+) -> None:
+    """Serve the released model at an address of this machine, in OpenAI's format."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.stages.serve.run import serve as run_service
+
+    with opened(folder) as (project, _):
+        service = only(project.file.service, name, "service")
+        config = project.file.service[service]
+        if port:
+            config = config.model_copy(update={"port": port})
+        say(f"loading the model of {service} ...")
+        app = pipeline.endpoint(project, config)
+        say(f"serving {config.model} at http://{config.host}:{config.port}/v1 (stop: Ctrl-C)")
+        run_service(app, config)
+
+
+def only(sections: Mapping[str, Anything], name: str, what: str) -> str:
+    """`name`, or the name of the only section there is.
+
+    Raises:
+        NotFound: there is no such section.
+        UsageError: there are several and no name was given.
+    """
+    if name:
+        if name not in sections:
+            known = ", ".join(sections) or "none"
+            raise NotFound(f"there is no {what} {name!r}", remedy=f"there is: {known}")
+        return name
+    if not sections:
+        raise NotFound(f"the project file has no [{what}.NAME] section", remedy="add one")
+    if len(sections) > 1:
+        raise UsageError(f"which {what}? there are {', '.join(sections)}", remedy="name one")
+    return next(iter(sections))
+
+
+def _span(text: str, length: int) -> tuple[int, int]:
+    if not text:
+        return 0, length
+    start, _, end = text.partition("-")
+    if not (start.isdecimal() and end.isdecimal() and int(start) <= int(end) <= length):
+        raise UsageError(
+            f"#{text} is not a place in a document of {length} characters",
+            remedy="use a link that `tunesmith ask` printed, such as mit#120-188",
+        )
+    return int(start), int(end)

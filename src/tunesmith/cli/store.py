@@ -1,0 +1,77 @@
+"""The store: runs, evidence, health."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, seconds, size, table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("runs")(runs)
+    app.command("verify")(verify)
+    app.command("doctor")(doctor)
+
+
+def runs(
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="The newest this many.")] = 30,
+    as_json: Json = False,
+) -> None:
+    """List runs: what ran, how it ended, what it used."""
+    from tunesmith.cli.opening import opened
+
+    with opened(folder) as (project, _):
+        newest = project.runs()[-limit:]
+    rows = [
+        [
+            run.id,
+            run.step,
+            run.status,
+            run.started_at,
+            seconds(run.usage["wall_s"]) if run.usage else "-",
+            size(run.usage["peak_bytes"]) if run.usage else "-",
+            (run.error or "").splitlines()[0] if run.error else "",
+        ]
+        for run in newest
+    ]
+    headings = ["run", "step", "status", "started", "took", "peak", "error"]
+    out(newest, table(rows, headings), as_json)
+
+
+def verify(folder: Folder = HERE, as_json: Json = False) -> None:
+    """Re-compute the evidence chain and the digest of every blob that a run refers to."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.core.errors import StoreError
+
+    with opened(folder) as (project, _):
+        report = project.verify()
+    head = (
+        f"{report.num_entries} evidence entries, {report.num_blobs} blobs, "
+        f"{size(report.num_bytes)}: "
+    )
+    out(report, [head + ("all hold" if not report.problems else "PROBLEMS")], as_json)
+    if report.problems:
+        raise StoreError(
+            "\n  ".join([f"{len(report.problems)} problems", *report.problems]),
+            remedy="`tunesmith run` makes damaged or missing results again; an evidence entry that "
+            "was edited cannot be made good: restore a backup of .tunesmith/tunesmith.db",
+        )
+
+
+def doctor(folder: Folder = HERE, as_json: Json = False) -> None:
+    """Look at this machine and this project, and say what is wrong and what helps."""
+    from tunesmith.core import health
+
+    findings = list(health.examine(folder))
+    lines = [
+        f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.found}"
+        + ("" if finding.ok else f"\n      -> {finding.remedy}")
+        for finding in findings
+    ]
+    out(findings, lines, as_json)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

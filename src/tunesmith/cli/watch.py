@@ -1,0 +1,82 @@
+"""Monitor traffic, and retrain when it is worth it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(monitor)
+    app.command()(retrain)
+
+
+def monitor(
+    name: Annotated[str, typer.Argument(help="Which monitor; needed if there are several.")] = "",
+    folder: Folder = HERE,
+    served: Annotated[
+        str, typer.Option(help="Compare what this service was asked, instead of the replays.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Compare traffic with what the model was tuned on: changed, unchanged, or need more."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.screen import describe
+    from tunesmith.cli.service import only
+
+    with opened(folder) as (project, _):
+        watched = only(project.file.monitor, name, "monitor")
+        if served:
+            only(project.file.service, served, "service")
+            signals = [pipeline.watch_served(project, watched, served)]
+        else:
+            path = pipeline.build(project.file).watches[watched]
+            signals = [project.run(step) for step in path.signals]
+    out(signals, [line for signal in signals for line in describe(signal)], as_json)
+
+
+def retrain(
+    name: Annotated[str, typer.Argument(help="Which monitor; needed if there are several.")] = "",
+    folder: Folder = HERE,
+    yes: Annotated[bool, typer.Option("--yes", help="Run the changed plan.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Propose, with a price, whether to retrain; with --yes, do it."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.plans import plan_lines
+    from tunesmith.cli.screen import describe
+    from tunesmith.cli.service import only
+    from tunesmith.ledger.plan import price_plan
+
+    with opened(folder) as (project, _):
+        watched = only(project.file.monitor, name, "monitor")
+        proposal = pipeline.watch(project, pipeline.build(project.file).watches[watched]).proposal
+        changed = pipeline.changed_path(project.file, proposal)
+        planned = project.runner.plan(pipeline.ordered(*changed.steps()))
+        priced = price_plan(planned, project.file.ledger.rates)
+        value = {"proposal": proposal, "plan": priced, "made": None}
+        lines = describe(proposal)
+        if proposal.retrain:
+            lines += ["", *plan_lines(priced)]
+        if proposal.retrain and yes:
+            for line in lines:
+                say(line)
+            made = pipeline.retrain(project, proposal)
+            value["made"] = made
+            dataset = project.file.model[proposal.model].dataset
+            sources = [*project.file.dataset[dataset].sources, *proposal.add_sources]
+            lines = [
+                *describe(made.tuned),
+                *(describe(made.release) if made.release else []),
+                f"to keep it so, write in tunesmith.toml under [dataset.{dataset}]:",
+                f"  sources = {sources}".replace("'", '"'),
+            ]
+        elif proposal.retrain:
+            lines += ["", "to do it: tunesmith retrain --yes"]
+    out(value, lines, as_json)

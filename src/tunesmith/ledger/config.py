@@ -1,0 +1,72 @@
+"""The `[ledger]` section: rates, and what people have stated about the six criteria."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from tunesmith.core.section import Section
+from tunesmith.records.money import Rates
+
+Letter = Literal["a", "b", "c", "d", "e", "f"]
+
+
+def _no_float(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError('write it in quotes, e.g. "0.02": a binary float is not an exact amount')
+    return value
+
+
+def _iso_day(value: Any) -> Any:
+    if isinstance(value, datetime.date):  # a bare date in TOML
+        return value.isoformat()
+    if isinstance(value, str) and value:
+        datetime.date.fromisoformat(value)
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError(f"{value!r} is not a day such as 2026-01-31")
+    return value
+
+
+Amount = Annotated[
+    Decimal, pydantic.BeforeValidator(_no_float), pydantic.Field(ge=0, allow_inf_nan=False)
+]
+Day = Annotated[str, pydantic.BeforeValidator(_iso_day)]
+
+
+class CriterionConfig(Section):
+    """What a named person states about one of the six criteria of IAS 38.57."""
+
+    statement: str
+    """What is stated, in a sentence."""
+    evidence: str = ""
+    """The document or record that it rests on: text, or a reference to it."""
+    approver: str = ""
+    """Who answers for the statement; without a name it shows nothing."""
+    date: Day = ""
+    """The day (YYYY-MM-DD) from which it was shown; without it, it shows nothing."""
+    met: bool = True
+    """False states that the criterion is not met from that day on."""
+
+
+class LedgerConfig(Section):
+    """Prices of what runs use, and the statements that only people can make."""
+
+    currency: str = pydantic.Field(default="EUR", pattern="^[A-Z]{3}$")
+    """ISO 4217 code of the currency of the books."""
+    per_cpu_hour: Amount = Decimal(0)
+    """Price of one core for an hour, in quotes, e.g. "0.02"."""
+    per_kwh: Amount = Decimal(0)
+    """Price of a kilowatt hour, in quotes, e.g. "0.30"."""
+    criteria: dict[Letter, CriterionConfig] = pydantic.Field(default_factory=dict)
+    """Statements about the criteria (a) to (f) of IAS 38.57, by letter."""
+    available_on: Day = ""
+    """The day (YYYY-MM-DD) on which the model was available for use; empty: its first release."""
+
+    @property
+    def rates(self) -> Rates:
+        """The prices as a record."""
+        return Rates(currency=self.currency, per_cpu_hour=self.per_cpu_hour, per_kwh=self.per_kwh)

@@ -1,0 +1,55 @@
+"""What the ledger is told about a run. It is filled from the evidence log and from nothing else."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.core.meter import Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFacts:
+    """One execution of a step, as the evidence log has it."""
+
+    run: str
+    """Identity of the run."""
+    step: str
+    """Where the step stands in the project, e.g. "finetune:desk"."""
+    stage: str
+    """What ran: fetch, ingest, base, curate, finetune, evaluate, gate, release, index, replay,
+    monitor, retrain or serve."""
+    status: Literal["succeeded", "failed", "interrupted"]
+    started_at: str
+    """ISO 8601, by the clock of the store; without an offset it is UTC."""
+    usage: Usage | None
+    """What was measured; None when the run ended before it could be."""
+    model: str | None
+    """The model that the run served; None when it served no one model."""
+    gate_passed: bool | None = None
+    """Of a gate: whether the verdict was "pass"; None for every other stage."""
+    subject: Literal["base", "tuned"] | None = None
+    """Of an evaluation: which weights were evaluated."""
+    note: str = ""
+    """Why it failed, or another remark, for people."""
+
+
+def moment(text: str) -> datetime.datetime:
+    """The point in time that an ISO 8601 day or time names; a day stands for its first moment.
+
+    Raises:
+        ValueError: `text` is not ISO 8601.
+    """
+    parsed = datetime.datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)
+
+
+def started(run: RunFacts) -> datetime.datetime:
+    """When `run` started."""
+    return moment(run.started_at)
+
+
+def ended(run: RunFacts) -> datetime.datetime:
+    """When `run` ended: what it found was not known earlier."""
+    return started(run) + datetime.timedelta(seconds=run.usage.wall_s if run.usage else 0.0)

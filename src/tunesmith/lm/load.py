@@ -1,0 +1,118 @@
+"""From a record of a base model to something that can be used.
+
+Importing this module is cheap: torch and transformers are imported when weights are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.errors import DataError
+from tunesmith.lm.tokenizer import Tokenizer, tokenizer_of_files, tokenizer_of_gguf
+from tunesmith.records.model import BaseModel, ModelVersion
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A causal language model in memory, in float32, with nothing that needs a gradient."""
+
+    model: Any
+    """transformers' model, in evaluation mode; an adapter is merged into its weights."""
+    tokenizer: Tokenizer
+    context_length: int
+    """Tokens, prompt and answer together."""
+    num_parameters: int
+
+
+def load_tokenizer(base: BaseModel, blobs: Blobs) -> Tokenizer:
+    """The tokenizer of `base`, without its weights.
+
+    Raises:
+        DataError: the file is damaged, or of a kind that is not read here.
+    """
+    path = blobs.path(base.weights)
+    if base.format == "gguf":
+        from tunesmith.lm.gguf import read_header
+
+        return tokenizer_of_gguf(read_header(path).metadata)
+    return tokenizer_of_files(_small_files(path))
+
+
+def load_model(
+    base: BaseModel, blobs: Blobs, *, adapter: ModelVersion | None = None
+) -> LoadedModel:
+    """The weights of `base` in float32, with `adapter` merged into them if there is one.
+
+    Raises:
+        DataError: the file is damaged, of a kind that is not read here, or the adapter is not one
+            of this model.
+    """
+    from tunesmith.lm.build import build
+
+    path = blobs.path(base.weights)
+    if base.format == "gguf":
+        from tunesmith.lm.gguf import config_of, read_header, tensors_of
+
+        header = read_header(path)
+        tokenizer = tokenizer_of_gguf(header.metadata)
+        model = build(config_of(header), _as_torch(tensors_of(header)))
+    else:
+        files = _small_files(path)
+        if "config.json" not in files:
+            raise DataError(f"base model {base.name!r}: its folder has no config.json")
+        tokenizer = tokenizer_of_files(files)
+        model = build(json.loads(files["config.json"]), _folder_tensors(path))
+    if adapter is not None:
+        from tunesmith.lm.adapter import merge_adapter
+
+        merge_adapter(model, blobs.get(adapter.adapter), blobs.get(adapter.adapter_config))
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        context_length=int(model.config.max_position_embeddings),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def _as_torch(arrays: Any) -> dict[str, torch.Tensor]:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays}
+
+
+def _folder_tensors(path: Path) -> dict[str, torch.Tensor]:
+    import safetensors.torch
+
+    tensors: dict[str, torch.Tensor] = {}
+    with _open(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".safetensors"):
+                tensors.update(safetensors.torch.load(archive.read(name)))
+    return tensors
+
+
+def _small_files(path: Path) -> dict[str, bytes]:
+    """The JSON and template files of the zipped folder; nothing is written to the disk."""
+    with _open(path) as archive:
+        return {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if name.endswith((".json", ".jinja"))
+        }
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            "the base model's folder is not a whole zip", remedy="fetch the base model again"
+        ) from error

@@ -1,0 +1,426 @@
+"""The main path, and the only file that knows the order of the stages.
+
+source -> data asset -> dataset -> model version -> evaluation -> gate -> release
+               |                                                            |
+               +-> index -> cited answer          traces <- endpoint <------+
+                                                     |
+           retraining <- proposal <- signal <- traffic
+and every run -> ledger
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.core.errors import ConfigError, GateFailed
+from tunesmith.core.step import Step
+from tunesmith.ledger.register import Register, register
+from tunesmith.ledger.runs import facts
+from tunesmith.project import Project, ProjectFile
+from tunesmith.records.data import DataAsset, Dataset
+from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.index import Index
+from tunesmith.records.model import ModelVersion
+from tunesmith.records.release import Release
+from tunesmith.records.signal import Proposal, Signal
+from tunesmith.retrieve.answer import ask
+from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
+from tunesmith.stages.monitor.config import ReplayConfig
+from tunesmith.stages.monitor.served import gather
+from tunesmith.stages.release.config import ReleaseConfig
+from tunesmith.stages.retrain.config import RetrainConfig
+from tunesmith.stages.serve.config import ServiceConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# The path of one project, as steps.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPath:
+    """The steps that lead to a model and past its gate."""
+
+    dataset: Step
+    base_evaluation: Step
+    model: Step
+    tuned_evaluation: Step
+    gate: Step | None = None
+    release: Step | None = None
+
+    def steps(self) -> list[Step]:
+        """The steps in order."""
+        always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
+        return always + [step for step in (self.gate, self.release) if step is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchPath:
+    """The steps that watch a dataset's traffic and say whether to retrain."""
+
+    signals: tuple[Step, ...]
+    proposal: Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Every step that a project file asks for."""
+
+    assets: Mapping[str, Step]
+    datasets: Mapping[str, Step]
+    models: Mapping[str, ModelPath]
+    indexes: Mapping[str, Step]
+    watches: Mapping[str, WatchPath]
+
+
+def run(project: Project) -> Result:
+    """Take a project from its sources to released models, indexes, signals and proposals.
+
+    Raises:
+        GateFailed: a model did not pass. All that was made before its release is kept.
+    """
+    graph = build(project.file)
+    assets = {name: project.run(step) for name, step in graph.assets.items()}
+    models = {name: make_model(project, path) for name, path in graph.models.items()}
+    indexes = {name: project.run(step) for name, step in graph.indexes.items()}
+    watched = {name: watch(project, path) for name, path in graph.watches.items()}
+    require_passed(models)
+    return Result(assets=assets, models=models, indexes=indexes, watched=watched)
+
+
+def make_model(project: Project, path: ModelPath) -> Made:
+    """Cut the dataset, evaluate the base, tune, evaluate again, judge; release on a pass."""
+    made = Made(
+        dataset=project.run(path.dataset),
+        base=project.run(path.base_evaluation),
+        model=project.run(path.model),
+        tuned=project.run(path.tuned_evaluation),
+    )
+    if path.gate is None or path.release is None:
+        return made
+    verdict = project.run(path.gate)
+    if verdict.verdict != "pass":
+        return replace(made, gate=verdict)
+    return replace(made, gate=verdict, release=project.run(path.release))
+
+
+def watch(project: Project, path: WatchPath) -> Watched:
+    """Compare each stream of traffic with what the model was tuned on; propose what to do."""
+    signals = tuple(project.run(step) for step in path.signals)
+    return Watched(signals=signals, proposal=project.run(path.proposal))
+
+
+def retrain(project: Project, proposal: Proposal) -> Made:
+    """Run the changed plan of a proposal: its model's path with the added sources.
+
+    Raises:
+        GateFailed: the new model did not pass; the alias stays where it was.
+    """
+    made = make_model(project, changed_path(project.file, proposal))
+    require_passed({proposal.model: made})
+    return made
+
+
+# What a run of the path made.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The records of one model's path."""
+
+    dataset: Dataset
+    base: Evaluation
+    model: ModelVersion
+    tuned: Evaluation
+    gate: GateResult | None = None
+    release: Release | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a monitor found, and what is proposed."""
+
+    signals: tuple[Signal, ...]
+    proposal: Proposal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Records by the names of their sections."""
+
+    assets: Mapping[str, DataAsset]
+    models: Mapping[str, Made]
+    indexes: Mapping[str, Index]
+    watched: Mapping[str, Watched]
+
+
+def require_passed(models: Mapping[str, Made]) -> None:
+    """Raise GateFailed, with each rule that was not met, unless every gate said pass."""
+    for name, made in models.items():
+        if made.gate is None or made.gate.verdict == "pass":
+            continue
+        broken = [
+            f"{rule.rule}: {rule.observed}, required {rule.required}"
+            for rule in made.gate.rules
+            if not rule.passed
+        ]
+        raise GateFailed(
+            f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {'; '.join(broken)}",
+            remedy="the model version is kept but not released; see the worst rows with "
+            "`tunesmith runs`, add data or change the recipe, and run again",
+        )
+
+
+# From the project file to steps.
+
+
+def build(file: ProjectFile) -> Graph:
+    """Every step that the project file asks for; nothing is run."""
+    fetch = _packages(file)
+    assets = {
+        name: Step(
+            name=f"ingest:{name}",
+            kind="ingest@1",
+            config=source,
+            inputs={"package": fetch[source.origin]},
+        )
+        for name, source in file.source.items()
+    }
+    bases = {
+        name: Step(
+            name=f"base:{name}",
+            kind="base@1",
+            config=base,
+            inputs={"package": fetch[base.origin]},
+        )
+        for name, base in file.base.items()
+    }
+    datasets = {
+        name: Step(
+            name=f"curate:{name}",
+            kind="curate@1",
+            config=dataset,
+            inputs={
+                "assets": tuple(assets[source] for source in dataset.sources),
+                "base": bases[dataset.base],
+            },
+            seed=file.project.seed,
+        )
+        for name, dataset in file.dataset.items()
+    }
+    return Graph(
+        assets=assets,
+        datasets=datasets,
+        models={name: _model_path(file, name, bases, datasets) for name in file.model},
+        indexes={name: _index(file, name, assets) for name in file.index},
+        watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
+    )
+
+
+def steps(graph: Graph) -> list[Step]:
+    """All steps of a graph, in the order in which `run` reaches them."""
+    return ordered(
+        *graph.assets.values(),
+        *(step for path in graph.models.values() for step in path.steps()),
+        *graph.indexes.values(),
+        *(watched.proposal for watched in graph.watches.values()),
+    )
+
+
+def ordered(*wanted: Step) -> list[Step]:
+    """`wanted` and all that they need, each step once and after its inputs."""
+    reached: dict[Step, None] = {}
+
+    def reach(step: Step) -> None:
+        for value in step.inputs.values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Step):
+                    reach(part)
+        reached.setdefault(step)
+
+    for step in wanted:
+        reach(step)
+    return list(reached)
+
+
+def changed_path(file: ProjectFile, proposal: Proposal) -> ModelPath:
+    """The model's path with the proposal's sources added to its dataset."""
+    dataset_name = file.model[proposal.model].dataset
+    dataset = file.dataset[dataset_name]
+    added = tuple(name for name in proposal.add_sources if name not in dataset.sources)
+    sources = (*dataset.sources, *added)
+    wider = file.dataset | {dataset_name: dataset.model_copy(update={"sources": sources})}
+    return build(file.model_copy(update={"dataset": wider})).models[proposal.model]
+
+
+def _packages(file: ProjectFile) -> dict[str, Step]:
+    """One fetching step a package, however many sections take from it."""
+    pins: dict[str, str] = {}
+    sections: list[tuple[str, SourceConfig | BaseConfig]] = [
+        *file.source.items(),
+        *file.base.items(),
+    ]
+    for name, section in sections:
+        known = pins.get(section.origin, "")
+        if known and section.sha256 and known != section.sha256:
+            raise ConfigError(f"{name}.sha256", f"another section pins {section.origin} to {known}")
+        pins[section.origin] = known or section.sha256
+    return {
+        origin: Step(
+            name=f"fetch:{origin.removeprefix('pypi:')}",
+            kind="fetch@1",
+            config=FetchConfig(origin=origin, sha256=sha256),
+        )
+        for origin, sha256 in pins.items()
+    }
+
+
+def _model_path(
+    file: ProjectFile, name: str, bases: Mapping[str, Step], datasets: Mapping[str, Step]
+) -> ModelPath:
+    recipe = file.model[name]
+    seed = file.project.seed
+    base, dataset = bases[recipe.base], datasets[recipe.dataset]
+
+    def step(stage: str, kind: str, config: Any, **inputs: Step) -> Step:
+        return Step(name=f"{stage}:{name}", kind=kind, config=config, inputs=inputs, seed=seed)
+
+    before = step("evaluate-base", "evaluate-base@1", EvaluateConfig(), base=base, dataset=dataset)
+    model = step("finetune", "finetune@1", recipe, base=base, dataset=dataset)
+    after = step("evaluate", "evaluate-tuned@1", EvaluateConfig(), model=model, dataset=dataset)
+    path = ModelPath(dataset=dataset, base_evaluation=before, model=model, tuned_evaluation=after)
+    for gate in file.gate.values():
+        if gate.model == name:
+            judged = step("gate", "gate@1", gate, base=before, tuned=after)
+            release = ReleaseConfig(name=name, alias=gate.alias)
+            released = step(
+                "release", "release@1", release, model=model, dataset=dataset, gate=judged
+            )
+            return replace(path, gate=judged, release=released)
+    return path
+
+
+def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:
+    config = file.index[name]
+    inputs = {"asset": assets[config.source]}
+    if config.commonest_in:
+        inputs["ranking"] = assets[config.commonest_in]
+    return Step(
+        name=f"index:{name}",
+        kind="index@1",
+        config=config,
+        inputs=inputs,
+        seed=file.project.seed,
+    )
+
+
+def _watch_path(
+    file: ProjectFile, name: str, assets: Mapping[str, Step], datasets: Mapping[str, Step]
+) -> WatchPath:
+    config = file.monitor[name]
+    seed = file.project.seed
+    signals = []
+    for traffic, what in config.replay.items():
+        kind, _, source = what.partition(":")
+        of_dataset = kind == "dataset"
+        replayed = Step(
+            name=f"replay:{name}/{traffic}",
+            kind="replay-dataset@1" if of_dataset else "replay-asset@1",
+            config=ReplayConfig(name=traffic, limit=config.limit),
+            inputs={"dataset": datasets[source.removesuffix("/test")]}
+            if of_dataset
+            else {"asset": assets[source]},
+            seed=seed,
+        )
+        signals.append(
+            Step(
+                name=f"monitor:{name}/{traffic}",
+                kind="monitor@1",
+                config=config,
+                inputs={"dataset": datasets[config.dataset], "traffic": replayed},
+                seed=seed,
+            )
+        )
+    # Whatever is tuned on this dataset would be tuned again; the first of them stands for all.
+    model = next(model for model, recipe in file.model.items() if recipe.dataset == config.dataset)
+    proposal = Step(
+        name=f"retrain:{name}",
+        kind="retrain@1",
+        config=RetrainConfig(model=model, add_sources=config.retrain_with),
+        inputs={"signals": tuple(signals)},
+        seed=seed,
+    )
+    return WatchPath(signals=tuple(signals), proposal=proposal)
+
+
+# Beside the path: what serves, what it answered, and what every run cost.
+
+
+def endpoint(project: Project, config: ServiceConfig) -> FastAPI:
+    """A service as an application: the released model, and its index if it has one.
+
+    Raises:
+        NotFound: no version of the model is released, or the index was not made.
+    """
+    from tunesmith.lm.generate import torch_engine
+    from tunesmith.stages.serve.app import create_app
+
+    alias = next(g.alias for g in project.file.gate.values() if g.model == config.model)
+    release, version = project.released(config.model, alias)
+    blobs = project.runner.blobs
+    answer_from = None
+    if config.index:
+        index = project.latest(f"index:{config.index}")
+        answer_from = partial(ask, index, blobs.path(index.database))
+    return create_app(
+        torch_engine(release.model, blobs),
+        model_id=version,
+        instruction=release.model.instruction,
+        config=config,
+        record_trace=project.add_trace,
+        ask=answer_from,
+    )
+
+
+def watch_served(project: Project, name: str, service: str) -> Signal:
+    """Compare what a service was asked and answered with what its model was tuned on.
+
+    Raises:
+        NotFound: the service has answered nothing yet.
+    """
+    config = project.file.monitor[name]
+    traffic = gather(service, project.traces(service), project.runner.blobs)
+    dataset = build(project.file).datasets[config.dataset]
+    step = Step(
+        name=f"monitor:{name}/{service}",
+        kind="monitor@1",
+        config=config,
+        inputs={"dataset": dataset, "traffic": traffic},
+        seed=project.file.project.seed,
+    )
+    signal: Signal = project.run(step)
+    return signal
+
+
+def books(project: Project) -> Register:
+    """The register of every run of this project, derived afresh from the evidence."""
+    runs = project.runs()
+    passed = {
+        run.id: project.load(run).verdict == "pass"
+        for run in runs
+        if run.kind.startswith("gate@") and run.status == "succeeded"
+    }
+    return register(facts(runs, _served_models(build(project.file)), passed), project.file.ledger)
+
+
+def _served_models(graph: Graph) -> dict[str, str]:
+    """Which model a step serves, for each step that is on the path of exactly one model."""
+    served: dict[str, set[str]] = {}
+    for name, path in graph.models.items():
+        for step in ordered(*path.steps()):
+            served.setdefault(step.name, set()).add(name)
+    return {step: names.pop() for step, names in served.items() if len(names) == 1}

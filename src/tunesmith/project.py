@@ -1,0 +1,353 @@
+"""The composition root: reads tunesmith.toml, opens the store, and alone picks the backends."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from sqlalchemy.engine import Connection
+
+from tunesmith.core import catalog, evidence, settings
+from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.canonical import fingerprint, parse
+from tunesmith.core.catalog import Run, Version
+from tunesmith.core.db import Database, refuse_network_disk
+from tunesmith.core.errors import ConfigError, NotFound, StoreError, StoreFull
+from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor
+from tunesmith.core.kinds import kind, resolve
+from tunesmith.core.migrations import migrate
+from tunesmith.core.ref import from_plain
+from tunesmith.core.runner import Event, Runner
+from tunesmith.core.section import Section
+from tunesmith.core.settings import Layers, Setting
+from tunesmith.core.step import Step
+from tunesmith.ledger.config import LedgerConfig
+from tunesmith.records.release import Release
+from tunesmith.records.service import Trace
+from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.index.config import IndexConfig
+from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
+from tunesmith.stages.monitor.config import MonitorConfig
+from tunesmith.stages.serve.config import ServiceConfig
+
+FILE = "tunesmith.toml"
+STORE = ".tunesmith"
+
+
+class ProjectSection(Section):
+    """What holds for the whole project."""
+
+    name: str
+    """Name of the project, for people."""
+    seed: int = 0
+    """Seed of everything that is drawn at random."""
+    database: str = ""
+    """SQLAlchemy URL of the store's database; empty for SQLite in .tunesmith/."""
+    executor: Literal["inline", "subprocess"] = "inline"
+    """Where steps run: in this process, or each in a process of its own."""
+
+
+class ProjectFile(Section):
+    """The whole of tunesmith.toml."""
+
+    project: ProjectSection
+    """What holds for the whole project."""
+    source: dict[str, SourceConfig] = Field(default_factory=dict)
+    """Systems that data comes from; each becomes a data asset."""
+    base: dict[str, BaseConfig] = Field(default_factory=dict)
+    """Pre-trained weights."""
+    dataset: dict[str, DatasetConfig] = Field(default_factory=dict)
+    """Training sets cut from data assets."""
+    model: dict[str, ModelConfig] = Field(default_factory=dict)
+    """How to tune which base model on which dataset."""
+    gate: dict[str, GateConfig] = Field(default_factory=dict)
+    """What a model must show before it is released."""
+    index: dict[str, IndexConfig] = Field(default_factory=dict)
+    """Documents that answers are grounded in."""
+    service: dict[str, ServiceConfig] = Field(default_factory=dict)
+    """What serves."""
+    monitor: dict[str, MonitorConfig] = Field(default_factory=dict)
+    """What is watched."""
+    ledger: LedgerConfig = Field(default_factory=LedgerConfig)
+    """Rates, and what people have stated about the six criteria of IAS 38.57."""
+
+
+@dataclass(kw_only=True)
+class Project:
+    """A project file and its open store."""
+
+    folder: Path
+    file: ProjectFile
+    layers: Layers
+    runner: Runner
+
+    def run(self, step: Step) -> Any:
+        """The record of `step`; see `Runner.run`."""
+        return self.runner.run(step)
+
+    def settings(self) -> list[Setting]:
+        """Every setting with its value and origin."""
+        return settings.explain(self.file, self.layers)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A reading transaction on the store."""
+        with self.runner.database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A writing transaction on the store."""
+        with self.runner.database.write() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the store."""
+        self.runner.database.close()
+
+    # What is in the store.
+
+    def runs(self) -> list[Run]:
+        """Every run, oldest first."""
+        with self.read() as connection:
+            return catalog.all_runs(connection)
+
+    def load(self, run: Run) -> Any:
+        """The record that a successful run made."""
+        assert run.output is not None
+        record = resolve(kind(run.kind).record)
+        return from_plain(record, parse(self.runner.blobs.get(run.output)))
+
+    def latest(self, step: str) -> Any:
+        """The record of the newest successful run of a step.
+
+        Raises:
+            NotFound: it never ran.
+        """
+        with self.read() as connection:
+            run = catalog.last_success(connection, step=step)
+        if run is None:
+            raise NotFound(
+                f"{step} has not run in {self.folder}", remedy="run it first: `tunesmith run`"
+            )
+        return self.load(run)
+
+    def versions(self) -> list[Version]:
+        """Every named version."""
+        with self.read() as connection:
+            return catalog.all_versions(connection)
+
+    def released(self, model: str, alias: str) -> tuple[Release, str]:
+        """The release that an alias points at, and the version's name, e.g. "desk@2".
+
+        Raises:
+            NotFound: the alias points nowhere.
+        """
+        with self.read() as connection:
+            found = catalog.current_alias(connection, "model", model, alias)
+            if found is None:
+                raise NotFound(
+                    f"no version of model {model} has the alias {alias!r}",
+                    remedy="run the project until its gate passes: `tunesmith run`",
+                )
+            run = catalog.run(connection, found.run_id)
+            release: Release = self.load(run)
+            digest = fingerprint(release.model)
+            number = catalog.version_number(connection, "model", model, digest)
+        return release, f"{model}@{number}"
+
+    def add_trace(self, trace: Trace) -> None:
+        """Keep one served request."""
+        with self.write() as connection:
+            catalog.add_trace(connection, trace)
+
+    def traces(self, service: str) -> list[tuple[str, str]]:
+        """What a service was asked and answered, oldest first.
+
+        Raises:
+            NotFound: nothing yet.
+        """
+        with self.read() as connection:
+            rows = catalog.traces(connection, service)
+        if not rows:
+            raise NotFound(
+                f"service {service} has answered nothing yet",
+                remedy=f"start it (`tunesmith serve {service}`) and send it requests",
+            )
+        return [(row.text, row.answer) for row in rows]
+
+    def verify(self) -> Report:
+        """Re-compute the evidence chain, each run's entry in it, and every blob's digest."""
+        with self.read() as connection:
+            log = list(evidence.entries(connection))
+            runs = catalog.all_runs(connection)
+            needed = {b.sha256: b for run in runs for b in catalog.run_blobs(connection, run.id)}
+        problems = list(evidence.broken_links(iter(log)))
+        shown = {entry.body["run"]: entry.body for entry in log if entry.what == "run.finished"}
+        for run in runs:
+            if run.output and shown.get(run.id, {}).get("output") != run.output.sha256:
+                problems.append(f"run {run.id} ({run.step}) is not what its evidence says")
+        for blob in needed.values():
+            try:
+                self.runner.blobs.check(blob, deep=True)
+            except StoreError as error:
+                problems.append(error.message)
+        return Report(
+            num_entries=len(log),
+            num_blobs=len(needed),
+            num_bytes=sum(blob.num_bytes for blob in needed.values()),
+            problems=tuple(problems),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What `verify` found."""
+
+    num_entries: int
+    num_blobs: int
+    num_bytes: int
+    problems: tuple[str, ...]
+    """A sentence each; none when all holds."""
+
+
+def read(folder: Path, *, flags: Sequence[str] = ()) -> tuple[ProjectFile, Layers]:
+    """The settings of the project in `folder`; nothing is opened.
+
+    Raises:
+        NotFound: there is no project file.
+        ConfigError: a key is unknown, missing or wrong, or refers to what is not there.
+    """
+    layers = settings.merge(
+        user=_user_settings(),
+        project=settings.read_toml(folder / FILE),
+        environment=os.environ,
+        flags=flags,
+    )
+    file = settings.validate(ProjectFile, _with_names(layers.values))
+    _check_references(file)
+    return file, layers
+
+
+def open_project(
+    folder: Path,
+    *,
+    flags: Sequence[str] = (),
+    on_event: Callable[[Event], None] = lambda _event: None,
+) -> Project:
+    """The project in `folder`, its store opened, migrated, and rid of what crashed runs left.
+
+    Raises:
+        NotFound, ConfigError: see `read`.
+        StoreError: the store cannot be used: too new, on a network disk, no space, not writable.
+    """
+    folder = folder.resolve()
+    file, layers = read(folder, flags=flags)
+    store = folder / STORE
+    try:
+        store.mkdir(exist_ok=True)
+        (store / ".gitignore").write_text("*\n")
+        blobs = FolderBlobs(store / "blobs")
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            raise StoreFull(f"no space left for {store}", remedy="free some space") from error
+        raise StoreError(
+            f"the store {store} cannot be written: {error.strerror}",
+            remedy="check the permissions of the project's folder",
+        ) from error
+    url = file.project.database
+    if not url:
+        refuse_network_disk(store)
+        url = f"sqlite:///{store / 'tunesmith.db'}"
+    database = Database(url)
+    migrate(database, store)
+    runner = Runner(
+        blobs=blobs,
+        database=database,
+        executor=_executor(file.project.executor, store),
+        actor=getpass.getuser(),
+        on_event=on_event,
+    )
+    runner.sweep()
+    return Project(folder=folder, file=file, layers=layers, runner=runner)
+
+
+def _executor(name: str, store: Path) -> Executor:
+    return SubprocessExecutor(store) if name == "subprocess" else InlineExecutor(store)
+
+
+def _user_settings() -> dict[str, Any]:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = home / "tunesmith" / "config.toml"
+    if not path.is_file():
+        return {}
+    values = settings.read_toml(path)
+    for section in values:
+        if section not in ("project", "ledger"):
+            raise ConfigError(
+                f"{path}: {section}",
+                "a user file may set [project] and [ledger] only",
+                remedy=f"move this section to the project's {FILE}",
+            )
+    return values
+
+
+def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables, with each named section told its own name."""
+    named = dict(values)
+    for section in ProjectFile.model_fields:
+        tables = values.get(section)
+        if section in ("project", "ledger") or not isinstance(tables, Mapping):
+            continue
+        named[section] = {
+            name: {"name": name, **table} if isinstance(table, Mapping) else table
+            for name, table in tables.items()
+        }
+    return named
+
+
+def _check_references(file: ProjectFile) -> None:
+    for name, dataset in file.dataset.items():
+        for source in dataset.sources:
+            settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
+        settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
+    for name, model in file.model.items():
+        settings.nearest(f"model.{name}.base", model.base, file.base, "base")
+        settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
+    for name, gate in file.gate.items():
+        settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+    for name, index in file.index.items():
+        settings.nearest(f"index.{name}.source", index.source, file.source, "source")
+        if index.commonest_in:
+            settings.nearest(
+                f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
+            )
+    for name, service in file.service.items():
+        settings.nearest(f"service.{name}.model", service.model, file.model, "model")
+        if service.index:
+            settings.nearest(f"service.{name}.index", service.index, file.index, "index")
+    for name, monitor in file.monitor.items():
+        tuned_on = [model.dataset for model in file.model.values()]
+        settings.nearest(f"monitor.{name}.dataset", monitor.dataset, tuned_on, "tuned dataset")
+        for source in monitor.retrain_with:
+            settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
+        for traffic, what in monitor.replay.items():
+            _check_replay(f"monitor.{name}.replay.{traffic}", what, file)
+
+
+def _check_replay(key: str, what: str, file: ProjectFile) -> None:
+    place, _, name = what.partition(":")
+    if place == "source":
+        settings.nearest(key, name, file.source, "source")
+    elif place == "dataset" and name.endswith("/test"):
+        settings.nearest(key, name.removesuffix("/test"), file.dataset, "dataset")
+    else:
+        raise ConfigError(key, f'write "source:NAME" or "dataset:NAME/test", not {what!r}')

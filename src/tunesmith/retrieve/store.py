@@ -1,0 +1,281 @@
+"""An index: documents, their passages and sentences, and full-text search, in one SQLite file.
+
+It is written once, in one transaction, and then only read. Text is kept once, in `document`; a
+passage or a sentence is a pair of offsets into it, so `text[start:end]` is exact by construction.
+The same documents give the same bytes under the same SQLite version (which writes its number into
+the header): fixed page size, fixed order, no timestamps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tunesmith.core.canonical import sha256
+from tunesmith.core.errors import DataError, NotFound, StoreError
+from tunesmith.retrieve.lexical import match_any, words
+from tunesmith.text import chunk
+from tunesmith.text.normalise import normalise
+
+FORMAT = 1
+"""Kept in the file as `user_version`; a file of another format is refused."""
+
+_TOKENIZE = "tokenize=\"porter unicode61 remove_diacritics 2 tokenchars '.'\""
+"""What is searched is `lexical.words`, in which a point stands inside versions alone ("2.1"), so
+that texts, names and questions are taken apart by the same rules; SQLite adds English stems."""
+
+_SCHEMA = f"""
+PRAGMA page_size = 4096;
+PRAGMA user_version = {FORMAT};
+BEGIN;
+CREATE TABLE document (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    names TEXT NOT NULL, text TEXT NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE passage (
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES document(id),
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL);
+CREATE TABLE sentence (
+    id INTEGER PRIMARY KEY, passage INTEGER NOT NULL REFERENCES passage(id),
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL, num_words INTEGER NOT NULL);
+CREATE INDEX sentence_passage ON sentence(passage);
+CREATE VIRTUAL TABLE passage_terms USING fts5(names, text, content='', {_TOKENIZE});
+CREATE VIRTUAL TABLE sentence_terms USING fts5(text, content='', {_TOKENIZE});
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A document to be indexed, or one that was."""
+
+    key: str
+    """What citations call it, e.g. "mit"."""
+    title: str
+    names: tuple[str, ...]
+    """What a question may call it, e.g. key, title and short name."""
+    text: str
+    """In the index: canonical (`tunesmith.text.normalise`), without what a reader cannot see."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How much was indexed."""
+
+    num_documents: int
+    num_passages: int
+    num_sentences: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a sentence stands: `text[start:end]` of its document."""
+
+    id: int
+    passage: int
+    """The passage it is in."""
+    document: str
+    """Key of its document."""
+    start: int
+    end: int
+    num_words: int
+
+
+def build(path: Path, documents: Iterable[Document]) -> Counts:
+    """Write an index of `documents` to the new file `path`; their texts are normalised here.
+
+    Raises:
+        DataError: two documents have the same key.
+    """
+    num_documents = num_passages = num_sentences = 0
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.executescript(_SCHEMA)
+        for document in sorted(documents, key=lambda document: document.key):
+            document = dataclasses.replace(document, text=normalise(document.text))
+            num_documents += 1
+            _insert_document(database, num_documents, document)
+            sentences = deque(chunk.sentences(document.text))
+            for passage in chunk.passages(document.text):
+                num_passages += 1
+                _insert_passage(database, num_passages, num_documents, document, passage)
+                while sentences and sentences[0].end <= passage.end:
+                    num_sentences += 1
+                    _insert_sentence(database, num_sentences, num_passages, sentences.popleft())
+        database.execute("COMMIT")
+        database.execute("VACUUM")
+    return Counts(
+        num_documents=num_documents, num_passages=num_passages, num_sentences=num_sentences
+    )
+
+
+def _insert_document(database: sqlite3.Connection, number: int, document: Document) -> None:
+    try:
+        database.execute(
+            "INSERT INTO document (id, key, title, names, text, sha256) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                document.key,
+                document.title,
+                "\n".join(document.names),
+                document.text,
+                sha256(document.text.encode()),
+            ),
+        )
+    except sqlite3.IntegrityError as error:
+        raise DataError(
+            f"two documents of the index are called {document.key!r}",
+            remedy="give every document its own label",
+        ) from error
+
+
+def _insert_passage(
+    database: sqlite3.Connection, number: int, parent: int, document: Document, span: chunk.Span
+) -> None:
+    database.execute(
+        "INSERT INTO passage VALUES (?, ?, ?, ?)", (number, parent, span.start, span.end)
+    )
+    database.execute(
+        "INSERT INTO passage_terms (rowid, names, text) VALUES (?, ?, ?)",
+        (number, " ".join(words(" ".join(document.names))), " ".join(words(span.text))),
+    )
+
+
+def _insert_sentence(
+    database: sqlite3.Connection, number: int, parent: int, span: chunk.Span
+) -> None:
+    found = words(span.text)
+    database.execute(
+        "INSERT INTO sentence VALUES (?, ?, ?, ?, ?)",
+        (number, parent, span.start, span.end, len(found)),
+    )
+    database.execute(
+        "INSERT INTO sentence_terms (rowid, text) VALUES (?, ?)", (number, " ".join(found))
+    )
+
+
+class Store:
+    """An index that is open for reading: `with Store(path) as store: ...`.
+
+    It may be used from any thread, by one at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`.
+
+        Raises:
+            StoreError: it is not an index, or one of another format.
+        """
+        # `immutable`: nobody writes to a blob, so no lock and no side file is ever made.
+        self._database = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        try:
+            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError:
+            found = None
+        if found != FORMAT:
+            self.close()
+            raise StoreError(
+                f"{path} is not an index of format {FORMAT}",
+                remedy="build the index again with this version",
+            )
+        (count,) = self._database.execute("SELECT count(*) FROM sentence").fetchone()
+        self.num_sentences: int = count
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def document(self, key: str) -> Document:
+        """The document called `key`, whole.
+
+        Raises:
+            NotFound: there is none.
+            StoreError: its text is not what was indexed.
+        """
+        row = self._database.execute(
+            "SELECT key, title, names, text, sha256 FROM document WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            raise NotFound(f"the index has no document {key!r}", remedy="see which it has")
+        *fields, digest = row
+        if sha256(fields[3].encode()) != digest:
+            raise StoreError(
+                f"document {key!r} of the index is damaged", remedy="build the index again"
+            )
+        return _document(fields)
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Key of every document -> what a question may call it."""
+        rows = self._database.execute("SELECT key, names FROM document ORDER BY id")
+        return {key: tuple(names.split("\n")) for key, names in rows}
+
+    def search_passages(
+        self, terms: Sequence[str], limit: int, *, names_weight: float
+    ) -> list[tuple[int, float]]:
+        """(passage id, BM25) of the best passages for any of `terms`, best (highest) first.
+
+        A term counts `names_weight` times as much in a document's names as in the text.
+        """
+        rows = self._database.execute(
+            "SELECT rowid, -bm25(passage_terms, ?, 1.0) AS score FROM passage_terms"
+            " WHERE passage_terms MATCH ? ORDER BY score DESC, rowid LIMIT ?",
+            (names_weight, match_any(terms), limit),
+        )
+        return list(rows)
+
+    def search_sentences(self, terms: Sequence[str], passages: Sequence[int]) -> dict[int, float]:
+        """BM25 of the sentences in `passages` that have any of `terms`, by sentence id."""
+        rows = self._database.execute(
+            "SELECT rowid, -bm25(sentence_terms) FROM sentence_terms WHERE sentence_terms MATCH ?"  # noqa: S608
+            " AND rowid IN (SELECT id FROM sentence WHERE passage IN"
+            f" ({','.join('?' * len(passages))}))",
+            (match_any(terms), *passages),
+        )
+        return dict(rows)
+
+    def sentences_with(self, term: str) -> frozenset[int]:
+        """Ids of the sentences that have `term`, whatever its ending."""
+        rows = self._database.execute(
+            "SELECT rowid FROM sentence_terms WHERE sentence_terms MATCH ?", (match_any([term]),)
+        )
+        return frozenset(number for (number,) in rows)
+
+    def sentences(self, ids: Iterable[int]) -> list[Place]:
+        """Where the sentences `ids` stand."""
+        rows = (
+            self._database.execute(
+                'SELECT s.id, s.passage, d.key, s.start, s."end", s.num_words FROM sentence s'
+                " JOIN passage p ON p.id = s.passage JOIN document d ON d.id = p.document"
+                " WHERE s.id = ?",
+                (number,),
+            ).fetchone()
+            for number in ids
+        )
+        return [_place(row) for row in rows]
+
+
+def _document(fields: Sequence[str]) -> Document:
+    key, title, names, text = fields
+    return Document(key=key, title=title, names=tuple(names.split("\n")), text=text)
+
+
+def _place(row: tuple[int, int, str, int, int, int]) -> Place:
+    number, passage, document, start, end, num_words = row
+    return Place(
+        id=number, passage=passage, document=document, start=start, end=end, num_words=num_words
+    )

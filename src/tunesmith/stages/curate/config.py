@@ -1,0 +1,45 @@
+"""Settings of datasets: the `[dataset.NAME]` sections of the project file."""
+
+from __future__ import annotations
+
+import pydantic
+from pydantic import Field
+
+from tunesmith.core.section import Section
+
+
+class DatasetConfig(Section):
+    """A frozen, split training set for the task "name the label of a text"."""
+
+    name: str = ""
+    """Name of the dataset: what follows `dataset.` in the section's heading."""
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Names of the sources that it is cut from; of two equal rows the first source's is kept."""
+    base: str
+    """Name of the base model; rows are measured with its tokenizer and its chat template."""
+    instruction: str = Field(min_length=1)
+    """The system message that every row starts with, at tuning and at serving."""
+    num_labels: int = Field(default=10, ge=2)
+    """Keep this many labels: the commonest, counted after duplicates are gone; ties by name."""
+    labels: tuple[str, ...] = ()
+    """Keep exactly these labels instead; each must occur."""
+    train_per_label: int = Field(default=40, ge=1)
+    """At most this many rows of a label to tune on."""
+    test_per_label: int = Field(default=8, ge=1)
+    """At most this many rows of a label to test on."""
+    max_tokens: int = Field(default=512, ge=8)
+    """Drop rows whose whole conversation (instruction, text, answer) has more tokens than this."""
+    min_chars: int = Field(default=20, ge=1)
+    """Drop rows whose text is shorter than this many characters."""
+    similarity: float = Field(default=0.6, gt=0, le=1)
+    """Drop one of two rows that share this much (Jaccard similarity of their word 5-grams)."""
+    leak_similarity: float = Field(default=0.4, gt=0, le=1)
+    """Rows that share this much are all put on one side of the split."""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> DatasetConfig:
+        if self.leak_similarity > self.similarity:
+            raise ValueError("leak_similarity must not be above similarity")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
+            raise ValueError("labels must name at least two, each once")
+        return self

@@ -1,0 +1,106 @@
+"""Reject rows, each with its reason. Every filter returns the rows that stay and those that go."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
+
+from tunesmith.stages.curate.rows import Dropped, Row, drop
+from tunesmith.text.dedup import duplicate_of, duplicates, exact_key
+
+Filtered = tuple[list[Row], list[Dropped]]
+Progress = Callable[[int, int], None]
+
+_COMPOUND = re.compile(r"\b(?:AND|OR|WITH)\b")
+_ROWS_BETWEEN_REPORTS = 200
+
+
+def by_label(rows: Sequence[Row], labels: Collection[str]) -> Filtered:
+    """Keep the listed labels; without a list, those that are one key and no expression."""
+    kept, dropped = [], []
+    for row in rows:
+        if labels and row.label not in labels:
+            dropped.append(drop(row, "label not listed", row.label))
+        elif not labels and _COMPOUND.search(row.label):
+            dropped.append(drop(row, "compound label", row.label))
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def by_length(
+    rows: Sequence[Row],
+    count_tokens: Callable[[Row], int],
+    *,
+    min_chars: int,
+    max_tokens: int,
+    progress: Progress,
+) -> Filtered:
+    """Keep rows of at least `min_chars` characters and at most `max_tokens` tokens, counted."""
+    kept, dropped = [], []
+    for done, row in enumerate(rows):
+        if done % _ROWS_BETWEEN_REPORTS == 0:
+            progress(done, len(rows))
+        if len(row.text) < min_chars:
+            dropped.append(drop(row, "too short", f"{len(row.text)} characters"))
+        elif (num_tokens := count_tokens(row)) > max_tokens:
+            dropped.append(drop(row, "too long", f"{num_tokens} tokens"))
+        else:
+            kept.append(dataclasses.replace(row, num_tokens=num_tokens))
+    return kept, dropped
+
+
+def exact_duplicates(rows: Sequence[Row]) -> Filtered:
+    """Keep the first of equal texts; where equal texts have several labels, keep none of them.
+
+    Equal up to case and white space: a notice that is wrapped differently is the same notice.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    keys = [exact_key(row.text) for row in rows]
+    for row, key in zip(rows, keys, strict=True):
+        groups[key].append(row)
+    kept, dropped = [], []
+    for row, key in zip(rows, keys, strict=True):
+        group = groups[key]
+        labels = sorted({other.label for other in group})
+        if len(labels) > 1:
+            dropped.append(drop(row, "conflicting labels", ", ".join(labels)))
+        elif row is group[0]:
+            kept.append(row)
+        else:
+            dropped.append(drop(row, "exact duplicate", group[0].row_id))
+    return kept, dropped
+
+
+def near_duplicates(rows: Sequence[Row], similarity: float, progress: Progress) -> Filtered:
+    """Keep rows of which no two have a similarity of `similarity` or more, greedily in order.
+
+    A row that goes is that similar to one that stays, whatever their labels.
+    """
+    found = duplicates([row.text for row in rows], similarity, progress=progress)
+    kept, dropped = [], []
+    for row, pair in zip(rows, duplicate_of(len(rows), found.pairs), strict=True):
+        if pair is None:
+            kept.append(row)
+        else:
+            dropped.append(drop(row, "near duplicate", rows[pair.first].row_id))
+    return kept, dropped
+
+
+def commonest_labels(rows: Sequence[Row], num_labels: int) -> tuple[str, ...]:
+    """The `num_labels` commonest labels of `rows`, fewer if there are fewer; ties by name."""
+    counts = Counter(row.label for row in rows)
+    return tuple(sorted(counts, key=lambda label: (-counts[label], label))[:num_labels])
+
+
+def rare_labels(rows: Sequence[Row], labels: Collection[str]) -> Filtered:
+    """Keep the rows of the commonest `labels`."""
+    kept = [row for row in rows if row.label in labels]
+    dropped = [
+        drop(row, "label not among the commonest", row.label)
+        for row in rows
+        if row.label not in labels
+    ]
+    return kept, dropped

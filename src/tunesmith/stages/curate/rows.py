@@ -1,0 +1,98 @@
+"""Rows on their way into a dataset, those that dropped out, and their Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.records.data import DataAsset
+
+_STRING = pa.string()
+_SPLIT = {
+    "row_id": _STRING,
+    "asset": _STRING,
+    "pointer": _STRING,
+    "text": _STRING,
+    "label": _STRING,
+    "component": _STRING,
+    "num_tokens": pa.int32(),
+}
+_DROPPED = {
+    "row_id": _STRING,
+    "asset": _STRING,
+    "pointer": _STRING,
+    "reason": _STRING,
+    "detail": _STRING,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A row that is still in the running."""
+
+    row_id: str
+    asset: str
+    pointer: str
+    text: str
+    label: str
+    num_tokens: int = 0
+    """Of the whole rendered conversation; 0 until it is counted."""
+    component: str = ""
+    """Smallest row_id of its near-duplicate component; empty until it is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """A row that is not in the dataset, and why."""
+
+    row_id: str
+    asset: str
+    pointer: str
+    reason: str
+    detail: str
+
+
+def drop(row: Row, reason: str, detail: str) -> Dropped:
+    """`row`, dropped for `reason`."""
+    return Dropped(
+        row_id=row.row_id, asset=row.asset, pointer=row.pointer, reason=reason, detail=detail
+    )
+
+
+def read_rows(assets: Sequence[DataAsset], blobs: Blobs) -> Iterator[Row]:
+    """The rows of the data assets, in their order."""
+    for asset in assets:
+        table = pq.read_table(
+            blobs.path(asset.rows), columns=["row_id", "pointer", "text", "label"]
+        )
+        for row in table.to_pylist():
+            yield Row(asset=asset.name, **row)
+
+
+def write_split(rows: Sequence[Row], path: Path) -> Path:
+    """One side of the dataset as Parquet, in the order of the row ids."""
+    return _write(sorted(rows, key=lambda row: (row.row_id, row.asset)), _SPLIT, path)
+
+
+def write_dropped(dropped: Sequence[Dropped], path: Path) -> Path:
+    """The dropped rows as Parquet, in the order in which they dropped out."""
+    return _write(dropped, _DROPPED, path)
+
+
+def _write(
+    rows: Sequence[Row] | Sequence[Dropped], columns: dict[str, pa.DataType], path: Path
+) -> Path:
+    """Equal rows give equal bytes."""
+    table = pa.table(
+        {
+            name: pa.array([getattr(row, name) for row in rows], kind)
+            for name, kind in columns.items()
+        }
+    )
+    pq.write_table(table, path, compression="zstd", row_group_size=10_000)
+    return path

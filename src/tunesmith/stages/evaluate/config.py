@@ -1,0 +1,29 @@
+"""Settings of evaluation and of gates: the `[gate.NAME]` sections of the project file."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tunesmith.core.section import Section
+
+
+class EvaluateConfig(Section):
+    """Nothing to set: the likeliest label of every row of the test split counts."""
+
+
+class GateConfig(Section):
+    """What a tuned model must show before it may be released."""
+
+    name: str = ""
+    """Name of the gate: what follows `gate.` in the section's heading."""
+    model: str
+    """Name of the model that is judged."""
+    alias: str = "candidate"
+    """Alias that a model gets that passes."""
+    beats_base_by: float = Field(default=0.0, ge=-1, lt=1)
+    """The tuned model's accuracy must exceed the base model's by more than this, even at the lower
+    end of the confidence interval."""
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+    """The tuned model's accuracy must be at least this."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence of the two-sided interval of the difference."""

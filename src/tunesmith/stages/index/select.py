@@ -1,0 +1,58 @@
+"""Which rows of a data asset become documents of the index."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tunesmith.core.errors import DataError
+from tunesmith.retrieve.store import Document
+
+_OPERATORS = re.compile(r"\s+(?:and|or|with)\s+|[()]", re.IGNORECASE)
+
+
+def parts(label: str) -> frozenset[str]:
+    """The labels that a compound one is made of.
+
+    >>> sorted(parts("gpl-2.0 OR (mit AND bsd-new)"))
+    ['bsd-new', 'gpl-2.0', 'mit']
+    """
+    return frozenset(part.strip() for part in _OPERATORS.split(label) if part.strip())
+
+
+def select(
+    documents: Sequence[Document], labels: Iterable[str], num_documents: int
+) -> tuple[list[Document], list[Document]]:
+    """(`num_documents` documents to take, those left out), both with the first to take first.
+
+    The order is by how many of `labels` name the document, then by key; a compound label counts
+    for each of its parts.
+    """
+    counts = Counter(part for label in labels for part in parts(label))
+    ordered = sorted(documents, key=lambda document: (-counts[document.key], document.key))
+    return ordered[:num_documents], ordered[num_documents:]
+
+
+def to_document(row: dict[str, str]) -> Document:
+    """The document that a row of a data asset is.
+
+    Raises:
+        DataError: the row has no label to be called by.
+    """
+    key = row["label"]
+    if not key:
+        raise DataError(
+            f"{row['pointer']} has no label, so no citation could name it",
+            remedy="set `label` of the source to a field that every row has",
+        )
+    attributes = json.loads(row["attributes"] or "{}")
+    names = [attributes.get(field) for field in ("title", "name", "short_name")]
+    known = [name for name in names if isinstance(name, str) and name.strip()]
+    return Document(
+        key=key,
+        title=known[0] if known else key,
+        names=tuple(dict.fromkeys([key, *known])),
+        text=row["text"],
+    )

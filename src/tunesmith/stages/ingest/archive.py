@@ -1,0 +1,94 @@
+"""Open a wheel as the zip that it is, unless anything in it is hostile."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunesmith.core.errors import PackageError
+
+MAX_MEMBERS = 1_000_000
+MAX_BYTES = 64 << 30
+"""Unpacked, over all members."""
+MAX_RATIO = 200
+"""Unpacked over packed size; text reaches about 20, a file of zeros 1000."""
+_SMALL = 1 << 20
+"""Members of up to this size may be packed as tightly as they like."""
+_ENCRYPTED = 0x1
+
+
+@contextmanager
+def open_archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """The zip at `path`, checked as a whole before anything is read from it.
+
+    Raises:
+        PackageError: it is no whole zip, or a member is hostile; nothing of it is then used.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check(archive.infolist(), name)
+            yield archive
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise PackageError(
+            f"{name} is not a whole zip: {error}", remedy="fetch it again, or use another version"
+        ) from error
+
+
+def glob_expression(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a glob, to be matched in full: only `**` crosses folders.
+
+    >>> rules = glob_expression("rules/*.RULE")
+    >>> bool(rules.fullmatch("rules/mit.RULE")), bool(rules.fullmatch("rules/old/mit.RULE"))
+    (True, False)
+    """
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(wild.get(part) or re.escape(part) for part in parts), re.DOTALL)
+
+
+def _check(members: list[zipfile.ZipInfo], name: str) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise _hostile(name, f"it has {len(members)} members")
+    seen: set[str] = set()
+    total = 0
+    for member in members:
+        if reason := hostile_reason(member):
+            raise _hostile(name, f"member {member.orig_filename[:200]!r} {reason}")
+        if member.filename in seen:
+            raise _hostile(name, f"member {member.filename!r} is there twice")
+        seen.add(member.filename)
+        total += member.file_size
+    if total > MAX_BYTES:
+        raise _hostile(name, f"it unpacks to {total} bytes")
+
+
+def hostile_reason(member: zipfile.ZipInfo) -> str | None:
+    """Why nobody should unpack `member`, or None."""
+    path = member.orig_filename  # as written: `filename` is already cut at a NUL
+    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+        return "has a control character in its name"
+    if "\\" in path:
+        return "has a backslash in its name"
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path):
+        return "has an absolute path"
+    if any(part in ("", ".", "..") for part in path.removesuffix("/").split("/")):
+        return "has a path that is not plain"
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if member.file_size > max(_SMALL, MAX_RATIO * member.compress_size):
+        return f"unpacks {member.compress_size} bytes to {member.file_size}"
+    return None
+
+
+def _hostile(name: str, what: str) -> PackageError:
+    return PackageError(
+        f"{name} is refused: {what}",
+        remedy="do not use this package; a wheel made by the usual tools never looks like this",
+    )

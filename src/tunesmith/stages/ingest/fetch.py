@@ -1,0 +1,83 @@
+"""Get one wheel through pip: no dependencies, nothing built, nothing run, and the hash pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tunesmith.core.errors import PackageError
+from tunesmith.core.step import Context, Progress
+from tunesmith.records.data import Package
+from tunesmith.stages.ingest.config import FetchConfig
+
+_PASSWORD = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+_MIRROR = (
+    "check the name and the version; set PIP_INDEX_URL for an internal mirror, or PIP_FIND_LINKS "
+    "for a folder that holds the wheel"
+)
+
+
+def fetch(config: FetchConfig, ctx: Context) -> Package:
+    """The wheel that `config` pins, as a package. It is never imported and never executed.
+
+    pip is given the environment of this process, so that an organisation's mirror is used.
+
+    Raises:
+        PackageError: there is no such wheel, it cannot be reached, its hash is not the pinned one,
+            or none is pinned yet.
+    """
+    requirement = config.origin.removeprefix("pypi:")
+    wheel = _download(requirement, ctx.workdir, ctx.progress)
+    with wheel.open("rb") as source:
+        found = hashlib.file_digest(source, "sha256").hexdigest()
+    if not config.sha256:
+        raise PackageError(
+            f"{requirement} is not pinned; the wheel that was found is {wheel.name}",
+            remedy=f'if you trust it, add this line to its section: sha256 = "{found}"',
+        )
+    if found != config.sha256:
+        raise PackageError(
+            f"{requirement} is not what was pinned: {wheel.name} has the SHA-256 {found}, "
+            f"the project file says {config.sha256}",
+            remedy="find out why it changed; to accept the new one, pin its hash instead",
+        )
+    return Package(
+        requirement=requirement,
+        filename=wheel.name,
+        wheel=ctx.blobs.put(wheel, "application/zip"),
+    )
+
+
+def _download(requirement: str, folder: Path, progress: Progress) -> Path:
+    """The one wheel that pip leaves in `folder`."""
+    target = folder / "wheel"
+    target.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "-q", "-d", str(target), requirement]
+    log = folder / "pip.log"
+    with (
+        log.open("wb") as output,
+        # The requirement's form is checked by `Origin`, and no shell is involved.
+        subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        ) as pip,
+    ):
+        start = time.monotonic()
+        while pip.poll() is None:
+            progress(time.monotonic() - start, 0, f"pip downloads {requirement}")
+            try:
+                pip.wait(0.4)
+            except subprocess.TimeoutExpired:
+                continue
+    wheels = sorted(target.glob("*.whl"))
+    if pip.returncode or len(wheels) != 1:
+        said = _PASSWORD.sub("****", log.read_text(errors="replace")).strip()
+        raise PackageError(
+            f"pip could not download {requirement}:\n{said[-1000:] or 'it left no wheel'}",
+            remedy=_MIRROR,
+        )
+    return wheels[0]

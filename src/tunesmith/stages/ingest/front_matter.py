@@ -1,0 +1,118 @@
+"""A text file with a YAML header: `---`, the header, `---`, then the text.
+
+The header is read from the parser's events rather than by a loader. So every scalar stays the
+string that was written (YAML would turn the label `no` into False and `1.10` into 1.1), no object
+is ever constructed, and a header that is nested or aliased to exhaust the machine is refused: the
+C loader's recursion would end the process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+MAX_HEADER_CHARS = 64 << 10
+MAX_DEPTH = 20
+
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+
+
+class BadFrontMatter(ValueError):
+    """A file that cannot be read; `rule` names what it breaks, `value` shows where."""
+
+    def __init__(self, rule: str, reason: str, value: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+        self.value = value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """The header and the text of one file."""
+
+    header: dict[str, Any]
+    """Field name to a string, a list or a mapping of those."""
+    text: str
+
+
+def read(data: bytes) -> Document:
+    """The document in the bytes of a file.
+
+    Raises:
+        BadFrontMatter: the bytes are not UTF-8 text, or the header is missing or unreadable.
+    """
+    try:
+        whole = data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        near = repr(data[max(0, error.start - 20) : error.start + 20])
+        raise BadFrontMatter("not-text", f"not UTF-8 at byte {error.start}", near) from None
+    if "\0" in whole:
+        raise BadFrontMatter("not-text", "has a NUL character", repr(whole[:40]))
+    fences = _FENCE.finditer(whole)
+    first = next(fences, None)
+    second = next(fences, None)
+    if first is None or second is None or whole[: first.start()].strip():
+        raise BadFrontMatter("no-front-matter", "no header between `---` lines", whole[:80])
+    source = whole[first.end() : second.start()]
+    return Document(header=_header(source), text=whole[second.end() :].lstrip("\n"))
+
+
+def _header(source: str) -> dict[str, Any]:
+    if len(source) > MAX_HEADER_CHARS:
+        raise _bad(f"the header has {len(source)} characters", source)
+    try:
+        value = _value(yaml.parse(source, Loader=_LOADER), source)
+    except yaml.YAMLError as error:
+        raise _bad(" ".join(str(error).split()), source) from None
+    if not isinstance(value, dict):
+        raise _bad("the header is not a mapping", source)
+    return value
+
+
+def _value(events: Iterator[Any], source: str) -> Any:
+    """The value that the events of one YAML document describe; None for an empty document."""
+    root: list[Any] = []
+    # Open collections, each with the key that waits for its value (None: a key is next).
+    stack: list[tuple[list[Any] | dict[str, Any], str | None]] = [(root, None)]
+    for event in events:
+        match event:
+            case yaml.AliasEvent():
+                raise _bad("the header uses an alias", source)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                item: Any = stack.pop()[0]
+            case yaml.ScalarEvent():
+                item = event.value
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                if len(stack) > MAX_DEPTH:
+                    raise _bad(f"the header is nested deeper than {MAX_DEPTH}", source)
+                stack.append(({} if isinstance(event, yaml.MappingStartEvent) else [], None))
+                continue
+            case _:
+                continue
+        _add(stack, item, source)
+    return root[0] if root else None
+
+
+def _add(stack: list[tuple[Any, str | None]], item: Any, source: str) -> None:
+    """Put `item` where it belongs: at the end of the innermost list, or as key or value."""
+    into, key = stack[-1]
+    if isinstance(into, list):
+        into.append(item)
+    elif key is not None:
+        into[key] = item
+        stack[-1] = (into, None)
+    elif not isinstance(item, str):
+        raise _bad("a field's name is not a string", source)
+    elif item in into:
+        raise _bad(f"the field {item!r} is there twice", source)
+    else:
+        stack[-1] = (into, item)
+
+
+def _bad(reason: str, source: str) -> BadFrontMatter:
+    return BadFrontMatter("bad-front-matter", reason, source.strip()[:80])

@@ -1,0 +1,55 @@
+"""Model version that passed its gate -> release under an alias, with its card."""
+
+from __future__ import annotations
+
+from tunesmith.core.errors import GateFailed
+from tunesmith.core.ref import AliasMove
+from tunesmith.core.step import Context
+from tunesmith.records.data import Dataset
+from tunesmith.records.evaluation import GateResult
+from tunesmith.records.model import ModelVersion
+from tunesmith.records.release import Release
+from tunesmith.stages.release.card import model_card
+from tunesmith.stages.release.config import ReleaseConfig
+
+
+def release(
+    config: ReleaseConfig,
+    ctx: Context,
+    *,
+    model: ModelVersion,
+    dataset: Dataset,
+    gate: GateResult,
+) -> Release:
+    """Release `model` under the alias, with a card made of what was recorded.
+
+    Raises:
+        GateFailed: the verdict is not "pass"; the message names the rules that did not hold.
+    """
+    if gate.verdict != "pass":
+        raise GateFailed(
+            f"gate {gate.gate} says {gate.verdict} of {config.name}: {_failed_rules(gate)}",
+            remedy="nothing was released; change the dataset or the model section and run it again",
+        )
+    ctx.progress(0, 1, f"writing the card of {config.name}")
+    card = model_card(config.name, model, dataset, gate)
+    return Release(
+        model=model,
+        gate=gate,
+        card=ctx.blobs.put(card.encode(), "text/markdown"),
+        move=AliasMove(
+            kind="model",
+            name=config.name,
+            alias=config.alias,
+            reason=f"gate {gate.gate} passed",
+        ),
+    )
+
+
+def _failed_rules(gate: GateResult) -> str:
+    failed = [
+        f"{rule.rule}: {rule.observed}, required {rule.required}"
+        for rule in gate.rules
+        if not rule.passed
+    ]
+    return "; ".join(failed) or "no rule passed"

@@ -1,0 +1,47 @@
+"""Settings of serving: the `[service.NAME]` sections of the project file."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import Field, field_validator
+
+from tunesmith.core.section import Section
+
+
+class ServiceConfig(Section):
+    """A model, and an index if there is one, behind an OpenAI-compatible endpoint."""
+
+    name: str = ""
+    """Name of the service: what follows `service.` in the section's heading."""
+    model: str
+    """Name of the model that answers."""
+    index: str = ""
+    """Name of the index that `/v1/ask` answers from; without it there is no such answer."""
+    host: str = "127.0.0.1"
+    """Address to listen on. This machine's own only: there are no keys yet to tell others apart."""
+    port: int = Field(default=8377, ge=1, le=65535)
+    """Port to listen on."""
+    max_tokens_limit: int = Field(default=512, ge=1)
+    """Longest answer, in tokens; also what a request that does not say gets."""
+    max_body_bytes: int = Field(default=1_000_000, ge=1)
+    """Longest request."""
+    max_waiting: int = Field(default=8, ge=0)
+    """Requests that may wait while the model answers another; further ones get status 429."""
+
+    @field_validator("host")
+    @classmethod
+    def _only_loopback(cls, host: str) -> str:
+        if host != "localhost" and not _is_loopback(host):
+            raise ValueError(
+                f"{host!r} can be reached by other machines, and there are no keys to tell who may"
+                ' ask; use "127.0.0.1", and a proxy that authenticates in front of it if needed'
+            )
+        return host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

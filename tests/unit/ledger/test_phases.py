@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunesmith.ledger.facts import RunFacts
+from tunesmith.ledger.phases import Standing, classify
+
+OPEN = Standing(unmet=(), available_since="")
+CLOSED = Standing(unmet=("a", "b"), available_since="")
+NOT_B = Standing(unmet=("b",), available_since="")
+IN_USE = Standing(unmet=(), available_since="2026-01-01T00:00:00+00:00")
+
+
+def facts(stage: str, **other: Any) -> RunFacts:
+    return RunFacts(
+        **{
+            "run": "r1",
+            "step": f"{stage}:desk",
+            "stage": stage,
+            "status": "succeeded",
+            "started_at": "2026-01-02",
+            "usage": None,
+            "model": "desk",
+            **other,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "standing", "phase", "treatment", "rule"),
+    [
+        (facts("finetune"), OPEN, "development", "capitalise", "R05"),
+        (facts("curate"), OPEN, "development", "capitalise", "R05"),
+        (facts("evaluate", subject="tuned"), OPEN, "development", "capitalise", "R05"),
+        (facts("evaluate", subject="base"), OPEN, "research", "expense", "R04"),
+        (facts("finetune"), CLOSED, "research", "expense", "R04"),
+        (facts("finetune"), NOT_B, "research", "expense", "R06"),
+        (facts("finetune", model=None), OPEN, "research", "expense", "R04"),
+        (facts("finetune"), IN_USE, "maintenance", "expense", "R12"),
+        (facts("retrain"), OPEN, "maintenance", "expense", "R12"),
+        (facts("finetune", status="failed"), OPEN, "inefficiency", "expense", "R08"),
+        (facts("monitor", status="interrupted"), OPEN, "inefficiency", "expense", "R08"),
+        (facts("serve"), OPEN, "operation", "expense", "R11"),
+        (facts("replay"), CLOSED, "operation", "expense", "R11"),
+        (facts("monitor"), IN_USE, "operation", "expense", "R11"),
+    ],
+)
+def test_the_phase_of_a_run(
+    run: RunFacts, standing: Standing, phase: str, treatment: str, rule: str
+) -> None:
+    found = classify(run, standing)
+    assert (found.phase, found.treatment, found.rule) == (phase, treatment, rule)
+
+
+def test_what_is_unsure_says_so() -> None:
+    assert "to be confirmed" in classify(facts("serve"), OPEN).paragraph
+    assert "to be confirmed" not in classify(facts("finetune"), OPEN).paragraph
+
+
+def test_the_reason_names_what_went_wrong() -> None:
+    found = classify(facts("finetune", status="failed", note="out of memory"), OPEN)
+    assert found.reason == "the run failed: out of memory"

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from tunesmith.core.errors import UsageError
+from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
+from tunesmith.lm.engine import Message, Sampling
+from tunesmith.lm.generate import TorchEngine
+from tunesmith.lm.load import LoadedModel, load_model
+
+ASKED = (Message(role="user", content="This program is free software"),)
+
+
+@pytest.fixture
+def loaded(tiny: Any) -> LoadedModel:
+    return load_model(tiny.base, tiny.blobs)
+
+
+def answer(engine: TorchEngine, sampling: Sampling, asked: tuple[Message, ...] = ASKED) -> str:
+    return "".join(piece.text for piece in engine.generate(asked, sampling))
+
+
+def test_greedy_answers_are_those_of_transformers(loaded: LoadedModel) -> None:
+    prompt = prompt_ids(loaded.tokenizer, with_instruction(ASKED, "Name it."))
+    expected = loaded.model.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        max_new_tokens=40,
+        do_sample=False,
+    )[0, len(prompt) :].tolist()
+    ended = expected[-1] in stop_ids(loaded.tokenizer)
+
+    pieces = list(TorchEngine(loaded, "Name it.").generate(ASKED, Sampling(max_tokens=40)))
+
+    text = loaded.tokenizer.decode(expected[:-1] if ended else expected)
+    assert "".join(piece.text for piece in pieces) == text
+    assert pieces[-1].num_answer_tokens == len(expected) - ended
+    assert pieces[-1].num_prompt_tokens == len(prompt)
+    assert pieces[-1].finish_reason == ("stop" if ended else "length")
+    assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+
+
+def test_an_answer_ends_at_the_end_of_its_turn(loaded: LoadedModel) -> None:
+    """Whatever token comes second is made the one that ends a turn."""
+    engine = TorchEngine(loaded, "Name it.")
+    prompt = prompt_ids(loaded.tokenizer, with_instruction(ASKED, "Name it."))
+    first, second = list(engine._tokens(prompt, Sampling(), 2))
+    assert first != second
+    engine._stop = frozenset({second})
+
+    (*_, last) = engine.generate(ASKED, Sampling(max_tokens=40))
+
+    assert (last.finish_reason, last.num_answer_tokens) == ("stop", 1)
+
+
+def test_an_answer_ends_before_a_stop_string(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.")
+    whole = answer(engine, Sampling(max_tokens=30))
+    word = whole[9:11]
+
+    pieces = list(engine.generate(ASKED, Sampling(max_tokens=30, stop=(word,))))
+
+    assert "".join(piece.text for piece in pieces) == whole[: whole.index(word)]
+    assert pieces[-1].finish_reason == "stop"
+
+
+def test_sampling_follows_its_seed(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.")
+    hot = Sampling(max_tokens=20, temperature=1.5, seed=1)
+    other = Sampling(max_tokens=20, temperature=1.5, seed=2)
+    narrow = Sampling(max_tokens=20, temperature=1.5, seed=1, top_p=0.0)
+
+    assert answer(engine, hot) == answer(engine, hot)
+    assert answer(engine, hot) != answer(engine, other)
+    assert answer(engine, narrow) == answer(engine, Sampling(max_tokens=20))
+
+
+def test_an_answer_ends_where_the_context_does(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.")
+    engine._stop = frozenset()
+    num_prompt = len(prompt_ids(loaded.tokenizer, with_instruction(ASKED, "Name it.")))
+
+    (*_, last) = engine.generate(ASKED, Sampling(max_tokens=1000))
+
+    assert last.num_answer_tokens == loaded.context_length - num_prompt
+    assert last.finish_reason == "length"
+
+
+def test_a_conversation_that_leaves_no_room_is_refused_at_once(loaded: LoadedModel) -> None:
+    engine = TorchEngine(dataclasses.replace(loaded, context_length=20), "Name it.")
+    with pytest.raises(UsageError, match="context is 20"):
+        engine.generate(ASKED, Sampling())
+
+
+def test_threads_take_turns(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.")
+    sampling = Sampling(max_tokens=10)
+    expected = answer(engine, sampling)
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(answer(engine, sampling))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [expected] * 4

@@ -1,0 +1,90 @@
+import sqlite3
+
+import pytest
+
+from tunesmith.core.errors import DataError, NotFound, StoreError
+from tunesmith.retrieve.store import Document, Store, build
+from tunesmith.text.normalise import normalise
+
+
+def test_the_same_documents_give_the_same_bytes(documents, tmp_path):
+    build(tmp_path / "a", documents)
+    build(tmp_path / "b", reversed(documents))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_every_sentence_is_a_span_of_its_document(documents, path):
+    with Store(path) as store:
+        assert store.num_sentences == 8
+        for place in store.sentences(range(1, 9)):
+            text = store.document(place.document).text
+            assert text[place.start : place.end].endswith(".")
+            assert text[place.start : place.end].strip() == text[place.start : place.end]
+        assert store.names() == {d.key: d.names for d in sorted(documents, key=lambda d: d.key)}
+
+
+def test_what_a_reader_cannot_see_is_not_in_the_index(tmp_path):
+    hidden = "The fee\u200b is ten\u202e euros\U000e0049\U000e0047 for a copy."
+    build(tmp_path / "i", [Document(key="k", title="K", names=("k",), text=hidden)])
+    with Store(tmp_path / "i") as store:
+        assert store.document("k").text == "The fee is ten euros for a copy." == normalise(hidden)
+
+
+def test_search_finds_words_in_any_ending_and_spelling(path):
+    with Store(path) as store:
+        assert store.sentences_with("distribute") == store.sentences_with("distributing")
+        assert len(store.sentences_with("distribute")) == 2
+        assert store.sentences_with("license") == frozenset({4})  # "a patent licence"
+        assert store.sentences_with("nowhere") == frozenset()
+        found = store.search_passages(["patent", "warranty"], 5, names_weight=1.0)
+        assert len(found) == 2
+        assert [score for _, score in found] == sorted((s for _, s in found), reverse=True)
+        assert all(score > 0 for _, score in found)
+
+
+def test_bm25_is_that_of_the_literature(tmp_path):
+    # Robertson's formula with k1 = 1.2 and b = 0.75, by hand; one sentence a document.
+    import math
+
+    texts = {"a": "cat cat dog.", "b": "dog bird fish fish.", "c": "bird tree sky wind rain."}
+    build(
+        tmp_path / "i",
+        [Document(key=key, title=key, names=("-",), text=text) for key, text in texts.items()],
+    )
+    with Store(tmp_path / "i") as store:
+        found = store.search_sentences(["cat"], [1, 2, 3])
+    idf = math.log((3 - 1 + 0.5) / (1 + 0.5))
+    tf, length, mean = 2, 3, 4
+    expected = idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * length / mean))
+    assert found == {1: pytest.approx(expected)}
+
+
+def test_two_documents_of_one_key_are_refused(documents, tmp_path):
+    with pytest.raises(DataError, match="heron"):
+        build(tmp_path / "i", [*documents, documents[0]])
+
+
+def test_the_file_is_opened_for_reading_alone(path):
+    with Store(path) as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store._database.execute("DELETE FROM document")
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_no_index_is_refused(tmp_path):
+    (tmp_path / "i").write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(StoreError, match="not an index"):
+        Store(tmp_path / "i")
+    with pytest.raises(StoreError, match="not an index"):
+        Store(tmp_path / "absent")
+
+
+def test_a_changed_text_is_not_returned(path):
+    database = sqlite3.connect(path)
+    database.execute("UPDATE document SET text = replace(text, 'without a fee', 'for a fee')")
+    database.commit()
+    database.close()
+    with Store(path) as store:
+        with pytest.raises(StoreError, match="damaged"):
+            store.document("heron")
+        with pytest.raises(NotFound):
+            store.document("absent")

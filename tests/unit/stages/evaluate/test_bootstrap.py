@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tunesmith.stages.evaluate.bootstrap import detectable, paired_bootstrap
+
+
+def right(num_rows: int, share: float, seed: int) -> list[bool]:
+    return (np.random.default_rng(seed).random(num_rows) < share).tolist()
+
+
+def test_the_interval_is_the_one_of_scipy() -> None:
+    base, tuned = right(96, 0.3, 1), right(96, 0.7, 2)
+    found = paired_bootstrap(base, tuned, confidence=0.95, seed=0)
+    expected = stats.bootstrap(
+        (np.array(tuned, float) - np.array(base, float),),
+        np.mean,
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+
+    assert found.low == pytest.approx(expected.low, abs=0.015)
+    assert found.high == pytest.approx(expected.high, abs=0.015)
+    assert found.difference == pytest.approx(np.mean(tuned) - np.mean(base))
+
+
+@given(
+    rows=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50),
+    seed=st.integers(0, 5),
+)
+def test_laws(rows: list[tuple[bool, bool]], seed: int) -> None:
+    base, tuned = map(list, zip(*rows, strict=True))
+    found = paired_bootstrap(base, tuned, confidence=0.9, seed=seed)
+    wider = paired_bootstrap(base, tuned, confidence=0.99, seed=seed)
+
+    assert -1 <= found.low <= found.difference + 1e-12
+    assert found.difference - 1e-12 <= found.high <= 1
+    assert wider.low <= found.low
+    assert wider.high >= found.high
+    assert 0 < found.detectable <= 1
+    assert paired_bootstrap(base, tuned, confidence=0.9, seed=seed) == found
+
+
+def test_a_model_is_not_told_apart_from_itself() -> None:
+    same = right(50, 0.5, 3)
+    found = paired_bootstrap(same, same, confidence=0.95, seed=0)
+
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+    assert found.detectable > 0.05
+
+
+def test_the_detectable_difference_is_seen_four_times_out_of_five() -> None:
+    """Simulated: 200 rows, a tenth lost, and as many won as make the detectable difference."""
+    num_rows, share_lost = 200, 0.1
+    share_won = share_lost
+    for _ in range(20):  # the difference depends on the shares, and they on it
+        gap = detectable(round(share_lost * num_rows), round(share_won * num_rows), num_rows, 0.95)
+        share_won = share_lost + gap
+    generator = np.random.default_rng(0)
+    counts = generator.multinomial(
+        num_rows, [share_lost, 1 - share_lost - share_won, share_won], size=150
+    )
+    seen = 0
+    for lost, same, won in counts.tolist():
+        base = [True] * lost + [False] * (same + won)
+        tuned = [False] * (lost + same) + [True] * won
+        seen += paired_bootstrap(base, tuned, confidence=0.95, seed=1).low > 0
+
+    assert seen / len(counts) == pytest.approx(0.8, abs=0.09)

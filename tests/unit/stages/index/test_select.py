@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from tunesmith.core.errors import DataError
+from tunesmith.stages.index.select import parts, select, to_document
+
+
+def _row(label, **attributes):
+    return {
+        "pointer": f"{label}.LICENSE",
+        "label": label,
+        "text": "Text.",
+        "attributes": json.dumps(attributes),
+    }
+
+
+def test_parts_of_a_compound_label():
+    assert parts("gpl-2.0 OR (mit and bsd-new)") == {"gpl-2.0", "mit", "bsd-new"}
+    assert parts("gpl-2.0 WITH classpath") == {"gpl-2.0", "classpath"}
+    assert parts("orange") == {"orange"}
+
+
+def test_the_commonest_are_taken_and_ties_go_by_name():
+    documents = [to_document(_row(label)) for label in ("d", "c", "b", "a")]
+    labels = ["c OR b", "c", "c AND x", "b", "d"]
+    taken, left_out = select(documents, labels, 2)
+    assert [document.key for document in taken] == ["c", "b"]
+    assert [document.key for document in left_out] == ["d", "a"]
+    taken, _ = select(documents, (), 2)
+    assert [document.key for document in taken] == ["a", "b"]
+
+
+def test_names_and_title():
+    document = to_document(_row("mit", name="MIT License", short_name="MIT", owner=3))
+    assert document.title == "MIT License"
+    assert document.names == ("mit", "MIT License", "MIT")
+    assert to_document(_row("mit", name="M", title="T")).title == "T"
+    assert to_document(_row("mit")).title == "mit"
+
+
+def test_a_row_without_a_label_is_refused():
+    with pytest.raises(DataError, match="no label"):
+        to_document(_row(""))

@@ -1,0 +1,105 @@
+"""Fetching through the real pip, from a folder of wheels instead of an index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tunesmith.core.errors import PackageError
+from tunesmith.core.step import Context
+from tunesmith.stages.ingest.config import FetchConfig
+from tunesmith.stages.ingest.run import fetch
+
+METADATA = b"Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
+WHEEL = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one wheel that pip can find."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    path = folder / "tiny_data-1.0-py3-none-any.whl"
+    members = {
+        "tiny_data/__init__.py": b"raise SystemExit('imported')",
+        "tiny_data-1.0.dist-info/METADATA": METADATA,
+        "tiny_data-1.0.dist-info/WHEEL": WHEEL,
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()},\n"
+        for name, data in members.items()
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+        archive.writestr("tiny_data-1.0.dist-info/RECORD", record)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return path
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_pinned_wheel_is_fetched(ctx: Context, wheel: Path) -> None:
+    config = FetchConfig(origin="pypi:tiny-data==1.0", sha256=digest(wheel))
+    package = fetch(config, ctx)
+    assert ctx.blobs.get(package.wheel) == wheel.read_bytes()
+    assert package.filename == wheel.name
+    assert package.requirement == "tiny-data==1.0"
+
+
+def test_without_a_pin_the_error_says_how_to_pin(ctx: Context, wheel: Path) -> None:
+    with pytest.raises(PackageError, match="not pinned") as caught:
+        fetch(FetchConfig(origin="pypi:tiny-data==1.0"), ctx)
+    assert f'sha256 = "{digest(wheel)}"' in caught.value.remedy
+
+
+def test_another_hash_shows_both(ctx: Context, wheel: Path) -> None:
+    config = FetchConfig(origin="pypi:tiny-data==1.0", sha256="0" * 64)
+    with pytest.raises(PackageError, match="not what was pinned") as caught:
+        fetch(config, ctx)
+    assert digest(wheel) in str(caught.value)
+    assert "0" * 64 in str(caught.value)
+    assert list(ctx.blobs.digests()) == []
+
+
+@pytest.mark.usefixtures("wheel")
+@pytest.mark.parametrize("origin", ["pypi:tiny-data==2.0", "pypi:no-such-thing==1.0"])
+def test_a_missing_wheel_says_what_to_set(ctx: Context, origin: str) -> None:
+    with pytest.raises(PackageError, match="could not download") as caught:
+        fetch(FetchConfig(origin=origin, sha256="0" * 64), ctx)
+    assert "PIP_INDEX_URL" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "tiny-data==1.0",
+        "pypi:tiny-data",
+        "pypi:tiny-data>=1.0",
+        "pypi:-rfile==1.0",
+        "pypi:a b==1.0",
+        "pypi:a==1.0 --index-url=x",
+        "pypi:a==1.0;python_version<'4'",
+        "pypi:a==1.0\n",
+        "pypi:./a==1.0",
+        "wheel:a.whl",
+        "file:a.whl",
+    ],
+)
+def test_what_is_no_plain_requirement_is_refused(origin: str) -> None:
+    with pytest.raises(ValidationError, match="origin"):
+        FetchConfig(origin=origin)
+
+
+@pytest.mark.parametrize("sha256", ["abc", "0" * 63, "A" * 64, "0" * 64 + "\n"])
+def test_what_is_no_digest_is_refused(sha256: str) -> None:
+    with pytest.raises(ValidationError, match="sha256"):
+        FetchConfig(origin="pypi:a==1.0", sha256=sha256)
