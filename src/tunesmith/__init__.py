@@ -1,3 +1,43 @@
-"""Tunesmith: from a pre-trained model and your own data to a specialised model that you own."""
+"""Tunesmith: from a pre-trained model and your own data to a specialised model that you own.
+
+    pipeline   the main path, one sitting to read: the only file that knows the order of the stages
+    project    reads tunesmith.toml, opens the store; the only place that picks backends
+    testing    fakes and conformance suites for plug-ins
+    core       what ran, on what, with what result: store, step keys, runner, evidence
+    records    nouns: frozen dataclasses that flow between steps
+    text       pure functions on text          lm        using a model, never training it
+    retrieve   passages and citations          stages    verbs, a folder each
+    ledger     the accounting side (IAS 38)    cli       parse, call, print
+
+Imports point one way (`|` may not import each other):
+cli -> pipeline -> project | testing -> stages | ledger -> retrieve -> lm | text -> records -> core
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_NAMES = {
+    "GateFailed": "tunesmith.core.errors",
+    "Project": "tunesmith.project",
+    "TunesmithError": "tunesmith.core.errors",
+    "ask": "tunesmith.retrieve.answer",
+    "books": "tunesmith.pipeline",
+    "build": "tunesmith.pipeline",
+    "open_project": "tunesmith.project",
+    "retrain": "tunesmith.pipeline",
+    "run": "tunesmith.pipeline",
+    "steps": "tunesmith.pipeline",
+}
+__all__ = [  # noqa: PLE0604  (each is loaded when it is first used: importing stays light)
+    *sorted([*_NAMES, "__version__"])
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tunesmith' has no attribute {name!r}")

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunesmith.core.errors import ConfigError, GateFailed
 from tunesmith.core.step import Step
@@ -26,17 +25,12 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.retrieve.answer import ask
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.monitor.served import gather
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
-from tunesmith.stages.serve.config import ServiceConfig
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 # The path of one project, as steps.
 
@@ -357,33 +351,7 @@ def _watch_path(
     return WatchPath(signals=tuple(signals), proposal=proposal)
 
 
-# Beside the path: what serves, what it answered, and what every run cost.
-
-
-def endpoint(project: Project, config: ServiceConfig) -> FastAPI:
-    """A service as an application: the released model, and its index if it has one.
-
-    Raises:
-        NotFound: no version of the model is released, or the index was not made.
-    """
-    from tunesmith.lm.generate import torch_engine
-    from tunesmith.stages.serve.app import create_app
-
-    alias = next(g.alias for g in project.file.gate.values() if g.model == config.model)
-    release, version = project.released(config.model, alias)
-    blobs = project.runner.blobs
-    answer_from = None
-    if config.index:
-        index = project.latest(f"index:{config.index}")
-        answer_from = partial(ask, index, blobs.path(index.database))
-    return create_app(
-        torch_engine(release.model, blobs),
-        model_id=version,
-        instruction=release.model.instruction,
-        config=config,
-        record_trace=project.add_trace,
-        ask=answer_from,
-    )
+# Beside the path: what was served, and what every run cost.
 
 
 def watch_served(project: Project, name: str, service: str) -> Signal:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, evidence, settings
+from tunesmith.core import catalog, settings
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
@@ -30,6 +29,7 @@ from tunesmith.core.step import Step
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
+from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.evaluate.config import GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
@@ -37,6 +37,9 @@ from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.serve.config import ServiceConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 FILE = "tunesmith.toml"
 STORE = ".tunesmith"
@@ -53,6 +56,8 @@ class ProjectSection(Section):
     """SQLAlchemy URL of the store's database; empty for SQLite in .tunesmith/."""
     executor: Literal["inline", "subprocess"] = "inline"
     """Where steps run: in this process, or each in a process of its own."""
+    busy_timeout_s: float = Field(default=60.0, gt=0)
+    """How long to wait for a store that another process is writing to."""
 
 
 class ProjectFile(Section):
@@ -97,18 +102,6 @@ class Project:
         """Every setting with its value and origin."""
         return settings.explain(self.file, self.layers)
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A reading transaction on the store."""
-        with self.runner.database.read() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A writing transaction on the store."""
-        with self.runner.database.write() as connection:
-            yield connection
-
     def close(self) -> None:
         """Close the store."""
         self.runner.database.close()
@@ -117,7 +110,7 @@ class Project:
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
-        with self.read() as connection:
+        with self.runner.database.read() as connection:
             return catalog.all_runs(connection)
 
     def load(self, run: Run) -> Any:
@@ -132,7 +125,7 @@ class Project:
         Raises:
             NotFound: it never ran.
         """
-        with self.read() as connection:
+        with self.runner.database.read() as connection:
             run = catalog.last_success(connection, step=step)
         if run is None:
             raise NotFound(
@@ -142,7 +135,7 @@ class Project:
 
     def versions(self) -> list[Version]:
         """Every named version."""
-        with self.read() as connection:
+        with self.runner.database.read() as connection:
             return catalog.all_versions(connection)
 
     def released(self, model: str, alias: str) -> tuple[Release, str]:
@@ -151,7 +144,7 @@ class Project:
         Raises:
             NotFound: the alias points nowhere.
         """
-        with self.read() as connection:
+        with self.runner.database.read() as connection:
             found = catalog.current_alias(connection, "model", model, alias)
             if found is None:
                 raise NotFound(
@@ -166,7 +159,7 @@ class Project:
 
     def add_trace(self, trace: Trace) -> None:
         """Keep one served request."""
-        with self.write() as connection:
+        with self.runner.database.write() as connection:
             catalog.add_trace(connection, trace)
 
     def traces(self, service: str) -> list[tuple[str, str]]:
@@ -175,7 +168,7 @@ class Project:
         Raises:
             NotFound: nothing yet.
         """
-        with self.read() as connection:
+        with self.runner.database.read() as connection:
             rows = catalog.traces(connection, service)
         if not rows:
             raise NotFound(
@@ -184,39 +177,29 @@ class Project:
             )
         return [(row.text, row.answer) for row in rows]
 
-    def verify(self) -> Report:
-        """Re-compute the evidence chain, each run's entry in it, and every blob's digest."""
-        with self.read() as connection:
-            log = list(evidence.entries(connection))
-            runs = catalog.all_runs(connection)
-            needed = {b.sha256: b for run in runs for b in catalog.run_blobs(connection, run.id)}
-        problems = list(evidence.broken_links(iter(log)))
-        shown = {entry.body["run"]: entry.body for entry in log if entry.what == "run.finished"}
-        for run in runs:
-            if run.output and shown.get(run.id, {}).get("output") != run.output.sha256:
-                problems.append(f"run {run.id} ({run.step}) is not what its evidence says")
-        for blob in needed.values():
-            try:
-                self.runner.blobs.check(blob, deep=True)
-            except StoreError as error:
-                problems.append(error.message)
-        return Report(
-            num_entries=len(log),
-            num_blobs=len(needed),
-            num_bytes=sum(blob.num_bytes for blob in needed.values()),
-            problems=tuple(problems),
+    def endpoint(self, config: ServiceConfig) -> FastAPI:
+        """A service as an application: the released model, and its index if it has one.
+
+        Raises:
+            NotFound: no version of the model is released, or the index was not made.
+        """
+        from tunesmith.lm.generate import torch_engine
+        from tunesmith.stages.serve.app import create_app
+
+        aliases = [gate.alias for gate in self.file.gate.values() if gate.model == config.model]
+        release, version = self.released(config.model, aliases[0] if aliases else "candidate")
+        answer_from = None
+        if config.index:
+            index = self.latest(f"index:{config.index}")
+            answer_from = partial(ask, index, self.runner.blobs.path(index.database))
+        return create_app(
+            torch_engine(release.model, self.runner.blobs),
+            model_id=version,
+            instruction=release.model.instruction,
+            config=config,
+            record_trace=self.add_trace,
+            ask=answer_from,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What `verify` found."""
-
-    num_entries: int
-    num_blobs: int
-    num_bytes: int
-    problems: tuple[str, ...]
-    """A sentence each; none when all holds."""
 
 
 def read(folder: Path, *, flags: Sequence[str] = ()) -> tuple[ProjectFile, Layers]:
@@ -267,7 +250,7 @@ def open_project(
     if not url:
         refuse_network_disk(store)
         url = f"sqlite:///{store / 'tunesmith.db'}"
-    database = Database(url)
+    database = Database(url, busy_timeout_s=file.project.busy_timeout_s)
     migrate(database, store)
     runner = Runner(
         blobs=blobs,

@@ -85,7 +85,6 @@ def serve(
     port: Annotated[int, typer.Option(help="Port, over the project file's.")] = 0,
 ) -> None:
     """Serve the released model at an address of this machine, in OpenAI's format."""
-    from tunesmith import pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.stages.serve.run import serve as run_service
 
@@ -95,7 +94,7 @@ def serve(
         if port:
             config = config.model_copy(update={"port": port})
         say(f"loading the model of {service} ...")
-        app = pipeline.endpoint(project, config)
+        app = project.endpoint(config)
         say(f"serving {config.model} at http://{config.host}:{config.port}/v1 (stop: Ctrl-C)")
         run_service(app, config)
 

@@ -46,9 +46,10 @@ def verify(folder: Folder = HERE, as_json: Json = False) -> None:
     """Re-compute the evidence chain and the digest of every blob that a run refers to."""
     from tunesmith.cli.opening import opened
     from tunesmith.core.errors import StoreError
+    from tunesmith.core.verify import verify as verify_store
 
     with opened(folder) as (project, _):
-        report = project.verify()
+        report = verify_store(project.runner.database, project.runner.blobs)
     head = (
         f"{report.num_entries} evidence entries, {report.num_blobs} blobs, "
         f"{size(report.num_bytes)}: "

@@ -19,7 +19,6 @@ from sqlalchemy.exc import OperationalError
 
 from tunesmith.core.errors import StoreError, StoreFull, StoreLocked
 
-BUSY_TIMEOUT_S = 60
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
@@ -29,8 +28,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
 class Database:
     """A URL, and the two ways to use it."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, busy_timeout_s: float = 60.0) -> None:
         self.engine = _engine(url, busy_timeout_s)
+        self._busy_timeout_s = busy_timeout_s
 
     @property
     def is_sqlite(self) -> bool:
@@ -68,7 +68,8 @@ class Database:
             text = str(error.orig)
             if "locked" in text or "busy" in text:
                 raise StoreLocked(
-                    f"the store {self.engine.url.database} stayed locked for {BUSY_TIMEOUT_S} s",
+                    f"the store {self.engine.url.database} "
+                    f"stayed locked for {self._busy_timeout_s:g} s",
                     remedy="see who holds it (`tunesmith doctor`), end that process, and try again",
                 ) from error
             if "full" in text:

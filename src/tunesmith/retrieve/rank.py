@@ -19,7 +19,6 @@ NUM_PASSAGES = 30
 """Passages whose sentences are looked at."""
 NAMES_WEIGHT = 4.0
 """How many times a word counts in a document's names, against once in its text."""
-
 SENTENCE_WORDS = 8
 """A stretch of fewer words is likely to be a heading, and ranks lower in proportion."""
 
@@ -55,12 +54,10 @@ class Ranker:
     def rank(self, question: str) -> list[Evidence]:
         """Sentences with any term of `question`, best first; ties in the order of the index."""
         asked = terms(question)
-        passages = dict(
-            self._store.search_passages(asked, NUM_PASSAGES, names_weight=NAMES_WEIGHT)
-            if asked
-            else ()
-        )
-        scores = self._store.search_sentences(asked, list(passages)) if passages else {}
+        if all(term[0].isdigit() for term in asked):
+            return []  # numbers alone say nothing: every clause has one
+        passages = dict(self._store.search_passages(asked, NUM_PASSAGES, names_weight=NAMES_WEIGHT))
+        scores = self._store.search_sentences(asked, list(passages))
         if not scores:
             return []
         sentences_with = {term: self._store.sentences_with(term) for term in asked}

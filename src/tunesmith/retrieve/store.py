@@ -12,12 +12,13 @@ import contextlib
 import dataclasses
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import DataError, NotFound, StoreError
+from tunesmith.core.step import Progress
 from tunesmith.retrieve.lexical import match_any, words
 from tunesmith.text import chunk
 from tunesmith.text.normalise import normalise
@@ -84,7 +85,7 @@ class Place:
     num_words: int
 
 
-def build(path: Path, documents: Iterable[Document]) -> Counts:
+def build(path: Path, documents: Collection[Document], progress: Progress) -> Counts:
     """Write an index of `documents` to the new file `path`; their texts are normalised here.
 
     Raises:
@@ -94,6 +95,7 @@ def build(path: Path, documents: Iterable[Document]) -> Counts:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.executescript(_SCHEMA)
         for document in sorted(documents, key=lambda document: document.key):
+            progress(num_documents, len(documents), f"indexes {document.key}")
             document = dataclasses.replace(document, text=normalise(document.text))
             num_documents += 1
             _insert_document(database, num_documents, document)
@@ -169,19 +171,14 @@ class Store:
             StoreError: it is not an index, or one of another format.
         """
         # `immutable`: nobody writes to a blob, so no lock and no side file is ever made.
-        self._database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-        )
+        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
-            (found,) = self._database.execute("PRAGMA user_version").fetchone()
-        except sqlite3.DatabaseError:
-            found = None
-        if found != FORMAT:
+            self._database = sqlite3.connect(address, uri=True, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise _not_an_index(path) from error
+        if self._format() != FORMAT:
             self.close()
-            raise StoreError(
-                f"{path} is not an index of format {FORMAT}",
-                remedy="build the index again with this version",
-            )
+            raise _not_an_index(path)
         (count,) = self._database.execute("SELECT count(*) FROM sentence").fetchone()
         self.num_sentences: int = count
 
@@ -211,7 +208,9 @@ class Store:
             "SELECT key, title, names, text, sha256 FROM document WHERE key = ?", (key,)
         ).fetchone()
         if row is None:
-            raise NotFound(f"the index has no document {key!r}", remedy="see which it has")
+            raise NotFound(
+                f"the index has no document {key!r}", remedy="ask for one that a citation names"
+            )
         *fields, digest = row
         if sha256(fields[3].encode()) != digest:
             raise StoreError(
@@ -267,6 +266,20 @@ class Store:
             for number in ids
         )
         return [_place(row) for row in rows]
+
+    def _format(self) -> int | None:
+        try:
+            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return int(found)
+
+
+def _not_an_index(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is not an index of format {FORMAT}",
+        remedy="build the index again with this version",
+    )
 
 
 def _document(fields: Sequence[str]) -> Document:

@@ -166,9 +166,9 @@ def most_similar(left: Sequence[str], right: Sequence[str]) -> Pair | None:
 def _candidates(sets: Sequence[Shingles], threshold: float) -> Iterator[tuple[int, list[int]]]:
     """(row, later rows that share a band with it), in order."""
     rows = [row for row, found in enumerate(sets) if found]
-    # Sorted, because the order of a set of strings differs from process to process.
+    # A sketch does not depend on the order of the set, which differs from process to process.
     sketches = rensa.RMinHash.from_token_sets(
-        [sorted(sets[row]) for row in rows], NUM_PERMUTATIONS, SEED
+        [list(sets[row]) for row in rows], NUM_PERMUTATIONS, SEED
     )
     index = rensa.RMinHashLSH(threshold, NUM_PERMUTATIONS, num_bands(threshold))
     index.insert_many(sketches)

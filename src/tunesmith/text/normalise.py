@@ -10,10 +10,12 @@ import ftfy
 _REPAIR = ftfy.TextFixerConfig(uncurl_quotes=False, explain=False, normalization="NFC")
 """Typographic quotes are the author's; mojibake is not."""
 
-_LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CARRIAGE_RETURNS = re.compile("\r\n?")
+_LINE_ENDS = re.compile("[\v\f\u2028\u2029]")
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
-_ASCII_SUSPECT = re.compile("[\x00-\x08\x0e-\x1f\x7f&]")
+_SUSPECT = re.compile(r"[^\t\n -~]|&#?\w+;")
+"""What alone a repair could change: characters outside printable ASCII, and HTML entities."""
 _VISIBLE_FORMAT = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
 """Format characters that print something (Arabic and Syriac number signs)."""
 
@@ -38,13 +40,18 @@ def normalise(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    text = _LINE_ENDS.sub("\n", text)
-    if not text.isascii() or _ASCII_SUSPECT.search(text):
-        text = ftfy.fix_text(text, _REPAIR)
-        text = unicodedata.normalize("NFC", "".join(c for c in text if _is_kept(c)))
-        text = _LINE_ENDS.sub("\n", text)
+    text = _CARRIAGE_RETURNS.sub("\n", text)
+    if _SUSPECT.search(text):
+        repaired = (_repair(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
+        text = "\n".join(repaired)
     lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
+
+
+def _repair(line: str) -> str:
+    line = ftfy.fix_text(line, _REPAIR)
+    line = _LINE_ENDS.sub("\n", line)
+    return unicodedata.normalize("NFC", "".join(c for c in line if _is_kept(c)))
 
 
 def _is_kept(character: str) -> bool:

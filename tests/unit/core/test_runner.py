@@ -137,7 +137,7 @@ def test_a_damaged_result_is_a_miss_and_is_made_again(make_runner, damage):
 
 
 def test_an_input_edited_while_the_step_runs_is_refused(make_runner):
-    runner, events = make_runner()
+    runner, _ = make_runner()
     blob = runner.run(step("1", "one")).text
 
     def edit(event):

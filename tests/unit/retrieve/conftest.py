@@ -6,6 +6,11 @@ from tunesmith.core.ref import Blob
 from tunesmith.records.index import Index
 from tunesmith.retrieve.store import Document, build
 
+
+def _silent(*_):
+    """Report no progress."""
+
+
 TEXTS = {
     "heron": (
         "Heron Licence",
@@ -39,7 +44,7 @@ def documents():
 @pytest.fixture
 def path(documents, tmp_path):
     """The file of their index."""
-    build(tmp_path / "index.sqlite", documents)
+    build(tmp_path / "index.sqlite", documents, _silent)
     return tmp_path / "index.sqlite"
 
 

@@ -9,6 +9,11 @@ from tunesmith.core.errors import StoreError
 from tunesmith.retrieve.answer import ask
 from tunesmith.retrieve.store import Document, Store, build
 
+
+def _silent(*_):
+    """Report no progress."""
+
+
 ANSWERABLE = [
     ("Does the Heron licence require a copyright notice?", "heron", "copyright notice"),
     ("May I use the name of the holder to endorse products?", "stork-2.0", "endorse products"),
@@ -62,6 +67,7 @@ def test_what_two_documents_say_in_the_same_words_is_cited_once(index, tmp_path)
     build(
         tmp_path / "i",
         [Document(key=key, title=key, names=(key,), text=text) for key in ("one", "two")],
+        _silent,
     )
     answer = ask(index, tmp_path / "i", "Which court decides a dispute in Utopia?")
     assert len(answer.citations) == 1

@@ -38,8 +38,8 @@ NUM_TERMS = 5
 """Words of a question, besides the name of a document."""
 MAX_SHARED = 0.5
 """A sentence that shares more of its words with one in the index has a counterpart there."""
-UNCALIBRATED = 0.65
-"""Used where no unanswerable questions can be made; what licence texts gave."""
+UNCALIBRATED = 0.6
+"""Used where too few unanswerable questions can be made; a little above what licence texts give."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,10 @@ def calibrate(
     """Fit the threshold of `store`; `left_out` are documents like its own that are not in it."""
     chooser = random.Random(seed)  # noqa: S311 (a sample, not a secret)
     inside = [store.document(key) for key in store.names()]
-    foreign = list(itertools.islice(_foreign(store, left_out, chooser), NUM_QUESTIONS))
+    foreign: list[tuple[str, list[str]]] = []
+    for found in itertools.islice(_foreign(store, left_out, chooser), NUM_QUESTIONS):
+        progress(len(foreign), NUM_QUESTIONS, "makes questions")
+        foreign.append(found)
     unanswerable = [
         [*_name(chooser.choice(inside), number), unknown, *known]
         for number, (unknown, known) in enumerate(foreign)
@@ -92,8 +95,8 @@ def fit(unanswerable: Sequence[float], answerable: Sequence[float]) -> Calibrati
                 f"Threshold {threshold}: of {total} made questions that the documents do not answer"
                 f" {wrong} got an answer ({wrong / total:.1%}; at most {bound:.1%} with"
                 f" {CONFIDENCE:.0%} confidence, {ALPHA:.0%} accepted), and of {len(answerable)}"
-                f" that they do answer {right} did ({right / len(answerable):.1%}). People's"
-                " questions differ from made ones: the rates on them may too."
+                f" that they do answer {right} did ({right / max(len(answerable), 1):.1%})."
+                " People's questions differ from made ones: the rates on them may too."
             ),
         )
     return fitted or Calibration(

@@ -39,8 +39,7 @@ def index(
             remedy="look at its quarantine, and at the source's `files`",
         )
     path = ctx.workdir / "index.sqlite"
-    counts = build(path, taken)
-    ctx.progress(0, 0, f"indexed {counts.num_sentences} sentences of {len(taken)} documents")
+    counts = build(path, taken, ctx.progress)
     with Store(path) as store:
         calibration = calibrate(store, left_out, seed=ctx.seed, progress=ctx.progress)
     return Index(

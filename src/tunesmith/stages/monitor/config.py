@@ -32,7 +32,9 @@ class MonitorConfig(Section):
     """Traffic compared with what a dataset's model was tuned on."""
 
     name: str = ""
-    """Name of the monitor; the pipeline fills in the name of the section."""
+    """Name of the monitor: what follows `monitor.` in the section's heading."""
+    model: str
+    """Name of the model that would be tuned again."""
     dataset: str
     """Name of the dataset whose train split is the reference."""
     replay: dict[str, str] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Settings of retraining proposals: the `[retrain.NAME]` sections of the project file."""
+"""Settings of a retraining proposal; they come from the `[monitor.NAME]` section."""
 
 from __future__ import annotations
 

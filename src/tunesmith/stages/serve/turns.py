@@ -22,7 +22,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Finished = Callable[[list[Piece], float], None]
-"""finished(pieces, wall_s): called in the engine's thread, before the last listener is told."""
+"""finished(pieces, wall_s): called in the engine's thread, before the listener is told the end."""
 
 
 class Turn:

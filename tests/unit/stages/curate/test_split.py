@@ -59,6 +59,12 @@ def test_a_large_component_stays_on_the_train_side() -> None:
     assert counts(sides.test) == {"a": 4, "b": 1}
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_component_that_fits_one_of_its_labels_only_is_not_tested_on(seed: int) -> None:
+    sides = cut(rows("a" * 50 + "b", *"aaaa", *"bbbbbb"), seed=seed, train=40, test=4)
+    assert "000000" not in {row.component for row in sides.test}
+
+
 def test_a_large_component_is_tested_on_if_nothing_smaller_is_there() -> None:
     sides = cut(rows("aaaaaa", "aaaaaaaa", *"bbb"), train=4, test=2)
     assert counts(sides.test)["a"] == 2

@@ -43,13 +43,13 @@ def rows(tiny: Any) -> list[TrainRow]:
 
 
 def make_model(tiny: Any, dtype: torch.dtype) -> tuple[Any, list[torch.nn.Parameter]]:
-    model = load_model(tiny.base, tiny.blobs).model.to(dtype)
+    model = load_model(tiny.base, tiny.blobs).model
     attend_by_document(model)
     layers = add_lora(model, 4, 6.0, seed=1)
     generator = torch.Generator().manual_seed(2)
     for layer in layers.values():
         layer.lora_b.data.normal_(generator=generator).mul_(0.1)
-    return model, trainable(layers)
+    return model.to(dtype), trainable(layers)
 
 
 def gradients(

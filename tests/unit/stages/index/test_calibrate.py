@@ -15,6 +15,10 @@ from tunesmith.stages.index.calibrate import (
 )
 
 
+def _silent(*_):
+    """Report no progress."""
+
+
 @given(st.integers(1, 300), st.data())
 def test_the_bound_is_clopper_and_pearsons(total, data):
     wrong = data.draw(st.integers(0, total))
@@ -23,9 +27,9 @@ def test_the_bound_is_clopper_and_pearsons(total, data):
 
 
 def test_the_lowest_threshold_that_bounds_the_false_answers():
-    unanswerable = [0.9] * 2 + [0.5] * 98
+    unanswerable = [0.9] * 2 + [0.7] * 8 + [0.5] * 90
     calibration = fit(unanswerable, [0.4] * 10 + [0.95] * 90)
-    # Two in a hundred: at most 6.2 %; at 0.5 all of them would be answered.
+    # Two in a hundred: at most 6.2 %; at 0.7 it would be ten: at most 16.4 %.
     assert calibration.threshold == 0.9
     assert "2 got an answer (2.0%; at most 6.2%" in calibration.text
     assert "90 did (90.0%)" in calibration.text
@@ -52,12 +56,12 @@ def test_it_is_fitted_on_documents_that_were_left_out(tmp_path):
     own = [word.replace("shared", "other") for word in shared]
     inside = [_document(f"in-{'abcdefgh'[i]}", shared, chooser) for i in range(8)]
     outside = [_document(f"out-{'abcdefgh'[i]}", shared + own, chooser) for i in range(8)]
-    build(tmp_path / "i", inside)
+    build(tmp_path / "i", inside, _silent)
     reports = []
     with Store(tmp_path / "i") as store:
         first = calibrate(store, outside, seed=3, progress=lambda *report: reports.append(report))
-        assert first == calibrate(store, outside, seed=3, progress=lambda *_: None)
-        alone = calibrate(store, [], seed=3, progress=lambda *_: None)
+        assert first == calibrate(store, outside, seed=3, progress=_silent)
+        alone = calibrate(store, [], seed=3, progress=_silent)
     assert "not calibrated" not in first.text
     assert 0 < first.threshold <= 1
     assert reports

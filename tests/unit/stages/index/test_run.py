@@ -54,7 +54,9 @@ TEXTS = [
 
 
 def test_an_index_of_the_commonest(ctx):
-    config = IndexConfig(name="licences", source="licences", num_documents=2, commonest_in="notices")
+    config = IndexConfig(
+        name="licences", source="licences", num_documents=2, commonest_in="notices"
+    )
     ranking = _asset(ctx, [("stork OR heron", "a"), ("heron", "b"), ("crane-2", "c")])
     made = index(config, ctx, asset=_asset(ctx, TEXTS), ranking=ranking)
     assert (made.num_documents, made.num_passages, made.num_sentences) == (2, 2, 2)

@@ -42,6 +42,8 @@ def test_windows_files_are_read() -> None:
         (b"---\na: &x b\nc: *x\n---\ntext", "bad-front-matter"),
         (b"---\na: b\na: c\n---\ntext", "bad-front-matter"),
         (b"---\n[a]: b\n---\ntext", "bad-front-matter"),
+        (b"---\na: " + b"[" * 21 + b"]" * 21 + b"\n---\ntext", "bad-front-matter"),
+        (b"---\na:\n  " + b"- " * 21 + b"x\n---\ntext", "bad-front-matter"),
         (b"---\na: " + b"[" * 50_000 + b"\n---\ntext", "bad-front-matter"),
         (b"---\na: " + b"- " * 30_000 + b"\n---\ntext", "bad-front-matter"),
         (b"---\na: " + b"x" * 70_000 + b"\n---\ntext", "bad-front-matter"),
@@ -52,6 +54,10 @@ def test_what_cannot_be_read_names_its_rule(data: bytes, rule: str) -> None:
         read(data)
     assert caught.value.rule == rule
     assert str(caught.value)
+
+
+def test_a_header_may_be_nested_a_little() -> None:
+    assert read(b"---\na: [[[b]]]\n---\ntext").header == {"a": [[["b"]]]}
 
 
 def test_a_header_constructs_no_object() -> None:

@@ -20,7 +20,7 @@ from tunesmith.stages.monitor.config import MonitorConfig, ReplayConfig
 from tunesmith.stages.monitor.run import monitor, replay_asset, replay_dataset
 
 LABELS = ("apache", "bsd", "gpl", "mit")
-CONFIG = MonitorConfig(name="desk", dataset="notices")
+CONFIG = MonitorConfig(name="desk", model="desk", dataset="notices")
 
 
 @pytest.fixture

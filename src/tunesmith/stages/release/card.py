@@ -1,0 +1,134 @@
+"""The model card: Markdown, with the metadata block that model hubs read.
+
+Everything on it was recorded by an earlier step; what was not recorded is not on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tunesmith.records.data import Dataset
+from tunesmith.records.evaluation import Comparison, GateResult
+from tunesmith.records.model import ModelVersion
+
+METRIC_IDS = {"macro_f1": "f1"}
+"""Names of metrics at model hubs, where they differ from ours."""
+
+
+def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> str:
+    """The card of `model`, released as `name`."""
+    block = yaml.safe_dump(
+        metadata(name, model, dataset, gate), sort_keys=False, allow_unicode=True
+    )
+    sections = (
+        _summary(name, model),
+        _use(model),
+        _tuning(model, dataset),
+        _results(dataset, gate),
+        _licences(model, dataset),
+    )
+    body = "\n\n".join(sections)
+    return f"---\n{block}---\n\n{body}\n"
+
+
+def metadata(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> dict[str, Any]:
+    """The metadata block, with the keys of the Hugging Face model card format.
+
+    The licence is that of the base model, without which an adapter is of no use.
+    """
+    results = [_result(dataset, gate)] if gate.comparisons else []
+    return {
+        "license": model.base.licence.lower(),
+        "base_model": model.base.name,
+        "base_model_relation": "adapter",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["lora", "text-classification", "tunesmith"],
+        "datasets": [dataset.name],
+        "metrics": sorted({_metric_id(comparison) for comparison in gate.comparisons}),
+        "model-index": [{"name": name, "results": results}],
+    }
+
+
+def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
+    return {
+        "task": {"type": "text-classification", "name": dataset.instruction},
+        "dataset": {"name": dataset.name, "type": dataset.name, "split": "test"},
+        "metrics": [
+            {
+                "type": _metric_id(comparison),
+                "name": comparison.metric,
+                "value": round(comparison.tuned, 6),
+            }
+            for comparison in gate.comparisons
+        ],
+    }
+
+
+def _metric_id(comparison: Comparison) -> str:
+    return METRIC_IDS.get(comparison.metric, comparison.metric)
+
+
+def _summary(name: str, model: ModelVersion) -> str:
+    return f"""# {name}
+
+An adapter (LoRA) of {model.base.name} ({model.base.origin}) that names the label of a text.
+{model.num_trainable:,} parameters were tuned beside {model.num_parameters:,} of the base model."""
+
+
+def _use(model: ModelVersion) -> str:
+    labels = "\n".join(f"- {label}" for label in model.labels)
+    return f"""## Use
+
+Every conversation starts with the system message "{model.instruction}"; the user's message is the
+text. The answer is one of these {len(model.labels)} labels, for texts of other kinds too:
+
+{labels}"""
+
+
+def _tuning(model: ModelVersion, dataset: Dataset) -> str:
+    return f"""## Tuning
+
+On the {dataset.train.num_rows} rows of the train split of {dataset.name}: {model.num_steps} steps,
+{model.num_trained_tokens:,} tokens, of which {model.num_labelled_tokens:,} were answers. The mean
+loss of an answer's token went from {model.first_loss:.3f} to {model.last_loss:.3f}."""
+
+
+def _results(dataset: Dataset, gate: GateResult) -> str:
+    head = "| metric | base model | this model | difference | interval | rows |"
+    rows = [
+        f"| {each.metric} | {each.base:.3f} | {each.tuned:.3f} | {each.difference:+.3f} "
+        f"| {each.low:+.3f} to {each.high:+.3f} ({each.confidence:.0%}) | {each.num_rows} |"
+        for each in gate.comparisons
+    ]
+    limits = [
+        f"On {each.metric}, {each.num_rows} rows can be expected to show a difference of "
+        f"{each.detectable:.3f} or more."
+        for each in gate.comparisons
+    ]
+    rules = [
+        f"- {'met' if rule.passed else 'not met'}: {rule.rule}: {rule.observed}, "
+        f"required {rule.required}"
+        for rule in gate.rules
+    ]
+    table = "\n".join([head, "|---|---|---|---|---|---|", *rows, "", *limits])
+    return f"""## Results
+
+On the {dataset.test.num_rows} rows of the test split of {dataset.name}, which shares no
+near-duplicate with the train split.
+
+{table}
+
+Gate {gate.gate}: {gate.verdict}.
+
+""" + "\n".join(rules)
+
+
+def _licences(model: ModelVersion, dataset: Dataset) -> str:
+    data = ", ".join(dataset.licences) or "not recorded"
+    return f"""## Licences
+
+- base model: {model.base.licence}
+- data: {data}"""

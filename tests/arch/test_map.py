@@ -1,0 +1,66 @@
+"""The map holds: who may import whom, and what importing costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "sklearn", "scipy", "pyarrow", "duckdb")
+
+
+def test_imports_follow_the_map():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", ["tunesmith", "tunesmith.cli.main", "tunesmith.core.runner"])
+def test_importing_is_light(module):
+    code = f"import sys, {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
+def test_importing_has_no_effects(tmp_path):
+    code = "import tunesmith, tunesmith.pipeline, tunesmith.cli.main"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("", "", [])
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "pickle",
+        "torch.load",
+        "shell=True",
+        "os.system",
+        "trust_remote_code",
+        "eval(",
+        "exec(",
+        "yaml.load(",
+    ],
+)
+def test_nothing_unsafe_is_called(forbidden):
+    """No unpickling, no shell, no remote code; `.eval()` puts a model in evaluation mode."""
+    import re
+
+    word = re.compile(r"(?<![.\w])" + re.escape(forbidden))
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if word.search(line) and not line.strip().startswith(("#", '"'))
+    ]
+    assert found == []

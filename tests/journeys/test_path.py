@@ -1,0 +1,214 @@
+"""The whole path on a project in miniature, as a user walks it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def states(project) -> dict[str, str]:
+    plan = json.loads(project.tunesmith("plan", "--json"))
+    return {line["step"]: line["state"] for line in plan["lines"]}
+
+
+def test_run_makes_everything_and_a_second_run_makes_nothing(finished):
+    assert set(states(finished).values()) == {"hit"}
+    again = finished.process("run")
+    assert again.returncode == 0
+    assert ">" not in {line[0] for line in again.stderr.splitlines()}
+    assert again.stderr.count("unchanged") >= 15
+    assert "alias 'candidate'" in again.stdout
+    assert "tunesmith serve" in again.stdout
+
+
+def test_rows_are_conserved_and_the_bad_ones_are_listed(finished):
+    dropped = json.loads(finished.tunesmith("data", "dropped", "notices", "--json"))
+    assert {row["pointer"].split("/")[-1] for row in dropped} == {"broken.RULE", "binary.RULE"}
+    assert "reason" in finished.tunesmith("data", "dropped", "small")
+
+
+def test_cards_are_there(finished):
+    assert "# " in finished.tunesmith("data", "card", "small")
+    card = finished.tunesmith("model", "card", "desk")
+    assert card.startswith("---\n")
+    assert "base_model" in card
+    assert "desk" in finished.tunesmith("model", "list")
+    assert "wrong" in finished.tunesmith("model", "mistakes", "desk")
+
+
+def test_an_answer_cites_what_show_opens(finished):
+    question = "Must the copyright notice be included in copies under the mit licence?"
+    answer = json.loads(finished.tunesmith("ask", question, "--json"))
+    assert answer["answer"]["answered"]
+    citation = answer["answer"]["citations"][0]
+    shown = finished.tunesmith("show", answer["links"][0])
+    assert f">>>{citation['quote']}<<<" in shown
+    assert answer["links"][0] in finished.tunesmith("ask", question)
+
+
+def test_no_answer_is_said_to_be_none(finished):
+    said = finished.tunesmith("ask", "What is the capital of France?")
+    assert "do not answer" in said
+
+
+def test_the_ledger_expenses_what_is_not_shown_and_says_what_is_missing(finished):
+    book = json.loads(finished.tunesmith("ledger", "register", "--json"))
+    assert float(book["capitalised"]["amount"]) == 0
+    assert float(book["total"]["amount"]) > 0
+    assert {entry["treatment"] for entry in book["entries"]} == {"expense"}
+    assert all(entry["paragraph"] and entry["reason"] for entry in book["entries"])
+    assert book["missing"]
+    assert "missing" in finished.tunesmith("ledger", "register")
+
+
+def test_verify_holds(finished):
+    report = json.loads(finished.tunesmith("verify", "--json"))
+    assert report["problems"] == []
+    assert report["num_entries"] >= 20
+
+
+def test_runs_have_usage_and_a_forecast(finished):
+    runs = json.loads(finished.tunesmith("runs", "--json"))
+    tuned = next(run for run in runs if run["step"] == "finetune:desk")
+    assert tuned["usage"]["joules"] > 0
+    assert tuned["usage"]["joules_method"] in ("measured", "estimated")
+    assert tuned["forecast"]["wall_s"] > 0
+
+
+def test_monitor_says_one_of_three_things(finished):
+    signals = json.loads(finished.tunesmith("monitor", "--json"))
+    assert {signal["verdict"] for signal in signals} <= {"changed", "unchanged", "need_more"}
+    assert [signal["traffic"] for signal in signals] == ["heldout", "tags"]
+
+
+def test_every_setting_has_an_origin(finished):
+    shown = json.loads(
+        finished.process(
+            "config",
+            "show",
+            "--json",
+            "--set",
+            "model.desk.epochs=2",
+            TUNESMITH__LEDGER__CURRENCY="CHF",
+        ).stdout
+    )
+    origin = {setting["key"]: (setting["value"], setting["origin"]) for setting in shown}
+    assert origin["model.desk.epochs"] == (2, "flag")
+    assert origin["ledger.currency"] == ("CHF", "environment (TUNESMITH__LEDGER__CURRENCY)")
+    assert origin["project.seed"] == (3, "project file")
+    assert origin["model.desk.warmup"][1] == "default"
+
+
+def test_a_failed_gate_is_exit_code_3_and_releases_nothing(new_project):
+    project = new_project()
+    project.edit("min_accuracy = 0.0", "min_accuracy = 1.0")
+    done = project.process("run")
+    assert done.returncode == 3, done.stderr
+    assert "accuracy" in done.stderr.splitlines()[-2]
+    assert "->" in done.stderr.splitlines()[-1]
+    assert "no version of model desk" in project.process("model", "card", "desk").stderr
+
+    # The gate is weakened: only the gate and what follows it runs, and the plan says why.
+    project.edit("min_accuracy = 1.0", "min_accuracy = 0.0")
+    plan = json.loads(project.tunesmith("plan", "--json"))
+    misses = {line["step"]: line["reason"] for line in plan["lines"] if line["state"] == "runs"}
+    assert misses == {
+        "gate:desk": "config.min_accuracy: 1 -> 0",
+        "release:desk": "gate:desk runs before it",
+    }
+    project.tunesmith("run")
+
+    # Retraining with the tags: data and base are hits, the rest is priced, run and released anew.
+    proposal = json.loads(project.tunesmith("retrain", "--json"))
+    states = {line["step"]: line["state"] for line in proposal["plan"]["lines"]}
+    assert states["ingest:tags"] == states["base:tiny"] == "hit"
+    if proposal["proposal"]["retrain"]:
+        assert states["finetune:desk"] == "runs"
+        made = json.loads(project.tunesmith("retrain", "--yes", "--json"))["made"]
+        assert made["release"]["move"]["alias"] == "candidate"
+
+
+@pytest.mark.parametrize("name", ["step.performed", "run.publishing", "run.published"])
+def test_kill_9_in_a_run_and_a_restart_converges(new_project, name):
+    project = new_project()
+    killed = project.process("run", TUNESMITH_FAILPOINT=f"{name}:9")
+    assert killed.returncode == -9
+    project.tunesmith("run")
+    assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
+    assert set(states(project).values()) == {"hit"}
+
+
+def test_sigterm_stops_cleanly(new_project):
+    project = new_project()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunesmith", "run"],
+        cwd=project.folder,
+        env=project.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("> evaluate-base"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.stderr.read()
+    assert process.wait(30) == 143
+    runs = json.loads(project.tunesmith("runs", "--json"))
+    assert {run["status"] for run in runs} <= {"succeeded", "interrupted"}
+
+
+def test_the_subprocess_executor_makes_the_same_dataset(new_project, finished):
+    project = new_project()
+    project.edit("seed = 3", 'seed = 3\nexecutor = "subprocess"')
+    project.tunesmith("run")
+    digests = [
+        {v["name"]: v["digest"] for v in json.loads(p.tunesmith("data", "list", "--json"))}
+        for p in (project, finished)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_the_openai_client_works_unchanged_and_requests_become_traces(new_project, free_port):
+    import openai
+
+    project = new_project()
+    project.tunesmith("run")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tunesmith", "serve", "--port", str(free_port)],
+        cwd=project.folder,
+        env=project.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with openai.OpenAI(
+            base_url=f"http://127.0.0.1:{free_port}/v1", api_key="none", max_retries=0
+        ) as client:
+            for _ in range(120):
+                try:
+                    models = [model.id for model in client.models.list()]
+                    break
+                except openai.APIConnectionError:
+                    time.sleep(0.5)
+            assert models == ["desk@1"]
+            messages = [{"role": "user", "content": "Licensed under mit: permission granted."}]
+            whole = client.chat.completions.create(model="desk@1", messages=messages, max_tokens=8)
+            pieces = client.chat.completions.create(
+                model="desk@1", messages=messages, max_tokens=8, stream=True
+            )
+            text = "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
+        assert text == whole.choices[0].message.content
+    finally:
+        server.send_signal(signal.SIGTERM)
+        stderr = server.communicate(timeout=30)[1]
+    assert re.search(r"http://127\.0\.0\.1:\d+/v1", stderr)
+    signals = json.loads(project.tunesmith("monitor", "--served", "desk", "--json"))
+    assert signals[0]["verdict"] == "need_more"
+    assert signals[0]["checks"][0]["num_traffic"] == 2
