@@ -339,12 +339,10 @@ def _watch_path(
                 seed=seed,
             )
         )
-    # Whatever is tuned on this dataset would be tuned again; the first of them stands for all.
-    model = next(model for model, recipe in file.model.items() if recipe.dataset == config.dataset)
     proposal = Step(
         name=f"retrain:{name}",
         kind="retrain@1",
-        config=RetrainConfig(model=model, add_sources=config.retrain_with),
+        config=RetrainConfig(model=config.model, add_sources=config.retrain_with),
         inputs={"signals": tuple(signals)},
         seed=seed,
     )

@@ -318,8 +318,8 @@ def _check_references(file: ProjectFile) -> None:
         if service.index:
             settings.nearest(f"service.{name}.index", service.index, file.index, "index")
     for name, monitor in file.monitor.items():
-        tuned_on = [model.dataset for model in file.model.values()]
-        settings.nearest(f"monitor.{name}.dataset", monitor.dataset, tuned_on, "tuned dataset")
+        settings.nearest(f"monitor.{name}.model", monitor.model, file.model, "model")
+        settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
         for source in monitor.retrain_with:
             settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
         for traffic, what in monitor.replay.items():

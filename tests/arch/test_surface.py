@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click
 import typer.main
 
 import tunesmith
@@ -14,7 +13,7 @@ from tunesmith.cli.main import app
 FROZEN = Path(__file__).parents[1] / "golden" / "command_line.json"
 
 
-def commands(command: click.Command, path: str = "tunesmith"):
+def commands(command, path: str = "tunesmith"):
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
             yield from commands(inner, f"{path} {name}")

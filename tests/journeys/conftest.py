@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 
 LABELS = ("apache-2.0", "bsd-new", "gpl-2.0", "mit")
-WORDS = ["permission", "granted", "copy", "modify", "merge", "publish", "distribute", "sublicense", "sell", "software", "notice", "copyright", "holder", "warranty", "liability", "damages", "source", "binary", "form", "redistribution", "condition", "version", "later", "general", "public", "apache", "foundation", "university", "regents", "file", "header", "work", "author", "derivative", "contribution", "patent", "trademark", "provided", "without", "express", "implied", "merchantability"]
+WORDS = (
+    "permission granted copy modify merge publish distribute sublicense sell software notice",
+    "copyright holder warranty liability damages source binary form redistribution condition",
+    "version later general public apache foundation university regents file header work author",
+    "derivative contribution patent trademark provided without express implied merchantability",
+)
 
 PROJECT = """\
 [project]
@@ -80,6 +85,7 @@ model = "desk"
 index = "licences"
 
 [monitor.desk]
+model = "desk"
 dataset = "small"
 retrain_with = ["tags"]
 [monitor.desk.replay]
@@ -187,10 +193,11 @@ def finished(
 
 def _rules():
     draw = random.Random(7)
+    words = " ".join(WORDS).split()
     for label in LABELS:
         for number in range(14):
-            words = " ".join(draw.choice(WORDS) for _ in range(22))
-            text = f"Licensed under {label}: {words}."
+            notice = " ".join(draw.choice(words) for _ in range(22))
+            text = f"Licensed under {label}: {notice}."
             yield f"{label}_{number}.RULE", _front_matter(label, "notice", text)
         for number in range(6):
             text = f"SPDX-License-Identifier: {label} tag {number}"

@@ -52,7 +52,7 @@ def test_no_project_file(new_project):
     ("old", "new", "words"),
     [
         ("mini-notices==1.0", "mini-missing==1.0", ["mini-missing"]),
-        ('sha256 = "', 'sha256 = "' + "0" * 64 + '"\n#', ["sha256", "0000"]),
+        ('sha256 = "', 'sha256 = "' + "0" * 64 + '"\n#', ["not what was pinned", "0000"]),
         ("mini/rules/*.RULE", "mini/nothing/*.RULE", ["no file", "matches"]),
         ('label = "license_expression"', 'label = "no_such_field"', ["no usable row"]),
         ("num_labels = 4", 'labels = ["mit", "beer-ware"]', ["beer-ware"]),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from types import FrameType
 from typing import NoReturn
 
-import click
 import typer
 
 import tunesmith
@@ -41,29 +39,14 @@ def root(
 
 
 def main() -> NoReturn:
-    """Run the command line and exit."""
+    """Run the command line and exit. Typer itself says what is wrong with a command's words."""
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(_run())
-
-
-def _run() -> int:
     try:
-        result = app(standalone_mode=False)
+        app()
     except TunesmithError as error:
         typer.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        typer.echo("stopped; what was finished is kept, run the same command to go on", err=True)
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    return result if isinstance(result, int) else 0
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

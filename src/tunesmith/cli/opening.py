@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tunesmith.cli.render import say
 from tunesmith.cli.screen import Screen
 from tunesmith.project import Project, open_project
 
@@ -18,5 +19,8 @@ def opened(folder: Path, flags: Sequence[str] = ()) -> Iterator[tuple[Project, S
     screen.rates = project.file.ledger.rates
     try:
         yield project, screen
+    except (KeyboardInterrupt, SystemExit):
+        say("\nstopped; what was finished is kept, run the same command to go on")
+        raise
     finally:
         project.close()

@@ -77,6 +77,11 @@ class Database:
                     f"no space left for the store {self.engine.url.database}",
                     remedy="free some space and run it again; nothing was half-written",
                 ) from error
+            if "disk I/O" in text:
+                raise StoreError(
+                    f"the disk refused to write the store {self.engine.url.database}",
+                    remedy="check its space, quota and health, and run the same command again",
+                ) from error
             if "readonly" in text or "unable to open" in text:
                 raise StoreError(
                     f"the store {self.engine.url.database} cannot be written: {text}",

@@ -119,6 +119,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.index:Index",
         named="index",
         sources=(f"{_STAGES}.index", "tunesmith.retrieve", "tunesmith.text"),
+        libraries=("pyarrow", "scipy", "ftfy"),
     ),
     "replay-dataset@1": Kind(
         function=f"{_STAGES}.monitor.run:replay_dataset",

@@ -73,5 +73,5 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], where: str = ""
 
 
 def _short(value: object) -> str:
-    text = "(none)" if value is None else str(value)
+    text = "(none)" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

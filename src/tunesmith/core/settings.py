@@ -101,7 +101,9 @@ def validate(model: type[AnySection], values: Mapping[str, Any]) -> AnySection:
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A misspelt key is also a missing one: the misspelling is what helps.
+        problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")
         where = [str(part) for part in problem["loc"]]
         key = ".".join(where)
         if problem["type"] == "extra_forbidden":

@@ -23,7 +23,7 @@ from tunesmith.text.normalise import normalise
         ("one\r\ntwo\rthree\u2028four", "one\ntwo\nthree\nfour"),
         ("\n\n  one  \n\n\n\n two\n", "one\n\ntwo"),
         ("&lt;owner&gt;", "<owner>"),
-        ("a &a\u200bmp; b", "a & b"),
+        ("a &a\u00admp; b", "a & b"),
         ("\u00c3\u0085ngstr\u00c3\u00b6m", "Ångström"),
         ("one\u0085 two\x0cthree", "one… two\nthree"),
         ("“quoted” as it was", "“quoted” as it was"),

@@ -25,7 +25,7 @@ class ModelConfig(Section):
     no other learning rate."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """Highest learning rate, reached after the warm-up."""
-    epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=2, ge=1)
     """How often every row is seen."""
     batch_rows: int = Field(default=8, ge=1)
     """Rows of one global step. How they are spread over micro-batches changes only the memory."""

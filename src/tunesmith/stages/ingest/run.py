@@ -1,4 +1,4 @@
-"""From a package index to a package, and from a package to a data asset or a base model."""
+"""From a package to a data asset."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
-from tunesmith.stages.ingest.base import base
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.fetch import fetch
 from tunesmith.stages.ingest.rows import Quarantined, Row, read_row, write
-
-__all__ = ["base", "fetch", "ingest"]
 
 MAX_ROW_BYTES = 16 << 20
 PARQUET = "application/vnd.apache.parquet"

@@ -36,6 +36,7 @@ def comparison(base: float, tuned: float, half_width: float) -> Comparison:
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "fail", [False, True]),
         (comparison(0.5, 0.55, 0.1), {}, "inconclusive", [False, True]),
         (comparison(0.5, 0.55, 0.1), {"min_accuracy": 0.6}, "fail", [False, False]),
+        (comparison(0.5, 0.625, 0.125), {}, "inconclusive", [False, True]),
         (comparison(0.5, 0.5, 0.1), {}, "fail", [False, True]),
         (comparison(0.75, 0.25, 0.1), {}, "fail", [False, True]),
         (comparison(0.5, 0.5, 0.0), {}, "fail", [False, True]),

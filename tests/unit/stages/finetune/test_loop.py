@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny: Any, rows: list[TrainRow]
     model, parameters = make_model(tiny, torch.float32)
     parameters[0].data[0, 0] = float("nan")
     kept = [parameter.clone() for parameter in parameters[1:]]
-    config = ModelConfig(base="b", dataset="d")
+    config = ModelConfig(base="b", dataset="d", epochs=1)
 
     with pytest.raises(DataError, match="step 1 of 1: the loss is nan"):
         list(train(model, parameters, rows, config, 0, silent))

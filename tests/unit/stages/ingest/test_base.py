@@ -12,8 +12,8 @@ import pytest
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
+from tunesmith.stages.ingest.base import base
 from tunesmith.stages.ingest.config import BaseConfig
-from tunesmith.stages.ingest.run import base
 
 MakePackage = Callable[[dict[str, bytes]], Package]
 GGUF = b"GGUF" + struct.pack("<I", 3) + b"the rest"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tunesmith.core.errors import PackageError
 from tunesmith.core.step import Context
 from tunesmith.stages.ingest.config import FetchConfig
-from tunesmith.stages.ingest.run import fetch
+from tunesmith.stages.ingest.fetch import fetch
 
 METADATA = b"Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
 WHEEL = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

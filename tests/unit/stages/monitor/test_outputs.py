@@ -74,3 +74,25 @@ def test_an_effect_of_the_detectable_size_is_seen(n: int) -> None:
         for _ in range(repeats)
     )
     assert seen / repeats >= 0.8 - 2 * np.sqrt(0.16 / repeats)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3])
+def test_the_lower_bound_holds(size: float) -> None:
+    """Chance alone makes the observed total variation larger than the true one."""
+    random = np.random.default_rng(0)
+    moved = np.full(12, 1 / 12)
+    moved[:6] += size / 6
+    moved[6:] -= size / 6
+    true = float(np.abs(moved - 1 / 12).sum() / 2)
+    repeats, alpha, wrong = 300, 0.1, 0
+    for _ in range(repeats):
+        found = compare_outputs(
+            list(random.choice(LABELS, 480)),
+            list(random.choice(LABELS, 96, p=moved)),
+            labels=LABELS,
+            alpha=alpha,
+            tolerance=0.05,
+            acceptable=0.45,
+        )
+        wrong += found.low > true
+    assert wrong / repeats <= alpha + 2 * np.sqrt(alpha * (1 - alpha) / repeats)
