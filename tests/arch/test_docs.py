@@ -1,0 +1,52 @@
+"""The reference is what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import tunesmith
+
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+assert spec is not None
+assert spec.loader is not None
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("name", ["commands.md", "settings.md", "exit-codes.md"])
+def test_reference_is_up_to_date(name):
+    assert (generate.REFERENCE / name).read_text() == generate.pages()[name], "run `make docs`"
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = []
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            if "://" not in target and not (path.parent / target).exists():
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def test_the_changelog_has_this_version():
+    assert f"## {tunesmith.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_tree_in_the_readme_is_the_tree():
+    """Every first-level name and every stage is in README's tree, and nothing that is not there."""
+    tree = (ROOT / "README.md").read_text().split("```text\nsrc/tunesmith/")[1].split("```")[0]
+    named = set(re.findall(r"^  ([\w/.]+)", tree, re.MULTILINE))
+    source = ROOT / "src" / "tunesmith"
+    real = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in source.iterdir()
+        if path.name not in ("__pycache__", "py.typed") and path.name != "__main__.py"
+    }
+    assert {name.removeprefix("stages/") for name in named} - {
+        f"{path.name}/" for path in (source / "stages").iterdir()
+    } >= real - {"stages/"}
+    assert all((source / name).exists() for name in named)
