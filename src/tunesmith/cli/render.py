@@ -104,14 +104,15 @@ class ProgressLine:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._width = 0
-        self._started: tuple[str, float, float] = ("", 0.0, 0.0)
+        self._started: tuple[tuple[str, float], float, float] = (("", 0.0), 0.0, 0.0)
         self._next_plain = 0.0
 
     def show(self, step: str, note: str, done: float, total: float) -> None:
         """Say how far a step is; the time that is left follows from the speed so far."""
         now = time.monotonic()
-        if self._started[0] != step or done < self._started[2]:
-            self._started = (step, now, done)
+        # A step that says a new total has begun another part of its work, at another speed.
+        if self._started[0] != (step, total) or done < self._started[2]:
+            self._started = ((step, total), now, done)
             self._next_plain = now + PLAIN_EVERY_S
         text = f"  {step}: {note}{self._left(now, done, total)}"
         if self._live:
