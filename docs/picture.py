@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,10 @@ def draw(title: str, text: str) -> str:
     console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"), force_terminal=True)
     console.print(Text(f"$ {title}", style="bold green"))
     console.print(Text(text.strip("\n")), highlight=False)
-    return console.export_svg(title=title, unique_id="terminal")
+    drawn = console.export_svg(title=title, unique_id="terminal")
+    # The fonts would come from the network; any monospaced one will do.
+    drawn = drawn.replace("<svg ", '<svg xml:space="preserve" ', 1)  # indentation is meant
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _model(name: str, made: Made) -> list[str]:
     for comparison in made.gate.comparisons if made.gate else ():
         lines.append(
             f"              tuned - base: {100 * comparison.difference:+.1f} points, "
-            f"{percent(comparison.confidence)} interval "
+            f"{100 * comparison.confidence:g} % interval "
             f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}, "
             f"{comparison.num_rows} rows"
         )

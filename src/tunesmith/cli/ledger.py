@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, out, table
+from tunesmith.cli.render import HERE, Folder, Json, out, table, wrapped
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,13 +22,22 @@ def ledger_register(folder: Folder = HERE, as_json: Json = False) -> None:
 
     with opened(folder) as (project, _):
         book = pipeline.books(project)
+    why = list(dict.fromkeys((e.rule, e.paragraph, e.reason) for e in book.entries))
+    numbers = {reason: number for number, reason in enumerate(why, start=1)}
     rows = [
-        [e.run, e.step, e.phase, e.treatment, e.paragraph, display(e.cost)] for e in book.entries
+        [
+            e.run,
+            e.step,
+            e.phase,
+            e.treatment,
+            display(e.cost),
+            f"[{numbers[e.rule, e.paragraph, e.reason]}]",
+        ]
+        for e in book.entries
     ]
-    lines = table(rows, ["run", "step", "phase", "treatment", "paragraph", "cost"])
-    lines += ["", "why:"]
-    reasons = {(e.rule, e.paragraph): e.reason for e in book.entries}
-    lines += [f"  {rule} ({paragraph}): {why}" for (rule, paragraph), why in reasons.items()]
+    lines = [*table(rows, ["run", "step", "phase", "treatment", "cost", "why"]), ""]
+    for (rule, paragraph, reason), number in numbers.items():
+        lines += wrapped(f"[{number}] {paragraph} (rule {rule}): {reason}")
     for holding in book.holdings:
         lines += ["", f"model {holding.model}: {display(holding.capitalised)} capitalised"]
         for criterion in holding.criteria:

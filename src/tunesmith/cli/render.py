@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ Set = Annotated[
 ]
 HERE = Path()
 PLAIN_EVERY_S = 10.0
+WIDTH = 100
 
 
 def out(value: Any, lines: Sequence[str], as_json: bool) -> None:
@@ -60,6 +62,11 @@ def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> list[str
         ).rstrip()
         for row in cells
     ]
+
+
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """A long sentence as lines; those after the first are indented further."""
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
 
 
 def seconds(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from tunesmith.cli.render import ProgressLine, percent, say, seconds, size
+from tunesmith.cli.render import ProgressLine, percent, say, seconds, size, wrapped
 from tunesmith.core.meter import Forecast, Usage
 from tunesmith.core.runner import Event
 from tunesmith.ledger.cost import display, price
@@ -15,6 +15,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.money import Rates
 from tunesmith.records.release import Release
+from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
 
 
@@ -44,7 +45,8 @@ class Screen:
                 say(f"  forecast: {self._used(event.forecast)} ({event.forecast.basis})")
             case "finished" if event.usage is not None:
                 for line in describe(event.record):
-                    say(f"  {line}")
+                    for part in wrapped(line, indent="  "):
+                        say(part)
                 say(f"  took {self._used(event.usage)}")
                 if event.forecast is not None:
                     say(f"  {forecast_error(event.forecast, event.usage)}")
@@ -145,15 +147,20 @@ def _(index: Index) -> list[str]:
 
 
 @describe.register
+def _(traffic: Traffic) -> list[str]:
+    return [f"{traffic.num_rows} requests, {traffic.source}"]
+
+
+@describe.register
 def _(signal: Signal) -> list[str]:
     lines = [f"{signal.traffic}: {signal.verdict.replace('_', ' ')}"]
     for check in signal.checks:
         lines.append(
-            f"  {check.name}: {check.verdict.replace('_', ' ')}; {check.statistic} "
+            f"- {check.name}: {check.verdict.replace('_', ' ')}; {check.statistic} "
             f"{check.effect:.3f} (at least {check.low:.3f}, accepted {check.tolerance:.3f}); "
             f"{check.num_traffic} rows could show {check.detectable:.3f}"
         )
-        lines += [f"    {detail}" for detail in check.details]
+        lines += [f"  {detail}" for detail in check.details]
     return lines
 
 
