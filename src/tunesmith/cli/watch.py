@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -57,7 +58,7 @@ def retrain(
     with opened(folder) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         proposal = pipeline.watch(project, pipeline.build(project.file).watches[watched]).proposal
-        changed = pipeline.changed_path(project.file, proposal)
+        changed = pipeline.changed_path(project, proposal)
         planned = project.runner.plan(pipeline.ordered(*changed.steps()))
         priced = price_plan(planned, project.file.ledger.rates)
         value = {"proposal": proposal, "plan": priced, "made": None}
@@ -75,7 +76,8 @@ def retrain(
                 *describe(made.tuned),
                 *(describe(made.release) if made.release else []),
                 f"to keep it so, write in tunesmith.toml under [dataset.{dataset}]:",
-                f"  sources = {sources}".replace("'", '"'),
+                f"  sources = {json.dumps(sources)}",
+                f"  labels = {json.dumps(made.dataset.labels)}",
             ]
         elif proposal.retrain:
             lines += ["", "to do it: tunesmith retrain --yes"]

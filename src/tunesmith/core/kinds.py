@@ -128,7 +128,7 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.monitor", "tunesmith.text"),
         libraries=("pyarrow",),
     ),
-    "replay-asset@1": Kind(
+    "replay-source@1": Kind(
         function=f"{_STAGES}.monitor.run:replay_asset",
         config=f"{_STAGES}.monitor.config:ReplayConfig",
         record=f"{_RECORDS}.service:Traffic",

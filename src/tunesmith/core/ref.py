@@ -33,6 +33,9 @@ class AliasMove:
     reason: str
 
 
+PARQUET = "application/vnd.apache.parquet"
+"""Media type of tables."""
+
 Found = TypeVar("Found")
 Record = TypeVar("Record")
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import conversation
 from tunesmith.lm.load import load_tokenizer
@@ -27,8 +28,6 @@ from tunesmith.stages.curate.rows import (
 from tunesmith.stages.curate.split import Sides, split
 from tunesmith.text.dedup import Pair, duplicates, most_similar
 from tunesmith.text.normalise import normalise
-
-PARQUET = "application/vnd.apache.parquet"
 
 
 def curate(

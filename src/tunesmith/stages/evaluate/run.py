@@ -7,6 +7,7 @@ from typing import Literal
 import pyarrow.parquet as pq
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.lm.score import score_labels
@@ -114,7 +115,7 @@ def _evaluate(
     )
     blob = ctx.blobs.put(
         to_parquet(table["row_id"].to_pylist(), truth, labels, scores),
-        "application/vnd.apache.parquet",
+        PARQUET,
     )
     predicted = from_parquet(ctx.blobs.get(blob)).predicted
     by_label = f1_by_label(truth, predicted, labels)

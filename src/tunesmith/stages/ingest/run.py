@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 
 from tunesmith.core.errors import DataError, NotFound
+from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
@@ -14,7 +15,6 @@ from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.rows import Quarantined, Row, read_row, write
 
 MAX_ROW_BYTES = 16 << 20
-PARQUET = "application/vnd.apache.parquet"
 
 
 def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:

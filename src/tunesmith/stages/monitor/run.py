@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from tunesmith.stages.monitor.judge import judge, overall
 from tunesmith.stages.monitor.length import compare_lengths
 from tunesmith.stages.monitor.outputs import compare_outputs
 from tunesmith.stages.monitor.sample import sample_keys
+from tunesmith.stages.monitor.traffic import gather
 from tunesmith.stages.monitor.vocabulary import compare_vocabulary
 from tunesmith.stages.monitor.words import explain
 from tunesmith.text.normalise import normalise
@@ -115,16 +115,8 @@ def _explained(check: Check, reference: Sequence[str], texts: Sequence[str]) -> 
 
 
 def _traffic(config: ReplayConfig, ctx: Context, texts: Sequence[str]) -> Traffic:
-    table = pa.table(
-        {
-            "text": pa.array(texts, pa.string()),
-            "answer": pa.array([""] * len(texts), pa.string()),  # no model was asked
-        }
-    )
-    target = io.BytesIO()
-    pq.write_table(table, target)
-    rows = ctx.blobs.put(target.getvalue(), "application/vnd.apache.parquet")
-    return Traffic(name=config.name, rows=rows, num_rows=len(texts), source="replayed")
+    # No model was asked, so there are no answers.
+    return gather(config.name, [(text, "") for text in texts], "replayed", ctx.blobs)
 
 
 def _read(ctx: Context, rows: Blob, columns: tuple[str, ...]) -> dict[str, list[str]]:
