@@ -40,10 +40,11 @@ def make_runner(tmp_path: Path) -> Iterator[Callable[..., tuple[Runner, list[Eve
         opened.append(database)
         migrate(database, tmp_path)
         events: list[Event] = []
+        blobs = FolderBlobs(tmp_path / "blobs")
         runner = Runner(
-            blobs=FolderBlobs(tmp_path / "blobs"),
+            blobs=blobs,
             database=database,
-            executor=InlineExecutor(tmp_path),
+            executor=InlineExecutor(blobs, tmp_path / "work"),
             actor="tester",
             on_event=events.append,
             **settings,  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith.core.errors import ConfigError, GateFailed
+from tunesmith.core.catalog import Run
+from tunesmith.core.errors import ConfigError, GateFailed, StoreError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Step
 from tunesmith.ledger.register import Register, register
@@ -166,7 +167,7 @@ def require_passed(models: Mapping[str, Made]) -> None:
         raise GateFailed(
             f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {'; '.join(broken)}",
             remedy="the model version is kept but not released; see the worst rows with "
-            "`tunesmith runs`, add data or change the recipe, and run again",
+            "`tunesmith model mistakes`, add data or change the recipe, and run again",
         )
 
 
@@ -255,14 +256,14 @@ def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any
 def _packages(file: ProjectFile) -> dict[str, Step]:
     """One fetching step a package, however many sections take from it."""
     pins: dict[str, str] = {}
-    sections: list[tuple[str, SourceConfig | BaseConfig]] = [
-        *file.source.items(),
-        *file.base.items(),
-    ]
-    for name, section in sections:
+    sections: dict[str, SourceConfig | BaseConfig] = {
+        **{f"source.{name}": source for name, source in file.source.items()},
+        **{f"base.{name}": base for name, base in file.base.items()},
+    }
+    for key, section in sections.items():
         known = pins.get(section.origin, "")
         if known and section.sha256 and known != section.sha256:
-            raise ConfigError(f"{name}.sha256", f"another section pins {section.origin} to {known}")
+            raise ConfigError(f"{key}.sha256", f"another section pins {section.origin} to {known}")
         pins[section.origin] = known or section.sha256
     return {
         origin: _step(
@@ -367,12 +368,25 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
 def books(project: Project) -> Register:
     """The register of every run of this project, derived afresh from the evidence."""
     runs = project.runs()
+    done = {run.id: _read(project, run) for run in runs if run.status == "succeeded"}
     passed = {
-        run.id: project.load(run).verdict == "pass"
+        run.id: done[run.id].verdict == "pass"
         for run in runs
-        if run.kind.startswith("gate@") and run.status == "succeeded"
+        if isinstance(done.get(run.id), GateResult)
     }
-    return register(facts(runs, _served_models(build(project.file)), passed), project.file.ledger)
+    aliases = {
+        run.id: done[run.id].move.alias for run in runs if isinstance(done.get(run.id), Release)
+    }
+    served = _served_models(build(project.file))
+    return register(facts(runs, served, passed, aliases), project.file.ledger)
+
+
+def _read(project: Project, run: Run) -> Any:
+    """What a run made. What cannot be read is not shown: accounting makes no run fail."""
+    try:
+        return project.load(run)
+    except (StoreError, ValueError):
+        return None
 
 
 def _served_models(graph: Graph) -> dict[str, str]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from tunesmith.core import catalog, settings
-from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.blobs import NO_SPACE, FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
 from tunesmith.core.errors import ConfigError, NotFound, StoreError, StoreFull
-from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor
+from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.ref import from_plain
@@ -27,6 +27,7 @@ from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
 from tunesmith.ledger.config import LedgerConfig
+from tunesmith.records.index import Index
 from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
@@ -84,6 +85,10 @@ class ProjectFile(Section):
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     """Rates, and what people have stated about the six criteria of IAS 38.57."""
 
+    def alias_of(self, model: str) -> str:
+        """The alias that a model gets which passes its gate."""
+        return next((gate.alias for gate in self.gate.values() if gate.model == model), "candidate")
+
 
 @dataclass(kw_only=True)
 class Project:
@@ -106,6 +111,12 @@ class Project:
         """Close the store."""
         self.runner.database.close()
 
+    def clean_up(self) -> None:
+        """Mark what crashed runs left as interrupted, and remove their temporary files."""
+        self.runner.sweep()
+        FolderBlobs(self.folder / STORE / "blobs").sweep()
+        sweep(self.folder / STORE / "work")
+
     # What is in the store.
 
     def runs(self) -> list[Run]:
@@ -118,20 +129,6 @@ class Project:
         assert run.output is not None
         record = resolve(kind(run.kind).record)
         return from_plain(record, parse(self.runner.blobs.get(run.output)))
-
-    def latest(self, step: str) -> Any:
-        """The record of the newest successful run of a step.
-
-        Raises:
-            NotFound: it never ran.
-        """
-        with self.runner.database.read() as connection:
-            run = catalog.last_success(connection, step=step)
-        if run is None:
-            raise NotFound(
-                f"{step} has not run in {self.folder}", remedy="run it first: `tunesmith run`"
-            )
-        return self.load(run)
 
     def versions(self) -> list[Version]:
         """Every named version."""
@@ -163,42 +160,40 @@ class Project:
             catalog.add_trace(connection, trace)
 
     def traces(self, service: str) -> list[tuple[str, str]]:
-        """What a service was asked and answered, oldest first.
+        """What the released model of a service was asked and answered to the end, oldest first.
 
         Raises:
             NotFound: nothing yet.
         """
+        model = self.file.service[service].model
+        _, version = self.released(model, self.file.alias_of(model))
         with self.runner.database.read() as connection:
-            rows = catalog.traces(connection, service)
+            rows = catalog.traces(connection, service, version)
         if not rows:
             raise NotFound(
-                f"service {service} has answered nothing yet",
+                f"service {service} has answered nothing with {version} yet",
                 remedy=f"start it (`tunesmith serve {service}`) and send it requests",
             )
         return [(row.text, row.answer) for row in rows]
 
-    def endpoint(self, config: ServiceConfig) -> FastAPI:
-        """A service as an application: the released model, and its index if it has one.
+    def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
+        """A service as an application: the released model, and an index to answer from.
 
         Raises:
-            NotFound: no version of the model is released, or the index was not made.
+            NotFound: no version of the model is released.
         """
         from tunesmith.lm.generate import torch_engine
         from tunesmith.stages.serve.app import create_app
 
-        aliases = [gate.alias for gate in self.file.gate.values() if gate.model == config.model]
-        release, version = self.released(config.model, aliases[0] if aliases else "candidate")
-        answer_from = None
-        if config.index:
-            index = self.latest(f"index:{config.index}")
-            answer_from = partial(ask, index, self.runner.blobs.path(index.database))
+        release, version = self.released(config.model, self.file.alias_of(config.model))
+        blobs = self.runner.blobs
         return create_app(
-            torch_engine(release.model, self.runner.blobs),
+            torch_engine(release.model, blobs),
             model_id=version,
             instruction=release.model.instruction,
             config=config,
             record_trace=self.add_trace,
-            ask=answer_from,
+            ask=partial(ask, index, blobs.path(index.database)) if index else None,
         )
 
 
@@ -226,7 +221,7 @@ def open_project(
     flags: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _event: None,
 ) -> Project:
-    """The project in `folder`, its store opened, migrated, and rid of what crashed runs left.
+    """The project in `folder`, its store opened and brought to this version's schema.
 
     Raises:
         NotFound, ConfigError: see `read`.
@@ -237,10 +232,11 @@ def open_project(
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
-        (store / ".gitignore").write_text("*\n")
+        if not (store / ".gitignore").exists():
+            (store / ".gitignore").write_text("*\n")
         blobs = FolderBlobs(store / "blobs")
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
+        if error.errno in NO_SPACE:
             raise StoreFull(f"no space left for {store}", remedy="free some space") from error
         raise StoreError(
             f"the store {store} cannot be written: {error.strerror}",
@@ -255,21 +251,30 @@ def open_project(
     runner = Runner(
         blobs=blobs,
         database=database,
-        executor=_executor(file.project.executor, store),
-        actor=getpass.getuser(),
+        executor=_executor(file.project.executor, blobs, store),
+        actor=_actor(),
         on_event=on_event,
     )
-    runner.sweep()
     return Project(folder=folder, file=file, layers=layers, runner=runner)
 
 
-def _executor(name: str, store: Path) -> Executor:
-    return SubprocessExecutor(store) if name == "subprocess" else InlineExecutor(store)
+def _executor(name: str, blobs: FolderBlobs, store: Path) -> Executor:
+    work = store / "work"
+    if name == "subprocess":
+        return SubprocessExecutor(store / "blobs", work)
+    return InlineExecutor(blobs, work)
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return f"uid-{os.getuid()}"
 
 
 def _user_settings() -> dict[str, Any]:
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    path = home / "tunesmith" / "config.toml"
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = Path(home) / "tunesmith" / "config.toml"
     if not path.is_file():
         return {}
     values = settings.read_toml(path)
@@ -307,6 +312,13 @@ def _check_references(file: ProjectFile) -> None:
         settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        for other, its in file.gate.items():
+            if other < name and its.model == gate.model:
+                raise ConfigError(
+                    f"gate.{name}.model",
+                    f"{gate.model!r} has a gate already: {other}",
+                    remedy="put all that the model must show into one gate",
+                )
     for name, index in file.index.items():
         settings.nearest(f"index.{name}.source", index.source, file.source, "source")
         if index.commonest_in:

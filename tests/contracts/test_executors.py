@@ -16,9 +16,16 @@ from tunesmith.core.execute import Call, InlineExecutor, Listener, SubprocessExe
 from tunesmith.testing import check_executor
 
 
-@pytest.mark.parametrize("executor", [InlineExecutor, SubprocessExecutor])
-def test_executors(tmp_path, executor):
-    check_executor(executor(tmp_path), FolderBlobs(tmp_path / "blobs"))
+@pytest.mark.parametrize("name", ["inline", "subprocess"])
+def test_executors(tmp_path, name):
+    blobs = FolderBlobs(tmp_path / "blobs")
+    work = tmp_path / "work"
+    executor = (
+        InlineExecutor(blobs, work)
+        if name == "inline"
+        else SubprocessExecutor(tmp_path / "blobs", work)
+    )
+    check_executor(executor, blobs)
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -35,4 +42,4 @@ def test_a_killed_worker_is_reported(tmp_path):
     )
     call = Call(kind="echo@1", config={"seconds": 30.0}, inputs={}, seed=0)
     with pytest.raises(StepFailed, match="SIGKILL"):
-        SubprocessExecutor(tmp_path).execute(call, listener)
+        SubprocessExecutor(tmp_path / "blobs", tmp_path / "work").execute(call, listener)

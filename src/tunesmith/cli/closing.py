@@ -70,8 +70,10 @@ def _cost(project: Project) -> list[str]:
 
 def _commands(project: Project) -> list[str]:
     inside = f"-p {project.folder}"
-    return [
-        f'tunesmith ask {inside} "Does the MIT license require keeping the copyright notice?"',
-        f"tunesmith serve {inside}",
-        f"tunesmith ledger register {inside}",
-    ]
+    commands = [f"tunesmith ledger register {inside}"]
+    if project.file.service:
+        commands.insert(0, f"tunesmith serve {inside}")
+    if project.file.index:
+        question = "Does the MIT license require keeping the copyright notice?"
+        commands.insert(0, f'tunesmith ask {inside} "{question}"')
+    return commands

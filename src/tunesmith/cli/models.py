@@ -29,8 +29,7 @@ def model_list(folder: Folder = HERE, as_json: Json = False) -> None:
 
     with opened(folder) as (project, _):
         versions = [v for v in project.versions() if v.kind == "model"]
-        gates = {gate.model: gate.alias for gate in project.file.gate.values()}
-        aliases = {v: _alias(project, v, gates.get(v.name, "")) for v in versions}
+        aliases = {v: _alias(project, v, project.file.alias_of(v.name)) for v in versions}
     rows = [[v.name, v.number, aliases[v] or "-", v.digest[:12], v.created_at] for v in versions]
     value = [{"version": v, "alias": aliases[v]} for v in versions]
     out(value, table(rows, ["model", "version", "alias", "digest", "made"]), as_json)
@@ -47,14 +46,14 @@ def _alias(project: Project, version: Version, alias: str) -> str:
 def model_card(
     name: Annotated[str, typer.Argument(help="Name of a model.")],
     folder: Folder = HERE,
-    alias: Annotated[str, typer.Option(help="Which release.")] = "candidate",
+    alias: Annotated[str, typer.Option(help="Which release; its gate's alias if not given.")] = "",
     as_json: Json = False,
 ) -> None:
     """Print the card of a released model (Markdown)."""
     from tunesmith.cli.opening import opened
 
     with opened(folder) as (project, _):
-        release, _version = project.released(name, alias)
+        release, _version = project.released(name, alias or project.file.alias_of(name))
         card = project.runner.blobs.get(release.card).decode()
     out({"release": release, "card": card}, [card], as_json)
 
@@ -68,10 +67,14 @@ def model_mistakes(
     """List the test rows that the tuned model got wrong, the surest first."""
     import pyarrow.parquet as pq
 
+    from tunesmith import pipeline
     from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
 
     with opened(folder) as (project, _):
-        evaluation = project.latest(f"evaluate:{name}")
+        only(project.file.model, name, "model")
+        path = pipeline.build(project.file).models[name]
+        evaluation = project.runner.current(path.tuned_evaluation)
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
     wrong = [row for row in rows if row["label"] != row["predicted"]]
     wrong.sort(key=lambda row: -row["log_probability"])

@@ -12,12 +12,20 @@ from tunesmith.project import Project, open_project
 
 
 @contextmanager
-def opened(folder: Path, flags: Sequence[str] = ()) -> Iterator[tuple[Project, Screen]]:
-    """The project in `folder`, closed again at the end."""
+def opened(
+    folder: Path, flags: Sequence[str] = (), *, runs: bool = False
+) -> Iterator[tuple[Project, Screen]]:
+    """The project in `folder`, closed again at the end.
+
+    A command that `runs` steps first cleans up after those that crashed; one that looks changes
+    nothing.
+    """
     screen = Screen()
     project = open_project(folder, flags=flags, on_event=screen)
     screen.rates = project.file.ledger.rates
     try:
+        if runs:
+            project.clean_up()
         yield project, screen
     except (KeyboardInterrupt, SystemExit):
         say("\nstopped; what was finished is kept, run the same command to go on")

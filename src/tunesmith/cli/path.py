@@ -97,7 +97,7 @@ def run(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None: 
     from tunesmith.cli.opening import opened
 
     started = time.monotonic()
-    with opened(folder, flags) as (project, _):
+    with opened(folder, flags, runs=True) as (project, _):
         result = pipeline.run(project)
         screen = closing(project, result, time.monotonic() - started)
     out(result, screen, as_json)

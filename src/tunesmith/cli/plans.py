@@ -16,7 +16,7 @@ def plan_lines(plan: PricedPlan) -> list[str]:
         f"{display(plan.cost)}"
     )
     if plan.num_unknown:
-        summary += f", and {plan.num_unknown} that never ran: they say when they start"
+        summary += f"; {plan.num_unknown} never ran, so what they take is not known yet"
     return [*table(rows, ["step", "state", "expected", "why"]), "", summary]
 
 

@@ -39,6 +39,8 @@ class Screen:
                 say(f"> {event.step}")
             case "waiting":
                 self._line.show(event.step, f"waits {event.note}", 0, 0)
+            case "moved":
+                say(f"  {event.step}: the alias {event.note!r} points here again")
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
             case "forecast" if event.forecast is not None:

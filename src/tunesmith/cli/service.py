@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, out, say
 from tunesmith.core.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from tunesmith.project import Project
+    from tunesmith.records.index import Index
 
 Anything = TypeVar("Anything")
 AROUND = 200
@@ -32,8 +36,7 @@ def ask(
     from tunesmith.retrieve.answer import ask as ask_index
 
     with opened(folder) as (project, _):
-        name = only(project.file.index, index, "index")
-        record = project.latest(f"index:{name}")
+        record = current_index(project, index)
         answer = ask_index(record, project.runner.blobs.path(record.database), question)
     lines = []
     for number, citation in enumerate(answer.citations, start=1):
@@ -64,7 +67,7 @@ def show(
 
     name, _, span = link.partition("#")
     with opened(folder) as (project, _screen):
-        record = project.latest(f"index:{only(project.file.index, index, 'index')}")
+        record = current_index(project, index)
         with Store(project.runner.blobs.path(record.database)) as store:
             document = store.document(name)
     start, end = _span(span, len(document.text))
@@ -94,9 +97,19 @@ def serve(
         if port:
             config = config.model_copy(update={"port": port})
         say(f"loading the model of {service} ...")
-        app = project.endpoint(config)
+        index = current_index(project, config.index) if config.index else None
+        app = project.endpoint(config, index)
         say(f"serving {config.model} at http://{config.host}:{config.port}/v1 (stop: Ctrl-C)")
         run_service(app, config)
+
+
+def current_index(project: Project, name: str) -> Index:
+    """The index `name`, or the only one, as the project file has it now."""
+    from tunesmith import pipeline
+
+    step = pipeline.build(project.file).indexes[only(project.file.index, name, "index")]
+    record: Index = project.runner.current(step)
+    return record
 
 
 def only(sections: Mapping[str, Anything], name: str, what: str) -> str:

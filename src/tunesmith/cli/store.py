@@ -25,7 +25,7 @@ def runs(
     from tunesmith.cli.opening import opened
 
     with opened(folder) as (project, _):
-        newest = project.runs()[-limit:]
+        newest = project.runs()[-limit:] if limit else []
     rows = [
         [
             run.id,
@@ -66,7 +66,10 @@ def verify(folder: Folder = HERE, as_json: Json = False) -> None:
 def doctor(folder: Folder = HERE, as_json: Json = False) -> None:
     """Look at this machine and this project, and say what is wrong and what helps."""
     from tunesmith.core import health
+    from tunesmith.core.errors import NotFound
 
+    if not folder.is_dir():
+        raise NotFound(f"there is no folder {folder}", remedy="name the folder of a project")
     findings = list(health.examine(folder))
     lines = [
         f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.found}"

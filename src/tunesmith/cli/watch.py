@@ -30,7 +30,7 @@ def monitor(
     from tunesmith.cli.screen import describe
     from tunesmith.cli.service import only
 
-    with opened(folder) as (project, _):
+    with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         if served:
             only(project.file.service, served, "service")
@@ -55,7 +55,7 @@ def retrain(
     from tunesmith.cli.service import only
     from tunesmith.ledger.plan import price_plan
 
-    with opened(folder) as (project, _):
+    with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         proposal = pipeline.watch(project, pipeline.build(project.file).watches[watched]).proposal
         changed = pipeline.changed_path(project, proposal)

@@ -18,9 +18,11 @@ from typing import IO, Protocol
 
 from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.ref import Blob
 
 CHUNK = 1 << 20
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Blobs(Protocol):
@@ -61,9 +63,10 @@ class FolderBlobs:
         Raises:
             StoreFull: no space; nothing is left behind.
         """
-        handle, name = tempfile.mkstemp(dir=self._incoming)
-        temporary = Path(name)
+        temporary = None
         try:
+            handle, name = tempfile.mkstemp(dir=self._incoming, prefix=f"{owner()}.")
+            temporary = Path(name)
             with os.fdopen(handle, "wb") as target:
                 digest, num_bytes = _copy(data, target)
                 target.flush()
@@ -71,14 +74,15 @@ class FolderBlobs:
             failpoint("blob.written")
             self._publish(temporary, digest)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in NO_SPACE:
                 raise StoreFull(
                     f"no space left for a blob in {self._root}",
                     remedy="free some space and run it again; nothing was half-written",
                 ) from error
             raise
         finally:
-            temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
         return Blob(sha256=digest, num_bytes=num_bytes, media_type=media_type)
 
     def get(self, blob: Blob) -> bytes:
@@ -117,9 +121,11 @@ class FolderBlobs:
             for path in sorted(folder.iterdir()):
                 yield folder.name + path.name
 
-    def discard(self, blob: Blob) -> None:
-        """Remove a blob that proved corrupt, so that it can be made again."""
-        self._path(blob.sha256).unlink(missing_ok=True)
+    def sweep(self) -> None:
+        """Remove the temporary files of processes that have ended."""
+        for path in self._incoming.iterdir():
+            if is_gone(path.name.rpartition(".")[0]):
+                path.unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
@@ -131,6 +137,7 @@ class FolderBlobs:
         if target.exists():
             with target.open("rb") as source:
                 if hashlib.file_digest(source, "sha256").hexdigest() == digest:
+                    _sync_folder(target.parent)  # whoever renamed it may not have come so far
                     return
             # A damaged copy stands there: the good one takes its place.
         with contextlib.suppress(FileExistsError):

@@ -80,11 +80,6 @@ def fingerprint(value: Any) -> str:
     return sha256(canonical_json(value))
 
 
-def tree_digest(entries: Mapping[str, str]) -> str:
-    """The digest of a tree: `entries` maps a name to the digest of what it names."""
-    return fingerprint(sorted(entries.items()))
-
-
 def parse(data: bytes) -> Any:
     """The value of canonical JSON `data`; `canonical_json(parse(data)) == data`."""
     return json.loads(data, parse_int=_number)

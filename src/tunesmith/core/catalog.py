@@ -224,6 +224,37 @@ def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
     return [Blob(**row._asdict()) for row in rows]
 
 
+def run_facts(connection: Connection, run_id: int) -> dict[str, Any]:
+    """All that is stored of a run that has ended, as JSON: what its evidence vouches for."""
+    facts: dict[str, Any] = to_plain(run(connection, run_id))
+    facts["output"] = facts["output"] and facts["output"]["sha256"]
+    inputs = tables.run_inputs.c
+    given = connection.execute(
+        sa.select(inputs.name, inputs.position, inputs.digest)
+        .where(inputs.run_id == run_id)
+        .order_by(inputs.name, inputs.position)
+    )
+    versions = tables.versions.c
+    named = connection.execute(
+        sa.select(versions.kind, versions.name, versions.number, versions.digest)
+        .where(versions.run_id == run_id)
+        .order_by(versions.kind, versions.name, versions.number)
+    )
+    return facts | {
+        "inputs": [list(row) for row in given],
+        "blobs": [to_plain(blob) for blob in run_blobs(connection, run_id)],
+        "versions": [list(row) for row in named],
+        "metrics": run_metrics(connection, run_id),
+    }
+
+
+def alias_moves(connection: Connection) -> list[dict[str, Any]]:
+    """Every move of an alias, oldest first."""
+    columns = [column for column in tables.aliases.c if column.name not in ("id", "at")]
+    rows = connection.execute(sa.select(*columns).order_by(tables.aliases.c.id))
+    return [dict(row._mapping) for row in rows]
+
+
 def run_metrics(connection: Connection, run_id: int) -> dict[str, list[tuple[int, float]]]:
     """A run's curves: name -> [(step, value)]."""
     columns = tables.metrics.c
@@ -285,11 +316,16 @@ def add_trace(connection: Connection, trace: Any) -> None:
     connection.execute(tables.traces.insert().values(**to_plain(trace), at=clock(connection)))
 
 
-def traces(connection: Connection, service: str) -> Sequence[Row[Any]]:
-    """Every trace of a service, oldest first."""
+def traces(connection: Connection, service: str, model: str) -> Sequence[Row[Any]]:
+    """What one model version answered to its end for a service, oldest first."""
     return connection.execute(
         sa.select(tables.traces)
-        .where(tables.traces.c.service == service)
+        .where(
+            tables.traces.c.service == service,
+            tables.traces.c.model == model,
+            tables.traces.c.traffic == "served",
+            tables.traces.c.finish_reason == "stop",
+        )
         .order_by(tables.traces.c.id)
     ).all()
 

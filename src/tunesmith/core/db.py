@@ -7,7 +7,6 @@ mode a transaction that reads first and writes later is refused at once, whateve
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from tunesmith.core.errors import StoreError, StoreFull, StoreLocked
+from tunesmith.core.errors import (
+    ConfigError,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    TunesmithError,
+)
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"}
@@ -29,7 +34,14 @@ class Database:
     """A URL, and the two ways to use it."""
 
     def __init__(self, url: str, *, busy_timeout_s: float = 60.0) -> None:
-        self.engine = _engine(url, busy_timeout_s)
+        try:
+            self.engine = _engine(url, busy_timeout_s)
+        except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+            raise ConfigError(
+                "project.database",
+                f"{url!r} cannot be opened: {error}",
+                remedy="leave it out for SQLite, or give a SQLAlchemy URL and install its driver",
+            ) from error
         self._busy_timeout_s = busy_timeout_s
 
     @property
@@ -64,30 +76,37 @@ class Database:
     def _translate(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
-            text = str(error.orig)
-            if "locked" in text or "busy" in text:
-                raise StoreLocked(
-                    f"the store {self.engine.url.database} "
-                    f"stayed locked for {self._busy_timeout_s:g} s",
-                    remedy="see who holds it (`tunesmith doctor`), end that process, and try again",
-                ) from error
-            if "full" in text:
-                raise StoreFull(
-                    f"no space left for the store {self.engine.url.database}",
-                    remedy="free some space and run it again; nothing was half-written",
-                ) from error
-            if "disk I/O" in text:
-                raise StoreError(
-                    f"the disk refused to write the store {self.engine.url.database}",
-                    remedy="check its space, quota and health, and run the same command again",
-                ) from error
-            if "readonly" in text or "unable to open" in text:
-                raise StoreError(
-                    f"the store {self.engine.url.database} cannot be written: {text}",
-                    remedy="check the permissions of the folder .tunesmith and of its files",
-                ) from error
-            raise
+        except DatabaseError as error:
+            if isinstance(error, IntegrityError):
+                raise  # a rule of the schema: the caller's to handle
+            raise self._translated(str(error.orig)) from error
+
+    def _translated(self, text: str) -> TunesmithError:
+        store = f"the store {self.engine.url.database}"
+        if "locked" in text or "busy" in text:
+            return StoreLocked(
+                f"{store} stayed locked for {self._busy_timeout_s:g} s by another process",
+                remedy="wait until that process is done, or end it, and try again",
+            )
+        if "full" in text:
+            return StoreFull(
+                f"no space left for {store}",
+                remedy="free some space and run it again; nothing was half-written",
+            )
+        if "disk I/O" in text:
+            return StoreError(
+                f"the disk refused to write {store}",
+                remedy="check its space, quota and health, and run the same command again",
+            )
+        if "readonly" in text or "unable to open" in text:
+            return StoreError(
+                f"{store} cannot be written: {text}",
+                remedy="check the permissions of the folder .tunesmith and of its files",
+            )
+        return StoreError(
+            f"{store} cannot be used: {text.strip()}",
+            remedy="if it is damaged, restore a backup of it; otherwise check [project] database",
+        )
 
 
 def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
@@ -157,24 +176,3 @@ def _sqlite_settings(busy_timeout_s: float) -> Any:
 def _sqlite_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def owner() -> str:
-    """Who this process is: host, process id and the process's start, so a reused id is not it."""
-    import psutil
-
-    return f"{os.uname().nodename}:{os.getpid()}:{psutil.Process().create_time():.2f}"
-
-
-def owner_is_gone(name: str) -> bool:
-    """Whether the process that `name` (from `owner`) names was on this machine and has ended."""
-    import psutil
-
-    host, pid, started = name.rsplit(":", 2)
-    if host != os.uname().nodename:
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != started or process.status() == "zombie"
-    except psutil.NoSuchProcess:
-        return True

@@ -6,6 +6,7 @@ the coordinator (`core/runner.py`) writes to the database.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core import errors
+from tunesmith.core.blobs import NO_SPACE, Blobs, FolderBlobs
 from tunesmith.core.canonical import canonical_json, parse
-from tunesmith.core.errors import StepFailed, TunesmithError
+from tunesmith.core.errors import StepFailed, StoreFull, TunesmithError
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.meter import Forecast
+from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.ref import Blob, from_plain, to_plain
 from tunesmith.core.step import Context
 
@@ -67,57 +70,68 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Calls the function in this process."""
+    """Calls the function in this process; `work` is where steps get their private folders."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, blobs: Blobs, work: Path) -> None:
+        self._blobs = blobs
+        self._work = work
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` here."""
-        return perform(call, self._folder, listener)
+        return perform(call, self._blobs, self._work, listener)
 
 
 class SubprocessExecutor:
-    """Calls the function in a new process: its memory is its own, and it can be killed alone."""
+    """Calls the function in a new process: its memory is its own, and it can be killed alone.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    The worker opens the folder of blobs by itself.
+    """
+
+    def __init__(self, blobs: Path, work: Path) -> None:
+        self._blobs = blobs
+        self._work = work
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` in `python -m tunesmith.core.execute`."""
-        request = canonical_json({"folder": str(self._folder), "call": call})
-        with tempfile.TemporaryFile() as errors:
+        request = canonical_json({"blobs": str(self._blobs), "work": str(self._work), "call": call})
+        with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tunesmith.core.execute"],
+                # -P: what lies in the current folder is data, not code.
+                [sys.executable, "-P", "-m", "tunesmith.core.execute"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=words,
+                start_new_session=True,  # so that what the worker starts ends with it
             )
             try:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                process.stdin.write(request)
-                process.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it died at once; its words follow
+                    process.stdin.write(request)
+                    process.stdin.close()
                 outcome = _listen(process.stdout, listener)
                 process.wait()
             finally:
                 _end(process)
             if outcome is None:
-                errors.seek(0)
-                raise StepFailed(_last_words(call, process.returncode, errors.read()))
+                words.seek(0)
+                raise StepFailed(_last_words(call, process.returncode, words.read()))
         if "error" in outcome:
-            raise StepFailed(outcome["error"], remedy=outcome["remedy"])
+            raise _rebuilt(outcome["error"], outcome["message"], outcome["remedy"])
         return outcome["record"]
 
 
-def perform(call: Call, folder: Path, listener: Listener) -> Any:
-    """Load what `call` is given, run its function in a private folder, return the record."""
+def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
+    """Load what `call` is given, run its function in a private folder, return the record.
+
+    Raises:
+        StoreFull: no space for what the step writes.
+    """
     of = kind(call.kind)
-    blobs = FolderBlobs(folder / "blobs")
-    work = folder / "work"
-    work.mkdir(exist_ok=True)
-    workdir = Path(tempfile.mkdtemp(dir=work))
+    workdir = None
     try:
+        work.mkdir(exist_ok=True)
+        workdir = Path(tempfile.mkdtemp(dir=work, prefix=f"{owner()}."))
         context = Context(
             blobs=blobs,
             seed=call.seed,
@@ -129,11 +143,34 @@ def perform(call: Call, folder: Path, listener: Listener) -> Any:
         config = resolve(of.config).model_validate(call.config)
         inputs = {name: _load(given, blobs) for name, given in call.inputs.items()}
         return to_plain(resolve(of.function)(config, context, **inputs))
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StoreFull(
+                f"no space left in {work} for what {call.kind} writes",
+                remedy="free some space and run it again; nothing was half-written",
+            ) from error
+        raise
     finally:
-        shutil.rmtree(workdir, ignore_errors=True)
+        if workdir is not None:
+            shutil.rmtree(workdir, ignore_errors=True)
 
 
-def _load(given: Given | tuple[Given, ...], blobs: FolderBlobs) -> Any:
+def sweep(work: Path) -> None:
+    """Remove the private folders of processes that have ended."""
+    for path in work.iterdir() if work.is_dir() else ():
+        if is_gone(path.name.rpartition(".")[0]):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _rebuilt(name: str, message: str, remedy: str) -> TunesmithError:
+    """A worker's error as itself, so that it has the same exit code in either executor."""
+    found = getattr(errors, name, StepFailed)
+    error: TunesmithError = found.__new__(found)
+    TunesmithError.__init__(error, message, remedy=remedy)
+    return error
+
+
+def _load(given: Given | tuple[Given, ...], blobs: Blobs) -> Any:
     if isinstance(given, tuple):
         return tuple(_load(each, blobs) for each in given)
     return from_plain(resolve(given.type), parse(blobs.get(given.blob)))
@@ -156,24 +193,25 @@ def _listen(lines: IO[bytes], listener: Listener) -> dict[str, Any] | None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with contextlib.suppress(ProcessLookupError):  # and whatever it had started
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     if process.stdout is not None:
         process.stdout.close()
 
 
-def _last_words(call: Call, code: int, errors: bytes) -> str:
+def _last_words(call: Call, code: int, words: bytes) -> str:
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    tail = errors.decode(errors="replace").strip().splitlines()[-5:]
+    tail = words.decode(errors="replace").strip().splitlines()[-5:]
     return "\n  ".join([f"the process of {call.kind} ended with {how}", *tail])
 
 
 def main() -> None:
     """The worker: a call on standard input, messages on standard output, a line each."""
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))  # so that it cleans up
     request = parse(sys.stdin.buffer.read())
     call = from_plain(Call, request["call"])
     # What libraries print must not end up between the messages.
@@ -189,9 +227,10 @@ def main() -> None:
         forecast=lambda forecast: say({"forecast": to_plain(forecast)}),
     )
     try:
-        say({"record": perform(call, Path(request["folder"]), listener)})
+        blobs = FolderBlobs(Path(request["blobs"]))
+        say({"record": perform(call, blobs, Path(request["work"]), listener)})
     except TunesmithError as error:
-        say({"error": error.message, "remedy": error.remedy})
+        say({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 
 
 if __name__ == "__main__":

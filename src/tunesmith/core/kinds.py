@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.canonical import sha256
-from tunesmith.core.errors import UsageError
+from tunesmith.core.errors import MissingExtra, UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,23 +176,29 @@ def environment(of: Kind) -> dict[str, str]:
     """The versions of what bears on the result, beside the code: Python and the libraries."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for library in of.libraries:
-        versions[library] = importlib.metadata.version(library)
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise MissingExtra(library, "tune") from error
     return versions
 
 
 def code_version(of: Kind) -> str:
-    """A digest of the code in `of.sources`, comments, docstrings and layout left out."""
-    return sha256("".join(_package_digest(package) for package in of.sources).encode())[:16]
+    """A digest of the code in `of.sources` and of the record's fields; comments, docstrings and
+    layout are left out."""
+    names = [*of.sources, of.record.partition(":")[0]]
+    return sha256("".join(_code_digest(name) for name in names).encode())[:16]
 
 
 @functools.cache
-def _package_digest(package: str) -> str:
-    spec = importlib.util.find_spec(package)
-    assert spec is not None, package
-    assert spec.submodule_search_locations, package
-    folder = Path(next(iter(spec.submodule_search_locations)))
+def _code_digest(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None, name
+    assert spec.origin is not None, name
+    folder = Path(spec.origin).parent
+    is_package = spec.submodule_search_locations is not None
     trees = []
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")) if is_package else [Path(spec.origin)]:
         tree = ast.parse(path.read_bytes())
         _strip_docstrings(tree)
         trees.append(f"{path.relative_to(folder)}\n{ast.dump(tree)}")

@@ -15,18 +15,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from tunesmith.core import catalog, evidence
-from tunesmith.core.blobs import FolderBlobs
-from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.attempt import Attempt
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.canonical import canonical_json, fingerprint, parse
 from tunesmith.core.catalog import Run
-from tunesmith.core.db import Database, owner, owner_is_gone
-from tunesmith.core.errors import BlobCorrupt, BlobMissing, Conflict, InputChanged, StoreLocked
+from tunesmith.core.db import Database
+from tunesmith.core.errors import (
+    BlobCorrupt,
+    BlobMissing,
+    InputChanged,
+    NotFound,
+    TunesmithError,
+)
 from tunesmith.core.execute import Call, Executor, Given, Listener
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.kinds import Kind, kind, resolve
 from tunesmith.core.meter import Forecast, Meter, Usage
+from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.plan import Planned, changes, identity, key
 from tunesmith.core.ref import AliasMove, Blob, find, from_plain, to_plain
 from tunesmith.core.step import Step
@@ -38,7 +45,7 @@ RECORD = "application/json"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something for the person who watches: a step is "hit", "started", "finished", "waiting",
-    made "progress", was "forecast", or was found "damaged" in the store."""
+    made "progress", was "forecast", was found "damaged", or has its alias "moved"."""
 
     step: str
     what: str
@@ -56,7 +63,7 @@ class Event:
 class Runner:
     """The coordinator: the only one that writes to the database."""
 
-    blobs: FolderBlobs
+    blobs: Blobs
     database: Database
     executor: Executor
     actor: str
@@ -75,9 +82,19 @@ class Runner:
         """
         return self._load(self._give(step))
 
-    def digest(self, step: Step) -> str:
-        """The digest of the record that `run` returned for `step`."""
-        return self._done[step].blob.sha256
+    def current(self, step: Step) -> Any:
+        """The record that `run` would use again for `step`; nothing is run.
+
+        Raises:
+            NotFound: `step`, as the settings have it now, has not run.
+        """
+        (planned,) = self.plan([step])
+        if planned.hit is None or planned.hit.output is None:
+            raise NotFound(
+                f"{step.name} has not run as it is set now: {planned.reason}",
+                remedy="run it first: `tunesmith run`",
+            )
+        return self._load(Given(type=kind(step.kind).record, blob=planned.hit.output))
 
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What `run` would do with each step, in order, without doing it."""
@@ -90,7 +107,7 @@ class Runner:
             lost = [
                 run
                 for run, lapsed in catalog.all_running(connection)
-                if lapsed or owner_is_gone(run.owner)
+                if lapsed or is_gone(run.owner)
             ]
             for run in lost:
                 self._interrupt(connection, run)
@@ -120,16 +137,19 @@ class Runner:
         digests = {name: _digests(value) for name, value in inputs.items()}
         what = identity(step, digests)
         while True:
-            hit = self._verified_hit(step, key(what))
+            hit, seen = self._verified_hit(step, key(what))
             if hit is not None:
                 self.on_event(Event(step=step.name, what="hit", note=f"run {hit.id}"))
                 assert hit.output is not None
-                return Given(type=of.record, blob=hit.output)
-            run_id = self._claim(step, what)
+                given = Given(type=of.record, blob=hit.output)
+                self._move_back(step, hit.id, given)
+                return given
+            run_id = self._claim(step, what, seen)
             if run_id is not None:
                 return self._make(step, of, inputs, run_id)
 
-    def _verified_hit(self, step: Step, wanted: str) -> Run | None:
+    def _verified_hit(self, step: Step, wanted: str) -> tuple[Run | None, int]:
+        """The run to use again, if its blobs are whole; and the id of the one looked at."""
         with self.database.read() as connection:
             hit = catalog.last_success(connection, key=wanted)
             needed = catalog.run_blobs(connection, hit.id) if hit else []
@@ -138,47 +158,67 @@ class Runner:
                 self.blobs.check(blob, deep=True)
         except (BlobMissing, BlobCorrupt) as error:
             self.on_event(Event(step=step.name, what="damaged", note=error.message))
-            return None
-        return hit
+            return None, hit.id if hit else 0
+        return hit, hit.id if hit else 0
+
+    def _move_back(self, step: Step, run_id: int, given: Given) -> None:
+        """An alias is where the settings say, also when another setting had moved it meanwhile."""
+        for move in find(self._load(given), AliasMove):
+            with self.database.write() as connection:
+                now = catalog.current_alias(connection, move.kind, move.name, move.alias)
+                if now is None or now.digest != given.blob.sha256:
+                    self._move(connection, move, given.blob, run_id)
+                    self.on_event(Event(step=step.name, what="moved", note=move.alias))
+
+    def _move(self, connection: Connection, move: AliasMove, output: Blob, run_id: int) -> None:
+        moved = to_plain(move) | {"digest": output.sha256, "run_id": run_id, "actor": self.actor}
+        catalog.record_alias(connection, moved)
+        evidence.append(connection, "alias.moved", self.actor, moved)
 
     def _load(self, given: Given) -> Any:
         return from_plain(resolve(given.type), parse(self.blobs.get(given.blob)))
 
     # Claiming: at most one attempt at a key.
 
-    def _claim(self, step: Step, what: Mapping[str, Any]) -> int | None:
-        """The id of a new run; None after waiting for the one that was there."""
+    def _claim(self, step: Step, what: Mapping[str, Any], seen: int) -> int | None:
+        """The id of a new run; None after waiting for the one that was there.
+
+        `seen` is the newest successful run of this key that was looked at and not used.
+        """
+        wanted = key(what)
         values = {
-            "key": key(what),
+            "key": wanted,
             "step": step.name,
             "kind": step.kind,
             "identity": canonical_json(what).decode(),
             "owner": owner(),
             "actor": self.actor,
         }
-        try:
-            with self.database.write() as connection:
-                found = catalog.running(connection, values["key"])
-                if found is not None and (found[1] or owner_is_gone(found[0].owner)):
-                    self._interrupt(connection, found[0])
+        with self.database.write() as connection:
+            found = catalog.running(connection, wanted)
+            if found is not None and (found[1] or is_gone(found[0].owner)):
+                self._interrupt(connection, found[0])
+                found = None
+            newest = catalog.last_success(connection, key=wanted)
+            if found is None and (newest.id if newest else 0) == seen:
                 run_id = catalog.insert_run(connection, values, lease_s=self.lease_s)
                 catalog.record_inputs(connection, run_id, what["inputs"])
-        except IntegrityError:
-            self._wait(step, values["key"])
+            else:
+                run_id = None
+        if run_id is None:  # somebody is at it, or has been since we looked
+            self._wait(step, wanted)
             return None
         failpoint("run.claimed")
         return run_id
 
     def _interrupt(self, connection: Connection, run: Run) -> None:
-        catalog.close_run(connection, run.id, status="interrupted", error="its process ended")
-        body = {"run": run.id, "step": run.step, "key": run.key}
-        evidence.append(connection, "run.interrupted", self.actor, body)
+        self._end(connection, run.id, status="interrupted", error="its process ended")
 
     def _wait(self, step: Step, wanted: str) -> None:
         while True:
             with self.database.read() as connection:
                 found = catalog.running(connection, wanted)
-            if found is None or found[1] or owner_is_gone(found[0].owner):
+            if found is None or found[1] or is_gone(found[0].owner):
                 return
             self.on_event(Event(step=step.name, what="waiting", note=f"for {found[0].owner}"))
             time.sleep(0.5)
@@ -187,96 +227,102 @@ class Runner:
 
     def _make(self, step: Step, of: Kind, inputs: Mapping[str, Any], run_id: int) -> Given:
         self.on_event(Event(step=step.name, what="started"))
-        said: list[Forecast] = []
-        points: dict[tuple[str, int], float] = {}
+        attempt = Attempt(run_id=run_id)
         listener = Listener(
-            progress=lambda done, total, note: self.on_event(
-                Event(step=step.name, what="progress", note=note, done=done, total=total)
-            ),
-            metric=lambda name, value, at: points.__setitem__((name, at), value),
-            forecast=lambda forecast: self._hear(step, forecast, said),
+            progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
+            metric=attempt.point,
+            forecast=lambda forecast: self._hear(step, attempt, forecast),
         )
         call = Call(
             kind=step.kind, config=to_plain(step.config), inputs=dict(inputs), seed=step.seed
         )
         meter = Meter()
         try:
-            with self._heartbeat(run_id), meter:
+            with self._heartbeat(attempt), meter:
                 record = self.executor.execute(call, listener)
                 failpoint("step.performed")
                 self._check_inputs(step, inputs)
                 output = self.blobs.put(canonical_json(record), RECORD)
                 failpoint("record.stored")
+            typed = from_plain(resolve(of.record), record)
+            self._publish(of, attempt, output, typed, meter.usage)
         except BaseException as error:
-            self._fail(step, run_id, error, meter.usage, said)
+            self._fail(step, attempt, error, meter.usage)
             raise
-        typed = from_plain(resolve(of.record), record)
-        values = {
-            "status": "succeeded",
-            "output": output.sha256,
-            "usage": catalog.encode(meter.usage),
-            "forecast": catalog.encode(said[-1] if said else None),
-        }
-        with self.database.write() as connection:
-            if not catalog.close_run(connection, run_id, **values):
-                raise Conflict(
-                    f"run {run_id} of {step.name} was taken over while this process was paused",
-                    remedy="run the same command again: it uses the other process's result",
-                )
-            self._publish(connection, step, of, run_id, output, typed)
-            catalog.record_metrics(connection, run_id, points)
-            failpoint("run.publishing")
         failpoint("run.published")
         self.on_event(
             Event(
                 step=step.name,
                 what="finished",
                 usage=meter.usage,
-                forecast=said[-1] if said else None,
+                forecast=attempt.forecast,
                 record=typed,
             )
         )
         return Given(type=of.record, blob=output)
 
-    def _hear(self, step: Step, forecast: Forecast, said: list[Forecast]) -> None:
-        said.append(forecast)
+    def _progress(self, step: Step, attempt: Attempt, done: float, total: float, note: str) -> None:
+        if attempt.lost.is_set():
+            raise attempt.taken_over()
+        self.on_event(Event(step=step.name, what="progress", note=note, done=done, total=total))
+
+    def _hear(self, step: Step, attempt: Attempt, forecast: Forecast) -> None:
+        attempt.forecast = forecast
         self.on_event(Event(step=step.name, what="forecast", forecast=forecast))
 
-    def _publish(
-        self, connection: Connection, step: Step, of: Kind, run_id: int, output: Blob, record: Any
-    ) -> None:
-        catalog.record_blobs(connection, run_id, [output, *find(record, Blob)])
-        if of.named:
-            catalog.record_version(connection, of.named, record.name, output.sha256, run_id)
-        body = {"run": run_id, "step": step.name, "kind": step.kind, "output": output.sha256}
-        evidence.append(connection, "run.finished", self.actor, body)
-        for move in find(record, AliasMove):
-            moved = to_plain(move) | {"digest": output.sha256, "run_id": run_id}
-            catalog.record_alias(connection, moved | {"actor": self.actor})
-            evidence.append(connection, "alias.moved", self.actor, moved)
-
-    def _fail(
-        self,
-        step: Step,
-        run_id: int,
-        error: BaseException,
-        usage: Usage,
-        said: list[Forecast],
-    ) -> None:
-        # A person or the system stopped it: that is not the step's failure.
-        status = "failed" if isinstance(error, Exception) else "interrupted"
-        message = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(StoreLocked), self.database.write() as connection:
-            catalog.close_run(
+    def _publish(self, of: Kind, attempt: Attempt, output: Blob, record: Any, usage: Usage) -> None:
+        """Make all of a run visible in one transaction."""
+        run_id = attempt.run_id
+        with self.database.write() as connection:
+            catalog.record_blobs(connection, run_id, [output, *find(record, Blob)])
+            catalog.record_metrics(connection, run_id, attempt.points)
+            if of.named:
+                catalog.record_version(connection, of.named, record.name, output.sha256, run_id)
+            ended = self._end(
                 connection,
                 run_id,
-                status=status,
-                error=message,
+                status="succeeded",
+                output=output.sha256,
                 usage=catalog.encode(usage),
-                forecast=catalog.encode(said[-1] if said else None),
+                forecast=catalog.encode(attempt.forecast),
             )
-            body = {"run": run_id, "step": step.name, "kind": step.kind, "error": message}
-            evidence.append(connection, f"run.{status}", self.actor, body)
+            if not ended:
+                raise attempt.taken_over()
+            for move in find(record, AliasMove):
+                self._move(connection, move, output, run_id)
+            failpoint("run.publishing")
+
+    def _end(self, connection: Connection, run_id: int, **values: Any) -> bool:
+        """End a running run, with its evidence; False when somebody else ended it first."""
+        if not catalog.close_run(connection, run_id, **values):
+            return False
+        facts = catalog.run_facts(connection, run_id)
+        body = {
+            "run": run_id,
+            "step": facts["step"],
+            "kind": facts["kind"],
+            "output": facts["output"],
+            "facts": fingerprint(facts),
+        }
+        what = "finished" if values["status"] == "succeeded" else values["status"]
+        evidence.append(connection, f"run.{what}", self.actor, body)
+        return True
+
+    def _fail(self, step: Step, attempt: Attempt, error: BaseException, usage: Usage) -> None:
+        # A person or the system stopped it: that is not the step's failure.
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        with contextlib.suppress(TunesmithError), self.database.write() as connection:
+            ended = self._end(
+                connection,
+                attempt.run_id,
+                status=status,
+                error=f"{type(error).__name__}: {error}",
+                usage=catalog.encode(usage),
+                forecast=catalog.encode(attempt.forecast),
+            )
+            if not ended:  # what it used is not lost, though it may not publish
+                body = {"run": attempt.run_id, "step": step.name, "usage": to_plain(usage)}
+                evidence.append(connection, "run.fenced", self.actor, body)
 
     def _check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
         for given in _flat(inputs):
@@ -290,14 +336,15 @@ class Runner:
                     ) from error
 
     @contextlib.contextmanager
-    def _heartbeat(self, run_id: int) -> Iterator[None]:
+    def _heartbeat(self, attempt: Attempt) -> Iterator[None]:
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(self.lease_s / 3):
-                # A beat that finds the store locked is made up for by the next one.
-                with contextlib.suppress(StoreLocked), self.database.write() as connection:
-                    if not catalog.extend_lease(connection, run_id, lease_s=self.lease_s):
+                # A beat that the store does not take is made up for by the next one.
+                with contextlib.suppress(TunesmithError), self.database.write() as connection:
+                    if not catalog.extend_lease(connection, attempt.run_id, lease_s=self.lease_s):
+                        attempt.lost.set()  # the step ends at its next sign of progress
                         return
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -324,14 +371,14 @@ class Runner:
                     return Planned(step=step, hit=None, reason=reason, last=last)
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
-        hit = self._verified_hit(step, key(what))
+        hit, _ = self._verified_hit(step, key(what))
         known[step] = hit.output.sha256 if hit and hit.output else None
         reason = "" if hit else _why(last, what)
         return Planned(step=step, hit=hit, reason=reason, last=last)
 
     def _plan_input(self, value: Any, known: dict[Step, str | None]) -> str | None:
         if not isinstance(value, Step):
-            return self.blobs.put(canonical_json(value), RECORD).sha256
+            return fingerprint(value)
         if value not in known:
             self._plan(value, known)
         return known[value]

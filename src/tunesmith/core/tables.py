@@ -116,5 +116,6 @@ traces = sa.Table(
     sa.Column("num_prompt_tokens", sa.Integer, nullable=False),
     sa.Column("num_answer_tokens", sa.Integer, nullable=False),
     sa.Column("wall_s", sa.Float, nullable=False),
+    sa.Column("finish_reason", sa.String(8), nullable=False),
     sqlite_autoincrement=True,
 )

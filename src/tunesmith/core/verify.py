@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.errors import StoreError
+from tunesmith.core.evidence import Entry
+
+ENDINGS = ("run.finished", "run.failed", "run.interrupted")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,16 +30,16 @@ class Report:
 
 
 def verify(database: Database, blobs: Blobs) -> Report:
-    """Check the chain, each successful run against its entry, and every blob that a run needs."""
+    """Check the chain; that runs and aliases are what their entries say, each way; every blob."""
     with database.read() as connection:
         log = list(evidence.entries(connection))
         runs = catalog.all_runs(connection)
         needed = {b.sha256: b for run in runs for b in catalog.run_blobs(connection, run.id)}
-    problems = list(evidence.broken_links(iter(log)))
-    shown = {entry.body["run"]: entry.body for entry in log if entry.what == "run.finished"}
-    for run in runs:
-        if run.output and shown.get(run.id, {}).get("output") != run.output.sha256:
-            problems.append(f"run {run.id} ({run.step}) is not what its evidence says")
+        problems = [
+            *evidence.broken_links(iter(log)),
+            *_wrong_runs(connection, log, runs),
+            *_wrong_aliases(connection, log),
+        ]
     for blob in needed.values():
         try:
             blobs.check(blob, deep=True)
@@ -43,3 +51,21 @@ def verify(database: Database, blobs: Blobs) -> Report:
         num_bytes=sum(blob.num_bytes for blob in needed.values()),
         problems=tuple(problems),
     )
+
+
+def _wrong_runs(connection: Connection, log: list[Entry], runs: list[Run]) -> Iterator[str]:
+    said = {entry.body["run"]: entry.body for entry in log if entry.what in ENDINGS}
+    ended = {run.id: run for run in runs if run.status != "running"}
+    for run in ended.values():
+        if run.id not in said:
+            yield f"run {run.id} ({run.step}) has no evidence"
+        elif fingerprint(catalog.run_facts(connection, run.id)) != said[run.id]["facts"]:
+            yield f"run {run.id} ({run.step}) is not what its evidence says"
+    for run_id in said.keys() - ended.keys():
+        yield f"run {run_id} ({said[run_id]['step']}) is gone, though there is evidence of it"
+
+
+def _wrong_aliases(connection: Connection, log: list[Entry]) -> Iterator[str]:
+    said = [dict(entry.body) for entry in log if entry.what == "alias.moved"]
+    if catalog.alias_moves(connection) != said:
+        yield "the history of aliases is not what the evidence says"

@@ -13,13 +13,14 @@ import pytest
 import tunesmith
 from tunesmith.core import catalog, evidence
 from tunesmith.core.ref import Blob, find
+from tunesmith.core.verify import verify
 
 RUN = """
 import sys
 from pathlib import Path
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.db import Database
-from tunesmith.core.execute import InlineExecutor
+from tunesmith.core.execute import InlineExecutor, sweep
 from tunesmith.core.migrations import migrate
 from tunesmith.core.runner import Runner
 from tunesmith.core.step import Step
@@ -28,10 +29,13 @@ from tunesmith.testing import EchoConfig
 folder = Path(sys.argv[1])
 database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
 migrate(database, folder)
+blobs = FolderBlobs(folder / "blobs")
+blobs.sweep()
+sweep(folder / "work")
 runner = Runner(
-    blobs=FolderBlobs(folder / "blobs"),
+    blobs=blobs,
     database=database,
-    executor=InlineExecutor(folder),
+    executor=InlineExecutor(blobs, folder / "work"),
     actor="tester",
 )
 one = Step(name="one", kind="echo@1", config=EchoConfig(name="one", text="1", alias="best"))
@@ -90,4 +94,7 @@ def test_kill_and_restart_converges(tmp_path, make_runner, name, hit):
     assert finished == [r.id for r in succeeded], "evidence and result are one transaction"
     for blob in needed:
         runner.blobs.check(blob, deep=True)
+    assert verify(runner.database, runner.blobs).problems == ()
+    assert list((tmp_path / "work").iterdir()) == [], "nothing is left of the killed process"
+    assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
     assert list(find(succeeded, Blob))

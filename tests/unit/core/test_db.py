@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
 from tunesmith.core import evidence
-from tunesmith.core.db import Database, clock, owner, owner_is_gone, refuse_network_disk
-from tunesmith.core.errors import StoreError, StoreLocked
+from tunesmith.core.db import Database, clock, refuse_network_disk
+from tunesmith.core.errors import ConfigError, StoreError, StoreLocked
 from tunesmith.core.migrations import migrate
 
 WRITER = """
@@ -56,7 +54,7 @@ def test_eight_processes_commit_at_once_without_a_lock_error(tmp_path):
 def test_a_lock_that_stays_is_a_clear_error(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}", busy_timeout_s=0.1)
     migrate(database, tmp_path)
-    with database.write(), pytest.raises(StoreLocked, match="doctor"), database.write():
+    with database.write(), pytest.raises(StoreLocked, match="another process"), database.write():
         pass
     database.close()
 
@@ -102,13 +100,14 @@ def test_a_network_disk_is_refused(tmp_path):
     refuse_network_disk(tmp_path)
 
 
-def test_owner():
-    assert not owner_is_gone(owner())
-    assert not owner_is_gone("another-host:1:0.00")
-    assert owner_is_gone(f"{os.uname().nodename}:{os.getpid()}:1.00"), "the id was used again"
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert owner_is_gone(f"{os.uname().nodename}:{ended.pid}:{time.time():.2f}")
+def test_what_is_no_store_and_what_is_no_url_are_clear_errors(tmp_path):
+    (tmp_path / "tunesmith.db").write_bytes(b"this is not a database at all, " * 40)
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    with pytest.raises(StoreError, match="backup"), database.read():
+        pass
+    database.close()
+    with pytest.raises(ConfigError, match=r"project\.database"):
+        Database("foo")
 
 
 def test_a_read_only_store_is_a_clear_error(tmp_path):

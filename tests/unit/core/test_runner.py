@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 
-import psutil
 import pytest
 import sqlalchemy as sa
 
+from tunesmith import testing
 from tunesmith.core import catalog, evidence, tables
 from tunesmith.core.canonical import parse
-from tunesmith.core.errors import Conflict, DataError, InputChanged
+from tunesmith.core.errors import Conflict, DataError, InputChanged, NotFound, StoreLocked
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Step
+from tunesmith.core.verify import verify
 from tunesmith.testing import EchoConfig
 
 
@@ -204,10 +204,7 @@ def test_the_heartbeat_keeps_a_long_step(make_runner):
 def test_sweep_marks_the_lost(make_runner):
     runner, _ = make_runner()
     values = {"key": "0" * 64, "step": "s", "kind": "echo@1", "identity": "{}", "actor": "t"}
-    gone = multiprocessing.get_context("spawn").Process(target=len, args=("",))
-    gone.start()
-    name = f"{os.uname().nodename}:{gone.pid}:{psutil.Process(gone.pid).create_time():.2f}"
-    gone.join()
+    name = f"{os.uname().nodename}:{os.getpid()}:0-1"  # an earlier process of this number
     with runner.database.write() as connection:
         catalog.insert_run(connection, values | {"owner": name}, lease_s=3600)
     assert [run.step for run in runner.sweep()] == ["s"]
@@ -232,6 +229,86 @@ def test_evidence_chain_shows_every_kind_of_tampering(make_runner):
     assert broken("UPDATE evidence SET body = '{}' WHERE seq = 3")
     assert broken("DELETE FROM evidence WHERE seq = 2")
     assert broken("UPDATE evidence SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 1")
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        "UPDATE runs SET usage = '{}' WHERE id = 2",
+        "UPDATE runs SET identity = '{}' WHERE id = 1",
+        "UPDATE runs SET status = 'failed', output = NULL WHERE id = 2",
+        "UPDATE aliases SET reason = 'another'",
+        "DELETE FROM aliases",
+        "UPDATE versions SET number = 9 WHERE number = 2",
+        "UPDATE metrics SET value = 0 WHERE run_id = 2",
+        "UPDATE run_inputs SET digest = 'x'",
+        "DELETE FROM evidence WHERE seq = 1",
+    ],
+)
+def test_verify_finds_what_was_edited(make_runner, tamper):
+    runner, _ = make_runner()
+    runner.run(step("b", inputs={"one": step("a", "one")}, alias="best"))
+    assert verify(runner.database, runner.blobs).problems == ()
+    with runner.database.write() as connection:
+        connection.execute(sa.text(tamper))
+    assert verify(runner.database, runner.blobs).problems != ()
+
+
+def test_verify_finds_a_run_that_was_removed(make_runner):
+    runner, _ = make_runner()
+    runner.run(step("a"))
+    with runner.database.write() as connection:
+        for table in ("metrics", "run_blobs", "run_inputs", "versions"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+        connection.execute(sa.text("DELETE FROM runs"))
+    assert any("gone" in problem for problem in verify(runner.database, runner.blobs).problems)
+
+
+def test_settings_that_go_back_take_the_alias_back(make_runner):
+    for text in ("a", "b", "a"):
+        runner, events = make_runner()
+        runner.run(step(text, alias="best"))
+        assert runner.blobs.get(runner.current(step(text, alias="best")).text) == text.encode()
+    assert what(events) == ["hit", "moved"]
+    with runner.database.read() as connection:
+        alias = catalog.current_alias(connection, "echo", "echo", "best")
+        moves = catalog.alias_moves(connection)
+    assert alias is not None
+    assert alias.digest == moves[0]["digest"] != moves[1]["digest"]
+    assert len(moves) == 3
+
+
+def test_current_says_what_has_not_run(make_runner):
+    runner, _ = make_runner()
+    runner.run(step("a"))
+    with pytest.raises(NotFound, match=r"config.text: a -> b"):
+        runner.current(step("b"))
+
+
+def test_a_store_that_is_locked_at_the_end_costs_no_usage(make_runner, monkeypatch):
+    runner, _ = make_runner()
+    failing = iter([StoreLocked("locked")])
+    publish = catalog.record_blobs
+
+    def locked_once(*arguments):
+        for error in failing:
+            raise error
+        publish(*arguments)
+
+    monkeypatch.setattr(catalog, "record_blobs", locked_once)
+    with pytest.raises(StoreLocked):
+        runner.run(step("a"))
+    with runner.database.read() as connection:
+        (run,) = catalog.all_runs(connection)
+    assert (run.status, run.usage is not None) == ("failed", True)
+    assert said(runner, step("a")) == b"a"
+
+
+def test_a_curve_that_is_not_finite_is_refused(make_runner, monkeypatch):
+    runner, _ = make_runner()
+    monkeypatch.setattr(testing, "echo", lambda _config, ctx: ctx.metric("loss", float("nan"), 3))
+    with pytest.raises(DataError, match="loss is nan at step 3"):
+        runner.run(step("a"))
 
 
 def test_missing_blob_of_a_record_is_named(make_runner):

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("num_prompt_tokens", sa.Integer(), nullable=False),
         sa.Column("num_answer_tokens", sa.Integer(), nullable=False),
         sa.Column("wall_s", sa.Float(), nullable=False),
+        sa.Column("finish_reason", sa.String(length=8), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )

@@ -1,0 +1,47 @@
+"""Who holds something, and whether they are gone: a process, told apart for ever."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+PROC = Path("/proc")
+
+
+def owner() -> str:
+    """Name of this process: host, process id, and its birth, so that a reused id is not it."""
+    return f"{os.uname().nodename}:{os.getpid()}:{_birth(os.getpid())}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether the process that `name` (from `owner`) names was on this machine and has ended.
+
+    False for one on another machine: only its lease can tell.
+    """
+    try:
+        host, pid, birth = name.rsplit(":", 2)
+        number = int(pid)
+    except ValueError:
+        return False
+    if host != os.uname().nodename:
+        return False
+    try:
+        return _birth(number) != birth
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return True
+    except (psutil.AccessDenied, PermissionError):
+        return False
+
+
+def _birth(pid: int) -> str:
+    """When a process was born, by a count that nobody can set: ticks since this boot."""
+    if not (PROC / "self" / "stat").exists():  # not Linux
+        return f"{psutil.Process(pid).create_time():.2f}"
+    boot = (PROC / "sys/kernel/random/boot_id").read_text()[:8]
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    state, ticks = fields[0], fields[19]
+    if state == "Z":
+        raise ProcessLookupError(pid)
+    return f"{boot}-{ticks}"
