@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.ready           ## what using it needs
 $(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# torch first and by version: its build, and so its hash, differs from machine to machine.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0

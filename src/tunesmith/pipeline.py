@@ -240,10 +240,9 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     file = project.file
     name = file.model[proposal.model].dataset
     dataset = file.dataset[name]
-    added = tuple(source for source in proposal.add_sources if source not in dataset.sources)
     known = project.run(build(file).datasets[name])
     wider = dataset.model_copy(
-        update={"sources": (*dataset.sources, *added), "labels": known.labels}
+        update={"sources": (*dataset.sources, *proposal.add_sources), "labels": known.labels}
     )
     changed = file.model_copy(update={"dataset": file.dataset | {name: wider}})
     return build(changed).models[proposal.model]
@@ -330,13 +329,17 @@ def _watch_path(
             _step(
                 f"monitor:{name}/{traffic}",
                 "monitor@1",
-                config,
+                config.compare(),
                 seed,
                 dataset=datasets[config.dataset],
                 traffic=replayed,
             )
         )
-    propose = RetrainConfig(model=config.model, add_sources=config.retrain_with)
+    present = file.dataset[config.dataset].sources
+    propose = RetrainConfig(
+        model=config.model,
+        add_sources=tuple(source for source in config.retrain_with if source not in present),
+    )
     proposal = _step(f"retrain:{name}", "retrain@1", propose, seed, signals=tuple(signals))
     return WatchPath(signals=tuple(signals), proposal=proposal)
 
@@ -356,7 +359,7 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
     step = _step(
         f"monitor:{name}/{service}",
         "monitor@1",
-        config,
+        config.compare(),
         project.file.project.seed,
         dataset=dataset,
         traffic=traffic,

@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from tunesmith.core import errors, execute
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.errors import StepFailed
 from tunesmith.core.execute import Call, InlineExecutor, Listener, SubprocessExecutor
@@ -27,6 +28,23 @@ def test_executors(tmp_path, name):
     )
     check_executor(executor, blobs)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["UsageError", "NotFound", "StoreFull", "ConfigError", "Unknown"])
+def test_an_error_comes_back_as_itself(name):
+    """So that the exit code is the same in either executor."""
+    error = execute._rebuilt(name, "what", "how")
+    expected = getattr(errors, name, StepFailed)
+    assert type(error) is expected
+    assert str(error) == "what\n  -> how"
+    assert error.exit_code == expected.exit_code
+
+
+def test_what_lies_in_the_folder_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    blobs = FolderBlobs(tmp_path / "blobs")
+    check_executor(SubprocessExecutor(tmp_path / "blobs", tmp_path / "work"), blobs)
 
 
 def test_a_killed_worker_is_reported(tmp_path):

@@ -39,7 +39,10 @@ class Kind:
 
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
-_TORCH = ("torch", "transformers", "tokenizers")
+# All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
+_WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
+_MODEL = (*_WEIGHTS, "tokenizers", "jinja2", "pyarrow")
+_TRAFFIC = ("pyarrow", "numpy", "scipy", "ftfy")
 
 KINDS: Mapping[str, Kind] = {
     "echo@1": Kind(
@@ -69,6 +72,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.model:BaseModel",
         named="base",
         sources=(f"{_STAGES}.ingest",),
+        libraries=("pyyaml", "pyarrow"),
     ),
     "curate@1": Kind(
         function=f"{_STAGES}.curate.run:curate",
@@ -76,7 +80,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.data:Dataset",
         named="dataset",
         sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm"),
-        libraries=("pyarrow", "ftfy", "rensa", "tokenizers"),
+        libraries=(*_MODEL, "ftfy", "rensa"),
     ),
     "finetune@1": Kind(
         function=f"{_STAGES}.finetune.run:finetune",
@@ -84,34 +88,35 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.model:ModelVersion",
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm"),
-        libraries=_TORCH,
+        libraries=_MODEL,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=(f"{_STAGES}.evaluate", "tunesmith.lm"),
-        libraries=_TORCH,
+        libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=(f"{_STAGES}.evaluate", "tunesmith.lm"),
-        libraries=_TORCH,
+        libraries=(*_MODEL, "scipy"),
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=(f"{_STAGES}.evaluate",),
-        libraries=("numpy",),
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm"),
+        libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(
         function=f"{_STAGES}.release.run:release",
         config=f"{_STAGES}.release.config:ReleaseConfig",
         record=f"{_RECORDS}.release:Release",
         sources=(f"{_STAGES}.release",),
+        libraries=("pyyaml",),
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -126,21 +131,21 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.monitor.config:ReplayConfig",
         record=f"{_RECORDS}.service:Traffic",
         sources=(f"{_STAGES}.monitor", "tunesmith.text"),
-        libraries=("pyarrow",),
+        libraries=_TRAFFIC,
     ),
     "replay-source@1": Kind(
         function=f"{_STAGES}.monitor.run:replay_asset",
         config=f"{_STAGES}.monitor.config:ReplayConfig",
         record=f"{_RECORDS}.service:Traffic",
         sources=(f"{_STAGES}.monitor", "tunesmith.text"),
-        libraries=("pyarrow",),
+        libraries=_TRAFFIC,
     ),
     "monitor@1": Kind(
         function=f"{_STAGES}.monitor.run:monitor",
-        config=f"{_STAGES}.monitor.config:MonitorConfig",
+        config=f"{_STAGES}.monitor.config:CompareConfig",
         record=f"{_RECORDS}.signal:Signal",
-        sources=(f"{_STAGES}.monitor",),
-        libraries=("numpy", "scipy"),
+        sources=(f"{_STAGES}.monitor", "tunesmith.text"),
+        libraries=_TRAFFIC,
     ),
     "retrain@1": Kind(
         function=f"{_STAGES}.retrain.run:propose",

@@ -47,7 +47,8 @@ class CriterionConfig(Section):
     approver: str = ""
     """Who answers for the statement; without a name it shows nothing."""
     date: Day = ""
-    """The day (YYYY-MM-DD) from which it was shown; without it, it shows nothing."""
+    """The day (YYYY-MM-DD) from which it was shown; without it, it shows nothing. It is taken as
+    stated: when the statement was first written is not known here."""
     met: bool = True
     """False states that the criterion is not met from that day on."""
 
@@ -64,7 +65,8 @@ class LedgerConfig(Section):
     criteria: dict[Letter, CriterionConfig] = pydantic.Field(default_factory=dict)
     """Statements about the criteria (a) to (f) of IAS 38.57, by letter."""
     available_on: Day = ""
-    """The day (YYYY-MM-DD) on which the model was available for use; empty: its first release."""
+    """The day (YYYY-MM-DD) on which the model was available for use; empty: when it was first
+    released under the alias "production"."""
 
     @property
     def rates(self) -> Rates:

@@ -1,7 +1,10 @@
 """The six criteria of IAS 38.57: met, not met, or not shown. What is not shown is expensed.
 
 The log of runs can show two of them: (a) by a gate whose thresholds stood in the project file
-before it was run, (f) by runs that were measured and priced. The others are statements of people.
+before it was run, (f) by runs that were measured and priced. The others are statements of people,
+and their days are taken as stated: no log tells when a statement was first written. So a statement
+that is dated back reads like one made in time, and only the dated document that it rests on can
+show that no expense was reinstated (IAS 38.71).
 """
 
 from __future__ import annotations
@@ -69,7 +72,10 @@ def assess(
     model: str,
     at: datetime.datetime | None = None,
 ) -> tuple[Assessment, ...]:
-    """How the six criteria stand for `model`, knowing only what was known at `at` (None: now)."""
+    """How the six criteria stand for `model`, knowing only what was known at `at` (None: now).
+
+    A statement counts as known from the day that it names.
+    """
     known = sorted(
         (run for run in runs if at is None or ended(run) <= at),
         key=lambda run: (ended(run), run.run),

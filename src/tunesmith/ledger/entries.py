@@ -13,6 +13,9 @@ from tunesmith.ledger.facts import RunFacts, ended, moment, started
 from tunesmith.ledger.phases import Phase, Standing, Treatment, classify
 from tunesmith.records.money import Money
 
+PRODUCTION = "production"
+"""The alias under which a release is in use."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
@@ -65,12 +68,19 @@ def enter(
 def available_since(
     runs: Sequence[RunFacts], config: LedgerConfig, model: str
 ) -> datetime.datetime | None:
-    """When `model` became available for use (IAS 38.97): as stated, else its first release."""
+    """When `model` became available for use (IAS 38.97); None while it is not.
+
+    As stated, else when it was first released as production. A candidate is not in use yet: to
+    release one ends no development.
+    """
     if config.available_on:
         return moment(config.available_on)
     releases = [
         ended(run)
         for run in runs
-        if run.model == model and run.stage == "release" and run.status == "succeeded"
+        if run.model == model
+        and run.stage == "release"
+        and run.status == "succeeded"
+        and run.alias == PRODUCTION
     ]
     return min(releases, default=None)

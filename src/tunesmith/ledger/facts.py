@@ -31,6 +31,8 @@ class RunFacts:
     """Of a gate: whether the verdict was "pass"; None for every other stage."""
     subject: Literal["base", "tuned"] | None = None
     """Of an evaluation: which weights were evaluated."""
+    alias: str = ""
+    """Of a release: the alias that it was released under, e.g. "production"."""
     note: str = ""
     """Why it failed, or another remark, for people."""
 

@@ -17,6 +17,14 @@ Phase = Literal["research", "development", "inefficiency", "maintenance", "opera
 Treatment = Literal["capitalise", "expense"]
 
 OPERATION = frozenset({"serve", "replay", "monitor"})
+SERVED_BESIDES: dict[str, str] = {
+    "fetch": "package",
+    "ingest": "data asset",
+    "index": "index",
+    "replay": "monitor",
+    "monitor": "monitor",
+}
+"""By stage: what a run is for when it is not for one model. Such a run lacks no record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +53,13 @@ def classify(run: RunFacts, standing: Standing) -> Classification:
     if run.status != "succeeded":
         why = f": {run.note}" if run.note else ""
         return _expense("inefficiency", "R08", f"the run {_ENDINGS[run.status]}{why}")
+    if run.model is None and run.stage in SERVED_BESIDES:
+        phase: Phase = "operation" if run.stage in OPERATION else "research"
+        return _expense(phase, "R11" if phase == "operation" else "R04", _besides(run))
     if run.stage in OPERATION:
         return _expense("operation", "R11", f"{run.stage} uses the model or watches it in use")
     if run.stage == "retrain":
-        return _expense("maintenance", "R12", "it prepares to restore the accepted level")
+        return _expense("maintenance", "R12", "it considers whether to retrain")
     if run.model is None:
         return _expense(
             "research", "R04", "which model it served is not recorded, so it cannot be told apart"
@@ -73,6 +84,14 @@ def classify(run: RunFacts, standing: Standing) -> Classification:
     letters = "; ".join(f"({letter}) {CRITERIA[letter]}" for letter in standing.unmet)
     rule_id = "R04" if "a" in standing.unmet else "R06"
     return _expense("research", rule_id, f"not met or not shown when it started: {letters}")
+
+
+def _besides(run: RunFacts) -> str:
+    """What `run` serves: the name in its step, e.g. "index:licences" or "monitor:desk/tags"."""
+    name = run.step.partition(":")[2].partition("/")[0]
+    # Data may be shared by several models; an index or a monitor is none.
+    instead = "one model alone" if run.stage in ("fetch", "ingest") else "a model"
+    return f"serves the {SERVED_BESIDES[run.stage]} {name}, not {instead}"
 
 
 _ENDINGS = {"failed": "failed", "interrupted": "was interrupted"}

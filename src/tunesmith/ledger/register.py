@@ -15,7 +15,7 @@ from tunesmith.ledger.cost import zero
 from tunesmith.ledger.criteria import Assessment, Window, assess, timeline, windows
 from tunesmith.ledger.entries import Entry, available_since, enter
 from tunesmith.ledger.facts import RunFacts, started
-from tunesmith.ledger.phases import Phase
+from tunesmith.ledger.phases import SERVED_BESIDES, Phase
 from tunesmith.ledger.rules import RULES_VERSION
 from tunesmith.records.money import Money
 
@@ -58,6 +58,11 @@ PHASES: tuple[Phase, ...] = (
     "operation",
 )
 NOT_HERE = "staff time, invoices and staff training: this register knows what machines used"
+
+NOT_PROVEN = (
+    "proof that no expense was reinstated (IAS 38.71): the days of statements are as stated, and "
+    "when they were first written is not known here"
+)
 
 
 def register(runs: Sequence[RunFacts], config: LedgerConfig) -> Register:
@@ -102,11 +107,13 @@ def register(runs: Sequence[RunFacts], config: LedgerConfig) -> Register:
         by_phase={
             phase: _sum((e for e in entries if e.phase == phase), config) for phase in PHASES
         },
-        missing=_missing(holdings, entries),
+        missing=_missing(holdings, entries, config),
     )
 
 
-def _missing(holdings: Sequence[Holding], entries: Sequence[Entry]) -> tuple[str, ...]:
+def _missing(
+    holdings: Sequence[Holding], entries: Sequence[Entry], config: LedgerConfig
+) -> tuple[str, ...]:
     found: list[str] = []
     for holding in holdings:
         found += [
@@ -122,10 +129,22 @@ def _missing(holdings: Sequence[Holding], entries: Sequence[Entry]) -> tuple[str
     unmeasured = sum(1 for entry in entries if not entry.measured)
     if unmeasured:
         found.append(f"the usage of {unmeasured} runs, which are entered at zero")
-    unassigned = sum(1 for e in entries if e.model is None and e.rule == "R04")
+    unassigned = sum(
+        1 for e in entries if e.model is None and e.rule == "R04" and e.stage not in SERVED_BESIDES
+    )
     if unassigned:
         found.append(f"which model {unassigned} runs served, without which they are expensed")
-    return (*found, NOT_HERE)
+    return (*found, *_as_stated(config), NOT_HERE)
+
+
+def _as_stated(config: LedgerConfig) -> list[str]:
+    """What rests on the word of people: the days that their statements name."""
+    dated = [letter for letter in sorted(config.criteria) if config.criteria[letter].date]
+    found = [
+        f"the day of ({letter}) is as stated; keep the dated document it rests on"
+        for letter in dated
+    ]
+    return [*found, NOT_PROVEN] if found else []
 
 
 def _sum(entries: Iterable[Entry], config: LedgerConfig) -> Money:

@@ -10,12 +10,15 @@ from tunesmith.ledger.facts import RunFacts
 
 
 def facts(
-    runs: Iterable[Run], models: Mapping[str, str], passed: Mapping[int, bool]
+    runs: Iterable[Run],
+    models: Mapping[str, str],
+    passed: Mapping[int, bool],
+    aliases: Mapping[int, str],
 ) -> list[RunFacts]:
     """The facts of every run that has ended.
 
     `models` says which one model a step serves, by step name; `passed` the verdict of each gate
-    run, by run id.
+    run, by run id; `aliases` the alias of each release run, by run id.
     """
     told = []
     for run in runs:
@@ -33,6 +36,7 @@ def facts(
                 model=models.get(run.step),
                 gate_passed=passed.get(run.id),
                 subject=rest if stage == "evaluate" else None,  # type: ignore[arg-type]
+                alias=aliases.get(run.id, ""),
                 note=(run.error or "").partition("\n")[0],
             )
         )

@@ -36,8 +36,8 @@ def test_restated_rates_restate_costs() -> None:
     assert enter(RUN, [], None, dearer).cost.amount == Decimal("0.02225")
 
 
-def test_availability_is_as_stated_or_the_first_release_that_succeeded() -> None:
-    def release(run: str, day: str, status: str) -> RunFacts:
+def test_availability_is_as_stated_or_the_first_release_as_production() -> None:
+    def release(run: str, day: str, alias: str, status: str = "succeeded") -> RunFacts:
         return RunFacts(
             run=run,
             step="release:desk",
@@ -46,11 +46,17 @@ def test_availability_is_as_stated_or_the_first_release_that_succeeded() -> None
             started_at=day,
             usage=None,
             model="desk",
+            alias=alias,
         )
 
-    runs = [release("r1", "2026-01-01", "failed"), release("r2", "2026-01-02", "succeeded")]
-    assert available_since(runs[:1], CONFIG, "desk") is None
-    assert available_since(runs, CONFIG, "desk") == moment("2026-01-02")
+    runs = [
+        release("r1", "2026-01-01", "production", "failed"),
+        release("r2", "2026-01-02", "candidate"),
+        release("r3", "2026-01-03", "production"),
+        release("r4", "2026-01-04", "production"),
+    ]
+    assert available_since(runs[:2], CONFIG, "desk") is None
+    assert available_since(runs, CONFIG, "desk") == moment("2026-01-03")
     assert available_since(runs, CONFIG, "other") is None
     stated = CONFIG.model_copy(update={"available_on": "2026-05-01"})
     assert available_since(runs, stated, "desk") == moment("2026-05-01")

@@ -54,6 +54,39 @@ def test_the_phase_of_a_run(
     assert (found.phase, found.treatment, found.rule) == (phase, treatment, rule)
 
 
+@pytest.mark.parametrize(
+    ("stage", "step", "phase", "reason"),
+    [
+        ("index", "index:licences", "research", "serves the index licences, not a model"),
+        ("monitor", "monitor:desk/tags", "operation", "serves the monitor desk, not a model"),
+        ("replay", "replay:desk/tags", "operation", "serves the monitor desk, not a model"),
+        (
+            "ingest",
+            "ingest:licences",
+            "research",
+            "serves the data asset licences, not one model alone",
+        ),
+        (
+            "fetch",
+            "fetch:pack==1.0",
+            "research",
+            "serves the package pack==1.0, not one model alone",
+        ),
+    ],
+)
+def test_what_serves_no_model_says_what_it_serves(
+    stage: str, step: str, phase: str, reason: str
+) -> None:
+    found = classify(facts(stage, step=step, model=None), OPEN)
+    assert (found.phase, found.treatment, found.reason) == (phase, "expense", reason)
+
+
+def test_a_proposal_considers() -> None:
+    for model in ("desk", None):
+        found = classify(facts("retrain", model=model), OPEN)
+        assert found.reason == "it considers whether to retrain"
+
+
 def test_what_is_unsure_says_so() -> None:
     assert "to be confirmed" in classify(facts("serve"), OPEN).paragraph
     assert "to be confirmed" not in classify(facts("finetune"), OPEN).paragraph

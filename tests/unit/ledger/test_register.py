@@ -12,7 +12,7 @@ from tunesmith.core.canonical import canonical_json
 from tunesmith.core.meter import Usage
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.ledger.facts import RunFacts
-from tunesmith.ledger.register import register
+from tunesmith.ledger.register import NOT_PROVEN, register
 
 STATED = {
     letter: {
@@ -105,7 +105,7 @@ def test_availability_closes_the_window() -> None:
     runs = [
         gate("r1", "2025-12-01"),
         facts("r2", "2025-12-02", 3),
-        facts("r3", "2025-12-03", 1, stage="release", wall_s=60.0),
+        facts("r3", "2025-12-03", 1, stage="release", alias="production", wall_s=60.0),
         facts("r4", "2025-12-04", 9),
     ]
     by_release = register(runs, CONFIG.model_copy(update={"available_on": ""}))
@@ -113,6 +113,31 @@ def test_availability_closes_the_window() -> None:
     assert by_release.entries[-1].phase == "maintenance"
     as_stated = register(runs, CONFIG.model_copy(update={"available_on": "2025-12-03"}))
     assert as_stated.capitalised.amount == Decimal(3)
+
+
+@pytest.mark.parametrize("available_on", ["", "2025-12-05"])
+def test_a_candidate_leaves_the_window_open_until_the_model_is_available(available_on: str) -> None:
+    runs = [
+        gate("r1", "2025-12-01"),
+        facts("r2", "2025-12-02", 1, stage="release", alias="candidate"),
+        facts("r3", "2025-12-03", 2),
+        facts("r4", "2025-12-05", 0, stage="release", alias="production"),
+        facts("r5", "2025-12-06", 4),
+    ]
+    found = register(runs, CONFIG.model_copy(update={"available_on": available_on}))
+    phases = {entry.run: entry.phase for entry in found.entries}
+    assert (phases["r3"], phases["r5"]) == ("development", "maintenance")
+    assert found.capitalised.amount == Decimal(3)
+    assert found.holdings[0].available_since == "2025-12-05T00:00:00+00:00"
+
+
+def test_the_days_of_statements_are_as_stated_and_the_register_says_so() -> None:
+    lines = register([], CONFIG).missing
+    for letter in "bcde":
+        said = f"the day of ({letter}) is as stated; keep the dated document it rests on"
+        assert lines.count(said) == 1
+    assert NOT_PROVEN in lines
+    assert not any("as stated" in line for line in register([], LedgerConfig()).missing)
 
 
 def test_a_gate_that_later_fails_ends_the_window() -> None:
@@ -151,7 +176,10 @@ def test_what_is_not_shown_is_listed_and_nothing_is_capitalised() -> None:
 def test_runs_without_a_model_or_a_measurement_are_said_to_lack_them() -> None:
     runs = [
         gate("r1", "2025-12-01"),
-        facts("r2", "2025-12-02", 3, model=None, stage="ingest"),
+        facts("r2", "2025-12-02", 3, model=None, stage="curate"),
+        facts("r4", "2025-12-04", 0, model=None, stage="ingest"),
+        facts("r5", "2025-12-04", 0, model=None, stage="index"),
+        facts("r6", "2025-12-04", 0, model=None, stage="monitor"),
         facts("r3", "2025-12-03", 3, usage=None),
     ]
     found = register(runs, CONFIG)

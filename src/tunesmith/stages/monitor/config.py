@@ -28,29 +28,24 @@ class ReplayConfig(Section):
     """At most this many rows; a larger table is sampled."""
 
 
-class MonitorConfig(Section):
-    """Traffic compared with what a dataset's model was tuned on."""
+class CompareConfig(Section):
+    """How one stream of traffic is compared. Its texts are compared with what the dataset's model
+    was tuned on, its later answers with its first answers."""
 
     name: str = ""
     """Name of the monitor: what follows `monitor.` in the section's heading."""
-    model: str
-    """Name of the model that would be tuned again."""
-    dataset: str
-    """Name of the dataset whose train split is the reference."""
-    replay: dict[str, str] = Field(default_factory=dict)
-    """Streams to compare, by name: "dataset:NAME/test" or "source:NAME"."""
-    retrain_with: tuple[str, ...] = ()
-    """Labelled sources that could be added to the dataset when its traffic changes."""
     limit: int = ROWS
     """At most this many rows of a stream, and of the reference, are compared."""
     false_alarm_rate: float = Field(default=0.01, ge=0.001, le=0.2)
-    """Bound on the probability of "changed" when nothing changed, over all checks of one stream."""
+    """Bound on the probability of "changed" when nothing changed, at one look, over all checks of
+    one stream. Each further look at growing served traffic can add as much again: for repeated
+    looks take a smaller rate, such as the wanted one divided by the number of looks."""
     tolerance_length: float = Field(default=0.1, ge=0, lt=1)
     """Accepted difference of the lengths in words: Kolmogorov-Smirnov D, from 0 to 1."""
     tolerance_vocabulary: float = Field(default=0.55, ge=0.5, lt=1)
     """Accepted AUC of a classifier that tells traffic from reference; 0.5 is chance."""
     tolerance_outputs: float = Field(default=0.05, ge=0, lt=1)
-    """Accepted share of answers that moved to other labels (total variation)."""
+    """Accepted share of later answers that moved to other labels (total variation)."""
     acceptable_length: float = Field(default=0.4, gt=0, lt=1)
     """Before it says "unchanged", a D of this size must be detectable; it is a shift by about one
     standard deviation."""
@@ -58,6 +53,24 @@ class MonitorConfig(Section):
     """Before it says "unchanged", an AUC of this size must be detectable."""
     acceptable_outputs: float = Field(default=0.45, gt=0, lt=1)
     """Before it says "unchanged", a total variation of this size must be detectable."""
+
+
+class MonitorConfig(CompareConfig):
+    """Which traffic is compared with what, and what could be done about a change."""
+
+    model: str
+    """Name of the model that would be tuned again."""
+    dataset: str
+    """Name of the dataset whose train split is the reference."""
+    replay: dict[str, str] = Field(default_factory=dict)
+    """Streams to compare, by name: "dataset:NAME/test" or "source:NAME"."""
+    retrain_with: tuple[str, ...] = ()
+    """Labelled sources that could be added to the dataset when its traffic changes; without any,
+    no retraining is proposed."""
+
+    def compare(self) -> CompareConfig:
+        """What a comparison reads: a stream that is added re-runs none of the others."""
+        return CompareConfig(**self.model_dump(include=set(CompareConfig.model_fields)))
 
     @field_validator("replay")
     @classmethod

@@ -36,6 +36,8 @@ class Finding:
     num_reference: int
     num_traffic: int
     details: tuple[str, ...]
+    most_reference: int = 0
+    """Where the reference is the first half of the stream: the size at which it stops growing."""
 
 
 def judge(finding: Finding, alpha: float) -> Check:
@@ -59,13 +61,15 @@ def judge(finding: Finding, alpha: float) -> Check:
     else:
         verdict = "need_more"
         enough = _rows_needed(finding, wanted)
-        num_needed = enough - finding.num_traffic
+        growth = min(enough, finding.most_reference) - finding.num_reference
+        num_needed = enough - finding.num_traffic + max(growth, 0)
         if significant:
             details += (f"something changed (p = {finding.p_value:.1g}), perhaps within tolerance",)
         if enough == MOST_ROWS:
             details += (
-                f"the reference of {finding.num_reference} rows is too small to show "
-                f"{wanted:.2g}, whatever the traffic: a larger train split is needed",
+                f"a reference of {max(finding.num_reference, finding.most_reference)} rows is "
+                f"too small to show {wanted:.2g}, whatever the traffic: a larger "
+                f"{'acceptable size' if finding.most_reference else 'train split'} is needed",
             )
     return Check(
         name=finding.name,

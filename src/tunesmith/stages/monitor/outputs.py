@@ -1,4 +1,10 @@
-"""Are the answers spread over the labels as the labels of the reference are?"""
+"""Are the later answers spread over the labels as the first answers were?
+
+Answers are compared with answers of the same stream, never with the labels of the train split:
+those are capped per label, so that they say nothing of how often each label is asked about. What
+is seen is therefore a change since the service began, for whatever reason: other questions, or
+another model version that answers them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +21,35 @@ SMALLEST_EXPECTED = 5.0
 """Cells with a smaller expected count are pooled: the chi-square distribution fails them."""
 OTHER = "(no label)"
 NUM_SHOWN = 5
+MOST_REFERENCE = 500
+"""The reference grows to this many answers and then stays, so that a slow change is not lost."""
 
 Array = NDArray[np.float64]
+
+
+def split_answers(
+    requests: Sequence[tuple[str, str]], limit: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The first and the later answers of (text, answer) `requests`, which are in order of time.
+
+    Within each side a pair counts once, however often it was asked. The first half of such pairs
+    is the reference, up to MOST_REFERENCE of them; of the later ones the latest `limit` are kept.
+    A request without an answer is left out.
+    """
+    answered = [(text, answer.strip()) for text, answer in requests if answer]
+    most = min(MOST_REFERENCE, limit)
+    later = Counter(answered)
+    first: dict[tuple[str, str], None] = {}
+    cut = 0
+    while len(first) < min(most, len(later)):
+        pair = answered[cut]
+        first.setdefault(pair)
+        later[pair] -= 1
+        if not later[pair]:
+            del later[pair]
+        cut += 1
+    latest = list(dict.fromkeys(reversed(answered[cut:])))[:limit]
+    return tuple(answer for _, answer in first), tuple(answer for _, answer in latest)
 
 
 def compare_outputs(
@@ -27,10 +60,12 @@ def compare_outputs(
     alpha: float,
     tolerance: float,
     acceptable: float,
+    most_reference: int,
 ) -> Finding:
-    """Total variation between the labels of the `reference` and the `answers`.
+    """Total variation between the `reference`, the first answers, and the later `answers`.
 
-    Answers that are no label count as one more cell. The p-value is that of the G-test.
+    Answers that are no label count as one more cell. The p-value is that of the G-test. The
+    reference grows with the answers, half and half, to `most_reference`.
     """
     known = set(labels)
     cells = [*sorted(known), OTHER]
@@ -39,6 +74,12 @@ def compare_outputs(
     m, n = len(reference), len(answers)
     effect, low, p_value = 0.0, 0.0, 1.0
     shares = (ours + theirs) / max(m + n, 1)
+
+    def detectable(rows: int) -> float:
+        first = max(m, min(rows, most_reference))
+        noise = _noise(shares, first, shares, rows)
+        return tolerance + noise + (z_of(alpha) + z_of(1 - POWER)) * deviation(rows, first)
+
     if m and n:
         before, now = ours / m, theirs / n
         effect = float(np.abs(now - before).sum() / 2)
@@ -55,14 +96,11 @@ def compare_outputs(
         tolerance=tolerance,
         acceptable=acceptable,
         largest=1.0,
-        detectable=lambda rows: (
-            tolerance
-            + _noise(shares, m, shares, rows)
-            + (z_of(alpha) + z_of(1 - POWER)) * deviation(rows, m)
-        ),
+        detectable=detectable,
         num_reference=m,
         num_traffic=n,
         details=_details(cells, ours, theirs),
+        most_reference=most_reference,
     )
 
 
@@ -100,7 +138,7 @@ def _details(cells: Sequence[str], ours: Array, theirs: Array) -> tuple[str, ...
     before, now = ours / ours.sum(), theirs / theirs.sum()
     order = sorted(range(len(cells)), key=lambda i: (-abs(now[i] - before[i]), cells[i]))
     return tuple(
-        f"{cells[i]}: {now[i]:.0%} of answers, {before[i]:.0%} of the reference"
+        f"{cells[i]}: {now[i]:.0%} of the later answers, {before[i]:.0%} of the first"
         for i in order[:NUM_SHOWN]
         if now[i] != before[i]
     )

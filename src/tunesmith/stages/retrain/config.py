@@ -11,4 +11,5 @@ class RetrainConfig(Section):
     model: str
     """Name of the model that would be tuned again."""
     add_sources: tuple[str, ...] = ()
-    """Names of labelled sources that could be added to its dataset."""
+    """Names of labelled sources that could be added to its dataset; without any, no retraining is
+    proposed."""

@@ -1,9 +1,12 @@
-"""When to retrain. Nothing found is no reason, and changed inputs alone are a weak one.
+"""When to retrain: only with labelled rows to add, and only when something changed.
+
+Nothing found is no reason. To tune again on the same rows gives the same model again, so that
+without labelled sources to add the advice is to label some, however strong the evidence.
 
 That a detector of input drift alarms says little about losses: over eight natural streams,
 retraining on such alarms did no better than never retraining (PROGRESS.md and LEADERBOARD.md of
-rajkumar160798/label-free-model-monitoring). So changed inputs lead to a retraining only where
-labelled rows can be added, which the gate then judges; without them, the advice is to label some.
+rajkumar160798/label-free-model-monitoring). So a proposal that rests on them alone says that they
+are weak evidence.
 """
 
 from __future__ import annotations
@@ -14,7 +17,14 @@ from dataclasses import dataclass
 from tunesmith.records.signal import Check, Signal
 
 WEAK = "changed inputs alone are weak evidence that the model got worse"
-GATED = "the gate decides whether the new model is better"
+GATED = (
+    "the gate decides whether the new model is better than the base; "
+    "compare it with the released model before you promote it"
+)
+LABEL = (
+    "there is no labelled source to add, and the same rows would give the same model: "
+    "label a sample of this traffic, then evaluate the model on it"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,26 +46,18 @@ def decide(signals: Sequence[Signal], add_sources: Sequence[str]) -> Decision:
         for check in signal.checks
         if check.verdict == "changed"
     ]
-    if strong := [pair for pair in changed if pair[1].layer != "inputs"]:
-        return Decision(
-            retrain=True,
-            reason=f"{_say(strong)}; {GATED}",
-            add_sources=tuple(add_sources),
-        )
-    if changed and add_sources:
-        return Decision(
-            retrain=True,
-            reason=f"{_say(changed)}; {WEAK}, but there are labelled sources to add "
-            f"({', '.join(add_sources)}), so it is worth trying: {GATED}",
-            add_sources=tuple(add_sources),
-        )
-    if changed:
-        return Decision(
-            retrain=False,
-            reason=f"{_say(changed)}; {WEAK}, and there is no labelled source to add: "
-            "label a sample of this traffic, then evaluate the model on it",
-        )
-    return _without_change(signals)
+    if not changed:
+        return _without_change(signals)
+    strong = [pair for pair in changed if pair[1].layer != "inputs"]
+    why = _say(strong) if strong else f"{_say(changed)}; {WEAK}"
+    if not add_sources:
+        return Decision(retrain=False, reason=f"{why}; {LABEL}")
+    worth = f"there are labelled sources to add ({', '.join(add_sources)}), so it is worth trying"
+    return Decision(
+        retrain=True,
+        reason=f"{why}; {worth}: {GATED}",
+        add_sources=tuple(add_sources),
+    )
 
 
 def _without_change(signals: Sequence[Signal]) -> Decision:

@@ -72,11 +72,20 @@ def test_changed_inputs_without_labelled_sources_ask_for_labels() -> None:
 
 
 @pytest.mark.parametrize("layer", ["outputs", "risk"])
-@pytest.mark.parametrize("sources", [(), ("tags",)])
-def test_changed_outputs_or_risk_are_reason_enough(layer: Layer, sources: tuple[str, ...]) -> None:
-    strong = signal("served", "changed", check("unchanged"), check("changed", layer))
-    found = decide([SAME, strong], sources)
+def test_changed_outputs_or_risk_are_strong_evidence(layer: Layer) -> None:
+    strong = signal("served", "changed", check("changed"), check("changed", layer))
+    found = decide([SAME, strong], ("tags",))
     assert found.retrain
-    assert found.add_sources == sources
+    assert found.add_sources == ("tags",)
     assert WEAK not in found.reason
     assert f"{layer} of served changed" in found.reason
+    assert "better than the base; compare it with the released model" in found.reason
+
+
+@pytest.mark.parametrize("layer", ["inputs", "outputs", "risk"])
+def test_the_same_rows_are_never_tuned_on_again(layer: Layer) -> None:
+    found = decide([signal("served", "changed", check("changed", layer))], ())
+    assert not found.retrain
+    assert found.add_sources == ()
+    assert f"{'vocabulary' if layer == 'inputs' else layer} of served changed" in found.reason
+    assert "label a sample of this traffic" in found.reason

@@ -1,0 +1,53 @@
+"""A step's key sees all the code and all the libraries that bear on its result."""
+
+from __future__ import annotations
+
+import grimp
+import pytest
+
+from tunesmith.core.kinds import KINDS, code_version, environment
+
+# Import name -> distribution, of the libraries whose versions can change a result.
+LIBRARIES = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "gguf": "gguf",
+    "safetensors": "safetensors",
+    "jinja2": "jinja2",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pyarrow": "pyarrow",
+    "ftfy": "ftfy",
+    "rensa": "rensa",
+    "yaml": "pyyaml",
+}
+SEEN = ("tunesmith.text", "tunesmith.lm", "tunesmith.retrieve", "tunesmith.stages")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph("tunesmith", include_external_packages=True, cache_dir=None)
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"echo@1", "fetch@1"}))
+def test_the_key_sees_what_the_step_imports(graph, name):
+    kind = KINDS[name]
+    module = kind.function.partition(":")[0]
+    imported = graph.find_upstream_modules(module) | {module}
+    unseen = [
+        found
+        for found in imported
+        if found.startswith(SEEN)
+        and not any(found == source or found.startswith(f"{source}.") for source in kind.sources)
+        and found not in ("tunesmith.stages", "tunesmith.text", "tunesmith.lm")
+    ]
+    assert sorted(unseen) == []
+    needed = {LIBRARIES[found] for found in imported if found in LIBRARIES}
+    assert needed <= set(kind.libraries), "their versions must be in the key"
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_keys_are_stable_within_a_process(name):
+    assert code_version(KINDS[name]) == code_version(KINDS[name])
+    assert "python" in environment(KINDS[name])
