@@ -4,37 +4,20 @@ The prompt of a training row is rendered by the same call as the prompt of a ser
 their ids are equal by construction. The answer's ids are what is left when the whole conversation
 is rendered: its text and the token that ends a turn. No mask is ever derived from a token's value.
 
-Templates come with the model, so they are rendered in a sandbox: no attribute that Python keeps to
-itself, nothing can be changed, and neither loops nor text can grow past a fixed size.
+Templates come with the model, so they are rendered in a sandbox (see `lm.sandbox`).
 """
 
 from __future__ import annotations
 
-import datetime
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import jinja2
-import jinja2.exceptions
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.engine import Message
+from tunesmith.lm.sandbox import compile_template
 from tunesmith.lm.tokenizer import Tokenizer
 
-MAX_TEMPLATE_CHARS = 100_000
-MAX_RANGE = 10_000
-"""Numbers that the ranges of one rendering may count in all, nested loops included."""
-MAX_REPEAT = 1_000
-GROWING_METHODS = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
-"""Methods of a string that make a huge one of a small one."""
-GROWING_FILTERS = ("center", "format", "indent", "wordwrap")
 WORD_JOINER = "\u2060"
 
 
@@ -48,13 +31,21 @@ class Rendered:
 
 
 def conversation(tokenizer: Tokenizer, instruction: str, text: str, answer: str) -> Rendered:
-    """`text` asked under `instruction` and answered with `answer`.
+    """`text` asked under `instruction` and answered with `answer`: a row as it is trained.
+
+    Raises:
+        DataError: as `answered`.
+    """
+    return answered(tokenizer, question(instruction, text), answer)
+
+
+def answered(tokenizer: Tokenizer, asked: Sequence[Message], answer: str) -> Rendered:
+    """The conversation `asked`, and `answer` after it.
 
     Raises:
         DataError: the template does not render the prompt as a prefix of the conversation, or
             does not end a turn with a special token.
     """
-    asked = question(instruction, text)
     prompt = _render(tokenizer, asked, ask=True)
     prompt_tokens = tokenizer.encode(prompt)
     answer_tokens = _answer_ids(tokenizer, asked, prompt, prompt_tokens, answer)
@@ -67,11 +58,19 @@ def question(instruction: str, text: str) -> tuple[Message, ...]:
 
 
 def with_instruction(messages: Sequence[Message], instruction: str) -> tuple[Message, ...]:
-    """`messages` with a system message: the model was tuned with one, and a template may bring its
-    own where there is none."""
-    if messages and messages[0].role == "system":
+    """`messages`, the instruction before them unless a system message is among them: the model was
+    tuned with one, and a template may bring its own where there is none."""
+    if any(message.role == "system" for message in messages):
         return tuple(messages)
     return (Message(role="system", content=instruction), *messages)
+
+
+def is_tuned_task(messages: Sequence[Message], instruction: str) -> bool:
+    """Whether `messages` ask for what the model was tuned for: the instruction comes first, be it
+    said or understood, and there is no other system message."""
+    first, *others = with_instruction(messages, instruction)
+    ours = Message(role="system", content=instruction)
+    return first == ours and all(message.role != "system" for message in others)
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
@@ -81,11 +80,6 @@ def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
         DataError: the template cannot render them.
     """
     return tokenizer.encode(_render(tokenizer, messages, ask=True))
-
-
-def prompt_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
-    """The text whose ids are `prompt_ids`; special tokens are written out in it."""
-    return _render(tokenizer, messages, ask=True)
 
 
 @functools.lru_cache(maxsize=16)
@@ -138,20 +132,22 @@ def _answer_ids(
 
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, ask: bool) -> str:
     """The conversation as text; `ask` adds what makes the model answer."""
+    variables = {
+        "add_generation_prompt": ask,
+        "bos_token": tokenizer.bos_token,
+        "eos_token": tokenizer.eos_token,
+        "tools": None,
+        "documents": None,
+    }
     try:
-        return _compile(tokenizer.chat_template).render(
-            messages=[
+        return compile_template(tokenizer.chat_template).render(
+            [
                 {"role": message.role, "content": _inert(tokenizer, message.content)}
                 for message in messages
             ],
-            add_generation_prompt=ask,
-            bos_token=tokenizer.bos_token,
-            eos_token=tokenizer.eos_token,
-            tools=None,
-            documents=None,
-            range=_Ranges(),
+            variables,
         )
-    except (jinja2.TemplateError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except Exception as error:  # a template is a program, and can fail as any program can
         raise DataError(
             f"the base model's chat template cannot be rendered: {error}",
             remedy="use a base model whose template needs only messages",
@@ -167,87 +163,3 @@ def _inert(tokenizer: Tokenizer, text: str) -> str:
         if token in text:
             text = text.replace(token, token[:1] + WORD_JOINER + token[1:])
     return text
-
-
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Jinja without what could run for ever or fill the memory."""
-
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(
-        self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
-    ) -> Any:
-        """Refuse powers and long repetitions."""
-        sequence = next((item for item in (left, right) if isinstance(item, str | list)), None)
-        if operator == "**" or (operator == "%" and isinstance(left, str)):
-            raise jinja2.exceptions.SecurityError(f"{operator} is not allowed in a chat template")
-        if operator == "*" and sequence is not None:
-            count = right if sequence is left else left
-            if not isinstance(count, int) or count * len(sequence) > MAX_REPEAT:
-                raise jinja2.exceptions.SecurityError("a chat template repeats too much")
-        return super().call_binop(context, operator, left, right)
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Refuse also the string methods that make huge strings."""
-        if isinstance(obj, str) and attr in GROWING_METHODS:
-            return False
-        return super().is_safe_attribute(obj, attr, value)
-
-
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}...{% endgeneration %}`, which marks answers: rendered as what is in it."""
-
-    tags = {"generation"}  # noqa: RUF012  # read by jinja2 from the class
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        """The nodes between the tags."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-@functools.lru_cache(maxsize=16)
-def _compile(template: str) -> jinja2.Template:
-    if len(template) > MAX_TEMPLATE_CHARS:
-        raise DataError(f"the chat template has {len(template)} characters; that is no template")
-    environment = _Sandbox(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_Generation, jinja2.ext.loopcontrols],
-    )
-    for name in GROWING_FILTERS:
-        del environment.filters[name]
-    environment.filters["tojson"] = _to_json
-    environment.globals = {
-        "namespace": jinja2.utils.Namespace,
-        "dict": dict,
-        "raise_exception": _raise,
-        "strftime_now": _strftime_now,
-    }
-    return environment.from_string(template)
-
-
-class _Ranges:
-    """`range` for one rendering, with a budget."""
-
-    def __init__(self) -> None:
-        self._left = MAX_RANGE
-
-    def __call__(self, *bounds: int) -> range:
-        found = range(*bounds)
-        self._left -= len(found)
-        if self._left < 0:
-            raise jinja2.exceptions.SecurityError(f"more than {MAX_RANGE} turns of its loops")
-        return found
-
-
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
-
-
-def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(form: str) -> str:
-    """A fixed day: the date in a prompt would make two equal runs differ."""
-    return datetime.date(2024, 1, 1).strftime(form)

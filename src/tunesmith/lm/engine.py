@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+GREEDY_BELOW = 1e-4
+"""Temperatures so low that dividing by them says nothing but which token is the likeliest."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
@@ -21,10 +24,15 @@ class Sampling:
 
     max_tokens: int = 64
     temperature: float = 0.0
-    """0 is greedy."""
+    """Under `GREEDY_BELOW` is greedy."""
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest is taken, and nothing is drawn."""
+        return self.temperature < GREEDY_BELOW
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

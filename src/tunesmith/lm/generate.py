@@ -1,7 +1,9 @@
-"""The reference engine: transformers' model, one token at a time, with a key-value cache."""
+"""The reference engine: the label that an evaluation predicts, or, where anything may be said,
+transformers' model, one token at a time, with a key-value cache."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -11,29 +13,48 @@ from transformers import DynamicCache
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import UsageError
-from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
+from tunesmith.lm.attention import attend_by_document
+from tunesmith.lm.chat_template import is_tuned_task, prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message, Piece, Sampling
 from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.score import ScoreRow, likeliest, score_row
 from tunesmith.records.model import ModelVersion
 
 FinishReason = Literal["stop", "length"]
 
 
 def torch_engine(model: ModelVersion, blobs: Blobs) -> TorchEngine:
-    """The engine that answers with `model`, its adapter merged into the weights."""
-    return TorchEngine(load_model(model.base, blobs, adapter=model), model.instruction)
+    """The engine that answers with `model`, its adapter merged into the weights.
+
+    What the model was tuned for is answered with one of its labels (see `TorchEngine`).
+    """
+    loaded = load_model(model.base, blobs, adapter=model)
+    return TorchEngine(loaded, model.instruction, model.labels)
 
 
 class TorchEngine:
-    """Answers with a model in this process. Callers in other threads wait for their turn."""
+    """Answers with a model in this process. Callers in other threads wait for their turn.
 
-    def __init__(self, loaded: LoadedModel, instruction: str) -> None:
-        """`instruction` is the system message of conversations that bring none."""
+    A conversation under the instruction, answered greedily, is answered with the label that an
+    evaluation predicts: whole labels are scored, which is not the same as taking the likeliest
+    token each time. A system message of the client's own, or a temperature, makes the answer free.
+    """
+
+    def __init__(self, loaded: LoadedModel, instruction: str, labels: Sequence[str] = ()) -> None:
+        """`instruction` is the system message of conversations that bring none; without `labels`
+        every answer is free.
+
+        Raises:
+            DataError: there are labels, and the model cannot be scored.
+        """
         self._loaded = loaded
         self._instruction = instruction
+        self._labels = tuple(labels)
         self._stop = stop_ids(loaded.tokenizer)
         self._lock = threading.Lock()
+        if self._labels:
+            attend_by_document(loaded.model)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
         """The answer to `messages`, piece by piece; the last piece has a finish_reason.
@@ -42,22 +63,28 @@ class TorchEngine:
             UsageError: the prompt does not leave room for an answer in the model's context.
         """
         asked = with_instruction(messages, self._instruction)
-        prompt = prompt_ids(self._loaded.tokenizer, asked)
+        if self._labels and sampling.is_greedy and is_tuned_task(asked, self._instruction):
+            row = score_row(self._loaded, asked, self._labels)
+            return self._pieces(row.prompt, sampling, self._label_tokens(row))
+        prompt = tuple(prompt_ids(self._loaded.tokenizer, asked))
         if len(prompt) >= self._loaded.context_length:
             raise UsageError(
                 f"the conversation has {len(prompt)} tokens; the model's context is "
                 f"{self._loaded.context_length}",
                 remedy="shorten it; an answer needs room too",
             )
-        return self._pieces(prompt, sampling)
+        return self._pieces(prompt, sampling, self._free_tokens(prompt, sampling))
 
-    def _pieces(self, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
+    def _pieces(
+        self, prompt: Sequence[int], sampling: Sampling, tokens: Iterator[int]
+    ) -> Iterator[Piece]:
+        """What `tokens`, one of the iterators below, say, within the limits of `sampling`."""
         room = self._loaded.context_length - len(prompt)
         text = Detokeniser(self._loaded.tokenizer, sampling.stop)
         count = 0
         reason: FinishReason = "length"
         with self._lock:
-            for token in self._tokens(prompt, sampling, min(sampling.max_tokens, room)):
+            for token in itertools.islice(tokens, min(sampling.max_tokens, room)):
                 if token in self._stop:
                     reason = "stop"
                     break
@@ -70,12 +97,16 @@ class TorchEngine:
                     yield _piece(piece, prompt, count, None)
         yield _piece(text.finish(), prompt, count, "stop" if text.stopped else reason)
 
-    def _tokens(self, prompt: list[int], sampling: Sampling, limit: int) -> Iterator[int]:
-        """At most `limit` tokens, stop tokens included; the caller decides when to leave off."""
+    def _label_tokens(self, row: ScoreRow) -> Iterator[int]:
+        """The tokens of the label, and the one that ends a turn."""
+        yield from row.trie.answer(likeliest(self._loaded, row))
+
+    def _free_tokens(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        """Token by token, without an end; the caller decides when to leave off."""
         cache = DynamicCache(config=self._loaded.model.config)
         generator = torch.Generator().manual_seed(sampling.seed)
         ids = torch.tensor([prompt])
-        for _ in range(limit):
+        while True:
             with torch.inference_mode():
                 output = self._loaded.model(
                     input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
@@ -85,7 +116,7 @@ class TorchEngine:
             ids = torch.tensor([[token]])
 
 
-def _piece(text: str, prompt: list[int], count: int, reason: FinishReason | None) -> Piece:
+def _piece(text: str, prompt: Sequence[int], count: int, reason: FinishReason | None) -> Piece:
     return Piece(
         text=text, num_prompt_tokens=len(prompt), num_answer_tokens=count, finish_reason=reason
     )
@@ -93,7 +124,7 @@ def _piece(text: str, prompt: list[int], count: int, reason: FinishReason | None
 
 def _choose(logits: Any, sampling: Sampling, generator: torch.Generator) -> int:
     """The next token: the likeliest, or one drawn from the nucleus (top-p, arXiv 1904.09751)."""
-    if sampling.temperature <= 0:
+    if sampling.is_greedy:
         return int(logits.argmax())
     p, order = torch.softmax(logits.double() / sampling.temperature, dim=-1).sort(descending=True)
     before = p.cumsum(0) - p

@@ -17,9 +17,9 @@ import torch
 
 from tunesmith.core.errors import UsageError
 from tunesmith.lm.attention import Documents, attend_by_document, hidden_states
-from tunesmith.lm.chat_template import conversation
+from tunesmith.lm.chat_template import answered, question
+from tunesmith.lm.engine import Message
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.tokenizer import Tokenizer
 
 MAX_TOKENS = 1024
 """Tokens of one forward pass."""
@@ -38,6 +38,10 @@ class Trie:
     paths: tuple[tuple[tuple[int, int], ...], ...]
     """For each answer, its tokens as (place, token): 0 is the end of the prompt, 1 the first node.
     The state at the place predicts the token."""
+
+    def answer(self, index: int) -> tuple[int, ...]:
+        """The tokens of one answer."""
+        return tuple(token for _, token in self.paths[index])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,30 +75,41 @@ def score_labels(
     attend_by_document(loaded.model)
     scores = torch.empty(len(texts), len(labels), dtype=torch.float64)
     first = 0
-    rows = (score_row(loaded, instruction, text, labels) for text in texts)
+    rows = (score_row(loaded, question(instruction, text), labels) for text in texts)
     for group in _groups(rows):
-        with torch.inference_mode():
-            scores[first : first + len(group)] = _score(loaded.model, group)
+        scores[first : first + len(group)] = _score(loaded.model, group)
         first += len(group)
         done(first)
     return scores
 
 
-def score_row(loaded: LoadedModel, instruction: str, text: str, labels: Sequence[str]) -> ScoreRow:
-    """The ids of one row, rendered as they are for training.
+def score_row(loaded: LoadedModel, asked: Sequence[Message], labels: Sequence[str]) -> ScoreRow:
+    """The ids of one conversation and of each label as its answer, as they are for training.
 
     Raises:
         UsageError: it does not fit the model's context.
     """
-    prompt, answers = _render(loaded.tokenizer, instruction, text, labels)
-    longest = len(prompt) + max(len(answer) for answer in answers)
+    rendered = [answered(loaded.tokenizer, asked, label) for label in labels]
+    num_prompt = rendered[0].num_prompt
+    longest = max(len(row.ids) for row in rendered)
     if longest > loaded.context_length:
         raise UsageError(
-            f"a text of {len(prompt)} tokens and its answer do not fit the model's "
-            f"{loaded.context_length}: {text[:60]!r}...",
+            f"a text of {num_prompt} tokens and its answer do not fit the model's "
+            f"{loaded.context_length}: {asked[-1].content[:60]!r}...",
             remedy="shorten the text, or use a base model with a longer context",
         )
-    return ScoreRow(prompt=prompt, trie=make_trie(answers))
+    return ScoreRow(
+        prompt=rendered[0].ids[:num_prompt],
+        trie=make_trie(tuple(row.ids[num_prompt:] for row in rendered)),
+    )
+
+
+def likeliest(loaded: LoadedModel, row: ScoreRow) -> int:
+    """The place of the label that an evaluation would predict; of equally likely ones the first.
+
+    The model must have been through `attend_by_document`.
+    """
+    return int(_score(loaded.model, [row])[0].argmax())
 
 
 @functools.lru_cache(maxsize=64)
@@ -122,14 +137,6 @@ def make_trie(answers: tuple[tuple[int, ...], ...]) -> Trie:
     )
 
 
-def _render(
-    tokenizer: Tokenizer, instruction: str, text: str, labels: Sequence[str]
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    rendered = [conversation(tokenizer, instruction, text, label) for label in labels]
-    num_prompt = rendered[0].num_prompt
-    return rendered[0].ids[:num_prompt], tuple(row.ids[num_prompt:] for row in rendered)
-
-
 def _groups(rows: Iterator[ScoreRow]) -> Iterator[list[ScoreRow]]:
     """Rows in their order, as many as fit one forward pass, at least one."""
     group: list[ScoreRow] = []
@@ -144,6 +151,7 @@ def _groups(rows: Iterator[ScoreRow]) -> Iterator[list[ScoreRow]]:
         yield group
 
 
+@torch.inference_mode()
 def _score(model: Any, group: Sequence[ScoreRow]) -> torch.Tensor:
     ids: list[int] = []
     positions: list[int] = []

@@ -19,10 +19,13 @@ class Trace:
     traffic: str
     """Which stream it belongs to: "served", or the name of the replay."""
     text: str
-    """What was asked: the last user message."""
+    """What was asked: the last user message, as the model saw it."""
     answer: str
     num_prompt_tokens: int
     num_answer_tokens: int
+    finish_reason: Literal["stop", "length", "left", "failed"]
+    """Why the answer ended: "stop", it was whole; "length", it met a limit of tokens; "left", nobody
+    waited for the rest; "failed", there was a fault. Of the last two the answer is a part."""
     wall_s: float
 
 

@@ -6,18 +6,17 @@ import re
 from collections.abc import Iterable
 
 _UNSPECIFIC = (
-    "a about above after again all also am an and any are as at be because been being below but "
-    "by can could did do does doing done for from had has have having he her here hers him his "
-    "how i if in into is it its just let may me might mine more most must my need no nor not of "
-    "off on once only or other our ours out over own please same say says shall she should so "
-    "some such tell than that the their theirs them then there these they this those through to "
-    "too under until up upon us very was we were what when where which while who whom whose why "
-    "will with would you your yours "
+    "a about above after again all allow allows also am an and any are as at be because been "
+    "being below but by can could did do does doing done for from had has have having he her here "
+    "hers him his how i if in into is it its just let may me mention mentions might mine more "
+    "most must my need no nor not of off on once only or other our ours out over own please "
+    "require requires same say says shall she should so some such tell than that the their theirs "
+    "them then there these they this those through to too under until up upon us very want wants "
+    "was we were what when where which while who whom whose why will with would you your yours "
 )
 """Articles, pronouns, prepositions, auxiliaries, and the words that frame a question."""
 
 STOP_WORDS = frozenset(_UNSPECIFIC.split())
-
 
 _WORD = re.compile(r"[^\W_]+(?:\.[0-9]+)*")
 _VERSIONED = re.compile(r"([^\W\d]{2,}?)?v?([0-9]+(?:\.[0-9]+)*)")

@@ -1,24 +1,27 @@
 """Which sentences answer a question best, and how much of the question the best one speaks of.
 
-Passages are found by BM25 (Robertson & Zaragoza 2009), in which a word counts more in a document's
-names; their sentences are ranked by the share of the question that they cover, by BM25, by their
-passage, and by whether the question names their document.
+A question that names documents is answered from these alone. Passages are found by BM25 (Robertson
+& Zaragoza 2009), in which a word counts more in a document's names; their sentences are ranked by
+the share of the question's topic that they cover, by BM25, by their passage, and by how far the
+question names their document. A name selects and ranks; only what a sentence says is evidence.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from tunesmith.retrieve.lexical import terms, words
+from tunesmith.retrieve.naming import Names
 from tunesmith.retrieve.store import Place, Store
 
 NUM_PASSAGES = 30
 """Passages whose sentences are looked at."""
 NAMES_WEIGHT = 4.0
 """How many times a word counts in a document's names, against once in its text."""
+UNKNOWN_WEIGHT = 2.0
+"""How many times a term that the index has nowhere weighs, against its inverse document frequency:
+what nobody wrote about is most likely what the question is about."""
 SENTENCE_WORDS = 8
 """A stretch of fewer words is likely to be a heading, and ranks lower in proportion."""
 
@@ -29,9 +32,9 @@ class Evidence:
 
     place: Place
     coverage: float
-    """Share, in [0, 1], of the question that the sentence, under its document's names, speaks of.
-    Comparable over questions: every term weighs its inverse document frequency over sentences, and
-    one that the index does not know weighs most."""
+    """Share, in [0, 1], of the question's topic (its terms outside of names) that the sentence
+    speaks of. Comparable over questions: every term weighs its inverse document frequency over
+    sentences, and one that the index does not know weighs most."""
     rank: float
     """What the order goes by; comparable within one question alone."""
 
@@ -41,37 +44,38 @@ class Ranker:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._names = {
-            key: [frozenset(words(name)) for name in names] for key, names in store.names().items()
-        }
-        counts = Counter(
-            word for names in self._names.values() for word in frozenset().union(*names)
-        )
-        self._name_weights = {
-            word: math.log(1 + len(self._names) / count) for word, count in counts.items()
-        }
+        self._naming = Names(store)
 
     def rank(self, question: str) -> list[Evidence]:
-        """Sentences with any term of `question`, best first; ties in the order of the index."""
-        asked = terms(question)
-        if all(term[0].isdigit() for term in asked):
-            return []  # numbers alone say nothing: every clause has one
-        passages = dict(self._store.search_passages(asked, NUM_PASSAGES, names_weight=NAMES_WEIGHT))
-        scores = self._store.search_sentences(asked, list(passages))
+        """Sentences with any term of the topic of `question`, best first.
+
+        They are of the documents that the question names, if it names any. Ties are in the order
+        of the index.
+        """
+        asked = self._naming.take_apart(question)
+        if all(term[0].isdigit() for term in asked.topic):
+            return []  # a name alone asks nothing, and numbers say nothing: every clause has one
+        passages = dict(
+            self._store.search_passages(
+                asked.topic, NUM_PASSAGES, names_weight=NAMES_WEIGHT, within=sorted(asked.documents)
+            )
+        )
+        scores = self._store.search_sentences(asked.topic, list(passages))
         if not scores:
             return []
-        sentences_with = {term: self._store.sentences_with(term) for term in asked}
+        sentences_with = {term: self._store.sentences_with(term) for term in asked.topic}
         weights = self._weights(sentences_with)
         best_passage, best_sentence = max(passages.values()), max(scores.values())
-        named = {key: self._share_named(key, set(words(question))) for key in self._names}
+        places = self._store.sentences(scores)
+        shares = self._naming.shares_named(question, {place.document for place in places})
         found = []
-        for place in self._store.sentences(scores):
-            covered = self._covered(place, sentences_with)
+        for place in places:
+            covered = (term for term, having in sentences_with.items() if place.id in having)
             coverage = sum(weights[term] for term in covered) / sum(weights.values())
             rank = coverage + 0.5 * (
                 scores[place.id] / best_sentence
                 + passages[place.passage] / best_passage
-                + named[place.document]
+                + shares[place.document]
             )
             rank *= min(1.0, place.num_words / SENTENCE_WORDS)
             found.append(Evidence(place=place, coverage=coverage, rank=rank))
@@ -82,22 +86,9 @@ class Ranker:
         total = self._store.num_sentences
         return {
             term: math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5))
+            * (1.0 if found else UNKNOWN_WEIGHT)
             for term, found in sentences_with.items()
         }
-
-    def _covered(self, place: Place, sentences_with: Mapping[str, frozenset[int]]) -> list[str]:
-        names = frozenset[str]().union(*self._names[place.document])
-        return [t for t, found in sentences_with.items() if place.id in found or t in names]
-
-    def _share_named(self, key: str, asked: Iterable[str]) -> float:
-        """How far, in [0, 1], a question of the words `asked` names the document `key`."""
-        return max(
-            self._weight(name.intersection(asked)) / (self._weight(name) or 1.0)
-            for name in self._names[key]
-        )
-
-    def _weight(self, name: Iterable[str]) -> float:
-        return sum(self._name_weights[word] for word in name)
 
 
 def best(evidence: Sequence[Evidence]) -> float:

@@ -224,16 +224,28 @@ class Store:
         return {key: tuple(names.split("\n")) for key, names in rows}
 
     def search_passages(
-        self, terms: Sequence[str], limit: int, *, names_weight: float
+        self,
+        terms: Sequence[str],
+        limit: int,
+        *,
+        names_weight: float,
+        within: Collection[str] = (),
     ) -> list[tuple[int, float]]:
         """(passage id, BM25) of the best passages for any of `terms`, best (highest) first.
 
-        A term counts `names_weight` times as much in a document's names as in the text.
+        A term counts `names_weight` times as much in a document's names as in the text. Only
+        documents of the keys `within` are searched, or all of them if it is empty.
         """
+        inside = (
+            " AND rowid IN (SELECT p.id FROM passage p JOIN document d ON d.id = p.document"  # noqa: S608
+            f" WHERE d.key IN ({_marks(within)}))"
+            if within
+            else ""
+        )
         rows = self._database.execute(
-            "SELECT rowid, -bm25(passage_terms, ?, 1.0) AS score FROM passage_terms"
-            " WHERE passage_terms MATCH ? ORDER BY score DESC, rowid LIMIT ?",
-            (names_weight, match_any(terms), limit),
+            "SELECT rowid, -bm25(passage_terms, ?, 1.0) AS score FROM passage_terms"  # noqa: S608
+            f" WHERE passage_terms MATCH ?{inside} ORDER BY score DESC, rowid LIMIT ?",
+            (names_weight, match_any(terms), *within, limit),
         )
         return list(rows)
 
@@ -242,7 +254,7 @@ class Store:
         rows = self._database.execute(
             "SELECT rowid, -bm25(sentence_terms) FROM sentence_terms WHERE sentence_terms MATCH ?"  # noqa: S608
             " AND rowid IN (SELECT id FROM sentence WHERE passage IN"
-            f" ({','.join('?' * len(passages))}))",
+            f" ({_marks(passages)}))",
             (match_any(terms), *passages),
         )
         return dict(rows)
@@ -253,6 +265,10 @@ class Store:
             "SELECT rowid FROM sentence_terms WHERE sentence_terms MATCH ?", (match_any([term]),)
         )
         return frozenset(number for (number,) in rows)
+
+    def documents_with(self, term: str) -> frozenset[str]:
+        """Keys of the documents whose text has `term`, whatever its ending."""
+        return frozenset(place.document for place in self.sentences(self.sentences_with(term)))
 
     def sentences(self, ids: Iterable[int]) -> list[Place]:
         """Where the sentences `ids` stand."""
@@ -273,6 +289,11 @@ class Store:
         except sqlite3.DatabaseError:
             return None
         return int(found)
+
+
+def _marks(values: Collection[object]) -> str:
+    """As many parameters of a statement as there are `values`."""
+    return ",".join("?" * len(values))
 
 
 def _not_an_index(path: Path) -> StoreError:

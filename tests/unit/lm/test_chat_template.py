@@ -12,6 +12,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import (
     conversation,
     end_of_turn,
+    is_tuned_task,
     prompt_ids,
     question,
     stop_ids,
@@ -85,6 +86,19 @@ def test_the_instruction_keeps_the_template_from_bringing_its_own(tokenizer: Tok
     assert "You are a default." not in given_one
     assert "Name it." in given_one
     assert with_instruction(own, "Name it.") == own
+    late = (*asked, Message(role="system", content="Mine."))
+    assert with_instruction(late, "Name it.") == late
+
+
+def test_the_tuned_task_is_told_by_the_instruction() -> None:
+    asked = (Message(role="user", content="b"),)
+    said, own = (Message(role="system", content=text) for text in ("Name it.", "Mine."))
+
+    assert is_tuned_task(asked, "Name it.")
+    assert is_tuned_task((said, *asked), "Name it.")
+    assert not is_tuned_task((own, *asked), "Name it.")
+    assert not is_tuned_task((*asked, own), "Name it.")
+    assert not is_tuned_task((said, *asked, own), "Name it.")
 
 
 def test_a_merge_across_the_border_leaves_the_prompt_as_it_is_served(tokenizer: Tokenizer) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from typing import Any
 
@@ -12,6 +13,7 @@ from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.engine import Message, Sampling
 from tunesmith.lm.generate import TorchEngine
 from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.score import score_labels
 
 ASKED = (Message(role="user", content="This program is free software"),)
 
@@ -49,7 +51,7 @@ def test_an_answer_ends_at_the_end_of_its_turn(loaded: LoadedModel) -> None:
     """Whatever token comes second is made the one that ends a turn."""
     engine = TorchEngine(loaded, "Name it.")
     prompt = prompt_ids(loaded.tokenizer, with_instruction(ASKED, "Name it."))
-    first, second = list(engine._tokens(prompt, Sampling(), 2))
+    first, second = itertools.islice(engine._free_tokens(prompt, Sampling()), 2)
     assert first != second
     engine._stop = frozenset({second})
 
@@ -111,3 +113,92 @@ def test_threads_take_turns(loaded: LoadedModel) -> None:
         thread.join()
 
     assert found == [expected] * 4
+
+
+LABELS = ("gpl-2.0", "gpl-2.0-plus", *"abcdefghijk", "mit", "é")
+TEXTS = [
+    "",
+    "mit",
+    "gpl-2.0",
+    "This program is free software",
+    "Permission is hereby granted",
+    *(f"{word} {number}" for word in ("Licensed", "version", "é") for number in range(12)),
+]
+
+
+@pytest.fixture
+def labelled(loaded: LoadedModel) -> TorchEngine:
+    return TorchEngine(loaded, "Name it.", LABELS)
+
+
+def test_what_is_served_is_what_an_evaluation_predicts(tiny: Any, labelled: TorchEngine) -> None:
+    other = load_model(tiny.base, tiny.blobs)
+    scores = score_labels(other, "Name it.", TEXTS, LABELS)
+    predicted = [LABELS[index] for index in scores.argmax(dim=-1).tolist()]
+
+    served = [answer(labelled, Sampling(), (Message(role="user", content=text),)) for text in TEXTS]
+
+    assert served == predicted
+    assert len(set(predicted)) > 1  # or any answer that never changes would do
+
+
+def test_greedy_token_by_token_would_be_another_answer(loaded: LoadedModel) -> None:
+    """A beginning that many labels share is likelier than any of them."""
+    free = TorchEngine(loaded, "Name it.")
+    assert answer(free, Sampling(max_tokens=20)) not in LABELS
+
+
+@pytest.mark.parametrize(
+    ("sampling", "system"),
+    [
+        (Sampling(max_tokens=12, temperature=1.0, seed=3), ()),
+        (Sampling(max_tokens=12), (Message(role="system", content="Tell me more."),)),
+    ],
+)
+def test_a_temperature_or_a_system_message_frees_the_answer(
+    loaded: LoadedModel,
+    labelled: TorchEngine,
+    sampling: Sampling,
+    system: tuple[Message, ...],
+) -> None:
+    free = TorchEngine(loaded, "Name it.")
+    asked = (*system, *ASKED)
+
+    assert answer(labelled, sampling, asked) == answer(free, sampling, asked)
+    assert answer(labelled, sampling, asked) not in LABELS
+
+
+def test_saying_the_instruction_changes_nothing(labelled: TorchEngine) -> None:
+    said = (Message(role="system", content="Name it."), *ASKED)
+    assert answer(labelled, Sampling(), said) == answer(labelled, Sampling()) in LABELS
+
+
+def test_a_label_too_has_its_limits(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.", ["gpl-2.0 or later"])
+    whole = list(engine.generate(ASKED, Sampling()))
+    count = whole[-1].num_answer_tokens
+    cut = list(engine.generate(ASKED, Sampling(max_tokens=2)))
+    stopped = list(engine.generate(ASKED, Sampling(stop=(" or",))))
+
+    assert "".join(piece.text for piece in whole) == "gpl-2.0 or later"
+    assert whole[-1].finish_reason == "stop"
+    assert count > 2
+    assert (cut[-1].num_answer_tokens, cut[-1].finish_reason) == (2, "length")
+    assert "gpl-2.0 or later".startswith("".join(piece.text for piece in cut))
+    assert "".join(piece.text for piece in stopped) == "gpl-2.0"
+    assert stopped[-1].finish_reason == "stop"
+
+
+def test_a_text_that_leaves_a_label_no_room_is_refused_at_once(labelled: TorchEngine) -> None:
+    with pytest.raises(UsageError, match="do not fit the model's 256"):
+        labelled.generate((Message(role="user", content="mit " * 300),), Sampling())
+
+
+def test_temperatures_of_next_to_nothing_are_greedy(loaded: LoadedModel) -> None:
+    engine = TorchEngine(loaded, "Name it.")
+    assert answer(engine, Sampling(max_tokens=9, temperature=1e-320)) == answer(
+        engine, Sampling(max_tokens=9)
+    )
+    just = Sampling(max_tokens=9, temperature=1e-4)
+    assert not just.is_greedy
+    assert answer(engine, just) == answer(engine, Sampling(max_tokens=9))

@@ -40,6 +40,13 @@ def test_it_answers_with_the_right_sentence(index, path, question, document, wor
         "How do I bake bread?",
         "Who won the 2022 world cup?",
         "What may I do?",
+        "What does the Heron Licence say about penguins?",
+        "What does the Stork Public License 2.0 say about helicopters?",
+        "What does the Heron licence say about patents?",  # another document does
+        "What does the Stork 1 licence say about patents?",
+        "What is the Stork Public License 2.0?",
+        "Heron",
+        "May I sell a penguin?",  # a word that nobody wrote about weighs more than one they did
         "",
         '") OR 1=1 --',
     ],
@@ -49,6 +56,12 @@ def test_it_says_when_the_documents_do_not_answer(index, path, question):
     assert not answer.answered
     assert answer.citations == ()
     assert answer.score < index.threshold
+
+
+def test_what_a_named_document_says_is_cited_from_it_alone(index, path):
+    for name, cited in [("", {"stork-1.0", "stork-2.0"}), ("Stork 2", {"stork-2.0"})]:
+        answer = ask(index, path, f"Who distributes modified source files? {name}")
+        assert {citation.document for citation in answer.citations} == cited
 
 
 def test_citations_are_verbatim_and_few(index, path):

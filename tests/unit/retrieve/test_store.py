@@ -46,6 +46,13 @@ def test_search_finds_words_in_any_ending_and_spelling(path):
         assert len(found) == 2
         assert [score for _, score in found] == sorted((s for _, s in found), reverse=True)
         assert all(score > 0 for _, score in found)
+        within = store.search_passages(
+            ["patent", "warranty"], 5, names_weight=1.0, within=["heron", "stork-1.0"]
+        )
+        assert within == [row for row in found if row in within]
+        assert len(within) == 1
+        assert store.documents_with("distributing") == {"stork-1.0", "stork-2.0"}
+        assert store.documents_with("nowhere") == frozenset()
 
 
 def test_bm25_is_that_of_the_literature(tmp_path):

@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from tunesmith.text.dedup import (
     MAX_MISS,
     NUM_PERMUTATIONS,
+    SHORT,
     Pair,
+    Thresholds,
     components,
     duplicate_of,
     duplicates,
     exact_key,
-    jaccard,
     most_similar,
     num_bands,
     shingles,
+    similarity,
 )
 
 WORDS = [f"w{i}" for i in range(50)]
@@ -42,21 +44,69 @@ def corpus(num_families: int = 60, size: int = 6) -> list[str]:
     return texts
 
 
-def all_pairs(texts: list[str], threshold: float) -> tuple[Pair, ...]:
-    sets = [shingles(text) for text in texts]
-    return tuple(
-        Pair(first=i, second=j, jaccard=jaccard(sets[i], sets[j]))
-        for i, j in itertools.combinations(range(len(texts)), 2)
-        if jaccard(sets[i], sets[j]) >= threshold
+def by_hand(one: str, other: str) -> tuple[float, bool]:
+    """The rule, written down a second time: the shorter text's words choose the shingles."""
+    first, second = one.split(), other.split()
+    short = min(len(first), len(second)) < 20
+    size = 1 if short else 5
+    a, b = (
+        {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
+        for words in (first, second)
     )
+    return (len(a & b) / len(a | b) if a | b else 0.0), short
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.4, 0.6, 0.8, 1.0])
-def test_pairs_are_those_of_brute_force(threshold: float) -> None:
+def all_pairs(texts: list[str], thresholds: Thresholds) -> tuple[Pair, ...]:
+    found = []
+    for i, j in itertools.combinations(range(len(texts)), 2):
+        value, short = by_hand(texts[i], texts[j])
+        if value >= (thresholds.words if short else thresholds.runs):
+            found.append(Pair(first=i, second=j, jaccard=value, short=short))
+    return tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"), [(0.5, 0.3), (0.7, 0.4), (0.8, 0.6), (0.9, 0.8), (1.0, 1.0)]
+)
+def test_pairs_are_those_of_brute_force(words: float, runs: float) -> None:
     texts = corpus()
-    expected = all_pairs(texts, threshold)
-    assert len(expected) > 30
-    assert duplicates(texts, threshold).pairs == expected
+    thresholds = Thresholds(words=words, runs=runs)
+    expected = all_pairs(texts, thresholds)
+    for short in (True, False):
+        assert sum(pair.short is short for pair in expected) > 20
+    assert duplicates(texts, thresholds).pairs == expected
+    assert all(pair.reaches(thresholds) for pair in expected)
+
+
+def test_no_pair_is_missed_on_either_side_of_the_limit_of_short() -> None:
+    """Texts that differ by few words around the limit, and repeat some, so that sets are small."""
+    draw = random.Random(2)
+    texts = []
+    for _ in range(40):
+        start = draw.choices(WORDS, k=SHORT + 8)
+        texts += [" ".join(start[: draw.randint(SHORT - 8, SHORT + 8)]) for _ in range(6)]
+    thresholds = Thresholds(words=0.7, runs=0.4)
+    expected = all_pairs(texts, thresholds)
+    lengths = [len(text.split()) for text in texts]
+    crossing = [p for p in expected if (lengths[p.first] < SHORT) != (lengths[p.second] < SHORT)]
+    assert len(crossing) > 50
+    assert duplicates(texts, thresholds).pairs == expected
+
+
+def test_one_changed_word_does_not_hide_a_short_text() -> None:
+    one = "licensed under the terms of the apache licence version two"
+    other = one.replace("two", "2")
+    found = duplicates([one, other, one + " only", "mit"], Thresholds(words=0.7, runs=0.4))
+    assert [(p.first, p.second, p.jaccard) for p in found.pairs] == [
+        (0, 1, 8 / 10),
+        (0, 2, 9 / 10),
+        (1, 2, 8 / 11),
+    ]
+
+
+def test_a_text_of_four_words_and_one_of_five_are_compared() -> None:
+    assert similarity(shingles("under the mit licence"), shingles("the mit licence")) == 3 / 4
+    assert similarity(shingles("a b c d e"), shingles("a b c d")) == 4 / 5
 
 
 def test_texts_that_share_boilerplate_are_not_joined() -> None:
@@ -67,21 +117,24 @@ def test_texts_that_share_boilerplate_are_not_joined() -> None:
         boilerplate + " " + " ".join(f"x{draw.randrange(10**9)}" for _ in range(36))
         for _ in range(200)
     ]
-    similar = jaccard(shingles(texts[0]), shingles(texts[1]))
+    similar = similarity(shingles(texts[0]), shingles(texts[1]))
     assert 0.2 < similar < 0.3
-    found = duplicates(texts, 0.3)
+    found = duplicates(texts, Thresholds(words=0.3, runs=0.3))
     assert found.pairs == ()
     assert found.components == tuple(range(200))
 
 
 def test_the_example_by_hand() -> None:
-    one = "this file is licensed under the mit licence"  # 4 shingles
-    two = "this file is licensed under the mit"  # 3 of them
-    assert len(shingles(one)) == 4
-    assert jaccard(shingles(one), shingles(two)) == 3 / 4
-    assert shingles("MIT") == {"mit"}
-    assert shingles("--- !!!") == frozenset()
-    assert duplicates(["---", "!!!", ""], 0.5).pairs == ()
+    words = [f"w{i}" for i in range(21)]
+    one, two = shingles(" ".join(words)), shingles(" ".join(words[:20]))
+    assert (len(one.runs), len(two.runs)) == (17, 16)
+    assert similarity(one, two) == 16 / 17
+    short = shingles(" ".join(words[:19]))
+    assert not short.runs
+    assert similarity(one, short) == 19 / 21
+    assert shingles("MIT mit").words == {"mit"}
+    assert not shingles("--- !!!").words
+    assert duplicates(["---", "!!!", ""], Thresholds(words=0.5, runs=0.5)).pairs == ()
 
 
 def test_a_process_with_another_hash_seed_finds_the_same() -> None:
@@ -89,7 +142,7 @@ def test_a_process_with_another_hash_seed_finds_the_same() -> None:
         "import random; from tunesmith.text.dedup import _candidates, shingles;"
         "draw = random.Random(1);"
         "texts = [' '.join(draw.choices('abcd', k=9)) for _ in range(80)];"
-        "print(list(_candidates([shingles(t) for t in texts], 0.4)))"
+        "print(list(_candidates([shingles(t).words for t in texts], 0.4)))"
     )
     outputs = {
         subprocess.run(
@@ -106,7 +159,9 @@ def test_a_process_with_another_hash_seed_finds_the_same() -> None:
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.1, float("nan")])
 def test_a_threshold_that_means_nothing_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
-        duplicates(["a"], threshold)
+        Thresholds(words=threshold, runs=0.5)
+    with pytest.raises(ValueError, match="threshold"):
+        Thresholds(words=0.5, runs=threshold)
 
 
 @given(st.floats(0.2, 1.0))
@@ -134,7 +189,7 @@ def test_components_partition_the_rows_along_edges(edges: list[tuple[int, int]])
 @given(EDGES)
 def test_rows_go_only_for_a_kept_row(edges: list[tuple[int, int]]) -> None:
     unique = sorted({(min(e), max(e)) for e in edges if e[0] != e[1]})
-    pairs = [Pair(first=i, second=j, jaccard=1 / (1 + j - i)) for i, j in unique]
+    pairs = [Pair(first=i, second=j, jaccard=1 / (1 + j - i), short=False) for i, j in unique]
     goes = duplicate_of(20, pairs)
     for pair in pairs:
         assert goes[pair.first] is not None or goes[pair.second] is not None
@@ -145,16 +200,18 @@ def test_rows_go_only_for_a_kept_row(edges: list[tuple[int, int]]) -> None:
             assert goes[pair.first] is None
 
 
-TEXTS = st.lists(st.text("ab ", max_size=30), max_size=6)
+TEXTS = st.lists(st.lists(st.sampled_from("abcd"), max_size=26).map(" ".join), max_size=6)
 
 
 @given(TEXTS, TEXTS)
 def test_most_similar_is_the_maximum_over_all_pairs(left: list[str], right: list[str]) -> None:
-    values = [jaccard(shingles(a), shingles(b)) for a in left for b in right]
-    found = most_similar(left, right)
-    assert (found.jaccard if found else 0.0) == max(values, default=0.0)
-    if found:
-        assert jaccard(shingles(left[found.first]), shingles(right[found.second])) == found.jaccard
+    closest = most_similar(left, right)
+    for short, found in ((True, closest.words), (False, closest.runs)):
+        values = [by_hand(a, b) for a in left for b in right]
+        highest = max((value for value, which in values if which is short), default=0.0)
+        assert (found.jaccard if found else 0.0) == highest
+        if found:
+            assert by_hand(left[found.first], right[found.second]) == (found.jaccard, found.short)
 
 
 def test_exact_keys_ignore_case_and_wrapping() -> None:

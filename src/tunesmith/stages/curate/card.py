@@ -11,9 +11,9 @@ from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.rows import Row
 from tunesmith.stages.curate.split import Sides
-from tunesmith.text.dedup import Pair
+from tunesmith.text.dedup import SHORT, Closest, Pair, Thresholds
 
-_DUPLICATES = ("exact duplicate", "near duplicate", "conflicting labels")
+_DUPLICATES = ("exact duplicate", "near duplicate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +30,15 @@ class CardFacts:
     distinct: Mapping[str, int]
     """Distinct rows of each label, over all labels, before the commonest were chosen."""
     dropped_by_reason: Mapping[str, int]
-    closest: Pair | None
-    """The most similar pair across the split."""
+    confusable: tuple[frozenset[str], ...]
+    """The row ids of each pair of near duplicates with different labels, among the distinct rows of
+    the chosen labels."""
+    duplicate: Thresholds
+    """From where rows are near duplicates."""
+    leak: Thresholds
+    """From where they are put on one side."""
+    closest: Closest
+    """The most similar pairs across the split."""
 
     @property
     def num_components(self) -> int:
@@ -86,8 +93,19 @@ def _rows(facts: CardFacts) -> str:
 {table}
 
 True size: of {num_distinct + num_copies} rows with a fitting label and length, {num_distinct} are
-distinct (no two share {facts.config.similarity:g} of their word 5-grams, and no text has two
-labels)."""
+distinct: no two of one label were found to share at least (Jaccard similarity)
+
+{_rule(facts.duplicate)}
+
+{_confusable(facts)}"""
+
+
+def _confusable(facts: CardFacts) -> str:
+    kept = {row.row_id for row in (*facts.sides.train, *facts.sides.test)}
+    num_kept = sum(pair <= kept for pair in facts.confusable)
+    return f"""Near duplicates with different labels are not dropped: there are
+{len(facts.confusable)} such pairs among the distinct rows of the labels below. {num_kept} of them
+are in the dataset, the two rows of each on the same side."""
 
 
 def _labels(facts: CardFacts) -> str:
@@ -110,16 +128,31 @@ def _labels(facts: CardFacts) -> str:
 
 
 def _split(facts: CardFacts) -> str:
-    config = facts.config
-    closest = facts.closest.jaccard if facts.closest else 0.0
     return f"""## How it was split
 
-Rows that share {config.leak_similarity:g} or more of their word 5-grams (Jaccard similarity, each
-pair verified) form a component; a component is on one side only. The {facts.num_components}
-components with a row in the dataset were assigned by label, drawn with seed {facts.seed}.
+Rows form a component, whatever their labels, if they are joined by pairs that share at least
+(Jaccard similarity)
 
-Leakage: the most similar pair of a training row and a test row, over all pairs, shares
-{closest:.3f}."""
+{_rule(facts.leak)}
+
+A component is on one side only. The {facts.num_components} components with a row in the dataset
+were assigned by label, drawn with seed {facts.seed}.
+
+Residual similarity, the highest over all pairs of a training row and a test row:
+
+- {_highest(facts.closest.words)} of their words, where either text has fewer than {SHORT}
+- {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words
+
+Neither measure sees a paraphrase, nor boilerplate that is shared in part."""
+
+
+def _rule(thresholds: Thresholds) -> str:
+    return f"""- {thresholds.words:g} of their words, where either text has fewer than {SHORT}
+- {thresholds.runs:g} of their word 5-grams, where both have at least {SHORT} words"""
+
+
+def _highest(pair: Pair | None) -> str:
+    return f"{pair.jaccard:.3f}" if pair else "0.000"
 
 
 def _tokens(rows: Iterable[Row]) -> int:

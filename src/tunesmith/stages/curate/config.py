@@ -7,6 +7,15 @@ from pydantic import Field
 
 from tunesmith.core.section import Section
 
+SHORT_SIMILARITY = 0.8
+"""Where one of two texts has fewer than 20 words their sets of words are compared instead of their
+5-grams, and it takes at least this much to be near duplicates. Not a setting: short notices of
+different licences share half of their words as a matter of course, so a lower figure would throw
+away what tells them apart."""
+SHORT_LEAK_SIMILARITY = 0.7
+"""... and at least this much to be put on one side of the split. Lower ones chain most short texts
+into a single component."""
+
 
 class DatasetConfig(Section):
     """A frozen, split training set for the task "name the label of a text"."""
@@ -32,9 +41,11 @@ class DatasetConfig(Section):
     min_chars: int = Field(default=20, ge=1)
     """Drop rows whose text is shorter than this many characters."""
     similarity: float = Field(default=0.6, gt=0, le=1)
-    """Drop one of two rows that share this much (Jaccard similarity of their word 5-grams)."""
+    """Drop one of two rows of a label that share this much (Jaccard similarity of their word
+    5-grams; of their words, and at least 0.8, if either has fewer than 20 words)."""
     leak_similarity: float = Field(default=0.4, gt=0, le=1)
-    """Rows that share this much are all put on one side of the split."""
+    """Rows that share this much, whatever their labels, are all put on one side of the split (in
+    words, at least 0.7, if either has fewer than 20)."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> DatasetConfig:

@@ -8,13 +8,31 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 
 from tunesmith.stages.curate.rows import Dropped, Row, drop
-from tunesmith.text.dedup import duplicate_of, duplicates, exact_key
+from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
 
 Filtered = tuple[list[Row], list[Dropped]]
 Progress = Callable[[int, int], None]
 
 _COMPOUND = re.compile(r"\b(?:AND|OR|WITH)\b")
 _ROWS_BETWEEN_REPORTS = 200
+
+
+def conflicts(rows: Sequence[Row]) -> Filtered:
+    """Drop equal texts that have several labels, every one of them.
+
+    Equal up to case and white space: a notice that is wrapped differently is the same notice.
+    """
+    labels: dict[str, set[str]] = defaultdict(set)
+    keys = [exact_key(row.text) for row in rows]
+    for row, key in zip(rows, keys, strict=True):
+        labels[key].add(row.label)
+    kept, dropped = [], []
+    for row, key in zip(rows, keys, strict=True):
+        if len(labels[key]) > 1:
+            dropped.append(drop(row, "conflicting labels", ", ".join(sorted(labels[key]))))
+        else:
+            kept.append(row)
+    return kept, dropped
 
 
 def by_label(rows: Sequence[Row], labels: Collection[str]) -> Filtered:
@@ -53,35 +71,28 @@ def by_length(
 
 
 def exact_duplicates(rows: Sequence[Row]) -> Filtered:
-    """Keep the first of equal texts; where equal texts have several labels, keep none of them.
-
-    Equal up to case and white space: a notice that is wrapped differently is the same notice.
-    """
-    groups: dict[str, list[Row]] = defaultdict(list)
-    keys = [exact_key(row.text) for row in rows]
-    for row, key in zip(rows, keys, strict=True):
-        groups[key].append(row)
+    """Keep the first of equal texts, equal as in `conflicts`."""
+    firsts: dict[str, Row] = {}
     kept, dropped = [], []
-    for row, key in zip(rows, keys, strict=True):
-        group = groups[key]
-        labels = sorted({other.label for other in group})
-        if len(labels) > 1:
-            dropped.append(drop(row, "conflicting labels", ", ".join(labels)))
-        elif row is group[0]:
+    for row in rows:
+        first = firsts.setdefault(exact_key(row.text), row)
+        if first is row:
             kept.append(row)
         else:
-            dropped.append(drop(row, "exact duplicate", group[0].row_id))
+            dropped.append(drop(row, "exact duplicate", first.row_id))
     return kept, dropped
 
 
-def near_duplicates(rows: Sequence[Row], similarity: float, progress: Progress) -> Filtered:
-    """Keep rows of which no two have a similarity of `similarity` or more, greedily in order.
+def near_duplicates(rows: Sequence[Row], thresholds: Thresholds, progress: Progress) -> Filtered:
+    """Keep rows of which no two of one label are as similar as `thresholds`, greedily in order.
 
-    A row that goes is that similar to one that stays, whatever their labels.
+    A row that goes is that similar to one of its label that stays. Similar rows with different
+    labels all stay: they are the hard cases, and without them accuracy looks better than it is.
     """
-    found = duplicates([row.text for row in rows], similarity, progress=progress)
+    found = duplicates([row.text for row in rows], thresholds, progress=progress)
+    same = (pair for pair in found.pairs if rows[pair.first].label == rows[pair.second].label)
     kept, dropped = [], []
-    for row, pair in zip(rows, duplicate_of(len(rows), found.pairs), strict=True):
+    for row, pair in zip(rows, duplicate_of(len(rows), same), strict=True):
         if pair is None:
             kept.append(row)
         else:

@@ -16,7 +16,11 @@ from tunesmith.records.data import DataAsset, Dataset, Split
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.card import CardFacts, write_card
-from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.curate.config import (
+    SHORT_LEAK_SIMILARITY,
+    SHORT_SIMILARITY,
+    DatasetConfig,
+)
 from tunesmith.stages.curate.rows import (
     Dropped,
     Row,
@@ -26,7 +30,7 @@ from tunesmith.stages.curate.rows import (
     write_split,
 )
 from tunesmith.stages.curate.split import Sides, split
-from tunesmith.text.dedup import Pair, duplicates, most_similar
+from tunesmith.text.dedup import Closest, Thresholds, duplicates, most_similar
 from tunesmith.text.normalise import normalise
 
 
@@ -48,7 +52,7 @@ def curate(
     labels = _choose_labels(config, rows, dropped)
     rows, gone = filters.rare_labels(rows, labels)
     dropped += gone
-    rows = _with_components(rows, config.leak_similarity, _reporter(ctx, "groups rows"))
+    rows, confusable = _with_components(config, rows, _reporter(ctx, "groups rows"))
     sides = split(
         rows,
         seed=ctx.seed,
@@ -68,6 +72,9 @@ def curate(
         labels=labels,
         distinct=distinct,
         dropped_by_reason=dict(sorted(Counter(row.reason for row in dropped).items())),
+        confusable=confusable,
+        duplicate=_duplicate_thresholds(config),
+        leak=_leak_thresholds(config),
         closest=closest,
     )
     return _record(facts, ctx, dropped)
@@ -83,9 +90,13 @@ def _filter(
         return len(conversation(tokenizer, config.instruction, row.text, row.label).ids)
 
     dropped: list[Dropped] = []
+    rows = [dataclasses.replace(row, text=normalise(row.text)) for row in rows]
+    # Before labels are filtered: a text that also stands for a label that is not wanted, or for an
+    # expression, does not stand for one label.
+    rows, gone = filters.conflicts(rows)
+    dropped += gone
     rows, gone = filters.by_label(rows, config.labels)
     dropped += gone
-    rows = [dataclasses.replace(row, text=normalise(row.text)) for row in rows]
     rows, gone = filters.by_length(
         rows,
         count_tokens,
@@ -96,9 +107,25 @@ def _filter(
     dropped += gone
     rows, gone = filters.exact_duplicates(rows)
     dropped += gone
-    rows, gone = filters.near_duplicates(rows, config.similarity, _reporter(ctx, "compares rows"))
+    rows, gone = filters.near_duplicates(
+        rows, _duplicate_thresholds(config), _reporter(ctx, "compares rows")
+    )
     dropped += gone
     return rows, dropped
+
+
+def _duplicate_thresholds(config: DatasetConfig) -> Thresholds:
+    return Thresholds(
+        words=max(config.similarity, SHORT_SIMILARITY),
+        runs=config.similarity,
+    )
+
+
+def _leak_thresholds(config: DatasetConfig) -> Thresholds:
+    return Thresholds(
+        words=max(config.leak_similarity, SHORT_LEAK_SIMILARITY),
+        runs=config.leak_similarity,
+    )
 
 
 def _reporter(ctx: Context, note: str) -> Callable[[int, int], None]:
@@ -146,29 +173,41 @@ def _choose_labels(
 
 
 def _with_components(
-    rows: Sequence[Row], leak_similarity: float, progress: Callable[[int, int], None]
-) -> list[Row]:
-    """The rows, each with its component: named by its smallest row_id, so that it is stable."""
-    found = duplicates([row.text for row in rows], leak_similarity, progress=progress)
+    config: DatasetConfig, rows: Sequence[Row], progress: Callable[[int, int], None]
+) -> tuple[list[Row], tuple[frozenset[str], ...]]:
+    """The rows, each with its component: named by its smallest row_id, so that it is stable.
+
+    And the row ids of each pair of near duplicates with different labels.
+    """
+    found = duplicates([row.text for row in rows], _leak_thresholds(config), progress=progress)
     names: dict[int, str] = {}
     for row, component in zip(rows, found.components, strict=True):
         names[component] = min(names.get(component, row.row_id), row.row_id)
-    return [
+    near = _duplicate_thresholds(config)
+    confusable = tuple(
+        frozenset((rows[pair.first].row_id, rows[pair.second].row_id))
+        for pair in found.pairs
+        if pair.reaches(near) and rows[pair.first].label != rows[pair.second].label
+    )
+    named = [
         dataclasses.replace(row, component=names[component])
         for row, component in zip(rows, found.components, strict=True)
     ]
+    return named, confusable
 
 
-def _check_leakage(config: DatasetConfig, sides: Sides) -> Pair | None:
-    """The most similar pair across the split, by looking at all pairs."""
+def _check_leakage(config: DatasetConfig, sides: Sides) -> Closest:
+    """The most similar pairs across the split, by looking at all pairs."""
     closest = most_similar([row.text for row in sides.train], [row.text for row in sides.test])
-    if closest is not None and closest.jaccard >= config.leak_similarity:
-        train, test = sides.train[closest.first], sides.test[closest.second]
-        raise DataError(
-            f"dataset {config.name!r} leaks: test row {test.pointer} shares "
-            f"{closest.jaccard:.2f} with training row {train.pointer}",
-            remedy="take another seed, or lower leak_similarity",
-        )
+    for pair in (closest.words, closest.runs):
+        if pair is not None and pair.reaches(_leak_thresholds(config)):
+            train, test = sides.train[pair.first], sides.test[pair.second]
+            raise DataError(
+                f"dataset {config.name!r} leaks: test row {test.pointer} shares "
+                f"{pair.jaccard:.2f} of its {'words' if pair.short else 'word 5-grams'} with "
+                f"training row {train.pointer}",
+                remedy="take another seed, or lower leak_similarity",
+            )
     return closest
 
 

@@ -1,4 +1,4 @@
-"""Cut rows into train and test so that no row of one resembles a row of the other.
+"""Cut rows into train and test so that rows which were found to be alike are on one side.
 
 Whole components of near duplicates go to one side. Test is filled first, from components that fit
 into what each of their labels still wants, in an order drawn by the seed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import subprocess
@@ -19,6 +20,8 @@ _MIRROR = (
     "check the name and the version; set PIP_INDEX_URL for an internal mirror, or PIP_FIND_LINKS "
     "for a folder that holds the wheel"
 )
+_SECONDS_TO_END = 5.0
+"""How long pip has to end when it is asked to, before it is killed."""
 
 
 def fetch(config: FetchConfig, ctx: Context) -> Package:
@@ -56,23 +59,24 @@ def _download(requirement: str, folder: Path, progress: Progress) -> Path:
     """The one wheel that pip leaves in `folder`."""
     target = folder / "wheel"
     target.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    # -P: a typing.py or pip.py in the current folder is not the one that is meant.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "-q", "-d", str(target), requirement]
     log = folder / "pip.log"
-    with (
-        log.open("wb") as output,
+    with log.open("wb") as output:
         # The requirement's form is checked by `Origin`, and no shell is involved.
-        subprocess.Popen(  # noqa: S603
+        pip = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        ) as pip,
-    ):
+        )
+    # Not Popen's own `with`: that waits for pip, however long a silent index keeps it.
+    try:
         start = time.monotonic()
         while pip.poll() is None:
             progress(time.monotonic() - start, 0, f"pip downloads {requirement}")
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 pip.wait(0.4)
-            except subprocess.TimeoutExpired:
-                continue
+    finally:
+        _end(pip)
     wheels = sorted(target.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
         said = _PASSWORD.sub("****", log.read_text(errors="replace")).strip()
@@ -81,3 +85,16 @@ def _download(requirement: str, folder: Path, progress: Progress) -> Path:
             remedy=_MIRROR,
         )
     return wheels[0]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have `process` end, if it has not: politely first, and in any case."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS_TO_END)
+    finally:  # also when a second signal cuts the wait short
+        process.kill()
+        process.wait()

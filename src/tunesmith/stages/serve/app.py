@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,14 +18,16 @@ from starlette.exceptions import HTTPException
 
 from tunesmith.core.errors import UsageError
 from tunesmith.core.ref import to_plain
-from tunesmith.lm.engine import Engine, Piece
+from tunesmith.lm.chat_template import is_tuned_task, with_instruction
+from tunesmith.lm.engine import Engine, Message, Piece
 from tunesmith.records.index import Answer
 from tunesmith.records.service import Trace
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.guard import Guard
 from tunesmith.stages.serve.problem import Problem, internal
-from tunesmith.stages.serve.turns import Finished, Turn, Turns
+from tunesmith.stages.serve.turns import Finished, Reason, Turn, Turns
 from tunesmith.stages.serve.wire import ChatRequest, Completion, event, text
+from tunesmith.text.normalise import normalise
 
 CLIENT_LEFT = 499
 """Status of a response that nobody will read."""
@@ -69,7 +71,7 @@ def create_app(
         engine: answers, one request at a time.
         model_id: what clients call the model, e.g. "desk@3".
         instruction: system message that the model was tuned with; put in front of conversations
-            that bring none.
+            that bring none, whose texts are then normalised as those of a dataset are.
         record_trace: is given every request and what was answered, from another thread.
         ask: answers a question from the index, or None if the service has no index.
     """
@@ -133,10 +135,10 @@ async def _chat(service: Service, body: ChatRequest, request: Request) -> Respon
     _check_model(service, body.model)
     limit = service.config.max_tokens_limit
     body.check(max_tokens_limit=limit)
+    # In a thread: to repair a long text takes long enough for others to notice.
+    messages = await asyncio.to_thread(_as_tuned, body.to_messages(), service.instruction)
     turn = service.turns.take(
-        body.to_messages(service.instruction),
-        body.to_sampling(max_tokens_limit=limit),
-        _recorder(service, body),
+        messages, body.to_sampling(max_tokens_limit=limit), _recorder(service, messages)
     )
     completion = Completion(service.model_id)
     if body.stream:
@@ -147,6 +149,20 @@ async def _chat(service: Service, body: ChatRequest, request: Request) -> Respon
     if turn.stopped.is_set():
         return Response(status_code=CLIENT_LEFT)
     return JSONResponse(completion.whole(pieces))
+
+
+def _as_tuned(messages: Sequence[Message], instruction: str) -> tuple[Message, ...]:
+    """The conversation as the model was tuned: under the instruction, its texts normalised as those
+    of a dataset are. Under a system message of the client's own it stays as it came."""
+    asked = with_instruction(messages, instruction)
+    if not is_tuned_task(asked, instruction):
+        return asked
+    return tuple(
+        dataclasses.replace(message, content=normalise(message.content))
+        if message.role == "user"
+        else message
+        for message in asked
+    )
 
 
 async def _streamed(
@@ -207,10 +223,10 @@ async def _explained(turn: Turn) -> AsyncIterator[Piece]:
         raise internal() from error
 
 
-def _recorder(service: Service, body: ChatRequest) -> Finished:
-    asked = [m.to_message().content for m in body.messages if m.role == "user"][-1]
+def _recorder(service: Service, messages: Sequence[Message]) -> Finished:
+    asked = [message.content for message in messages if message.role == "user"][-1]
 
-    def finished(pieces: list[Piece], wall_s: float) -> None:
+    def finished(pieces: list[Piece], wall_s: float, reason: Reason) -> None:
         service.record_trace(
             Trace(
                 service=service.config.name,
@@ -221,6 +237,7 @@ def _recorder(service: Service, body: ChatRequest) -> Finished:
                 answer=text(pieces),
                 num_prompt_tokens=pieces[-1].num_prompt_tokens if pieces else 0,
                 num_answer_tokens=pieces[-1].num_answer_tokens if pieces else 0,
+                finish_reason=reason,
                 wall_s=round(wall_s, 4),
             )
         )
@@ -244,6 +261,7 @@ async def _ask(service: Service, question: str) -> dict[str, Any]:
         answer="\n".join(citation.quote for citation in answer.citations),
         num_prompt_tokens=0,
         num_answer_tokens=0,
+        finish_reason="stop",
         wall_s=round(time.monotonic() - start, 4),
     )
     try:

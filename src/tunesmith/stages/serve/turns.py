@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from tunesmith.lm.engine import Engine, Message, Piece, Sampling
 from tunesmith.stages.serve.problem import Problem
@@ -21,8 +21,11 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-Finished = Callable[[list[Piece], float], None]
-"""finished(pieces, wall_s): called in the engine's thread, before the listener is told the end."""
+Reason = Literal["stop", "length", "left", "failed"]
+"""Why an answer ended, as in a trace."""
+Finished = Callable[[list[Piece], float, Reason], None]
+"""finished(pieces, wall_s, reason): called in the engine's thread, before the listener is told the
+end."""
 
 
 class Turn:
@@ -106,7 +109,8 @@ class Turns:
             except Exception as error:
                 outcome = error
             try:
-                finished(pieces, time.monotonic() - start)
+                reason = _reason(turn, pieces, outcome)
+                finished(pieces, time.monotonic() - start, reason)
             except Exception:  # what is written about an answer must not take the answer away
                 log.exception("a finished request could not be recorded")
         turn.in_loop(self._turns.discard, turn)  # first, or who asks again at once meets itself
@@ -120,3 +124,11 @@ class Turns:
                 return
             pieces.append(piece)
             turn.put(piece)
+
+
+def _reason(turn: Turn, pieces: Sequence[Piece], outcome: Exception | None) -> Reason:
+    if outcome is not None:
+        return "failed"
+    if pieces and pieces[-1].finish_reason is not None:
+        return pieces[-1].finish_reason
+    return "left" if turn.stopped.is_set() else "stop"

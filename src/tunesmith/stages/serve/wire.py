@@ -86,7 +86,7 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -117,12 +117,9 @@ class ChatRequest(BaseModel):
                     400, f"{name} is at most {max_tokens_limit} on this service", param=name
                 )
 
-    def to_messages(self, instruction: str) -> list[Message]:
-        """The conversation, `instruction` first unless it brings a system message of its own."""
-        messages = [message.to_message() for message in self.messages]
-        if instruction and all(message.role != "system" for message in messages):
-            messages.insert(0, Message(role="system", content=instruction))
-        return messages
+    def to_messages(self) -> list[Message]:
+        """The conversation as the engine takes it."""
+        return [message.to_message() for message in self.messages]
 
     def to_sampling(self, *, max_tokens_limit: int) -> Sampling:
         """How to choose tokens. Greedy unless asked otherwise; then random unless given a seed."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.rows import Row
+from tunesmith.text.dedup import Thresholds
 
 
 def rows(*pairs: tuple[str, str]) -> list[Row]:
@@ -61,27 +62,52 @@ def test_bounds_of_length_are_inclusive() -> None:
 
 def test_equal_texts_with_two_labels_all_go() -> None:
     given_rows = rows(
-        ("The same\ntext", "mit"), ("other", "mit"), ("the same text", "gpl"), ("Other", "mit")
+        ("The same\ntext", "mit"),
+        ("other", "mit"),
+        ("the same text", "gpl"),
+        ("Other", "mit"),
+        ("dual", "mit"),
+        ("Dual", "mit OR gpl"),
     )
-    assert summary(filters.exact_duplicates(given_rows)) == (
-        ["p1"],
+    assert summary(filters.conflicts(given_rows)) == (
+        ["p1", "p3"],
         [
             ("p0", "conflicting labels", "gpl, mit"),
             ("p2", "conflicting labels", "gpl, mit"),
-            ("p3", "exact duplicate", f"{1:032x}"),
+            ("p4", "conflicting labels", "mit, mit OR gpl"),
+            ("p5", "conflicting labels", "mit, mit OR gpl"),
         ],
     )
+    assert summary(filters.exact_duplicates(filters.conflicts(given_rows)[0])) == (
+        ["p1"],
+        [("p3", "exact duplicate", f"{1:032x}")],
+    )
+
+
+AT = Thresholds(words=0.8, runs=0.7)
 
 
 def test_a_chain_keeps_its_two_ends() -> None:
-    words = [f"w{i}" for i in range(24)]
-    given_rows = rows(
-        (" ".join(words[0:20]), "a"), (" ".join(words[2:22]), "b"), (" ".join(words[4:24]), "a")
-    )
-    # Neighbours share 14 of 18 shingles, the ends 12 of 20.
-    assert summary(filters.near_duplicates(given_rows, 0.7, lambda _d, _t: None)) == (
+    words = [f"w{i}" for i in range(28)]
+    given_rows = rows(*((" ".join(words[i : i + 24]), "a") for i in (0, 2, 4)))
+    # Neighbours share 18 of 22 shingles, the ends 16 of 24.
+    assert summary(filters.near_duplicates(given_rows, AT, lambda _d, _t: None)) == (
         ["p0", "p2"],
         [("p1", "near duplicate", f"{0:032x}")],
+    )
+
+
+def test_near_duplicates_with_different_labels_stay() -> None:
+    given_rows = rows(
+        ("licensed under the gpl version two", "gpl-2.0"),
+        ("licensed under the gpl version two or later", "gpl-2.0-plus"),
+        ("is licensed under the gpl version two", "gpl-2.0"),
+        ("licensed under the gpl version two plus", "gpl-2.0-plus"),
+    )
+    # All four are alike, with at least 6 of 8 words; p0 and p3, 6 of 7.
+    assert summary(filters.near_duplicates(given_rows, AT, lambda _d, _t: None)) == (
+        ["p0", "p1", "p3"],
+        [("p2", "near duplicate", f"{0:032x}")],
     )
 
 
@@ -109,7 +135,8 @@ def test_every_row_stays_or_goes(pairs: list[tuple[str, str]]) -> None:
     for kept, dropped in (
         filters.by_label(given_rows, ()),
         filters.exact_duplicates(given_rows),
-        filters.near_duplicates(given_rows, 0.5, lambda _d, _t: None),
+        filters.conflicts(given_rows),
+        filters.near_duplicates(given_rows, AT, lambda _d, _t: None),
         filters.rare_labels(given_rows, {"x"}),
     ):
         ids = [row.row_id for row in kept] + [row.row_id for row in dropped]

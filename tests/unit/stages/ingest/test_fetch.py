@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +83,69 @@ def test_a_missing_wheel_says_what_to_set(ctx: Context, origin: str) -> None:
     with pytest.raises(PackageError, match="could not download") as caught:
         fetch(FetchConfig(origin=origin, sha256="0" * 64), ctx)
     assert "PIP_INDEX_URL" in caught.value.remedy
+
+
+@pytest.fixture
+def silent_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """An index that accepts and never answers, and that pip is sent to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+FETCH = """
+import signal, sys
+from pathlib import Path
+from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.step import Context
+from tunesmith.stages.ingest.config import FetchConfig
+from tunesmith.stages.ingest.fetch import fetch
+
+signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+folder = Path(sys.argv[1])
+fetch(
+    FetchConfig(origin="pypi:tiny-data==1.0"),
+    Context(blobs=FolderBlobs(folder / "blobs"), seed=1, workdir=folder),
+)
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
+def test_a_signal_ends_the_download(
+    tmp_path: Path, silent_index: socket.socket, sent: signal.Signals, code: int
+) -> None:
+    """The signal goes to this process alone, as `kill` sends it, and pip ends with it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FETCH, str(tmp_path)], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            connection, _ = silent_index.accept()
+            with connection:
+                start = time.monotonic()
+                process.send_signal(sent)
+                assert process.wait(30) == code
+                assert time.monotonic() - start < 10
+                connection.settimeout(1)  # pip, which held the other end, is gone
+                while connection.recv(65536):
+                    pass
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", ["json.py", "typing.py", "pip.py"])
+def test_a_module_in_the_current_folder_is_not_imported(
+    ctx: Context, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    config = FetchConfig(origin="pypi:tiny-data==1.0", sha256=digest(wheel))
+    assert fetch(config, ctx).filename == wheel.name
 
 
 @pytest.mark.parametrize(

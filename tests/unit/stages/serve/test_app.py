@@ -49,6 +49,7 @@ def test_chat(start, engines):
     assert (trace.service, trace.model, trace.traffic) == ("desk", "desk@3", "served")
     assert (trace.text, trace.answer) == ("grant of licence", "grant of")
     assert (trace.num_prompt_tokens, trace.num_answer_tokens) == (6, 2)
+    assert trace.finish_reason == "length"
 
 
 def test_content_parts_and_a_system_message_of_the_client(start, engines):
@@ -71,6 +72,33 @@ def test_content_parts_and_a_system_message_of_the_client(start, engines):
     assert engine.messages[0].role == "system"
 
 
+RAW = b"\tPermission  is\xc2\xa0granted\r\n\r\n\r\n\r\n  free\xe2\x80\x8b of charge \r\n"
+
+
+def test_the_engine_sees_the_ids_of_the_training_row(start, engines, tiny):
+    """From the raw bytes of a request, and of a document, to the ids."""
+    document, instruction = tmp_row(tiny)
+    tokenizer = load_tokenizer(tiny.base, tiny.blobs)
+    row = conversation(tokenizer, instruction, document, "mit")
+    engine = engines.RememberingEngine()
+    service = start(engine)
+    ask = {"model": "desk@3", "messages": [{"role": "user", "content": RAW.decode()}]}
+
+    service.http.post("/v1/chat/completions", json=ask).raise_for_status()
+
+    assert prompt_ids(tokenizer, engine.messages) == list(row.ids[: row.num_prompt])
+    assert service.traces[0].text == document
+
+
+def test_under_a_system_message_of_its_own_a_text_stays_as_it_came(start, engines):
+    engine = engines.RememberingEngine()
+    own = [{"role": "system", "content": "Say  it."}, {"role": "user", "content": RAW.decode()}]
+
+    start(engine).http.post("/v1/chat/completions", json={"model": "desk@3", "messages": own})
+
+    assert [message.content for message in engine.messages] == ["Say  it.", RAW.decode()]
+
+
 def test_stream_with_usage(start):
     service = start()
     stream = service.client.chat.completions.create(
@@ -88,6 +116,7 @@ def test_stream_with_usage(start):
     assert chunks[-1].usage.total_tokens == 3 + 3 + 3
     assert len({chunk.id for chunk in chunks}) == 1
     assert service.traces[0].answer == "a b c"
+    assert service.traces[0].finish_reason == "stop"
 
 
 def test_stream_without_usage_ends_with_done(start):
@@ -118,6 +147,8 @@ def test_unknown_model(start, stream):
         ({"logprobs": True}, "logprobs"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"temperature": 3}, "temperature"),
+        ({"seed": 2**70}, "seed"),
+        ({"seed": -(2**63) - 1}, "seed"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": 9999}, "max_completion_tokens"),
         ({"extra_body": {"temprature": 1}}, "temprature"),
@@ -179,7 +210,8 @@ def test_a_fault_in_the_middle_of_a_stream_is_an_error_event(start):
     )
     with pytest.raises(openai.APIError, match="failed"):
         list(stream)
-    assert service.wait_for_traces(1)[0].answer == "a b"
+    (trace,) = service.wait_for_traces(1)
+    assert (trace.answer, trace.finish_reason) == ("a b", "failed")
 
 
 def test_a_full_line_is_told_to_come_back(start, engines):
@@ -241,6 +273,7 @@ def test_a_client_that_leaves_frees_the_engine(start, engines, stream):
     (trace,) = service.wait_for_traces(1)
     assert trace.text == "long story"
     assert trace.answer.startswith("word ")
+    assert trace.finish_reason == "left"
     # And the next one is answered.
     engine.gate.set()
     answer = service.client.chat.completions.create(
