@@ -372,14 +372,8 @@ def books(project: Project) -> Register:
     """The register of every run of this project, derived afresh from the evidence."""
     runs = project.runs()
     done = {run.id: _read(project, run) for run in runs if run.status == "succeeded"}
-    passed = {
-        run.id: done[run.id].verdict == "pass"
-        for run in runs
-        if isinstance(done.get(run.id), GateResult)
-    }
-    aliases = {
-        run.id: done[run.id].move.alias for run in runs if isinstance(done.get(run.id), Release)
-    }
+    passed = {id: made.verdict == "pass" for id, made in done.items() if type(made) is GateResult}
+    aliases = {id: made.move.alias for id, made in done.items() if type(made) is Release}
     served = _served_models(build(project.file))
     return register(facts(runs, served, passed, aliases), project.file.ledger)
 

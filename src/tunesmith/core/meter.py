@@ -47,8 +47,12 @@ class Meter:
     """Measures the block that it surrounds: `with Meter() as meter: ...; meter.usage`."""
 
     usage: Usage
+    """What the block used; until it ends, nothing."""
 
     def __init__(self, *, interval_s: float = 0.05) -> None:
+        self.usage = Usage(
+            wall_s=0.0, cpu_s=0.0, peak_bytes=0, joules=0.0, joules_method="estimated"
+        )
         self._interval_s = interval_s
         self._process = psutil.Process()
         self._stop = threading.Event()

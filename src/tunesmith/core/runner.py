@@ -226,7 +226,6 @@ class Runner:
     # Making: run the function, then publish all of it or nothing.
 
     def _make(self, step: Step, of: Kind, inputs: Mapping[str, Any], run_id: int) -> Given:
-        self.on_event(Event(step=step.name, what="started"))
         attempt = Attempt(run_id=run_id)
         listener = Listener(
             progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
@@ -239,6 +238,7 @@ class Runner:
         meter = Meter()
         try:
             with self._heartbeat(attempt), meter:
+                self.on_event(Event(step=step.name, what="started"))
                 record = self.executor.execute(call, listener)
                 failpoint("step.performed")
                 self._check_inputs(step, inputs)

@@ -52,6 +52,7 @@ class Budget:
 
 
 def budget_of(context: jinja2.runtime.Context) -> Budget:
+    """The budget of the rendering that `context` belongs to."""
     budget = context.parent[BUDGET]
     assert isinstance(budget, Budget)
     return budget
@@ -89,6 +90,7 @@ def turns(context: jinja2.runtime.Context, items: Any, weight: int) -> Any:
 
 @jinja2.pass_context
 def concatenated(context: jinja2.runtime.Context, parts: Sequence[Any]) -> str:
+    """`a ~ b ~ c`."""
     budget_of(context).spend(size(parts))
     return "".join(map(str, parts))
 
@@ -97,6 +99,7 @@ def concatenated(context: jinja2.runtime.Context, parts: Sequence[Any]) -> str:
 def join(
     context: jinja2.runtime.Context, items: Any, d: Any = "", attribute: str | None = None
 ) -> str:
+    """Jinja's filter `join`; the names of the parameters are its."""
     if attribute is not None:
         items = [context.environment.getitem(item, attribute) for item in items]
     items = list(items)
@@ -108,6 +111,7 @@ def join(
 def replace(
     context: jinja2.runtime.Context, value: Any, old: Any, new: Any, count: int | None = None
 ) -> str:
+    """Jinja's filter `replace`."""
     text, old, new = str(value), str(old), str(new)
     budget_of(context).spend(size(text) + text.count(old) * size(new))
     return text.replace(old, new, -1 if count is None else count)
@@ -120,6 +124,7 @@ def to_json(
     ensure_ascii: bool = False,
     indent: int | None = None,
 ) -> str:
+    """The filter `tojson` as transformers has it: nothing is escaped for HTML."""
     if indent is not None and not 0 <= int(indent) <= MAX_INDENT:
         raise jinja2.exceptions.SecurityError("a chat template indents too far")
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent)

@@ -74,7 +74,6 @@ FILTERS = """
 COMPARING_TESTS = "!= < <= == > >= eq equalto ge greaterthan gt in le lessthan lt ne"
 MADE, TURNS, CONCAT = "the made", "the turns", "the concatenated"
 """Names of ours among the template's; with their blanks no template can write them."""
-
 JINJAS_OWN = ("_loop_vars", "_block_vars")
 """Keywords that Jinja adds to a call and takes off again."""
 
@@ -171,7 +170,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             raise jinja2.exceptions.SecurityError("a chat template makes too large a number")
         work = size(left) + size(right)
         if operator == "*" and any(isinstance(item, str | list | tuple) for item in (left, right)):
-            work *= max(0, *numbers, 0)
+            work *= max([0, *numbers])
             if work > MAX_REPEATED:
                 raise jinja2.exceptions.SecurityError("a chat template repeats too much")
         budget_of(context).spend(work)

@@ -24,8 +24,8 @@ class Trace:
     num_prompt_tokens: int
     num_answer_tokens: int
     finish_reason: Literal["stop", "length", "left", "failed"]
-    """Why the answer ended: "stop", it was whole; "length", it met a limit of tokens; "left", nobody
-    waited for the rest; "failed", there was a fault. Of the last two the answer is a part."""
+    """Why the answer ended: "stop", it was whole; "length", it met a limit of tokens; "left",
+    nobody waited for the rest; "failed", there was a fault. With the last two it is but a part."""
     wall_s: float
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +143,97 @@ def test_templates_that_cannot_be_trusted_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=said):
         conversation(dataclasses.replace(tokenizer, chat_template=template), "i", "x", "a")
+
+
+DOUBLED = (
+    "{% set ns = namespace(s='aa') %}{% for i in range(27) %}{% set ns.s = #### %}{% endfor %}"
+    "{{ ns.s }}"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *(
+            DOUBLED.replace("####", doubled)
+            for doubled in (
+                "ns.s ~ ns.s",
+                "ns.s + ns.s",
+                "ns.s * 2",
+                "[ns.s, ns.s]",
+                "(ns.s, ns.s)",
+                "{'a': ns.s, 'b': ns.s}",
+                "dict(a=ns.s, b=ns.s)",
+                "[ns.s, ns.s] | join",
+                "ns.s | join(ns.s)",
+                "ns.s.join('aaa')",
+                "ns.s | replace('a', 'aa')",
+                "ns.s.replace('a', 'aa')",
+                "ns.s | tojson | tojson | tojson",
+            )
+        ),
+        "{{ ('a'*1000) | replace('a', 'b'*1000) | replace('b', 'c'*1000) }}",
+        f"{{{{ '{'a' * 40_000}' | replace('a', '{'b' * 40_000}') }}}}",  # of constants
+        f"{{% for i in range(9000) %}}{'a' * 50_000}{{% endfor %}}",
+        "".join(f"{{% for {name} in '{'x' * 200}' %}}" for name in "abcdef") + "{% endfor %}" * 6,
+        "{% for a in [1, 2] recursive %}{{ loop([1, 2]) }}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% macro f(n) %}{% if n %}{% set x %}{{ f(n-1) }}{% endset %}{{ x }}{{ x }}{% else %}a"
+        "{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
+        "{% set ns = namespace(n=9) %}{% for i in range(40) %}{% set ns.n = ns.n * ns.n %}"
+        "{% endfor %}{{ ns.n }}",
+        "{{ (1, 2) * 1000000000 }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ 'a'.translate({97: 'b' * 1000}) }}",
+        "{{ (1).to_bytes(1000000000, 'big') }}",
+        "{{ [1] | tojson(indent=1000000000) }}",
+        "{{ [1] | batch(1000000000, 1) | list }}",
+        "{{ range(1000000000) | list }}",
+        "{{ 1 / 0 }}",
+    ],
+)
+def test_templates_that_would_run_on_or_fill_the_memory_are_refused(
+    tokenizer: Tokenizer, template: str
+) -> None:
+    greedy = dataclasses.replace(tokenizer, chat_template=template)
+    start = time.process_time()
+    with pytest.raises(DataError, match="cannot be rendered"):
+        prompt_ids(greedy, question("i", "x"))
+    took_s = time.process_time() - start
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            prompt_ids(greedy, question("i", "x"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert took_s < 0.5
+    assert peak < 30_000_000
+
+
+def test_the_budget_grows_with_the_conversation(tokenizer: Tokenizer, stock: Any) -> None:
+    """What honest templates do: look for the last question, repair, join; a thousand times."""
+    template = (
+        "{% set ns = namespace(last=-1) %}{% for m in messages[::-1] %}{% if m.role == 'user' and "
+        "ns.last < 0 %}{% set ns.last = messages|length - 1 - loop.index0 %}{% endif %}{% endfor %}"
+        "{% for m in messages %}{% set text = m['content'].split('</think>')[-1].lstrip('\n') %}"
+        "{% if 'x' in text or loop.index0 == ns.last %}{{ '<|im_start|>' ~ m.role + '\n' }}"
+        "{{ text | trim }}{% endif %}{% for key, value in m.items() %}{{ key ~ value | upper }}"
+        "{% endfor %}{{ m | tojson }}{% endfor %}{{ messages | selectattr('role', 'equalto', "
+        "'user') | map(attribute='content') | join(', ') | replace('a', 'bb') }}{{ absent }}"
+        "{{ 7 % 4 }}{{ (2, 'a') }}{{ strftime_now('%Y') if none else range(3) | list }}"
+    )
+    messages = [Message(role="user", content=f"text {i} </think>\n" * 9) for i in range(1000)]
+    expected = stock.apply_chat_template(
+        [dataclasses.asdict(message) for message in messages],
+        chat_template=template,
+        return_dict=False,
+    )
+
+    honest = dataclasses.replace(tokenizer, chat_template=template)
+    assert prompt_ids(honest, messages) == expected
 
 
 def test_the_generation_tag_changes_nothing(tokenizer: Tokenizer) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Comparison, GateResult
+from tunesmith.records.evaluation import GateResult
 from tunesmith.records.model import ModelVersion
 
-METRIC_IDS = {"macro_f1": "f1"}
-"""Names of metrics at model hubs, where they differ from ours."""
+NUM_DIGITS = 12
+"""Of a digest, as shown to people."""
 
 
 def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> str:
@@ -23,7 +23,7 @@ def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResul
         metadata(name, model, dataset, gate), sort_keys=False, allow_unicode=True
     )
     sections = (
-        _summary(name, model),
+        _summary(name, model, dataset),
         _use(model),
         _tuning(model, dataset),
         _results(dataset, gate),
@@ -47,7 +47,7 @@ def metadata(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult)
         "pipeline_tag": "text-generation",
         "tags": ["lora", "text-classification", "tunesmith"],
         "datasets": [dataset.name],
-        "metrics": sorted({_metric_id(comparison) for comparison in gate.comparisons}),
+        "metrics": sorted({comparison.metric for comparison in gate.comparisons}),
         "model-index": [{"name": name, "results": results}],
     }
 
@@ -58,7 +58,7 @@ def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
         "dataset": {"name": dataset.name, "type": dataset.name, "split": "test"},
         "metrics": [
             {
-                "type": _metric_id(comparison),
+                "type": comparison.metric,
                 "name": comparison.metric,
                 "value": round(comparison.tuned, 6),
             }
@@ -67,15 +67,16 @@ def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
     }
 
 
-def _metric_id(comparison: Comparison) -> str:
-    return METRIC_IDS.get(comparison.metric, comparison.metric)
-
-
-def _summary(name: str, model: ModelVersion) -> str:
+def _summary(name: str, model: ModelVersion, dataset: Dataset) -> str:
     return f"""# {name}
 
 An adapter (LoRA) of {model.base.name} ({model.base.origin}) that names the label of a text.
-{model.num_trainable:,} parameters were tuned beside {model.num_parameters:,} of the base model."""
+{model.num_trainable:,} parameters were tuned beside {model.num_parameters:,} of the base model.
+
+- adapter: sha256 {model.adapter.sha256[:NUM_DIGITS]}
+- base model: sha256 {model.base.weights.sha256[:NUM_DIGITS]}
+- dataset: {dataset.name}, {len(dataset.labels)} labels, {dataset.train.num_rows} rows to tune on,
+  {dataset.test.num_rows} to test"""
 
 
 def _use(model: ModelVersion) -> str:
@@ -83,9 +84,14 @@ def _use(model: ModelVersion) -> str:
     return f"""## Use
 
 Every conversation starts with the system message "{model.instruction}"; the user's message is the
-text. The answer is one of these {len(model.labels)} labels, for texts of other kinds too:
+text, normalised as the dataset's texts are. Under that message and at temperature 0 the service
+answers with the likeliest of these {len(model.labels)} labels, as in the evaluation below, for
+texts of other kinds too:
 
-{labels}"""
+{labels}
+
+Under another system message, at a higher temperature, or served by other software, the model may
+answer with anything."""
 
 
 def _tuning(model: ModelVersion, dataset: Dataset) -> str:
@@ -116,8 +122,8 @@ def _results(dataset: Dataset, gate: GateResult) -> str:
     table = "\n".join([head, "|---|---|---|---|---|---|", *rows, "", *limits])
     return f"""## Results
 
-On the {dataset.test.num_rows} rows of the test split of {dataset.name}, which shares no
-near-duplicate with the train split.
+On the {dataset.test.num_rows} rows of the test split of {dataset.name}, which shares with the train
+split no near-duplicate as the dataset's card measures it.
 
 {table}
 

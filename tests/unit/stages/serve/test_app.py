@@ -1,14 +1,22 @@
 """The service as its users meet it: a real server, the real OpenAI client."""
 
+import io
 import threading
 
 import httpx
 import openai
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tunesmith.core.errors import UsageError
+from tunesmith.lm.chat_template import conversation, prompt_ids
 from tunesmith.lm.echo import EchoEngine
+from tunesmith.lm.load import load_tokenizer
+from tunesmith.records.data import DataAsset
 from tunesmith.records.index import Answer, Citation
+from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.curate.run import curate
 from tunesmith.stages.serve.app import create_app
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -76,10 +84,50 @@ RAW = b"\tPermission  is\xc2\xa0granted\r\n\r\n\r\n\r\n  free\xe2\x80\x8b of cha
 
 
 def test_the_engine_sees_the_ids_of_the_training_row(start, engines, tiny):
-    """From the raw bytes of a request, and of a document, to the ids."""
-    document, instruction = tmp_row(tiny)
+    """The same raw bytes as a document that a dataset is cut from, and as a request."""
+    documents = [RAW.decode(), "Copy it as often as you like.", "Sell nothing.", "Give it away."]
+    table = pa.table(
+        {
+            "row_id": [f"{number:032}" for number in range(4)],
+            "pointer": ["here"] * 4,
+            "text": documents,
+            "label": ["mit", "mit", "gpl", "gpl"],
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    asset = DataAsset(
+        name="notices",
+        rows=tiny.blobs.put(sink.getvalue()),
+        quarantine=tiny.blobs.put(b""),
+        num_in=4,
+        num_rows=4,
+        num_quarantined=0,
+        num_filtered=0,
+        quarantined_by_rule={},
+        licence="",
+        owner="",
+        purpose="",
+        origin="",
+    )
+    config = DatasetConfig(
+        name="d",
+        sources=("notices",),
+        base="tiny",
+        instruction="Name the licence.",
+        labels=("gpl", "mit"),
+        min_chars=1,
+        test_per_label=1,
+    )
+    dataset = curate(config, tiny.context(), assets=(asset,), base=tiny.base)
+    texts = {
+        row["row_id"]: row["text"]
+        for split in (dataset.train, dataset.test)
+        for row in pq.read_table(tiny.blobs.path(split.rows)).to_pylist()
+    }
+    document = texts[f"{0:032}"]
     tokenizer = load_tokenizer(tiny.base, tiny.blobs)
-    row = conversation(tokenizer, instruction, document, "mit")
+    row = conversation(tokenizer, dataset.instruction, document, "mit")
     engine = engines.RememberingEngine()
     service = start(engine)
     ask = {"model": "desk@3", "messages": [{"role": "user", "content": RAW.decode()}]}
@@ -87,7 +135,7 @@ def test_the_engine_sees_the_ids_of_the_training_row(start, engines, tiny):
     service.http.post("/v1/chat/completions", json=ask).raise_for_status()
 
     assert prompt_ids(tokenizer, engine.messages) == list(row.ids[: row.num_prompt])
-    assert service.traces[0].text == document
+    assert service.traces[0].text == document != RAW.decode()
 
 
 def test_under_a_system_message_of_its_own_a_text_stays_as_it_came(start, engines):
