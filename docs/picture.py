@@ -1,10 +1,11 @@
 """Render what a command really printed as a picture of a terminal.
 
-    tunesmith run | python docs/picture.py "tunesmith run" docs/demo.svg
+tunesmith run | python docs/picture.py "tunesmith run" docs/demo.svg
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ WIDTH = 100
 
 def draw(title: str, text: str) -> str:
     """An SVG of a terminal that shows `text`."""
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {title}", style="bold green"))
     console.print(Text(text.strip("\n")), highlight=False)
     drawn = console.export_svg(title=title, unique_id="terminal")
