@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 from tunesmith.cli.render import percent, seconds, table
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
@@ -28,7 +32,8 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
         lines.append(f"  proposal    {'retrain' if proposal.retrain else 'do not retrain'}")
     lines += ["", *_cost(project), ""]
     lines += [
-        f"  where       {project.folder / FILE} says it all; {STORE}/ beside it holds it all",
+        f"  where       {_near(project.folder / FILE)} says it all; "
+        f"{STORE}/ beside it holds it all",
         "",
         "next:",
         *[f"  {command}" for command in _commands(project)],
@@ -69,11 +74,19 @@ def _cost(project: Project) -> list[str]:
 
 
 def _commands(project: Project) -> list[str]:
-    inside = f"-p {project.folder}"
-    commands = [f"tunesmith ledger register {inside}"]
+    program = "tunesmith" if shutil.which("tunesmith") else sys.argv[0]
+    folder = _near(project.folder)
+    inside = "" if folder == "." else f" -p {folder}"
+    commands = [f"{program} ledger register{inside}"]
     if project.file.service:
-        commands.insert(0, f"tunesmith serve {inside}")
+        commands.insert(0, f"{program} serve{inside}")
     if project.file.index:
         question = "Does the MIT license require keeping the copyright notice?"
-        commands.insert(0, f'tunesmith ask {inside} "{question}"')
+        commands.insert(0, f'{program} ask{inside} "{question}"')
     return commands
+
+
+def _near(folder: Path) -> str:
+    """The folder as one would type it here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
