@@ -38,7 +38,7 @@ check: $(VENV)/.ready-test      ## style, types, the map, budgets, generated doc
 	$(BIN)/python -m pytest tests/arch
 
 bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there is one
-	$(BIN)/python -m pytest -m bench bench
+	$(BIN)/python -m pytest -m bench -s -p no:randomly bench
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
 	$(BIN)/python docs/generate.py

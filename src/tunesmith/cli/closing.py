@@ -74,7 +74,7 @@ def _cost(project: Project) -> list[str]:
 
 
 def _commands(project: Project) -> list[str]:
-    program = "tunesmith" if shutil.which("tunesmith") else sys.argv[0]
+    program = _program()
     folder = _near(project.folder)
     inside = "" if folder == "." else f" -p {folder}"
     commands = [f"{program} ledger register{inside}"]
@@ -84,6 +84,14 @@ def _commands(project: Project) -> list[str]:
         question = "Does the MIT license require keeping the copyright notice?"
         commands.insert(0, f'{program} ask{inside} "{question}"')
     return commands
+
+
+def _program() -> str:
+    """What one types to get here again."""
+    if shutil.which("tunesmith"):
+        return "tunesmith"
+    started_as = Path(sys.argv[0])
+    return str(started_as) if started_as.name == "tunesmith" else "python -m tunesmith"
 
 
 def _near(folder: Path) -> str:
