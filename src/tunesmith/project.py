@@ -18,14 +18,16 @@ from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
 from tunesmith.core.errors import ConfigError, NotFound, StoreError, StoreFull
-from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, sweep
+from tunesmith.core.event import Event
+from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.ref import from_plain
-from tunesmith.core.runner import Event, Runner
+from tunesmith.core.runner import Runner
 from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.ledger.budget import over_budget
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.index import Index
 from tunesmith.records.release import Release
@@ -102,6 +104,27 @@ class Project:
     def run(self, step: Step) -> Any:
         """The record of `step`; see `Runner.run`."""
         return self.runner.run(step)
+
+    def kept_of_running(self, step: Step) -> Path:
+        """The folder that outlives the attempts at a step which runs now.
+
+        Raises:
+            NotFound: it does not run.
+        """
+        with self.runner.database.read() as connection:
+            running = [run.step for run, lapsed in catalog.all_running(connection) if not lapsed]
+        if step.name not in running:
+            raise NotFound(f"{step.name} is not running", remedy="see what is: `tunesmith runs`")
+        return kept(self.folder / STORE / "work", step.name)
+
+    def preview(self, step: Step) -> None:
+        """Tell who watches what tuning would roughly take; the step's inputs have run."""
+        from tunesmith.stages.finetune.preview import preview
+
+        inputs = {name: self.run(each) for name, each in step.inputs.items()}
+        assert isinstance(step.config, ModelConfig)
+        rough = preview(step.config, self.runner.blobs, **inputs)
+        self.runner.on_event(Event(step=step.name, what="preview", preview=rough))
 
     def settings(self) -> list[Setting]:
         """Every setting with its value and origin."""
@@ -254,6 +277,7 @@ def open_project(
         executor=_executor(file.project.executor, blobs, store),
         actor=_actor(),
         on_event=on_event,
+        limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
     return Project(folder=folder, file=file, layers=layers, runner=runner)
 

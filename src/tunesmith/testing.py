@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import canonical_json
@@ -50,7 +51,15 @@ class Echo:
 def echo(config: EchoConfig, ctx: Context, **inputs: Echo) -> Echo:
     """The smallest step there is: joins the texts of its inputs and its own."""
     ctx.forecast(
-        Forecast(wall_s=config.seconds, cpu_s=0.0, peak_bytes=1, joules=0.0, basis="as configured")
+        Forecast(
+            wall_s=config.seconds,
+            low_s=config.seconds,
+            high_s=config.seconds,
+            cpu_s=0.0,
+            peak_bytes=1,
+            joules=0.0,
+            basis="as configured",
+        )
     )
     ctx.progress(0, 1, "listening")
     ctx.metric("length", float(len(config.text)), 0)
@@ -137,14 +146,18 @@ def check_executor(executor: Executor, blobs: Blobs) -> None:
         metric=lambda name, value, _step: heard.append(f"{name}={value:g}"),
         forecast=lambda forecast: heard.append(forecast.basis),
     )
-    call = Call(kind="echo@1", config={"text": "hello"}, inputs={}, seed=0)
+    call = _echo(text="hello")
     record = executor.execute(call, listener)
     assert blobs.get(Blob(**record["text"])) == b"hello", "the record's blobs are in the store"
     assert heard == ["as configured", "listening", "length=5", "said"], "everything is heard"
     again = executor.execute(call, listener)
     assert canonical_json(again) == canonical_json(record), "the same call has the same record"
-    failing = Call(kind="echo@1", config={"error": "no"}, inputs={}, seed=0)
+    failing = _echo(error="no")
     assert _failure(executor, failing, listener) == ("no", "say something else")
+
+
+def _echo(**config: Any) -> Call:
+    return Call(step="echo:x", kind="echo@1", config=config, inputs={}, seed=0, identity={})
 
 
 def _failure(executor: Executor, call: Call, listener: Listener) -> tuple[str, str]:

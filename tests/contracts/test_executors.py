@@ -58,6 +58,8 @@ def test_a_killed_worker_is_reported(tmp_path):
         metric=lambda *_: None,
         forecast=lambda _: None,
     )
-    call = Call(kind="echo@1", config={"seconds": 30.0}, inputs={}, seed=0)
+    call = Call(
+        step="echo:x", kind="echo@1", config={"seconds": 30.0}, inputs={}, seed=0, identity={}
+    )
     with pytest.raises(StepFailed, match="SIGKILL"):
         SubprocessExecutor(tmp_path / "blobs", tmp_path / "work").execute(call, listener)

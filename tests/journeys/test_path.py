@@ -23,6 +23,7 @@ def test_run_makes_everything_and_a_second_run_makes_nothing(finished):
     assert again.returncode == 0
     assert ">" not in {line[0] for line in again.stderr.splitlines()}
     assert again.stderr.count("unchanged") >= 15
+    assert "would take about" not in again.stderr
     assert "alias 'candidate'" in again.stdout
     assert "tunesmith serve" in again.stdout
 
@@ -110,8 +111,12 @@ def test_a_failed_gate_is_exit_code_3_and_releases_nothing(new_project):
     project.edit("min_accuracy = 0.0", "min_accuracy = 1.0")
     done = project.process("run")
     assert done.returncode == 3, done.stderr
-    assert "accuracy" in done.stderr.splitlines()[-2]
-    assert "->" in done.stderr.splitlines()[-1]
+    said = done.stderr.splitlines()
+    rough = next(i for i, line in enumerate(said) if "finetune:desk would take about" in line)
+    assert "EUR" in said[rough]
+    assert said.index("> curate:small") < rough < said.index("> finetune:desk")
+    assert "accuracy" in said[-2]
+    assert "->" in said[-1]
     assert "no version of model desk" in project.process("model", "card", "desk").stderr
 
     # The gate is weakened: only the gate and what follows it runs, and the plan says why.

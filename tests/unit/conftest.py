@@ -27,7 +27,9 @@ class Tiny:
 
     def context(self, seed: int = 0, **hooks: Callable[..., None]) -> Context:
         """A context on this store; `hooks` are its callbacks."""
-        return Context(blobs=self.blobs, seed=seed, workdir=self.workdir, **hooks)
+        return Context(
+            blobs=self.blobs, seed=seed, workdir=self.workdir, keep=self.workdir, **hooks
+        )
 
     def split(self, rows: Sequence[tuple[str, str]], prefix: str = "row") -> Split:
         """Rows of (text, label) as one side of a dataset."""

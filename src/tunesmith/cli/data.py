@@ -37,18 +37,19 @@ def data_dropped(
     """List the rows that were kept out, each with its reason."""
     import pyarrow.parquet as pq
 
-    from tunesmith import pipeline
+    from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.core.errors import NotFound
     from tunesmith.records.data import DataAsset
 
     with opened(folder) as (project, _):
-        graph = pipeline.build(project.file)
-        step = {**graph.assets, **graph.datasets}.get(name)
-        if step is None:
-            known = ", ".join([*graph.assets, *graph.datasets])
-            raise NotFound(f"there is no source or dataset {name!r}", remedy=f"there is: {known}")
-        record = project.runner.current(step)
+        steps = graph.build(project.file)
+        known = {**steps.assets, **steps.datasets}
+        if name not in known:
+            raise NotFound(
+                f"there is no source or dataset {name!r}", remedy=f"there is: {', '.join(known)}"
+            )
+        record = project.runner.current(known[name])
         blob = record.quarantine if isinstance(record, DataAsset) else record.dropped
         rows = pq.read_table(project.runner.blobs.path(blob)).to_pylist()
     headings = [key for key in rows[0] if key != "value"] if rows else ["reason"]
@@ -64,12 +65,12 @@ def data_card(
     as_json: Json = False,
 ) -> None:
     """Print a dataset's card (Markdown)."""
-    from tunesmith import pipeline
+    from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
 
     with opened(folder) as (project, _):
         only(project.file.dataset, name, "dataset")
-        record = project.runner.current(pipeline.build(project.file).datasets[name])
+        record = project.runner.current(graph.build(project.file).datasets[name])
         card = project.runner.blobs.get(record.card).decode()
     out({"dataset": record, "card": card}, [card], as_json)

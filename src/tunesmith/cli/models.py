@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, out, percent, table
+from tunesmith.cli.tune import model_certificate
 from tunesmith.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ def add_to(app: typer.Typer) -> None:
     model.command("list")(model_list)
     model.command("card")(model_card)
     model.command("mistakes")(model_mistakes)
+    model.command("certificate")(model_certificate)
+    model.command("export")(model_export)
     app.add_typer(model, name="model")
 
 
@@ -67,13 +71,13 @@ def model_mistakes(
     """List the test rows that the tuned model got wrong, the surest first."""
     import pyarrow.parquet as pq
 
-    from tunesmith import pipeline
+    from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
 
     with opened(folder) as (project, _):
         only(project.file.model, name, "model")
-        path = pipeline.build(project.file).models[name]
+        path = graph.build(project.file).models[name]
         evaluation = project.runner.current(path.tuned_evaluation)
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
     wrong = [row for row in rows if row["label"] != row["predicted"]]

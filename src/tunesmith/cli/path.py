@@ -79,13 +79,13 @@ def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -
 
 def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
     """Say which steps would run, why, and what they are expected to cost."""
-    from tunesmith import pipeline
+    from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.ledger.plan import price_plan
 
     with opened(folder, flags) as (project, _):
-        planned = project.runner.plan(pipeline.steps(pipeline.build(project.file)))
+        planned = project.runner.plan(graph.steps(graph.build(project.file)))
         priced = price_plan(planned, project.file.ledger.rates)
     out(priced, plan_lines(priced), as_json)
 

@@ -6,11 +6,12 @@ from functools import singledispatch
 from typing import Any
 
 from tunesmith.cli.render import ProgressLine, percent, say, seconds, size, wrapped
-from tunesmith.core.meter import Forecast, Usage
-from tunesmith.core.runner import Event
+from tunesmith.core.event import Event
+from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
 from tunesmith.records.data import DataAsset, Dataset, Package
 from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.money import Rates
@@ -43,8 +44,15 @@ class Screen:
                 say(f"  {event.step}: the alias {event.note!r} points here again")
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
+            case "preview" if event.preview is not None:
+                rough = event.preview
+                say(
+                    f"  {event.step} would take about {seconds(rough.wall_s)}, "
+                    f"{energy(rough.joules)}{self._priced(rough)} ({rough.basis})"
+                )
             case "forecast" if event.forecast is not None:
-                say(f"  forecast: {self._used(event.forecast)} ({event.forecast.basis})")
+                said = self._used(event.forecast, within=interval(event.forecast))
+                say(f"  forecast: {said} ({event.forecast.basis})")
             case "finished" if event.usage is not None:
                 for line in describe(event.record):
                     for part in wrapped(line, indent="  "):
@@ -53,18 +61,41 @@ class Screen:
                 if event.forecast is not None:
                     say(f"  {forecast_error(event.forecast, event.usage)}")
 
-    def _used(self, usage: Usage | Forecast) -> str:
-        parts = [seconds(usage.wall_s), size(usage.peak_bytes), f"{usage.joules:.0f} J"]
-        if self.rates is not None:
-            parts.append(display(price(usage, self.rates)))
-        return ", ".join(parts)
+    def _used(self, usage: Usage | Forecast, within: str = "") -> str:
+        parts = [seconds(usage.wall_s) + within, size(usage.peak_bytes), energy(usage.joules)]
+        return ", ".join(parts) + self._priced(usage)
+
+    def _priced(self, usage: Usage | Forecast | Preview) -> str:
+        return f", {display(price(usage, self.rates))}" if self.rates is not None else ""
 
 
 def forecast_error(forecast: Forecast, usage: Usage) -> str:
-    """How far the forecast was off, as shares of what was used."""
+    """How far the forecast was off, as shares of what was used, and if its interval held."""
+    inside = forecast.low_s <= usage.wall_s <= forecast.high_s
     time_off = (forecast.wall_s - usage.wall_s) / max(usage.wall_s, 1e-9)
     memory_off = (forecast.peak_bytes - usage.peak_bytes) / usage.peak_bytes
-    return f"forecast was {100 * time_off:+.0f} % off on time, {100 * memory_off:+.0f} % on memory"
+    return (
+        f"forecast was {100 * time_off:+.0f} % off on time "
+        f"({'inside' if inside else 'OUTSIDE'} its interval), {100 * memory_off:+.0f} % on memory"
+    )
+
+
+def interval(forecast: Forecast) -> str:
+    """Between what the time is expected to be; empty when it is certain."""
+    if forecast.low_s == forecast.high_s:
+        return ""
+    return f" ({seconds(forecast.low_s)} to {seconds(forecast.high_s)})"
+
+
+def energy(joules: float) -> str:
+    """An amount of energy for people.
+
+    >>> energy(812.3), energy(6200), energy(3_900_000)
+    ('812 J', '6.2 kJ', '3.9 MJ')
+    """
+    if joules < 1000:
+        return f"{joules:.0f} J"
+    return f"{joules / 1000:.1f} kJ" if joules < 1e6 else f"{joules / 1e6:.1f} MJ"
 
 
 @singledispatch
@@ -137,6 +168,15 @@ def _(gate: GateResult) -> list[str]:
 @describe.register
 def _(release: Release) -> list[str]:
     return [f"{release.model.name} is released under the alias {release.move.alias!r}"]
+
+
+@describe.register
+def _(export: Export) -> list[str]:
+    parity = export.parity
+    return [
+        f"{export.format}, {export.quantisation}: mean KL {parity.mean_kl:.1e} nats a token over "
+        f"{parity.num_prompts} prompts, {percent(parity.same_answers)} of the answers the same"
+    ]
 
 
 @describe.register

@@ -105,9 +105,9 @@ def serve(
 
 def current_index(project: Project, name: str) -> Index:
     """The index `name`, or the only one, as the project file has it now."""
-    from tunesmith import pipeline
+    from tunesmith import graph
 
-    step = pipeline.build(project.file).indexes[only(project.file.index, name, "index")]
+    step = graph.build(project.file).indexes[only(project.file.index, name, "index")]
     record: Index = project.runner.current(step)
     return record
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, out, seconds, size, table
+
+if TYPE_CHECKING:
+    from tunesmith.core.catalog import Run
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,7 +24,7 @@ def runs(
     limit: Annotated[int, typer.Option(help="The newest this many.")] = 30,
     as_json: Json = False,
 ) -> None:
-    """List runs: what ran, how it ended, what it used."""
+    """List runs: what ran, how it ended, what it used, how far off its forecast was."""
     from tunesmith.cli.opening import opened
 
     with opened(folder) as (project, _):
@@ -33,13 +36,21 @@ def runs(
             run.status,
             run.started_at,
             seconds(run.usage["wall_s"]) if run.usage else "-",
+            _off(run),
             size(run.usage["peak_bytes"]) if run.usage else "-",
             (run.error or "").splitlines()[0] if run.error else "",
         ]
         for run in newest
     ]
-    headings = ["run", "step", "status", "started", "took", "peak", "error"]
+    headings = ["run", "step", "status", "started", "took", "forecast", "peak", "error"]
     out(newest, table(rows, headings), as_json)
+
+
+def _off(run: Run) -> str:
+    """By how much the forecast of time was too long (+) or too short (-)."""
+    if run.status != "succeeded" or not run.usage or not run.forecast or not run.usage["wall_s"]:
+        return "-"
+    return f"{100 * (run.forecast['wall_s'] / run.usage['wall_s'] - 1):+.0f} %"
 
 
 def verify(folder: Folder = HERE, as_json: Json = False) -> None:

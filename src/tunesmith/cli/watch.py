@@ -25,7 +25,7 @@ def monitor(
     as_json: Json = False,
 ) -> None:
     """Compare traffic with what the model was tuned on: changed, unchanged, or need more."""
-    from tunesmith import pipeline
+    from tunesmith import graph, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.screen import describe
     from tunesmith.cli.service import only
@@ -36,7 +36,7 @@ def monitor(
             only(project.file.service, served, "service")
             signals = [pipeline.watch_served(project, watched, served)]
         else:
-            path = pipeline.build(project.file).watches[watched]
+            path = graph.build(project.file).watches[watched]
             signals = [project.run(step) for step in path.signals]
     out(signals, [line for signal in signals for line in describe(signal)], as_json)
 
@@ -48,7 +48,7 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Propose, with a price, whether to retrain; with --yes, do it."""
-    from tunesmith import pipeline
+    from tunesmith import graph, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.cli.screen import describe
@@ -57,9 +57,9 @@ def retrain(
 
     with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
-        proposal = pipeline.watch(project, pipeline.build(project.file).watches[watched]).proposal
+        proposal = pipeline.watch(project, graph.build(project.file).watches[watched]).proposal
         changed = pipeline.changed_path(project, proposal)
-        planned = project.runner.plan(pipeline.ordered(*changed.steps()))
+        planned = project.runner.plan(graph.ordered(*changed.steps()))
         priced = price_plan(planned, project.file.ledger.rates)
         value = {"proposal": proposal, "plan": priced, "made": None}
         lines = describe(proposal)

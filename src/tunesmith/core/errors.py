@@ -16,6 +16,8 @@
     │   └── StoreTooNew                 1
     ├── InputChanged                    1    a step's input changed while it ran
     ├── StepFailed                      1    a step failed in another process
+    ├── Stopped                         1    somebody stopped a run, which can go on later
+    │   └── OverBudget                  1    ... because of what it costs
     └── MissingExtra                    1    an optional dependency is not installed
 
 A message says what happened and where; `remedy` says what to do next.
@@ -108,6 +110,14 @@ class InputChanged(TunesmithError):
 
 class StepFailed(TunesmithError):
     """A step failed in a worker process; the message is the worker's."""
+
+
+class Stopped(TunesmithError):
+    """A run was stopped as somebody asked; what it had done is kept, and it can go on."""
+
+
+class OverBudget(Stopped):
+    """A run would cost, or has cost, more than it may; what it had done is kept."""
 
 
 class MissingExtra(TunesmithError):

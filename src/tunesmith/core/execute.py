@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 
 from tunesmith.core import errors
 from tunesmith.core.blobs import NO_SPACE, Blobs, FolderBlobs
-from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.canonical import canonical_json, fingerprint, parse
 from tunesmith.core.errors import StepFailed, StoreFull, TunesmithError
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.meter import Forecast
@@ -42,10 +42,12 @@ class Given:
 class Call:
     """One call of a step's function, as JSON can carry it."""
 
+    step: str
     kind: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Given | tuple[Given, ...]]
     seed: int
+    identity: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +70,10 @@ class Executor(Protocol):
         """
         ...
 
+    def forget(self, step: str) -> None:
+        """Remove what attempts at `step` have kept for one another."""
+        ...
+
 
 class InlineExecutor:
     """Calls the function in this process; `work` is where steps get their private folders."""
@@ -79,6 +85,10 @@ class InlineExecutor:
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` here."""
         return perform(call, self._blobs, self._work, listener)
+
+    def forget(self, step: str) -> None:
+        """Remove what attempts at `step` have kept."""
+        shutil.rmtree(kept(self._work, step), ignore_errors=True)
 
 
 class SubprocessExecutor:
@@ -120,6 +130,15 @@ class SubprocessExecutor:
             raise _rebuilt(outcome["error"], outcome["message"], outcome["remedy"])
         return outcome["record"]
 
+    def forget(self, step: str) -> None:
+        """Remove what attempts at `step` have kept."""
+        shutil.rmtree(kept(self._work, step), ignore_errors=True)
+
+
+def kept(work: Path, step: str) -> Path:
+    """The folder that outlives the attempts at `step`; another terminal finds it by this, too."""
+    return work / f"kept-{fingerprint(step)[:16]}"
+
 
 def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
     """Load what `call` is given, run its function in a private folder, return the record.
@@ -129,13 +148,17 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
     """
     of = kind(call.kind)
     workdir = None
+    keep = kept(work, call.step)
     try:
         work.mkdir(exist_ok=True)
+        keep.mkdir(exist_ok=True, mode=0o700)
         workdir = Path(tempfile.mkdtemp(dir=work, prefix=f"{owner()}."))
         context = Context(
             blobs=blobs,
             seed=call.seed,
             workdir=workdir,
+            keep=keep,
+            identity=call.identity,
             progress=listener.progress,
             metric=listener.metric,
             forecast=listener.forecast,
@@ -153,6 +176,8 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
     finally:
         if workdir is not None:
             shutil.rmtree(workdir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there is something in it
+            keep.rmdir()
 
 
 def sweep(work: Path) -> None:

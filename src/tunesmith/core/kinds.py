@@ -118,6 +118,13 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.release",),
         libraries=("pyyaml",),
     ),
+    "export@1": Kind(
+        function=f"{_STAGES}.export.run:export",
+        config=f"{_STAGES}.export.config:ExportConfig",
+        record=f"{_RECORDS}.export:Export",
+        sources=(f"{_STAGES}.export", "tunesmith.lm"),
+        libraries=_MODEL,
+    ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
         config=f"{_STAGES}.index.config:IndexConfig",

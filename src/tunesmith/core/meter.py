@@ -36,8 +36,23 @@ class Forecast:
     """What a run is expected to use, said before its main part starts."""
 
     wall_s: float
+    low_s: float
+    """In nine runs of ten, `wall_s` is between this..."""
+    high_s: float
+    """... and this; what depends on it (`cpu_s`, `joules`) goes with it in proportion."""
     cpu_s: float
     peak_bytes: int
+    joules: float
+    basis: str
+    """How it was arrived at, for people."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """A rough idea of what a run would use, from its size alone."""
+
+    wall_s: float
+    cpu_s: float
     joules: float
     basis: str
     """How it was arrived at, for people."""
@@ -111,8 +126,16 @@ def estimate_joules(cpu_s: float) -> float:
 
 
 def _cpu_seconds() -> float:
+    """Of this process and of its children, also of those that still run."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    total = times.user + times.system + times.children_user + times.children_system
+    for child in psutil.Process().children(recursive=True):
+        try:
+            its = child.cpu_times()
+        except psutil.Error:  # it ended between the listing and the reading
+            continue
+        total += its.user + its.system + its.children_user + its.children_system
+    return total
 
 
 def _joules(

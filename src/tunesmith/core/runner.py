@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence
-from tunesmith.core.attempt import Attempt
+from tunesmith.core.attempt import Attempt, Limit
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import canonical_json, fingerprint, parse
 from tunesmith.core.catalog import Run
@@ -27,8 +27,10 @@ from tunesmith.core.errors import (
     BlobMissing,
     InputChanged,
     NotFound,
+    Stopped,
     TunesmithError,
 )
+from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Executor, Given, Listener
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.kinds import Kind, kind, resolve
@@ -42,23 +44,6 @@ LEASE_S = 30.0
 RECORD = "application/json"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """Something for the person who watches: a step is "hit", "started", "finished", "waiting",
-    made "progress", was "forecast", was found "damaged", or has its alias "moved"."""
-
-    step: str
-    what: str
-    note: str = ""
-    done: float = 0.0
-    total: float = 0.0
-    forecast: Forecast | None = None
-    """What was forecast, also of a step that is finished."""
-    usage: Usage | None = None
-    record: Any = None
-    """What a step that is finished made."""
-
-
 @dataclass(kw_only=True)
 class Runner:
     """The coordinator: the only one that writes to the database."""
@@ -68,6 +53,7 @@ class Runner:
     executor: Executor
     actor: str
     on_event: Callable[[Event], None] = lambda _event: None
+    limit: Limit = lambda _used: ""
     lease_s: float = LEASE_S
     _done: dict[Step, Given] = field(default_factory=dict)
 
@@ -79,6 +65,7 @@ class Runner:
         Raises:
             Conflict: another process took this attempt over; its result stands.
             InputChanged: an input's bytes changed while the step ran; nothing was stored.
+            OverBudget: the step would use, or has used, more than `limit` lets it.
         """
         return self._load(self._give(step))
 
@@ -146,7 +133,7 @@ class Runner:
                 return given
             run_id = self._claim(step, what, seen)
             if run_id is not None:
-                return self._make(step, of, inputs, run_id)
+                return self._make(step, of, inputs, what, run_id)
 
     def _verified_hit(self, step: Step, wanted: str) -> tuple[Run | None, int]:
         """The run to use again, if its blobs are whole; and the id of the one looked at."""
@@ -225,17 +212,24 @@ class Runner:
 
     # Making: run the function, then publish all of it or nothing.
 
-    def _make(self, step: Step, of: Kind, inputs: Mapping[str, Any], run_id: int) -> Given:
-        attempt = Attempt(run_id=run_id)
+    def _make(
+        self, step: Step, of: Kind, inputs: Mapping[str, Any], what: Mapping[str, Any], run_id: int
+    ) -> Given:
+        meter = Meter()
+        attempt = Attempt(run_id=run_id, meter=meter, limit=self.limit)
         listener = Listener(
             progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
             metric=attempt.point,
             forecast=lambda forecast: self._hear(step, attempt, forecast),
         )
         call = Call(
-            kind=step.kind, config=to_plain(step.config), inputs=dict(inputs), seed=step.seed
+            step=step.name,
+            kind=step.kind,
+            config=what["config"],
+            inputs=dict(inputs),
+            seed=step.seed,
+            identity=what,
         )
-        meter = Meter()
         try:
             with self._heartbeat(attempt), meter:
                 self.on_event(Event(step=step.name, what="started"))
@@ -249,6 +243,7 @@ class Runner:
         except BaseException as error:
             self._fail(step, attempt, error, meter.usage)
             raise
+        self.executor.forget(step.name)
         failpoint("run.published")
         self.on_event(
             Event(
@@ -262,13 +257,13 @@ class Runner:
         return Given(type=of.record, blob=output)
 
     def _progress(self, step: Step, attempt: Attempt, done: float, total: float, note: str) -> None:
-        if attempt.lost.is_set():
-            raise attempt.taken_over()
+        attempt.go_on()
         self.on_event(Event(step=step.name, what="progress", note=note, done=done, total=total))
 
     def _hear(self, step: Step, attempt: Attempt, forecast: Forecast) -> None:
         attempt.forecast = forecast
         self.on_event(Event(step=step.name, what="forecast", forecast=forecast))
+        attempt.start_main_part(forecast)
 
     def _publish(self, of: Kind, attempt: Attempt, output: Blob, record: Any, usage: Usage) -> None:
         """Make all of a run visible in one transaction."""
@@ -310,7 +305,8 @@ class Runner:
 
     def _fail(self, step: Step, attempt: Attempt, error: BaseException, usage: Usage) -> None:
         # A person or the system stopped it: that is not the step's failure.
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        stopped = isinstance(error, Stopped) or not isinstance(error, Exception)
+        status = "interrupted" if stopped else "failed"
         with contextlib.suppress(TunesmithError), self.database.write() as connection:
             ended = self._end(
                 connection,

@@ -42,6 +42,11 @@ class Context:
     seed: int
     workdir: Path
     """A private folder (mode 0700), empty at the start and removed at the end."""
+    keep: Path
+    """A folder of this step's that outlives the attempt: where it leaves what the next one can go
+    on from. Gone when the step has succeeded."""
+    identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """All that bears on the result, as JSON; what is kept must be of the same."""
     progress: Progress = lambda _done, _total, _note: None
     metric: Callable[[str, float, int], None] = lambda _name, _value, _step: None
     """metric(name, value, step) records one point of a curve."""

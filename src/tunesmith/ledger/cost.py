@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
-from tunesmith.core.meter import Forecast, Usage
+from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.records.money import Money, Rates
 
 SECONDS_PER_HOUR = Decimal(3600)
@@ -18,7 +18,7 @@ GRID = Decimal("1e-12")
 no last digit; on a fixed grid sums are exact, so that they agree in any order."""
 
 
-def price(usage: Usage | Forecast, rates: Rates) -> Money:
+def price(usage: Usage | Forecast | Preview, rates: Rates) -> Money:
     """The cost of `usage` at `rates`: CPU seconds by the hour, joules by the kilowatt hour.
 
     Raises:

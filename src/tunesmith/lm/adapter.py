@@ -1,10 +1,16 @@
-"""Adding a low-rank adapter to the weights of its base model (LoRA, arXiv 2106.09685)."""
+"""Putting what was tuned into the weights of the base model.
+
+Three kinds: low-rank adapters (LoRA, arXiv 2106.09685, scaled by alpha / rank or, rank-stabilised,
+by alpha / sqrt(rank), arXiv 2312.03732), the same with a length for each row (DoRA, arXiv
+2402.09353), both in PEFT's format, and overlays: weights that replace the model's.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors.torch
@@ -14,43 +20,141 @@ from tunesmith.core.errors import DataError
 
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
+OVERLAY = "OVERLAY"
+"""The `tunesmith_type` of the configuration of an overlay."""
+
+Merge = tuple[torch.Tensor, Callable[[], torch.Tensor]]
+"""A weight, and what computes its new value from its present one."""
 
 
-def merge_adapter(model: torch.nn.Module, tensors: bytes, config: bytes) -> None:
-    """Add `scaling * B @ A` to each adapted weight of `model`, in place and in its own precision.
+def merge_adapter(model: Any, tensors: bytes, config: bytes) -> None:
+    """Put `tensors` (safetensors) into the weights of `model`, in place and in its own precision.
 
-    `tensors` is PEFT's adapter_model.safetensors, `config` its adapter_config.json.
+    `config` is PEFT's adapter_config.json or an overlay's. An overlay with a head of its own unties
+    the model's. Nothing is changed if anything does not fit: every new weight is computed and
+    looked at before the first is written, and once more then, so that only one is held at a time.
 
     Raises:
-        DataError: the adapter is not a plain LoRA adapter of this model.
+        DataError: of a kind that is not read here, of another model, incomplete, or not finite.
     """
-    scaling = scaling_of(json.loads(config))
+    settings = json.loads(config)
     state = safetensors.torch.load(tensors)
-    modules = sorted(name.removesuffix(".lora_A.weight") for name in state if ".lora_A." in name)
-    if 2 * len(modules) != len(state):
-        raise DataError("the adapter holds something other than pairs of lora_A and lora_B")
-    linears = dict(model.named_modules())
+    is_overlay = settings.get("tunesmith_type") == OVERLAY
     with torch.no_grad():
-        for module in modules:
-            linear = linears.get(module.removeprefix(PREFIX))
-            if not isinstance(linear, torch.nn.Linear):
+        merges = _replaced(model, state) if is_overlay else _adapted(model, state, settings)
+        if not merges:
+            raise DataError("the adapter is empty", remedy="tune again on this base model")
+        for name, (_, merged) in merges.items():
+            if not torch.isfinite(merged()).all():
                 raise DataError(
-                    f"the adapter was tuned on another model: no linear layer {module!r}",
-                    remedy="tune again on this base model",
+                    f"merging makes {name!r} infinite or not a number",
+                    remedy="tune again with a lower learning_rate",
                 )
-            low, high = state[f"{module}.lora_A.weight"], state[f"{module}.lora_B.weight"]
-            delta = high.to(linear.weight.dtype) @ low.to(linear.weight.dtype)
-            linear.weight += scaling * delta
+        if is_overlay and _head_name(model) in merges:
+            untie_head(model)
+            merges = _replaced(model, state)
+        for weight, merged in merges.values():
+            weight.copy_(merged())
+
+
+def untie_head(model: Any) -> None:
+    """Give the output head of `model` its own copy of the matrix that it shares with the
+    embeddings, if it does."""
+    head = model.get_output_embeddings()
+    if head.weight is model.get_input_embeddings().weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone(), head.weight.requires_grad)
+        model.config.tie_word_embeddings = False
+
+
+def row_norms(weight: torch.Tensor) -> torch.Tensor:
+    """Lengths of the rows of (out, in), at least the smallest number that can be divided by: a row
+    of zeros, as pruning leaves them, must not become 0 / 0."""
+    return torch.linalg.vector_norm(weight, dim=1).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 def scaling_of(config: Mapping[str, Any]) -> float:
-    """The factor of `B @ A`: alpha / rank, or alpha / sqrt(rank) if rank-stabilised
-    (arXiv 2312.03732).
+    """The factor of `B @ A`: alpha / rank, or alpha / sqrt(rank) if rank-stabilised.
 
     Raises:
         DataError: the adapter is of a kind whose arithmetic is another.
     """
-    if config.get("peft_type") != "LORA" or config.get("use_dora"):
-        raise DataError(f"adapters of kind {config.get('peft_type')!r} are not read here")
+    if config.get("peft_type") != "LORA" or config.get("alpha_pattern"):
+        raise DataError(
+            f"adapters of kind {config.get('peft_type')!r}, or with an alpha for each layer, are "
+            "not read here",
+            remedy="tune with method lora, dora, full or head",
+        )
     rank, alpha = float(config["r"]), float(config["lora_alpha"])
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _adapted(
+    model: Any, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]
+) -> dict[str, Merge]:
+    """The merges of a LoRA or DoRA adapter, by the name of the layer."""
+    scaling = scaling_of(config)
+    parts = ["lora_A.weight", "lora_B.weight"]
+    if config.get("use_dora"):
+        parts.append("lora_magnitude_vector")
+    modules = sorted(name.removesuffix(".lora_A.weight") for name in state if ".lora_A." in name)
+    if sorted(state) != sorted(f"{module}.{part}" for module in modules for part in parts):
+        raise DataError(
+            f"the adapter holds something other than {', '.join(parts)} for each of its layers",
+            remedy="tune again on this base model",
+        )
+    linears = dict(model.named_modules())
+    merges: dict[str, Merge] = {}
+    for module in modules:
+        name = module.removeprefix(PREFIX)
+        linear = linears.get(name)
+        low, high, *magnitude = (state[f"{module}.{part}"] for part in parts)
+        if not isinstance(linear, torch.nn.Linear):
+            raise _other_model(f"no linear layer {name!r}")
+        out_features, in_features = linear.weight.shape
+        shapes = [(config["r"], in_features), (out_features, config["r"]), (out_features,)]
+        if [tuple(part.shape) for part in (low, high, *magnitude)] != shapes[: len(parts)]:
+            raise _other_model(f"tensors of other shapes for {name!r}")
+        merges[name] = linear.weight, _added(linear.weight, low, high, scaling, *magnitude)
+    return merges
+
+
+def _added(
+    weight: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    scaling: float,
+    magnitude: torch.Tensor | None = None,
+) -> Callable[[], torch.Tensor]:
+    """What computes `V = W + scaling * B @ A` or, with a magnitude m, `m * V / |V|`."""
+
+    def merged() -> torch.Tensor:
+        direction = weight + scaling * (high.to(weight.dtype) @ low.to(weight.dtype))
+        if magnitude is None:
+            return direction
+        return direction * (magnitude.to(weight.dtype) / row_norms(direction))[:, None]
+
+    return merged
+
+
+def _replaced(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, Merge]:
+    """The merges of an overlay, by the name of the parameter."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    merges: dict[str, Merge] = {}
+    for name, tensor in state.items():
+        parameter = parameters.get(name)
+        if parameter is None or parameter.shape != tensor.shape:
+            raise _other_model(f"no parameter {name!r} of shape {tuple(tensor.shape)}")
+        merges[name] = parameter, functools.partial(tensor.to, parameter.dtype)
+    return merges
+
+
+def _head_name(model: Any) -> str:
+    """The name of the parameter that is the output head's weight, shared or not."""
+    head = model.get_output_embeddings()
+    return next(f"{name}.weight" for name, module in model.named_modules() if module is head)
+
+
+def _other_model(what: str) -> DataError:
+    return DataError(
+        f"the adapter was tuned on another model: {what}", remedy="tune again on this base model"
+    )

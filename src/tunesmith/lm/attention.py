@@ -12,14 +12,22 @@ from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from tunesmith.core.errors import DataError
 
 NAME = "tunesmith_documents"
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
-"""Those whose layers mix tokens in attention only and hand their arguments on to it."""
+ARCHITECTURES = (
+    "llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text",
+    "bert", "modernbert",
+)  # fmt: skip
+"""Those whose layers mix tokens in attention only and hand their arguments on to it; the last line
+are encoders."""
+LAYERS = {"full_attention", "sliding_attention"}
+SHARED_ROPE = {"dynamic", "longrope"}
+"""Rotary positions that turn by the longest document of a batch, so that each depends on all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,41 +38,68 @@ class Documents:
     """Tokens of each document; they add up to the stream."""
     masks: tuple[torch.Tensor | None, ...] = ()
     """For each document what attends (row) to what (column), shape (length, length), bool; None,
-    or no entry at all, is causal."""
+    or no entry at all, is what the model does: causal or both ways. Where a layer has a window,
+    what is further off by its position is not attended to, whatever the mask says."""
 
 
 def attend_by_document(model: Any) -> None:
     """Make `model` take the argument `documents`; other models of the process are not affected.
 
-    Calls without that argument work as before, for sequences without padding.
+    Calls without that argument work as before.
 
     Raises:
         DataError: the architecture is not one that this is known to be exact for.
     """
-    config = model.config
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if config.model_type not in ARCHITECTURES or kinds != {"full_attention"}:
+    obstacle = _obstacle(model.config)
+    if obstacle:
         raise DataError(
-            f"models of type {config.model_type!r} cannot be packed without leaks here",
-            remedy=f"use a base model of type {', '.join(ARCHITECTURES)} with full attention",
+            f"models of type {model.config.model_type!r} cannot be packed without leaks here: "
+            f"{obstacle}",
+            remedy=f"use a base model of type {', '.join(ARCHITECTURES)}",
         )
     AttentionInterface.register(NAME, _attention)
-    config._attn_implementation = NAME
+    AttentionMaskInterface.register(NAME, sdpa_mask)  # for calls without documents
+    model.config._attn_implementation = NAME
 
 
 def hidden_states(
     model: Any, ids: torch.Tensor, positions: torch.Tensor, documents: Documents
 ) -> torch.Tensor:
-    """What the output head of `model` would see, for a flat stream.
+    """What the output head of `model` would see, for a flat stream; of an encoder its last states.
 
     `ids` and `positions` have shape (num_tokens,); so does the first dimension of the result,
-    (num_tokens, hidden_size). Positions restart in every document.
+    (num_tokens, hidden_size). Positions restart in every document. Of token types, where a model
+    has them, all tokens are of the first.
     """
-    decoder = model.get_decoder()
-    output = decoder(
-        input_ids=ids[None], position_ids=positions[None], documents=documents, use_cache=False
+    output = model.base_model(
+        input_ids=ids[None],
+        position_ids=positions[None],
+        # Transformers takes a mask of four dimensions as made, and so does not make a dense one.
+        attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool),
+        documents=documents,
+        use_cache=False,
     )
     return output.last_hidden_state[0]
+
+
+def _obstacle(config: Any) -> str:
+    """Why packed documents would not be what each is alone; empty if nothing is known to."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    parts = [part for part in (rope, *rope.values()) if isinstance(part, dict)]  # or one a kind
+    shared = SHARED_ROPE & {part.get("rope_type") for part in parts}
+    kinds = set(getattr(config, "layer_types", None) or LAYERS)
+    softcaps = ("attn_logit_softcapping", "final_logit_softcapping")
+    if config.model_type not in ARCHITECTURES:
+        return "it is not known whether its layers keep documents apart"
+    if not kinds <= LAYERS:
+        return f"it has layers of {', '.join(sorted(kinds - LAYERS))}"
+    if shared:
+        return f"its {', '.join(sorted(shared))} positions depend on the batch"
+    if any(getattr(config, name, None) is not None for name in softcaps):
+        return "its soft caps on logits are not computed"
+    if not getattr(config, "is_causal", True):
+        return "it is a decoder turned into an encoder by is_causal"
+    return ""
 
 
 def _attention(
@@ -74,29 +109,57 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    scaling: float | None = None,
     documents: Documents | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """An attention function of transformers: (1, heads, tokens, width) in, heads and tokens swapped
     out.
 
-    Key and value may have fewer heads than the query (grouped-query attention).
+    Key and value may have fewer heads than the query (grouped-query attention): PyTorch's flash
+    kernel takes that on a CPU too, forward and backward, as fast as with repeated heads.
     """
     if documents is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **kwargs
-        )
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     lengths = documents.lengths
     masks = documents.masks or (None,) * len(lengths)
-    outputs = [
-        scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+    is_causal = bool(module.is_causal)
+    window = kwargs.get("sliding_window")
+    positions = kwargs.get("position_ids")
+    if positions is None:  # an encoder keeps them to itself; only differences matter
+        positions = torch.arange(query.shape[2], device=query.device)[None]
+    outputs = []
+    for q, k, v, places, given in zip(
+        *(torch.split_with_sizes(stream, lengths, 2) for stream in (query, key, value)),
+        torch.split_with_sizes(positions[0], lengths),
+        masks,
+        strict=True,
+    ):
+        mask = given if window is None else _within(window, places, given, is_causal=is_causal)
+        output = scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=kwargs.get("dropout", 0.0),
+            is_causal=is_causal and mask is None,
+            scale=kwargs.get("scaling"),
+            enable_gqa=True,
         )
-        for q, k, v, mask in zip(
-            *(torch.split_with_sizes(stream, lengths, 2) for stream in (query, key, value)),
-            masks,
-            strict=True,
-        )
-    ]
+        outputs.append(output)
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _within(
+    window: int, places: torch.Tensor, mask: torch.Tensor | None, *, is_causal: bool
+) -> torch.Tensor | None:
+    """`mask` without what is `window` positions away or more; None if that forbids nothing.
+
+    `places` are the positions of one document's tokens.
+    """
+    if len(places) <= window:
+        return mask
+    distance = places[:, None] - places
+    near = distance.abs() < window
+    if mask is not None:
+        return near & mask
+    return near & (distance >= 0) if is_causal else near

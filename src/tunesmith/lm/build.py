@@ -1,7 +1,8 @@
-"""A transformers model from a configuration and tensors, without random weights first."""
+"""A transformers model from a configuration and tensors, or with random weights."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,21 +22,61 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any
     Raises:
         DataError: the architecture is not known, or a tensor is missing, too many or misshapen.
     """
+    model = _empty(config, transformers.AutoModelForCausalLM, "causal model")
+    is_tied = model.config.tie_word_embeddings
+    head = {"lm_head.weight"} if is_tied else set()
+    return _filled(model, {n: t for n, t in tensors.items() if n not in head}, optional=head)
+
+
+def build_random(config: Mapping[str, Any], seed: int) -> Any:
+    """As `build`, with weights drawn from `seed` as transformers initialises them for training.
+
+    Raises:
+        DataError: the architecture is not known.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _empty(config, transformers.AutoModelForCausalLM, "causal model", drawn=True)
+    return model.eval().requires_grad_(False)
+
+
+def build_encoder(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any:
+    """A model without a head, such as BERT, that gives a state for each token; else as `build`.
+
+    Heads and poolers that `tensors` hold, for whatever the model was trained on, are left out.
+
+    Raises:
+        DataError: the architecture is not known, or a tensor is missing or misshapen.
+    """
+    model = _empty(config, transformers.AutoModel, "encoder")
+    if hasattr(model, "pooler"):
+        model.pooler = None
+    wanted = model.state_dict().keys()
+    prefix = f"{model.base_model_prefix}."
+    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return _filled(model, {name: tensor for name, tensor in bare.items() if name in wanted})
+
+
+def _empty(config: Mapping[str, Any], kind: Any, what: str, *, drawn: bool = False) -> Any:
+    """A model whose weights are not set yet, or are `drawn` from torch's generator."""
     plain = {key: value for key, value in config.items() if key not in ("auto_map", "dtype")}
     try:
         settings = transformers.AutoConfig.for_model(**plain)
-        with no_init_weights():
-            model = transformers.AutoModelForCausalLM.from_config(
-                settings, dtype=torch.float32, attn_implementation="sdpa"
-            )
+        with contextlib.nullcontext() if drawn else no_init_weights():
+            return kind.from_config(settings, dtype=torch.float32, attn_implementation="sdpa")
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"transformers cannot build a causal model from this configuration: {error}",
-            remedy="use a base model of an architecture that transformers knows",
+            f"transformers cannot build a {what} from this configuration: {error}",
+            remedy="use a base model of an architecture that transformers knows and can run with "
+            "PyTorch's scaled_dot_product_attention, which leaves out Gemma 2",
         ) from error
+
+
+def _filled(
+    model: Any, tensors: Mapping[str, torch.Tensor], *, optional: set[str] | None = None
+) -> Any:
+    """`model` with `tensors` as its weights, ready for use."""
     state = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
-    if settings.tie_word_embeddings:
-        state.pop("lm_head.weight", None)
     try:
         missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
@@ -44,10 +85,10 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any
             remedy="fetch the base model again",
         ) from error
     model.tie_weights()
-    tied = {"lm_head.weight"} if settings.tie_word_embeddings else set()
-    if unexpected or set(missing) - tied:
+    lacking = set(missing) - (optional or set())
+    if unexpected or lacking:
         raise DataError(
-            f"the base model lacks {sorted(set(missing) - tied)[:3]} "
+            f"the base model lacks {sorted(lacking)[:3]} "
             f"and has no use for {sorted(unexpected)[:3]}",
             remedy="fetch the base model again",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tunesmith.lm.tokenizer import Tokenizer, tokenizer_of_files, tokenizer_of_g
 from tunesmith.records.model import BaseModel, ModelVersion
 
 if TYPE_CHECKING:
+    import tokenizers
     import torch
 
 
@@ -29,6 +31,19 @@ class LoadedModel:
     tokenizer: Tokenizer
     context_length: int
     """Tokens, prompt and answer together."""
+    num_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedEncoder:
+    """A model that gives a state for each token, in memory, in float32, without gradients."""
+
+    model: Any
+    """transformers' model without a head, in evaluation mode."""
+    tokenizer: tokenizers.Tokenizer
+    """Adds the special tokens that the model expects; does not truncate or pad."""
+    context_length: int
+    """Tokens of a text, special ones too."""
     num_parameters: int
 
 
@@ -47,15 +62,21 @@ def load_tokenizer(base: BaseModel, blobs: Blobs) -> Tokenizer:
 
 
 def load_model(
-    base: BaseModel, blobs: Blobs, *, adapter: ModelVersion | None = None
+    base: BaseModel,
+    blobs: Blobs,
+    *,
+    adapter: ModelVersion | None = None,
+    drawn_from: int | None = None,
 ) -> LoadedModel:
     """The weights of `base` in float32, with `adapter` merged into them if there is one.
+
+    With `drawn_from`, random weights in their place, drawn from that seed.
 
     Raises:
         DataError: the file is damaged, of a kind that is not read here, or the adapter is not one
             of this model.
     """
-    from tunesmith.lm.build import build
+    from tunesmith.lm.build import build, build_random
 
     path = blobs.path(base.weights)
     if base.format == "gguf":
@@ -63,13 +84,18 @@ def load_model(
 
         header = read_header(path)
         tokenizer = tokenizer_of_gguf(header.metadata)
-        model = build(config_of(header), _as_torch(tensors_of(header)))
+        if drawn_from is None:
+            model = build(config_of(header), _as_torch(tensors_of(header)))
+        else:
+            model = build_random(config_of(header), drawn_from)
     else:
         files = _small_files(path)
-        if "config.json" not in files:
-            raise DataError(f"base model {base.name!r}: its folder has no config.json")
+        config = _config(base, files)
         tokenizer = tokenizer_of_files(files)
-        model = build(json.loads(files["config.json"]), _folder_tensors(path))
+        if drawn_from is None:
+            model = build(config, _folder_tensors(path))
+        else:
+            model = build_random(config, drawn_from)
     if adapter is not None:
         from tunesmith.lm.adapter import merge_adapter
 
@@ -80,6 +106,48 @@ def load_model(
         context_length=int(model.config.max_position_embeddings),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def load_encoder(base: BaseModel, blobs: Blobs) -> LoadedEncoder:
+    """The weights and tokenizer of `base`, a folder of an encoder such as BERT or MiniLM.
+
+    Raises:
+        DataError: it is not a folder, a file is missing or damaged, or of a kind not read here.
+    """
+    import tokenizers
+
+    from tunesmith.lm.build import build_encoder
+
+    if base.format != "folder":
+        raise DataError(
+            f"base model {base.name!r}: encoders are not read from {base.format.upper()} files",
+            remedy="use the model's folder instead",
+        )
+    path = blobs.path(base.weights)
+    files = _small_files(path)
+    config = _config(base, files)
+    if "tokenizer.json" not in files:
+        raise DataError(
+            f"base model {base.name!r}: its folder has no tokenizer.json",
+            remedy="save it with a fast tokenizer, which writes that file",
+        )
+    tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    model = build_encoder(config, _folder_tensors(path))
+    return LoadedEncoder(
+        model=model,
+        tokenizer=tokenizer,
+        context_length=int(model.config.max_position_embeddings),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def _config(base: BaseModel, files: Mapping[str, bytes]) -> dict[str, Any]:
+    if "config.json" not in files:
+        raise DataError(f"base model {base.name!r}: its folder has no config.json")
+    config: dict[str, Any] = json.loads(files["config.json"])
+    return config
 
 
 def _as_torch(arrays: Any) -> dict[str, torch.Tensor]:

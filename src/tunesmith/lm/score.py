@@ -20,6 +20,7 @@ from tunesmith.lm.attention import Documents, attend_by_document, hidden_states
 from tunesmith.lm.chat_template import answered, question
 from tunesmith.lm.engine import Message
 from tunesmith.lm.load import LoadedModel
+from tunesmith.lm.matmul import linear, speed_up
 
 MAX_TOKENS = 1024
 """Tokens of one forward pass."""
@@ -73,6 +74,7 @@ def score_labels(
         DataError: the model's architecture cannot be packed, or its template cannot be used.
     """
     attend_by_document(loaded.model)
+    speed_up(loaded.model)
     scores = torch.empty(len(texts), len(labels), dtype=torch.float64)
     first = 0
     rows = (score_row(loaded, question(instruction, text), labels) for text in texts)
@@ -170,7 +172,7 @@ def _score(model: Any, group: Sequence[ScoreRow]) -> torch.Tensor:
     scores = []
     for row, end in zip(group, ends, strict=True):
         states = hidden[end : end + 1 + len(row.trie.tokens)]
-        log_p = torch.log_softmax(states @ head.t(), dim=-1)
+        log_p = torch.log_softmax(linear(states, head), dim=-1)
         for path in row.trie.paths:
             places, tokens = zip(*path, strict=True)
             scores.append(log_p[list(places), list(tokens)].double().sum())

@@ -65,3 +65,11 @@ class GateResult:
     verdict: Literal["pass", "fail", "inconclusive"]
     rules: tuple[RuleResult, ...]
     comparisons: tuple[Comparison, ...]
+
+    def failed(self) -> str:
+        """Each rule that was not met, with what was observed and what is required."""
+        return "; ".join(
+            f"{rule.rule}: {rule.observed}, required {rule.required}"
+            for rule in self.rules
+            if not rule.passed
+        )

@@ -23,18 +23,23 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
-    """A base model and the adapter that was tuned on it."""
+    """A base model and what was tuned on it."""
 
     name: str
     base: BaseModel
+    method: str
+    """"lora", "dora", "full" or "head"."""
     adapter: Blob
-    """safetensors, with the tensor names that PEFT uses."""
+    """safetensors: an adapter with the tensor names that PEFT uses; with "full" and "head" the
+    weights that were trained, by the names that transformers gives them."""
     adapter_config: Blob
-    """PEFT's adapter_config.json."""
+    """PEFT's adapter_config.json, or the JSON that says how the weights lie over the base's."""
     instruction: str
     """The system message it was tuned with, and is to be served with."""
     labels: tuple[str, ...]
     """The answers it was tuned to give."""
+    certificate: Blob
+    """JSON of a `records.certificate.Certificate`: what was shown of the run."""
     curve: Blob
     """JSON Lines, one global step a line: step, loss, num_tokens, row_ids."""
     num_steps: int

@@ -11,7 +11,15 @@ import sqlalchemy as sa
 from tunesmith import testing
 from tunesmith.core import catalog, evidence, tables
 from tunesmith.core.canonical import parse
-from tunesmith.core.errors import Conflict, DataError, InputChanged, NotFound, StoreLocked
+from tunesmith.core.errors import (
+    Conflict,
+    DataError,
+    InputChanged,
+    NotFound,
+    OverBudget,
+    StoreLocked,
+)
+from tunesmith.core.meter import Forecast
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Step
 from tunesmith.core.verify import verify
@@ -309,6 +317,26 @@ def test_a_curve_that_is_not_finite_is_refused(make_runner, monkeypatch):
     monkeypatch.setattr(testing, "echo", lambda _config, ctx: ctx.metric("loss", float("nan"), 3))
     with pytest.raises(DataError, match="loss is nan at step 3"):
         runner.run(step("a"))
+
+
+def test_what_would_use_too_much_is_not_begun(make_runner):
+    runner, events = make_runner(limit=lambda used: "much" * isinstance(used, Forecast))
+    with pytest.raises(OverBudget, match="run 1 is not begun: it would cost much") as refused:
+        runner.run(step("a"))
+    assert "stop_after" in refused.value.remedy
+    assert [event.what for event in events] == ["started", "forecast"]  # it is shown, then refused
+    with runner.database.read() as connection:
+        (run,) = catalog.all_runs(connection)
+    assert (run.status, run.forecast is not None) == ("interrupted", True)
+    assert said(make_runner()[0], step("a")) == b"a"
+
+
+def test_what_has_used_too_much_is_stopped(make_runner):
+    runner, _ = make_runner(limit=lambda used: "much" * (not isinstance(used, Forecast)))
+    with pytest.raises(OverBudget, match="run 1 is stopped: what it used so far costs much"):
+        runner.run(step("a"))
+    with runner.database.read() as connection:
+        assert [run.status for run in catalog.all_runs(connection)] == ["interrupted"]
 
 
 def test_missing_blob_of_a_record_is_named(make_runner):

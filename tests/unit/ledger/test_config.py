@@ -13,6 +13,7 @@ TOML = """
 currency = "EUR"
 per_cpu_hour = "0.02"
 per_kwh = "0.30"
+budget_per_run = "0.50"
 available_on = 2026-03-01
 [criteria.b]
 statement = "We mean to finish it and to use it."
@@ -26,6 +27,8 @@ def test_a_section_as_it_stands_in_a_project_file() -> None:
     config = LedgerConfig(**tomllib.loads(TOML))
     assert config.rates.per_kwh == Decimal("0.30")
     assert config.rates.currency == "EUR"
+    assert config.budget_per_run == Decimal("0.50")
+    assert LedgerConfig().budget_per_run is None
     assert config.available_on == "2026-03-01"
     assert config.criteria["b"].date == "2026-02-01"
     assert config.criteria["b"].met
@@ -38,6 +41,8 @@ def test_a_section_as_it_stands_in_a_project_file() -> None:
         ("per_cpu_hour", 0.02, "in quotes"),
         ("per_kwh", "-0.1", "greater than or equal to 0"),
         ("per_kwh", "NaN", "finite"),
+        ("budget_per_run", 0.5, "in quotes"),
+        ("budget_per_run", "-1", "greater than or equal to 0"),
         ("currency", "euro", "pattern"),
         ("available_on", "next week", "isoformat"),
         ("available_on", "20260301", "not a day"),

@@ -33,7 +33,9 @@ def test_price_by_hand() -> None:
 
 
 def test_a_forecast_is_priced_like_what_it_foretells() -> None:
-    forecast = Forecast(wall_s=1.0, cpu_s=7.0, peak_bytes=1, joules=105.0, basis="a guess")
+    forecast = Forecast(
+        wall_s=1.0, low_s=0.9, high_s=1.1, cpu_s=7.0, peak_bytes=1, joules=105.0, basis="a guess"
+    )
     assert price(forecast, RATES) == price(usage(7.0, 105.0), RATES)
 
 

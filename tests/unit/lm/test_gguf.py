@@ -13,6 +13,7 @@ from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.errors import DataError
 from tunesmith.lm.gguf import config_of, read_header, tensors_of
 from tunesmith.lm.load import load_model, load_tokenizer
+from tunesmith.lm.size import num_layers
 from tunesmith.records.model import BaseModel
 
 if TYPE_CHECKING:
@@ -140,3 +141,19 @@ def test_what_would_be_read_wrongly_is_refused(tmp_path: Path, scaled: bool) -> 
 
     with pytest.raises(DataError, match="rotary" if scaled else "mamba"):
         config_of(read_header(tmp_path / "other.gguf"))
+
+
+def test_random_weights_take_the_place_of_all_that_a_file_holds(
+    tiny_folder: Path, stock: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, stock, tiny_folder, gguf.GGMLQuantizationType.F32)
+    blobs = FolderBlobs(tmp_path / "blobs")
+    base = base_of(path, blobs)
+    read = load_model(base, blobs).model.state_dict()
+    drawn = load_model(base, blobs, drawn_from=1).model.state_dict()
+
+    assert {n: t.shape for n, t in drawn.items()} == {n: t.shape for n, t in read.items()}
+    same = {name for name, tensor in drawn.items() if tensor.allclose(read[name], atol=1e-3)}
+    assert all("norm" in name for name in same)
+    assert num_layers(base, blobs) == stock.config.num_hidden_layers

@@ -9,16 +9,19 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.load import load_model
+from tunesmith.lm.load import load_encoder, load_model
+from tunesmith.records.model import BaseModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tunesmith.records.model import BaseModel
+    from tunesmith.core.blobs import Blobs
 
 
 def changed(tiny: Any, change: Callable[[dict[str, bytes]], None]) -> BaseModel:
@@ -101,9 +104,103 @@ def test_a_damaged_zip_is_refused(tiny: Any) -> None:
         load_model(base, tiny.blobs)
 
 
+def encoder_folder(folder: Path, kind: Any) -> None:
+    """A tiny random BERT under the head `kind`, and a tokenizer that truncates and pads."""
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "free", "software", "licence"]
+    core = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece(
+            vocab={word: number for number, word in enumerate(words)}, unk_token="[UNK]"
+        )
+    )
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    core.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    core.enable_truncation(4)
+    core.enable_padding(length=9)
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=32,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kind(config).save_pretrained(folder)
+    core.save(str(folder / "tokenizer.json"))
+
+
+def zipped(folder: Path, blobs: Blobs) -> BaseModel:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return BaseModel(
+        name="encoder",
+        origin="folder",
+        licence="MIT",
+        weights=blobs.put(sink.getvalue()),
+        format="folder",
+    )
+
+
+@pytest.mark.parametrize("head", ["BertModel", "BertForMaskedLM", "BertForSequenceClassification"])
+def test_an_encoder_is_loaded_whatever_head_it_was_saved_with(
+    head: str, tiny: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    encoder_folder(folder, getattr(transformers, head))
+    stock = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    loaded = load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+
+    ids = loaded.tokenizer.encode("free software licence free").ids
+    assert ids == [1, 4, 5, 6, 4, 2]
+    states = loaded.model(torch.tensor([ids])).last_hidden_state
+    assert torch.equal(states, stock(torch.tensor([ids])).last_hidden_state)
+    assert loaded.context_length == 32
+    assert loaded.num_parameters == sum(p.numel() for p in stock.parameters())
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_an_encoder_that_lacks_a_tensor_or_a_file_is_refused(tiny: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "encoder"
+    encoder_folder(folder, transformers.BertModel)
+    base = zipped(folder, tiny.blobs)
+    with pytest.raises(DataError, match="not read from GGUF"):
+        load_encoder(dataclasses.replace(base, format="gguf"), tiny.blobs)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"lacks \['encoder\.layer\.1\.output\.dense\.weight'\]"):
+        load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"no tokenizer\.json"):
+        load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+
+
 def test_a_tokenizer_is_loaded_without_torch() -> None:
     code = (
         "import sys, tunesmith.lm.load, tunesmith.lm.chat_template, tunesmith.lm.gguf\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_random_weights_are_those_that_transformers_would_draw(tiny: Any) -> None:
+    config = transformers.AutoConfig.from_pretrained(tiny.folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        stock = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    before = torch.random.get_rng_state()
+    drawn = load_model(tiny.base, tiny.blobs, drawn_from=5)
+    other = load_model(tiny.base, tiny.blobs, drawn_from=6)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+    expected = stock.state_dict()
+    assert drawn.model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(t, expected[name]) for name, t in drawn.model.state_dict().items())
+    embeddings = drawn.model.get_input_embeddings().weight
+    assert drawn.model.get_output_embeddings().weight is embeddings
+    assert not torch.equal(embeddings, other.model.get_input_embeddings().weight)
+    assert not any(parameter.requires_grad for parameter in drawn.model.parameters())
+    assert (
+        drawn.tokenizer.core.to_str() == load_model(tiny.base, tiny.blobs).tokenizer.core.to_str()
+    )

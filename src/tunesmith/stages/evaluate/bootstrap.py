@@ -1,4 +1,4 @@
-"""The paired bootstrap: how far a difference in accuracy on the same rows may be chance.
+"""The bootstrap: how far a mean, or a difference in accuracy on the same rows, may be chance.
 
 Percentile interval: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
+
+from tunesmith.records.rivals import Estimate
 
 NUM_RESAMPLES = 10_000
 POWER = 0.8
@@ -48,6 +50,16 @@ def paired_bootstrap(
         high=float(high),
         detectable=detectable(num_lost, num_won, num_rows, confidence),
     )
+
+
+def bootstrap_mean(values: Sequence[float], *, confidence: float, seed: int) -> Estimate:
+    """The mean of `values` and its interval."""
+    array = np.asarray(values, dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    means = [generator.choice(array, len(array)).mean() for _ in range(NUM_RESAMPLES)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Estimate(mean=float(array.mean()), low=float(low), high=float(high))
 
 
 def detectable(num_lost: int, num_won: int, num_rows: int, confidence: float) -> float:

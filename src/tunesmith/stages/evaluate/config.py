@@ -8,7 +8,12 @@ from tunesmith.core.section import Section
 
 
 class EvaluateConfig(Section):
-    """Nothing to set: the likeliest label of every row of the test split counts."""
+    """Which rows are asked; of each, the likeliest label counts."""
+
+    unseen_training_rows: int = Field(default=0, ge=0)
+    """Ask at most so many rows of the training split that the model was not trained on, nor on a
+    near duplicate of them; 0 asks every row of the test split. To choose between recipes by the
+    test rows would make their score a part of the choice, and no measure of it any more."""
 
 
 class GateConfig(Section):

@@ -10,15 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import Documents
 from tunesmith.lm.chat_template import conversation
 from tunesmith.lm.tokenizer import Tokenizer
 
 MICRO_TOKENS = 1024
 """Tokens of a micro-batch: enough to fill the arithmetic units, few enough for the memory."""
-MAX_LISTED = 5
-"""Rows named in an error message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +36,8 @@ class TrainRow:
 class MicroBatch:
     """Rows end to end in one flat stream."""
 
+    row_ids: tuple[str, ...]
+    """Of each document."""
     ids: torch.Tensor
     """(num_tokens,), int64."""
     positions: torch.Tensor
@@ -55,14 +54,11 @@ class MicroBatch:
         return len(self.ids)
 
 
-def read_rows(
-    path: Path, tokenizer: Tokenizer, instruction: str, context_length: int
-) -> list[TrainRow]:
-    """The rows of a split's Parquet file as ids, in the file's order.
+def read_rows(path: Path, tokenizer: Tokenizer, instruction: str) -> list[TrainRow]:
+    """The rows of a split's Parquet file as ids, in the file's order, whole.
 
     Raises:
-        DataError: there are none, or some have no label or do not fit the context; nothing is cut
-            off or left out in silence.
+        DataError: a row cannot be rendered.
     """
     table = pq.read_table(path, columns=["row_id", "text", "label"])
     rows = []
@@ -71,32 +67,22 @@ def read_rows(
         rows.append(
             TrainRow(row_id=record["row_id"], ids=rendered.ids, num_prompt=rendered.num_prompt)
         )
-    check_rows(rows, context_length)
     return rows
 
 
-def check_rows(rows: Sequence[TrainRow], context_length: int) -> None:
-    """Refuse what cannot be learnt from as it is.
+def share_of(rows: Sequence[TrainRow], share: float, seed: int) -> list[TrainRow]:
+    """That share of `rows`, at least one, in their order.
 
-    Raises:
-        DataError: see `read_rows`.
+    Which ones follows from the seed and the row ids alone, and those of a smaller share are among
+    those of a larger one.
+
+    >>> rows = [TrainRow(row_id=name, ids=(1, 2), num_prompt=1) for name in "abcd"]
+    >>> [row.row_id for row in share_of(rows, 0.5, seed=0)]
+    ['b', 'c']
     """
-    if not rows:
-        raise DataError(
-            "the dataset has no training rows", remedy="look at what was dropped, and loosen it"
-        )
-    unlabelled = [row.row_id for row in rows if row.num_labels < 1]
-    if unlabelled:
-        raise DataError(
-            f"{len(unlabelled)} rows have no label token: {_some(unlabelled)}",
-            remedy="give every row a label",
-        )
-    long = [f"{row.row_id} ({len(row.ids)})" for row in rows if len(row.ids) > context_length]
-    if long:
-        raise DataError(
-            f"{len(long)} rows are longer than the model's {context_length} tokens: {_some(long)}",
-            remedy="set the dataset's max_tokens to what the base model can read",
-        )
+    ordered = sorted(rows, key=lambda row: _key(seed, "share", row.row_id))
+    kept = {row.row_id for row in ordered[: max(1, round(share * len(rows)))]}
+    return [row for row in rows if row.row_id in kept]
 
 
 def steps_of_epoch(
@@ -110,6 +96,11 @@ def steps_of_epoch(
     ordered = sorted(rows, key=lambda row: _key(seed, epoch, row.row_id))
     for start in range(0, len(ordered), batch_rows):
         yield ordered[start : start + batch_rows]
+
+
+def first_micro_batch(rows: Sequence[TrainRow], seed: int, batch_rows: int) -> MicroBatch:
+    """The first one of a run."""
+    return next(micro_batches(next(steps_of_epoch(rows, seed, 0, batch_rows))))
 
 
 def micro_batches(rows: Sequence[TrainRow], max_tokens: int = MICRO_TOKENS) -> Iterator[MicroBatch]:
@@ -139,6 +130,7 @@ def pack(rows: Sequence[TrainRow]) -> MicroBatch:
         ids.extend(row.ids)
         positions.extend(range(len(row.ids)))
     return MicroBatch(
+        row_ids=tuple(row.row_id for row in rows),
         ids=torch.tensor(ids),
         positions=torch.tensor(positions),
         documents=Documents(lengths=tuple(len(row.ids) for row in rows)),
@@ -147,10 +139,5 @@ def pack(rows: Sequence[TrainRow]) -> MicroBatch:
     )
 
 
-def _key(seed: int, epoch: int, row_id: str) -> bytes:
+def _key(seed: int, epoch: int | str, row_id: str) -> bytes:
     return hashlib.sha256(f"{seed}/{epoch}/{row_id}".encode()).digest()
-
-
-def _some(names: Sequence[str]) -> str:
-    listed = ", ".join(names[:MAX_LISTED])
-    return listed if len(names) <= MAX_LISTED else f"{listed} and {len(names) - MAX_LISTED} more"

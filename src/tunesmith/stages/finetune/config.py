@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tunesmith.core.section import Section
 
+READ_BY = {
+    "rank": ("lora", "dora"),
+    "alpha": ("lora", "dora"),
+    "layers": ("lora", "dora", "full"),
+    "start": ("full",),
+}
+"""Settings that not every method reads, and the methods that do."""
+
 
 class ModelConfig(Section):
-    """A base model tuned on a dataset with low-rank adapters on every linear layer."""
+    """A base model tuned on a dataset."""
 
     name: str = ""
     """Name of the model: what follows `model.` in the section's heading."""
@@ -18,6 +26,17 @@ class ModelConfig(Section):
     """Name of the base model that is tuned."""
     dataset: str
     """Name of the dataset that it is tuned on."""
+    method: Literal["lora", "dora", "full", "head"] = "lora"
+    """What is trained: low-rank adapters on every linear layer ("lora"), the same with a trained
+    length for each row of the weights ("dora"), the weights themselves ("full"), or the output head
+    alone ("head")."""
+    layers: int = Field(default=0, ge=0)
+    """Train only the top so many layers of the decoder; 0 is all of them and, with "full", the
+    embeddings and the output head too."""
+    start: Literal["pretrained", "random"] = "pretrained"
+    """What the weights are before the first step: the base model's ("pretrained"), or drawn anew
+    from the seed as transformers initialises them ("random"), which keeps only the base model's
+    architecture and tokenizer. Random weights are all trained, and all saved."""
     rank: int = Field(default=16, ge=1, le=1024)
     """Rank of the adapters: more can be learnt, and forgotten, with more."""
     alpha: float = Field(default=8.0, gt=0)
@@ -25,8 +44,13 @@ class ModelConfig(Section):
     no other learning rate."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """Highest learning rate, reached after the warm-up."""
+    share_of_rows: float = Field(default=1.0, gt=0, le=1)
+    """Train on this share of the training rows only. A smaller share is a part of a larger one."""
     epochs: int = Field(default=2, ge=1)
     """How often every row is seen."""
+    stop_after: int = Field(default=0, ge=0)
+    """End after this many global steps of the same schedule; 0 is all of them. A run that was
+    stopped at that step is not repeated."""
     batch_rows: int = Field(default=8, ge=1)
     """Rows of one global step. How they are spread over micro-batches changes only the memory."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
@@ -34,6 +58,43 @@ class ModelConfig(Section):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls to zero after the warm-up; "constant" does not."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """AdamW's weight decay, of the adapters only."""
+    """AdamW's weight decay, of what is trained only."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are shortened to it."""
+
+    def changed(self, **changes: Any) -> ModelConfig:
+        """This recipe with `changes`, but for what their method does not read.
+
+        Raises:
+            pydantic.ValidationError: the changes do not go together.
+        """
+        settings = {**self.model_dump(), **changes}
+        method = settings["method"]
+        read = {k: v for k, v in settings.items() if method in READ_BY.get(k, (method,))}
+        return ModelConfig.model_validate(read)
+
+    @model_validator(mode="after")
+    def _refuse_a_part_of_random_weights(self) -> Self:
+        """What is not trained is not saved, and would be the base model's again when it is used."""
+        if self.start == "random" and self.layers:
+            raise ValueError("random weights are trained as a whole: leave layers out, or start")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_what_is_not_read(self) -> Self:
+        for key, methods in READ_BY.items():
+            if key in self.model_fields_set and self.method not in methods:
+                raise ValueError(
+                    f"{key} is not read with method {self.method!r}: leave {key} out, or set "
+                    f"method to {' or '.join(map(repr, methods))}"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Else a default, written out and read again, would look like a value that was given."""
+        return {
+            key: value
+            for key, value in plain(self).items()
+            if self.method in READ_BY.get(key, (self.method,))
+        }

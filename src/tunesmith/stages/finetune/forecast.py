@@ -2,72 +2,306 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import statistics
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import psutil
 import torch
 
 from tunesmith.core.meter import Forecast, Meter, estimate_joules
-from tunesmith.stages.finetune.batches import (
-    MicroBatch,
-    TrainRow,
-    micro_batches,
-    steps_of_epoch,
-)
-from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.loop import micro_loss
+from tunesmith.stages.finetune.batches import MicroBatch, micro_batches
+from tunesmith.stages.finetune.loop import Training
+from tunesmith.stages.finetune.optimiser import make_optimiser
 
-MIN_TIMED_S = 4.0
-MAX_TIMED = 4
-STATE_BYTES = 3
-"""AdamW keeps two numbers beside the gradient for each trained one."""
+SHARE = 0.03
+"""Of the run that may go into its forecast..."""
+MIN_S, MAX_S = 8.0, 60.0
+"""... but no less and no more than this."""
+ENOUGH = 4
+"""Timed micro-batches with which a run is content for which `SHARE` is less than `MIN_S`."""
+TWO_TERMS_FROM = 6
+"""Timed micro-batches from which labels are counted apart from tokens."""
+CONFIDENCE = 0.9
+DRIFT = 0.05
+"""How far a machine's speed strays between the calibration and the run: no interval is narrower."""
+ONE_TIMING = 0.3
+"""Half the width, as a share, of the interval of a single timing: it shows no spread."""
+STEP_NUMBERS = 4_000_000
+"""Trained numbers on which a step of the optimiser is timed."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+MOMENTS = 2
+"""Numbers that AdamW keeps for each trained one, beside the gradient."""
+KEPT_COPIES = 2
+"""Of the trained numbers and their moments, that are in memory while a checkpoint is written."""
+
+NOT_REUSED = 0.5
+"""Of what passes leave with the allocator, the share that a model loaded later does not reuse."""
 
 
-def forecast(
-    model: Any,
-    parameters: Sequence[torch.nn.Parameter],
-    rows: Sequence[TrainRow],
-    config: ModelConfig,
-    seed: int,
-    spent: tuple[float, float],
-) -> Forecast:
-    """Time forward and backward on a few of the run's own micro-batches and multiply.
+class Clock:
+    """Wall and CPU seconds of this process since it was made."""
 
-    `spent` is the wall and CPU seconds that the run has used already. Nothing that bears on the
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds on the wall."""
+        return time.monotonic() - self._wall
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of all threads."""
+        return time.process_time() - self._cpu
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """What one forward and backward pass took; or, with no seconds yet, one that is to come."""
+
+    num_tokens: int
+    num_labels: int
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """Seconds that are expected, and half the width of their interval."""
+
+    wall_s: float
+    margin_s: float
+
+    def __add__(self, other: Estimate) -> Estimate:
+        """Of both together, as if they strayed together."""
+        return Estimate(wall_s=self.wall_s + other.wall_s, margin_s=self.margin_s + other.margin_s)
+
+
+def forecast(training: Training, clock: Clock, load_s: float, load_bytes: int) -> Forecast:
+    """Time forward and backward on some of the run's own micro-batches, and a step; add up.
+
+    `clock` tells what the run has used already, `load_s` how long the base model takes to load and
+    `load_bytes` how large it is then: at the end it is loaded once more. Nothing that bears on the
     result is changed: no step is taken, and the gradients are thrown away.
     """
-    micros = [
-        micro
-        for step_rows in steps_of_epoch(rows, seed, 0, config.batch_rows)
-        for micro in micro_batches(step_rows)
-    ]
-    wall, cpu, num_timed, count = 0.0, 0.0, 0, 0
+    steps = list(training.steps_to_do())
+    cut = [list(micro_batches(rows)) for rows in steps]
+    micros = list(itertools.chain.from_iterable(cut))
+    before = psutil.Process().memory_info().rss
+    if not micros:  # all is done; what is left is to save it
+        wall_s, cpu_s = clock.wall_s + load_s, clock.cpu_s + load_s
+        return Forecast(
+            wall_s=wall_s,
+            low_s=wall_s * (1 - DRIFT),
+            high_s=wall_s * (1 + DRIFT),
+            cpu_s=cpu_s,
+            peak_bytes=before,
+            joules=estimate_joules(cpu_s),
+            basis="every step is done already",
+        )
+    first, again = _passes(micros, training)
+    to_come = [_timing(micro) for micro in first]
     with Meter(interval_s=0.01) as meter:
-        # The first pass allocates, so it shows the memory and not the time.
-        _dry(model, max(micros, key=lambda micro: micro.num_tokens))
-        for micro in micros[:MAX_TIMED]:
-            wall_before, cpu_before = time.monotonic(), time.process_time()
-            _dry(model, micro)
-            wall += time.monotonic() - wall_before
-            cpu += time.process_time() - cpu_before
-            num_timed += micro.num_tokens
-            count += 1
-            if wall >= MIN_TIMED_S:
-                break
-    for parameter in parameters:
+        if any(len(each) > 1 for each in cut):  # gradients are there while a pass runs
+            for parameter in training.parameters:
+                parameter.grad = torch.empty_like(parameter).fill_(0.0)
+        timed, busy = _calibrate(first, to_come, lambda micro: _dry(training, micro))
+        left = estimate(timed, to_come) + _known(training, first, again)
+    for parameter in training.parameters:
         parameter.grad = None
-    num_tokens = config.epochs * sum(len(row.ids) for row in rows)
-    state = STATE_BYTES * sum(p.numel() * p.element_size() for p in parameters)
+    stepping_s = len(steps) * step_seconds(training)
+    used_s, rest_s = clock.wall_s, stepping_s + load_s
+    wall_s = used_s + left.wall_s + rest_s
+    cpu_s = clock.cpu_s + busy * (left.wall_s + stepping_s) + load_s
     return Forecast(
-        wall_s=spent[0] + meter.usage.wall_s + wall / num_timed * num_tokens,
-        cpu_s=(cpu_s := spent[1] + meter.usage.cpu_s + cpu / num_timed * num_tokens),
-        peak_bytes=meter.usage.peak_bytes + state,
+        wall_s=wall_s,
+        low_s=max(used_s, wall_s - left.margin_s - DRIFT * rest_s),
+        high_s=wall_s + left.margin_s + DRIFT * rest_s,
+        cpu_s=cpu_s,
+        peak_bytes=_peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
         joules=estimate_joules(cpu_s),
-        basis=f"{num_timed} of {num_tokens} tokens, in {count} of the run's own micro-batches, "
-        f"at {num_timed / wall:.0f} tokens/s",
+        basis=_basis(timed, [_timing(micro) for micro in micros]),
     )
 
 
-def _dry(model: Any, micro: MicroBatch) -> None:
-    torch.autograd.backward(micro_loss(model, micro))
+def estimate(timed: Sequence[Timing], to_come: Sequence[Timing]) -> Estimate:
+    """Seconds that the passes `to_come` take, judged by those `timed`, with a 90 % interval.
+
+    The regression estimator of a total (Cochran, Sampling Techniques, 3rd edition 1977, chapters 6
+    and 7): seconds = a * tokens, from six timings on a * tokens + b * labels, by least squares
+    weighted with 1 / tokens, so that the variance of a pass grows with its length. With the first
+    term alone this is the ratio of all seconds to all tokens. The interval is Student's, for the
+    error of the coefficients and for the scatter of the passes to come; it is never narrower than
+    the drift of a machine's speed.
+    """
+    num_terms = 2 if len(timed) >= TWO_TERMS_FROM else 1
+    tokens = np.array([each.num_tokens for each in timed], dtype=float)
+    terms = np.array([(each.num_tokens, each.num_labels) for each in timed], float)[:, :num_terms]
+    seconds = np.array([each.wall_s for each in timed])
+    total = np.array(
+        [sum(each.num_tokens for each in to_come), sum(each.num_labels for each in to_come)], float
+    )[:num_terms]
+    weight = 1 / np.sqrt(tokens)
+    design = terms * weight[:, None]
+    inverse = np.linalg.pinv(design)
+    factors = inverse @ (seconds * weight)
+    wall_s = float(total @ factors)
+    freedom = len(timed) - int(np.linalg.matrix_rank(design))
+    if freedom < 1:
+        return Estimate(wall_s=wall_s, margin_s=ONE_TIMING * wall_s)
+    residuals = (seconds - terms @ factors) * weight
+    variance = float(residuals @ residuals) / freedom
+    spread = math.sqrt(variance * (float(np.sum((total @ inverse) ** 2)) + float(total[0])))
+    margin_s = student_quantile((1 + CONFIDENCE) / 2, freedom) * spread
+    return Estimate(wall_s=wall_s, margin_s=max(margin_s, DRIFT * wall_s))
+
+
+def student_quantile(p: float, freedom: int) -> float:
+    """The `p` quantile of Student's t with `freedom` degrees of freedom, to half a per cent.
+
+    Exact for one and two; Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5 above.
+
+    >>> [round(student_quantile(0.95, freedom), 2) for freedom in (1, 2, 3, 10)]
+    [6.31, 2.92, 2.35, 1.81]
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (p - 0.5))
+    if freedom == 2:
+        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
+    z = statistics.NormalDist().inv_cdf(p)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def spread_out(count: int) -> Iterator[int]:
+    """0 to `count` - 1, each once, from the middle on, so that any first few are spread evenly.
+
+    Steps of the golden ratio, round and round.
+
+    >>> list(spread_out(6))
+    [3, 0, 4, 2, 5, 1]
+    """
+    seen: set[int] = set()
+    for number in itertools.count():
+        place = int((0.5 + number * GOLDEN) % 1 * count)
+        if place not in seen:
+            seen.add(place)
+            yield place
+        if len(seen) == count:
+            return
+
+
+def step_seconds(training: Training) -> float:
+    """Seconds that a step of the optimiser takes, and the gradient's length before it.
+
+    Timed on parameters of their own that are as many as the run's, and shorter if those are large.
+    """
+    shorter = max(1.0, sum(p.numel() for p in training.parameters) / STEP_NUMBERS)
+    twins = [
+        torch.nn.Parameter(torch.zeros(math.ceil(p.numel() / shorter), dtype=p.dtype))
+        for p in training.parameters
+    ]
+    optimiser = make_optimiser(twins, training.config)
+    for _ in range(2):  # the first makes the optimiser's state
+        for twin in twins:
+            twin.grad = torch.zeros_like(twin)
+        timed = Clock()
+        torch.nn.utils.clip_grad_norm_(twins, training.config.max_grad_norm)
+        optimiser.step()
+    return timed.wall_s * shorter
+
+
+def _calibrate(
+    micros: Sequence[MicroBatch], to_come: Sequence[Timing], dry: Callable[[MicroBatch], None]
+) -> tuple[list[Timing], float]:
+    """Timings of passes of all lengths, and how many cores they kept busy."""
+    by_length = sorted(range(len(micros)), key=lambda number: to_come[number].num_tokens)
+    spent = Clock()
+    dry(micros[by_length[-1]])  # it allocates: its memory counts, its time does not
+    timed: list[Timing] = []
+    cpu_s = 0.0
+    for place in spread_out(len(by_length)):
+        number = by_length[place]
+        clock = Clock()
+        dry(micros[number])
+        cpu_s += clock.cpu_s
+        expected = to_come[number]
+        timed.append(
+            Timing(
+                num_tokens=expected.num_tokens,
+                num_labels=expected.num_labels,
+                wall_s=clock.wall_s,
+            )
+        )
+        few = len(timed) < ENOUGH and spent.wall_s < MIN_S
+        if not few and spent.wall_s + clock.wall_s > min(
+            SHARE * estimate(timed, to_come).wall_s, MAX_S
+        ):
+            break
+    return timed, cpu_s / sum(each.wall_s for each in timed)
+
+
+def _passes(
+    micros: Sequence[MicroBatch], training: Training
+) -> tuple[list[MicroBatch], list[MicroBatch]]:
+    """Those in which a row is seen for the first time, and, where states of rows are kept, those
+    that find all of theirs."""
+    if training.is_known is None:
+        return list(micros), []
+    first: list[MicroBatch] = []
+    again: list[MicroBatch] = []
+    seen: set[str] = set()
+    for micro in micros:
+        (again if seen.issuperset(micro.row_ids) else first).append(micro)
+        seen.update(micro.row_ids)
+    return first, again
+
+
+def _known(
+    training: Training, first: Sequence[MicroBatch], again: Sequence[MicroBatch]
+) -> Estimate:
+    """Of the passes `again`, timed on those of `first` that were just run: their rows are known."""
+    if training.is_known is None or not again:
+        return Estimate(wall_s=0.0, margin_s=0.0)
+    known = [micro for micro in first if training.is_known(micro.row_ids)]
+    timed, _ = _calibrate(
+        known, [_timing(micro) for micro in known], lambda micro: _dry(training, micro)
+    )
+    return estimate(timed, [_timing(micro) for micro in again])
+
+
+def _peak_bytes(training: Training, before: int, passing: int, load_bytes: int) -> int:
+    """In a pass, at a checkpoint, or at the end, beside a base model of `load_bytes`.
+
+    `before` was resident before the first pass, `passing` while passes ran.
+    """
+    num_bytes = sum(p.numel() * p.element_size() for p in training.parameters)
+    # A run that goes on has its moments already.
+    to_come = 0 if training.optimiser.state else MOMENTS * num_bytes
+    at_checkpoint = before + KEPT_COPIES * (1 + MOMENTS) * num_bytes
+    left_behind = psutil.Process().memory_info().rss - before
+    at_end = before + round(NOT_REUSED * left_behind) + num_bytes + load_bytes
+    return to_come + max(passing, at_checkpoint, at_end)
+
+
+def _timing(micro: MicroBatch) -> Timing:
+    return Timing(num_tokens=micro.num_tokens, num_labels=len(micro.labels))
+
+
+def _dry(training: Training, micro: MicroBatch) -> None:
+    torch.autograd.backward(training.loss(micro))
+
+
+def _basis(timed: Sequence[Timing], to_come: Sequence[Timing]) -> str:
+    seen = sum(each.num_tokens for each in timed)
+    speed = seen / sum(each.wall_s for each in timed)
+    return (
+        f"{seen} of {sum(each.num_tokens for each in to_come)} tokens, in {len(timed)} of the "
+        f"run's own micro-batches, at {speed:.0f} tokens/s"
+    )

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, Stopped
+from tunesmith.core.failpoint import failpoint
 from tunesmith.lm.attention import hidden_states
 from tunesmith.stages.finetune.batches import MicroBatch, TrainRow, micro_batches, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.keeper import Keeper
 from tunesmith.stages.finetune.loss import cross_entropy_sum
-from tunesmith.stages.finetune.optimiser import learning_rate, make_optimiser
+from tunesmith.stages.finetune.optimiser import learning_rate
+from tunesmith.stages.finetune.step_record import StepRecord
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepRecord:
-    """One global step; a line of the curve."""
+@dataclass(kw_only=True)
+class Training:
+    """What is trained, on what, how, and how far it has come."""
 
-    step: int
-    loss: float
-    """Mean over the step's label tokens, in nats."""
-    num_tokens: int
-    num_labels: int
-    row_ids: tuple[str, ...]
+    loss: Callable[[MicroBatch], torch.Tensor]
+    """Sum of the losses of a micro-batch's labels."""
+    parameters: Sequence[torch.nn.Parameter]
+    rows: Sequence[TrainRow]
+    config: ModelConfig
+    seed: int
+    optimiser: torch.optim.Optimizer
+    is_known: Callable[[Sequence[str]], bool] | None = None
+    """Where states of rows are kept (`trunk.py`): whether those of all these rows are there."""
+    curve: list[StepRecord] = field(default_factory=list)
+    """The global steps that are done."""
+
+    @property
+    def num_steps(self) -> int:
+        """Global steps of the whole schedule."""
+        return count_steps(len(self.rows), self.config)
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this run ends."""
+        return min(self.config.stop_after or self.num_steps, self.num_steps)
+
+    def steps_to_do(self) -> Iterator[list[TrainRow]]:
+        """The rows of each global step that is not done yet."""
+        steps = (
+            rows
+            for epoch in range(self.config.epochs)
+            for rows in steps_of_epoch(self.rows, self.seed, epoch, self.config.batch_rows)
+        )
+        return itertools.islice(steps, len(self.curve), self.last_step)
 
 
 def micro_loss(model: Any, micro: MicroBatch) -> torch.Tensor:
@@ -37,20 +65,21 @@ def micro_loss(model: Any, micro: MicroBatch) -> torch.Tensor:
 
 
 def accumulate(
-    model: Any,
+    loss_of: Callable[[MicroBatch], torch.Tensor],
     rows: Sequence[TrainRow],
     done: Callable[[int, float], None],
     micros: Callable[[Sequence[TrainRow]], Iterator[MicroBatch]] = micro_batches,
 ) -> float:
     """Add the gradient of the mean loss of `rows` to the parameters' gradients; that loss.
 
-    `done(num_tokens, loss)` is called after each micro-batch with the loss of its labels. The
-    result does not depend on how `micros` cuts the rows, but for rounding.
+    `loss_of(micro)` is the sum of the losses of a micro-batch's labels; `done(num_tokens, loss)`
+    is called after each with their mean. The result does not depend on how `micros` cuts the rows,
+    but for rounding.
     """
     num_labels = sum(row.num_labels for row in rows)
     total = 0.0
     for micro in micros(rows):
-        loss = micro_loss(model, micro)
+        loss = loss_of(micro)
         torch.autograd.backward(loss / num_labels)
         total += loss.item()
         done(micro.num_tokens, loss.item() / len(micro.labels))
@@ -58,43 +87,47 @@ def accumulate(
 
 
 def train(
-    model: Any,
-    parameters: Sequence[torch.nn.Parameter],
-    rows: Sequence[TrainRow],
-    config: ModelConfig,
-    seed: int,
-    done: Callable[[int, float], None],
+    training: Training, done: Callable[[int, float], None], keeper: Keeper
 ) -> Iterator[StepRecord]:
-    """Train `parameters` on `rows`; yields after each global step.
+    """Take the steps that are not done yet; yields after each global step.
 
     Raises:
         DataError: a loss or a gradient is not finite; the step is not applied.
+        Stopped: somebody asked for it, or `done` did, within a step; the whole steps are kept.
     """
-    optimiser = make_optimiser(parameters, config)
-    num_steps = count_steps(len(rows), config)
-    step = 0
-    for epoch in range(config.epochs):
-        for step_rows in steps_of_epoch(rows, seed, epoch, config.batch_rows):
-            step += 1
-            loss = accumulate(model, step_rows, done)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            if not (math.isfinite(loss) and torch.isfinite(norm)):
-                raise DataError(
-                    f"step {step} of {num_steps}: the loss is {loss}, the gradient's length "
-                    f"{norm.item()}",
-                    remedy="lower learning_rate, or look at the rows of that step",
-                )
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(config, step, num_steps)
-            optimiser.step()
-            optimiser.zero_grad()
-            yield StepRecord(
+    optimiser, curve, config = training.optimiser, training.curve, training.config
+    num_steps = training.num_steps
+    for rows in training.steps_to_do():
+        step = len(curve) + 1
+        try:
+            loss = accumulate(training.loss, rows, done)
+        except (Stopped, KeyboardInterrupt, SystemExit):
+            # Only gradients were added up: the parameters are still those of the last whole step.
+            keeper.keep(training.parameters, optimiser, curve)
+            raise
+        norm = torch.nn.utils.clip_grad_norm_(training.parameters, config.max_grad_norm)
+        if not (math.isfinite(loss) and torch.isfinite(norm)):
+            raise DataError(
+                f"step {step} of {num_steps}: the loss is {loss}, the gradient's length "
+                f"{norm.item()}",
+                remedy="lower learning_rate, or look at the rows of that step",
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step, num_steps)
+        optimiser.step()
+        optimiser.zero_grad()
+        curve.append(
+            StepRecord(
                 step=step,
                 loss=loss,
-                num_tokens=sum(len(row.ids) for row in step_rows),
-                num_labels=sum(row.num_labels for row in step_rows),
-                row_ids=tuple(row.row_id for row in step_rows),
+                num_tokens=sum(len(row.ids) for row in rows),
+                num_labels=sum(row.num_labels for row in rows),
+                row_ids=tuple(row.row_id for row in rows),
             )
+        )
+        yield curve[-1]
+        failpoint("finetune.step")
+        keeper.after_step(training.parameters, optimiser, curve)
 
 
 def count_steps(num_rows: int, config: ModelConfig) -> int:

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import safetensors.torch
 import torch
 
 from tunesmith.lm.adapter import PREFIX
+from tunesmith.stages.finetune.lora_matmul import lora_matmul
 
 
 class LoraLinear(torch.nn.Module):
     """A frozen linear layer plus `scaling * B @ A`; B is zero, so nothing changes at first."""
+
+    use_dora = False
+    """What PEFT's adapter_config.json says of such a layer."""
 
     def __init__(
         self, frozen: torch.nn.Linear, rank: int, scaling: float, generator: torch.Generator
@@ -29,84 +34,75 @@ class LoraLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in_features) to (..., out_features)."""
-        flat = x.reshape(-1, x.shape[-1])
-        out = _LoraMatmul.apply(  # type: ignore[no-untyped-call]
-            flat, self.frozen.weight, self.frozen.bias, self.lora_a, self.lora_b, self.scaling
-        )
-        return out.reshape(*x.shape[:-1], -1)
+        (out,) = lora_matmul(x, self.frozen.weight, self.frozen.bias, self.scaling, [self])
+        return out
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by the names that PEFT puts after the layer's."""
+        return {"lora_A.weight": self.lora_a, "lora_B.weight": self.lora_b}
 
 
-class _LoraMatmul(torch.autograd.Function):
-    """`x W' + b + s (x A') B'` that keeps only x and the narrow x A' for the backward pass, adds
-    the narrow product in place, and never makes a gradient of the frozen weight."""
+def add_lora(
+    model: Any,
+    rank: int,
+    alpha: float,
+    seed: int,
+    lowest_layer: int = 0,
+    kind: type[LoraLinear] = LoraLinear,
+) -> dict[str, LoraLinear]:
+    """Wrap every linear layer of the decoder's layers from `lowest_layer` up, not the output head;
+    the wrappers by layer name.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        low: torch.Tensor,
-        high: torch.Tensor,
-        scaling: float,
-    ) -> torch.Tensor:
-        """x is (tokens, in), weight (out, in), low (rank, in), high (out, rank)."""
-        narrow = x @ low.t()
-        ctx.save_for_backward(x, weight, low, high, narrow)
-        ctx.scaling = scaling
-        out = torch.nn.functional.linear(x, weight, bias)
-        return out.addmm_(narrow, high.t(), alpha=scaling)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
-        """Gradients of x, A and B."""
-        (grad,) = grads
-        x, weight, low, high, narrow = ctx.saved_tensors
-        grad_narrow = (grad @ high).mul_(ctx.scaling)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_narrow, low)
-        grad_low = grad_narrow.t() @ x
-        grad_high = (grad.t() @ narrow).mul_(ctx.scaling)
-        return grad_x, None, None, grad_low, grad_high, None
-
-
-def add_lora(model: Any, rank: int, alpha: float, seed: int) -> dict[str, LoraLinear]:
-    """Wrap every linear layer of the decoder, not the output head; the wrappers by layer name.
-
-    All other parameters stay as they are and need no gradient.
+    All other parameters stay as they are and need no gradient. The scaling is alpha / sqrt(rank)
+    (arXiv 2312.03732).
     """
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
     decoder = model.get_decoder()
-    linears = [name for name, m in decoder.named_modules() if isinstance(m, torch.nn.Linear)]
+    linears = [
+        name
+        for name, module in decoder.named_modules()
+        if isinstance(module, torch.nn.Linear) and layer_of(name) >= lowest_layer
+    ]
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     layers = {}
     for name in linears:
         parent, _, leaf = name.rpartition(".")
         holder = decoder.get_submodule(parent)
-        wrapper = LoraLinear(getattr(holder, leaf), rank, alpha / math.sqrt(rank), generator)
+        wrapper = kind(getattr(holder, leaf), rank, alpha / math.sqrt(rank), generator)
         setattr(holder, leaf, wrapper)
         layers[f"{prefix}.{name}"] = wrapper
     return layers
 
 
+def layer_of(name: str) -> int:
+    """The index of the decoder layer that the module or parameter `name` is in; -1 if in none.
+
+    >>> layer_of("model.layers.12.mlp.up_proj.weight"), layer_of("model.norm.weight")
+    (12, -1)
+    """
+    found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
 def trainable(layers: dict[str, LoraLinear]) -> list[torch.nn.Parameter]:
     """The parameters that are trained, in a fixed order."""
-    return [parameter for layer in layers.values() for parameter in (layer.lora_a, layer.lora_b)]
+    return [parameter for layer in layers.values() for parameter in layer.trained().values()]
 
 
 def adapter_bytes(layers: dict[str, LoraLinear]) -> bytes:
     """The contents of PEFT's adapter_model.safetensors."""
-    tensors = {}
-    for name, layer in layers.items():
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = layer.lora_a.detach().contiguous()
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = layer.lora_b.detach().contiguous()
+    tensors = {
+        f"{PREFIX}{name}.{part}": parameter.detach().contiguous()
+        for name, layer in layers.items()
+        for part, parameter in layer.trained().items()
+    }
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
 
 def adapter_config(layers: dict[str, LoraLinear], rank: int, alpha: float, base: str) -> bytes:
     """The contents of PEFT's adapter_config.json; `base` says which model it belongs to."""
+    adapted = sorted({layer_of(name) for name in layers})
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -114,10 +110,12 @@ def adapter_config(layers: dict[str, LoraLinear], rank: int, alpha: float, base:
         "r": rank,
         "lora_alpha": alpha,
         "use_rslora": True,
+        "use_dora": any(layer.use_dora for layer in layers.values()),
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
         "target_modules": sorted({name.rpartition(".")[2] for name in layers}),
+        "layers_to_transform": adapted if adapted[0] > 0 else None,
     }
     return json.dumps(config, indent=2, sort_keys=True).encode()

@@ -1,7 +1,7 @@
-"""Cross-entropy of the labelled tokens, with its gradient computed in the forward pass.
+"""Cross-entropy of the labelled tokens, with its gradients computed in the forward pass.
 
-The output head is frozen, so the only gradient is that of the hidden states, and it needs two
-products with the head and nothing else of the vocabulary's size (as in Liger's fused linear
+The gradient of the hidden states needs two products with the head, that of the head, where it is
+trained, one more, and nothing else of the vocabulary's size is kept (as in Liger's fused linear
 cross-entropy, arXiv 2410.10989). Unlabelled tokens never reach the head.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
+from tunesmith.lm.matmul import linear, product
 
 CHUNK_TOKENS = 128
 """Labelled tokens for which logits are held at once."""
@@ -20,8 +22,9 @@ def cross_entropy_sum(
 ) -> torch.Tensor:
     """Sum over the rows of `hidden` of -log softmax(head @ row)[label], in nats.
 
-    `hidden` is (num_labels, hidden_size), `head` (vocabulary, hidden_size) and frozen, `labels`
-    (num_labels,) int64. Divide by the labels of the whole global step, not of a part of it.
+    `hidden` is (num_labels, hidden_size), `head` (vocabulary, hidden_size), `labels` (num_labels,)
+    int64. The first two get gradients if they need them. Divide by the labels of the whole global
+    step, not of a part of it.
     """
     result: torch.Tensor = _CrossEntropySum.apply(hidden, head, labels)  # type: ignore[no-untyped-call]
     return result
@@ -32,20 +35,24 @@ class _CrossEntropySum(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        grad = torch.empty_like(hidden)
+        of_hidden, of_head, _ = ctx.needs_input_grad
+        grad_hidden = torch.empty_like(hidden) if of_hidden else None
+        grad_head = torch.zeros_like(head) if of_head else None
         total = hidden.new_zeros(())
         for start in range(0, len(labels), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             wanted = labels[chunk, None]
-            log_p = torch.log_softmax(hidden[chunk] @ head.t(), dim=-1)
+            log_p = torch.log_softmax(linear(hidden[chunk], head), dim=-1)
             total -= log_p.gather(1, wanted).sum()
             p = log_p.exp_()
             p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
-            torch.mm(p, head, out=grad[chunk])
-        ctx.save_for_backward(grad)
+            if grad_hidden is not None:
+                grad_hidden[chunk] = product(p, head)
+            if grad_head is not None:
+                grad_head.addmm_(p.t(), hidden[chunk])
+        ctx.save_for_backward(grad_hidden, grad_head)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (grad,) = ctx.saved_tensors
-        return grad * grads[0], None, None
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return *(None if made is None else made * grads[0] for made in ctx.saved_tensors), None

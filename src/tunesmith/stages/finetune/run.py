@@ -3,95 +3,115 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from tunesmith.core.ref import Blob
+from tunesmith.core.canonical import canonical_json
 from tunesmith.core.step import Context
-from tunesmith.lm.attention import attend_by_document
-from tunesmith.lm.load import load_model
+from tunesmith.lm.adapter import merge_adapter
+from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.records.certificate import Certificate
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.finetune.batches import read_rows
+from tunesmith.stages.finetune.batches import (
+    TrainRow,
+    first_micro_batch,
+    read_rows,
+    share_of,
+)
+from tunesmith.stages.finetune.certificate import after, before, fingerprints, require_held
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.forecast import forecast
-from tunesmith.stages.finetune.loop import StepRecord, train
-from tunesmith.stages.finetune.lora import adapter_bytes, adapter_config, add_lora, trainable
+from tunesmith.stages.finetune.engine import make_engine, make_training, subject_of
+from tunesmith.stages.finetune.forecast import Clock, forecast
+from tunesmith.stages.finetune.keeper import keeper_of
+from tunesmith.stages.finetune.loop import train
+from tunesmith.stages.finetune.preflight import (
+    Preflight,
+    inspect,
+    require_sound,
+    served_prompts,
+)
+from tunesmith.stages.finetune.report import Report
+from tunesmith.stages.finetune.step_record import StepRecord
+from tunesmith.stages.finetune.stock import stock_logits
+from tunesmith.stages.finetune.trained import trained_bytes, trained_config
 
 
 def finetune(
     config: ModelConfig, ctx: Context, *, base: BaseModel, dataset: Dataset
 ) -> ModelVersion:
-    """The adapter that tunes `base` to answer as the training rows of `dataset` do.
+    """What tunes `base` to answer as the training rows of `dataset` do, and the run's certificate.
 
-    Deterministic given the settings, the inputs and `ctx.seed`, on one machine.
+    Deterministic given the settings, the inputs and `ctx.seed`, on one machine, also when it was
+    interrupted and went on.
 
     Raises:
-        DataError: no rows, rows that cannot be learnt from, or a loss that is not finite.
+        DataError: no rows, rows that cannot be learnt from, a check of the certificate that does
+            not hold, or a loss that is not finite.
+        Stopped: somebody asked for it; what was done is kept.
     """
-    wall, cpu = time.monotonic(), time.process_time()
-    ctx.progress(0, 0, "loading the base model")
-    loaded = load_model(base, ctx.blobs)
-    model = loaded.model
-    attend_by_document(model)
-    ctx.progress(0, 0, "rendering the rows")
-    rows = read_rows(
-        ctx.blobs.path(dataset.train.rows),
-        loaded.tokenizer,
-        dataset.instruction,
-        loaded.context_length,
-    )
-    layers = add_lora(model, config.rank, config.alpha, ctx.seed)
-    parameters = trainable(layers)
-    ctx.progress(0, 0, "timing a few steps for the forecast")
-    spent = time.monotonic() - wall, time.process_time() - cpu
-    ctx.forecast(forecast(model, parameters, rows, config, ctx.seed, spent))
+    clock = Clock()
+    drawn_from = ctx.seed if config.start == "random" else None
+    loaded, load_s = load_model(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
+    ctx.progress(0, 0, "looking at each row")
+    rows, preflight = _sound_rows(ctx, loaded, dataset)
+    rows = share_of(rows, config.share_of_rows, ctx.seed)
 
-    report = _Report(ctx, config.epochs * sum(len(row.ids) for row in rows))
-    curve = []
-    for record in train(model, parameters, rows, config, ctx.seed, report.micro):
-        ctx.metric("loss", record.loss, record.step)
-        report.loss = record.loss
-        curve.append(record)
+    ctx.progress(0, 0, "comparing the engine with transformers' own code")
+    first = first_micro_batch(rows, ctx.seed, config.batch_rows)
+    engine = make_engine(loaded.model, config, ctx.seed, first)
+    subject = subject_of(engine, rows)
+    was = fingerprints(engine.model, engine.trained.parameters)
+    checks = before(subject, engine.twin, engine.comparison, preflight, ctx.seed)
+    require_held(checks)
+
+    training = make_training(engine, rows, config, ctx.seed, ctx.workdir)
+    keeper = keeper_of(ctx, config.name)
+    training.curve = keeper.restore(training.parameters, training.optimiser)
+    ctx.forecast(forecast(training, clock, load_s, 4 * loaded.num_parameters))
+    report = Report(ctx, training)
+    for record in train(training, report.micro, keeper):
+        report.step(record)
+
+    ctx.progress(0, 0, "loading what was trained onto a fresh base model")
+    tensors = trained_bytes(engine.trained)
+    settings = trained_config(engine.trained, config, base.origin)
+    fresh = load_model(base, ctx.blobs).model
+    merge_adapter(fresh, tensors, settings)
+    log = [record.row_ids for record in training.curve]
+    checks += after(subject, was, partial(stock_logits, fresh), log, ctx.seed, config.batch_rows)
+    require_held(checks)
+    certificate = canonical_json(Certificate(checks=tuple(checks)))
     return ModelVersion(
         name=config.name,
         base=base,
-        adapter=ctx.blobs.put(adapter_bytes(layers)),
-        adapter_config=ctx.blobs.put(
-            adapter_config(layers, config.rank, config.alpha, base.origin), "application/json"
-        ),
+        method=config.method,
+        adapter=ctx.blobs.put(tensors),
+        adapter_config=ctx.blobs.put(settings, "application/json"),
         instruction=dataset.instruction,
         labels=dataset.labels,
-        curve=_put_curve(ctx, curve),
-        num_steps=len(curve),
-        num_trained_tokens=sum(record.num_tokens for record in curve),
-        num_labelled_tokens=sum(record.num_labels for record in curve),
-        num_trainable=sum(parameter.numel() for parameter in parameters),
+        certificate=ctx.blobs.put(certificate, "application/json"),
+        num_trainable=sum(parameter.numel() for parameter in training.parameters),
         num_parameters=loaded.num_parameters,
-        first_loss=_mean_loss(curve[: _tenth(curve)]),
-        last_loss=_mean_loss(curve[-_tenth(curve) :]),
+        **_of_curve(ctx, training.curve),
     )
 
 
-class _Report:
-    """Progress in tokens, with the loss and the speed since the first step."""
-
-    def __init__(self, ctx: Context, num_tokens: int) -> None:
-        self._ctx = ctx
-        self._num_tokens = num_tokens
-        self._done = 0
-        self._start = time.monotonic()
-        self.loss: float | None = None
-
-    def micro(self, num_tokens: int, loss: float) -> None:
-        """One micro-batch is done; its own loss is shown until a step's is known."""
-        self._done += num_tokens
-        speed = self._done / (time.monotonic() - self._start)
-        shown = loss if self.loss is None else self.loss
-        self._ctx.progress(self._done, self._num_tokens, f"loss {shown:.3f}, {speed:.0f} tokens/s")
+def _sound_rows(
+    ctx: Context, loaded: LoadedModel, dataset: Dataset
+) -> tuple[list[TrainRow], Preflight]:
+    """All training rows, also those that a share leaves out, and what was found in them."""
+    path = ctx.blobs.path(dataset.train.rows)
+    rows = read_rows(path, loaded.tokenizer, dataset.instruction)
+    served = served_prompts(path, loaded.tokenizer, dataset.instruction)
+    preflight = inspect(rows, served, loaded.tokenizer, loaded.context_length)
+    require_sound(preflight)
+    return rows, preflight
 
 
-def _put_curve(ctx: Context, curve: Sequence[StepRecord]) -> Blob:
+def _of_curve(ctx: Context, curve: Sequence[StepRecord]) -> dict[str, Any]:
+    """What the steps come to, and the steps themselves."""
     lines = (
         json.dumps(
             {
@@ -103,11 +123,16 @@ def _put_curve(ctx: Context, curve: Sequence[StepRecord]) -> Blob:
         )
         for record in curve
     )
-    return ctx.blobs.put("".join(f"{line}\n" for line in lines).encode(), "application/x-ndjson")
-
-
-def _tenth(curve: Sequence[StepRecord]) -> int:
-    return max(1, len(curve) // 10)
+    data = "".join(f"{line}\n" for line in lines).encode()
+    tenth = max(1, len(curve) // 10)
+    return {
+        "curve": ctx.blobs.put(data, "application/x-ndjson"),
+        "num_steps": len(curve),
+        "num_trained_tokens": sum(record.num_tokens for record in curve),
+        "num_labelled_tokens": sum(record.num_labels for record in curve),
+        "first_loss": _mean_loss(curve[:tenth]),
+        "last_loss": _mean_loss(curve[-tenth:]),
+    }
 
 
 def _mean_loss(curve: Sequence[StepRecord]) -> float:

@@ -28,7 +28,7 @@ def release(
     """
     if gate.verdict != "pass":
         raise GateFailed(
-            f"gate {gate.gate} says {gate.verdict} of {config.name}: {_failed_rules(gate)}",
+            f"gate {gate.gate} says {gate.verdict} of {config.name}: {gate.failed()}",
             remedy="nothing was released; change the dataset or the model section and run it again",
         )
     ctx.progress(0, 1, f"writing the card of {config.name}")
@@ -44,12 +44,3 @@ def release(
             reason=f"gate {gate.gate} passed",
         ),
     )
-
-
-def _failed_rules(gate: GateResult) -> str:
-    failed = [
-        f"{rule.rule}: {rule.observed}, required {rule.required}"
-        for rule in gate.rules
-        if not rule.passed
-    ]
-    return "; ".join(failed) or "no rule passed"

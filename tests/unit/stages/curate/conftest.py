@@ -32,7 +32,7 @@ OVERHEAD = 9
 def ctx(tmp_path: Path) -> Context:
     workdir = tmp_path / "work"
     workdir.mkdir()
-    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=workdir)
+    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=workdir, keep=workdir)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunesmith.stages.evaluate.bootstrap import detectable, paired_bootstrap
+from tunesmith.stages.evaluate.bootstrap import bootstrap_mean, detectable, paired_bootstrap
 
 
 def right(num_rows: int, share: float, seed: int) -> list[bool]:
@@ -72,3 +72,14 @@ def test_the_detectable_difference_is_seen_four_times_out_of_five() -> None:
         seen += paired_bootstrap(base, tuned, confidence=0.95, seed=1).low > 0
 
     assert seen / len(counts) == pytest.approx(0.8, abs=0.09)
+
+
+def test_the_interval_of_a_mean_is_the_one_of_scipy() -> None:
+    values = np.random.default_rng(1).exponential(size=80)
+    found = bootstrap_mean(values.tolist(), confidence=0.95, seed=0)
+    expected = stats.bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.02)

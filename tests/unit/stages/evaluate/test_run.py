@@ -75,10 +75,12 @@ def test_a_tuned_model_is_asked_under_its_own_instruction(tiny: Any) -> None:
     model = ModelVersion(
         name="desk",
         base=tiny.base,
+        method="lora",
         adapter=tiny.blobs.put(adapter_bytes(layers)),
         adapter_config=tiny.blobs.put(adapter_config(layers, 2, 1.0, "tiny")),
         instruction=dataset.instruction,
         labels=dataset.labels,
+        certificate=tiny.blobs.put(b""),
         curve=tiny.blobs.put(b""),
         num_steps=0,
         num_trained_tokens=0,

@@ -3,17 +3,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.core.errors import DataError
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.stages.finetune.batches import (
     TrainRow,
     micro_batches,
     pack,
     read_rows,
+    share_of,
     steps_of_epoch,
 )
 
@@ -87,7 +86,7 @@ def test_the_order_is_another_in_another_epoch_and_for_another_seed() -> None:
 def read(tiny: Any, rows: list[tuple[str, str]], context_length: int = 256) -> list[TrainRow]:
     tokenizer = load_tokenizer(tiny.base, tiny.blobs)
     path = tiny.blobs.path(tiny.split(rows).rows)
-    return read_rows(path, tokenizer, "Name it.", context_length)
+    return read_rows(path, tokenizer, "Name it.")
 
 
 def test_the_end_of_turn_token_is_a_label(tiny: Any) -> None:
@@ -98,20 +97,16 @@ def test_the_end_of_turn_token_is_a_label(tiny: Any) -> None:
     assert row.ids[-1] == tokenizer.id_of("<|im_end|>")
 
 
-def test_rows_that_do_not_fit_are_listed_not_cut(tiny: Any) -> None:
-    long = ("word " * 100, "mit")
-    with pytest.raises(DataError, match=r"2 rows are longer than the model's 256 tokens: row001"):
-        read(tiny, [("short", "mit"), long, long])
+@given(names=st.sets(st.text(max_size=4), min_size=1), seed=st.integers(0, 3), data=st.data())
+def test_a_smaller_share_is_a_part_of_a_larger_one(
+    names: set[str], seed: int, data: st.DataObject
+) -> None:
+    rows = [TrainRow(row_id=name, ids=(1, 2), num_prompt=1) for name in sorted(names)]
+    shares = st.floats(0.01, 1.0)
+    small, large = sorted([data.draw(shares), data.draw(shares)])
+    fewer, more = share_of(rows, small, seed), share_of(rows, large, seed)
 
-
-def test_an_empty_dataset_is_refused(tiny: Any) -> None:
-    with pytest.raises(DataError, match="no training rows"):
-        read(tiny, [])
-
-
-def test_rows_without_a_label_token_are_listed() -> None:
-    from tunesmith.stages.finetune.batches import check_rows
-
-    rows = [TrainRow(row_id=f"r{i}", ids=(1, 2), num_prompt=2) for i in range(7)]
-    with pytest.raises(DataError, match=r"7 rows have no label token: r0, .* and 2 more"):
-        check_rows(rows, 256)
+    assert [row for row in more if row in fewer] == fewer
+    assert len(more) == max(1, round(large * len(rows)))
+    assert share_of(rows, 1.0, seed) == rows
+    assert {row.row_id for row in share_of(rows[::-1], small, seed)} == {r.row_id for r in fewer}

@@ -1,42 +1,232 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from tunesmith.core.meter import estimate_joules
 from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.load import load_model
-from tunesmith.stages.finetune.batches import read_rows
+from tunesmith.stages.finetune import forecast as module
+from tunesmith.stages.finetune.batches import MicroBatch, first_micro_batch, read_rows
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.forecast import forecast
+from tunesmith.stages.finetune.engine import make_engine, make_training
+from tunesmith.stages.finetune.forecast import (
+    DRIFT,
+    ONE_TIMING,
+    Clock,
+    Timing,
+    estimate,
+    forecast,
+    spread_out,
+    step_seconds,
+    student_quantile,
+)
+from tunesmith.stages.finetune.loop import Training, micro_loss
 from tunesmith.stages.finetune.lora import add_lora, trainable
+from tunesmith.stages.finetune.optimiser import make_optimiser
 
 ROWS = [(f"Permission is hereby granted {number}", "mit") for number in range(40)]
+SIZES = st.lists(st.tuples(st.integers(50, 1024), st.integers(1, 50)), min_size=6, max_size=30)
 
 
-def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(tiny: Any) -> None:
+@pytest.fixture
+def training_of(tiny: Any) -> Callable[..., Training]:
+    """A run that has not begun."""
     loaded = load_model(tiny.base, tiny.blobs)
     attend_by_document(loaded.model)
-    rows = read_rows(tiny.blobs.path(tiny.split(ROWS).rows), loaded.tokenizer, "Name it.", 256)
+    rows = read_rows(tiny.blobs.path(tiny.split(ROWS).rows), loaded.tokenizer, "Name it.")
     parameters = trainable(add_lora(loaded.model, 4, 6.0, seed=1))
-    before = [parameter.clone() for parameter in parameters]
+
+    def make(epochs: int = 1) -> Training:
+        config = ModelConfig(base="b", dataset="d", epochs=epochs)
+        return Training(
+            loss=partial(micro_loss, loaded.model),
+            parameters=parameters,
+            rows=rows,
+            config=config,
+            seed=0,
+            optimiser=make_optimiser(parameters, config),
+        )
+
+    return make
+
+
+def timings(sizes: list[tuple[int, int]], a: float, b: float = 0.0) -> list[Timing]:
+    return [
+        Timing(num_tokens=tokens, num_labels=labels, wall_s=a * tokens + b * labels)
+        for tokens, labels in sizes
+    ]
+
+
+def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
+    training_of: Callable[..., Training],
+) -> None:
+    run = training_of()
+    before = [parameter.clone() for parameter in run.parameters]
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    def ask(epochs: int) -> Any:
-        config = ModelConfig(base="b", dataset="d", epochs=epochs)
-        return forecast(loaded.model, parameters, rows, config, 0, (100.0, 200.0))
-
-    short, long = ask(1), ask(400)
+    short, long = (forecast(training_of(epochs), Clock(), 100.0, 0) for epochs in (1, 400))
 
     assert 100 < short.wall_s < long.wall_s
-    assert 200 < short.cpu_s < long.cpu_s
+    assert 100 < short.cpu_s < long.cpu_s
+    assert short.low_s < short.wall_s < short.high_s
+    assert long.low_s < long.wall_s < long.high_s
     assert short.joules == estimate_joules(short.cpu_s)
-    num_bytes = sum(parameter.numel() * 4 for parameter in parameters)
+    num_bytes = sum(parameter.numel() * 4 for parameter in run.parameters)
     assert short.peak_bytes > 3 * num_bytes
     assert "of the run's own micro-batches" in short.basis
-    assert all(parameter.grad is None for parameter in parameters)
-    assert all(torch.equal(a, b) for a, b in zip(parameters, before, strict=True))
+    assert all(parameter.grad is None for parameter in run.parameters)
+    assert all(torch.equal(a, b) for a, b in zip(run.parameters, before, strict=True))
+    assert not run.optimiser.state
     assert torch.equal(torch.rand(3), expected)  # no random number was drawn
+
+
+def test_a_run_that_is_done_has_only_its_end_to_come(training_of: Callable[..., Training]) -> None:
+    run = training_of()
+    run.config = run.config.model_copy(update={"epochs": 0})
+    found = forecast(run, Clock(), 2.0, 0)
+    assert found.basis == "every step is done already"
+    assert found.low_s < found.wall_s < found.high_s
+
+
+def test_what_goes_into_it_grows_with_the_run(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every micro-batch of a run of seconds is not timed; of a longer one, three per cent are."""
+    passes: list[int] = []
+
+    def count(run: Training) -> int:
+        loss = run.loss
+
+        def counted(micro: MicroBatch) -> torch.Tensor:
+            passes.append(micro.num_tokens)
+            return loss(micro)
+
+        run.loss = counted
+        passes.clear()
+        forecast(run, Clock(), 0.0, 0)
+        return len(passes)
+
+    assert count(training_of(2)) == 1 + module.ENOUGH
+    assert count(training_of(200)) > 10
+    assert passes[0] == max(passes)  # what takes most memory comes first and is not timed
+    monkeypatch.setattr(module, "MAX_S", 0.0)
+    assert count(training_of(200)) == 1 + module.ENOUGH
+
+
+@given(sizes=SIZES, a=st.floats(1e-4, 1e-1), b=st.floats(0, 1e-1))
+def test_seconds_that_are_linear_are_foretold_exactly(
+    sizes: list[tuple[int, int]], a: float, b: float
+) -> None:
+    to_come = timings([*sizes, (700, 30)] * 3, a, b)
+    exact = sum(each.wall_s for each in to_come)
+    seen = timings(sizes, a, b)
+    if np.linalg.matrix_rank([(t.num_tokens, t.num_labels) for t in seen]) == 2:
+        assert estimate(seen, to_come).wall_s == pytest.approx(exact, rel=1e-6)
+
+
+@given(sizes=st.lists(st.integers(50, 1024), min_size=1, max_size=5), data=st.data())
+def test_with_few_timings_it_is_the_ratio_of_seconds_to_tokens(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    seen = [
+        Timing(num_tokens=size, num_labels=1, wall_s=data.draw(st.floats(0.1, 5.0)))
+        for size in sizes
+    ]
+    found = estimate(seen, timings([(1000, 1)], 0.0))
+    rate = sum(each.wall_s for each in seen) / sum(sizes)
+    assert found.wall_s == pytest.approx(1000 * rate)
+    assert found.margin_s >= DRIFT * found.wall_s
+    if len(seen) == 1:
+        assert found.margin_s == pytest.approx(ONE_TIMING * found.wall_s)
+
+
+def test_the_interval_is_student_s() -> None:
+    """Of passes of one length it is the textbook's, of the sum of `m` new values after `n`."""
+    seconds = [1.0, 1.4, 0.7, 1.3, 0.9]
+    seen = [Timing(num_tokens=500, num_labels=1, wall_s=each) for each in seconds]
+    new = 7
+    found = estimate(seen, timings([(500, 1)] * new, 0.0))
+    n = len(seconds)
+    spread = np.std(seconds, ddof=1) * math.sqrt(new + new**2 / n)
+    assert found.wall_s == pytest.approx(new * np.mean(seconds))
+    assert found.margin_s == pytest.approx(stats.t(n - 1).ppf(0.95) * spread, rel=0.005)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 10, 100])
+def test_quantiles_are_scipy_s(freedom: int) -> None:
+    assert student_quantile(0.95, freedom) == pytest.approx(stats.t(freedom).ppf(0.95), rel=0.005)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 12])
+def test_nine_of_ten_runs_are_inside(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated: passes of several lengths and shares of labels, whose seconds scatter."""
+    monkeypatch.setattr(module, "DRIFT", 0.0)
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        tokens = rng.integers(200, 1024, 100)
+        labels = (tokens * 0.3).astype(int)
+        noise = rng.normal(0, 0.2, 100) * np.sqrt(tokens / 600)
+        seconds = 3e-3 * tokens + 1e-3 * labels + noise
+        run = [
+            Timing(num_tokens=int(t), num_labels=int(n), wall_s=float(s))
+            for t, n, s in zip(tokens, labels, seconds, strict=True)
+        ]
+        found = estimate(run[:count], run[count:])
+        inside += abs(seconds[count:].sum() - found.wall_s) <= found.margin_s
+    assert inside / 400 == pytest.approx(0.9, abs=0.04)
+
+
+@given(st.integers(1, 300))
+def test_any_first_few_are_spread_evenly(count: int) -> None:
+    order = list(spread_out(count))
+    assert sorted(order) == list(range(count))
+    few = order[:8]
+    assert order[0] == count // 2
+    if count >= 16:
+        gaps = np.diff(sorted([-1, *few, count]))
+        assert gaps.max() <= count / 3
+
+
+def test_a_step_is_timed_by_its_numbers(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is timed on an eighth of the numbers and multiplied is near what all of them take."""
+    run = training_of()
+    run.parameters = [torch.nn.Parameter(torch.zeros(1000, 1000)) for _ in range(4)]
+    whole = min(step_seconds(run) for _ in range(5))
+    monkeypatch.setattr(module, "STEP_NUMBERS", 500_000)
+    part = min(step_seconds(run) for _ in range(5))
+    assert whole / 5 < part < whole * 5
+
+
+def test_rows_whose_states_are_kept_are_forecast_by_their_own_speed(
+    tiny: Any, tmp_path: Path
+) -> None:
+    """Known rows take no more than new ones; more epochs of them add to the forecast."""
+    loaded = load_model(tiny.base, tiny.blobs)
+    rows = read_rows(tiny.blobs.path(tiny.split(ROWS).rows), loaded.tokenizer, "Name it.")
+    config = ModelConfig(base="b", dataset="d", layers=1, epochs=60)
+    engine = make_engine(loaded.model, config, 0, first_micro_batch(rows, 0, config.batch_rows))
+
+    def ask(epochs: int) -> Any:
+        recipe = config.model_copy(update={"epochs": epochs})
+        training = make_training(engine, rows, recipe, 0, tmp_path)
+        assert training.is_known is not None
+        return forecast(training, Clock(), 0.0, 0)
+
+    assert 0 < ask(2).wall_s < ask(60).wall_s
+    assert ask(60).low_s <= ask(60).high_s

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +12,11 @@ from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.load import load_model, load_tokenizer
 from tunesmith.stages.finetune.batches import MicroBatch, TrainRow, pack, read_rows
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.loop import accumulate, count_steps, train
+from tunesmith.stages.finetune.keeper import keeper_of
+from tunesmith.stages.finetune.loop import Training, accumulate, count_steps, micro_loss, train
 from tunesmith.stages.finetune.lora import add_lora, trainable
+from tunesmith.stages.finetune.optimiser import make_optimiser
+from tunesmith.stages.finetune.step_record import StepRecord
 
 TEXTS = [
     ("Permission is hereby granted.", "mit"),
@@ -37,9 +40,32 @@ def in_groups(size: int, rows: Sequence[TrainRow]) -> Iterator[MicroBatch]:
 
 
 @pytest.fixture
+def steps_of(tiny: Any) -> Callable[..., Iterator[StepRecord]]:
+    """The steps of a run."""
+
+    def steps(
+        model: Any,
+        parameters: list[torch.nn.Parameter],
+        rows: list[TrainRow],
+        config: ModelConfig,
+    ) -> Iterator[StepRecord]:
+        training = Training(
+            loss=functools.partial(micro_loss, model),
+            parameters=parameters,
+            rows=rows,
+            config=config,
+            seed=0,
+            optimiser=make_optimiser(parameters, config),
+        )
+        return train(training, silent, keeper_of(tiny.context(), "desk"))
+
+    return steps
+
+
+@pytest.fixture
 def rows(tiny: Any) -> list[TrainRow]:
     tokenizer = load_tokenizer(tiny.base, tiny.blobs)
-    return read_rows(tiny.blobs.path(tiny.split(TEXTS).rows), tokenizer, "Name it.", 256)
+    return read_rows(tiny.blobs.path(tiny.split(TEXTS).rows), tokenizer, "Name it.")
 
 
 def make_model(tiny: Any, dtype: torch.dtype) -> tuple[Any, list[torch.nn.Parameter]]:
@@ -56,7 +82,9 @@ def gradients(
     tiny: Any, rows: Sequence[TrainRow], size: int, dtype: torch.dtype
 ) -> tuple[float, torch.Tensor]:
     model, parameters = make_model(tiny, dtype)
-    loss = accumulate(model, rows, silent, functools.partial(in_groups, size))
+    loss = accumulate(
+        functools.partial(micro_loss, model), rows, silent, functools.partial(in_groups, size)
+    )
     return loss, torch.cat([parameter.grad.flatten() for parameter in parameters])
 
 
@@ -98,11 +126,13 @@ def test_accumulation_changes_nothing(tiny: Any, rows: list[TrainRow], size: int
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
 
 
-def test_the_last_short_step_is_weighed_by_its_own_labels(tiny: Any, rows: list[TrainRow]) -> None:
+def test_the_last_short_step_is_weighed_by_its_own_labels(
+    tiny: Any, rows: list[TrainRow], steps_of: Callable[..., Iterator[StepRecord]]
+) -> None:
     """Two epochs of 8 rows in steps of 3: the third step of each has two rows."""
     config = ModelConfig(base="b", dataset="d", batch_rows=3, epochs=2, rank=4)
     model, parameters = make_model(tiny, torch.float64)
-    records = list(train(model, parameters, rows, config, 0, silent))
+    records = list(steps_of(model, parameters, rows, config))
 
     assert [len(record.row_ids) for record in records] == [3, 3, 2, 3, 3, 2]
     assert count_steps(len(rows), config) == len(records)
@@ -113,13 +143,15 @@ def test_the_last_short_step_is_weighed_by_its_own_labels(tiny: Any, rows: list[
     assert sorted(n for r in records[:3] for n in r.row_ids) == sorted(by_id)
 
 
-def test_only_the_adapters_move(tiny: Any, rows: list[TrainRow]) -> None:
+def test_only_the_adapters_move(
+    tiny: Any, rows: list[TrainRow], steps_of: Callable[..., Iterator[StepRecord]]
+) -> None:
     model, parameters = make_model(tiny, torch.float32)
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
     before = [parameter.clone() for parameter in parameters]
     config = ModelConfig(base="b", dataset="d", batch_rows=8)
 
-    list(train(model, parameters, rows, config, 0, silent))
+    list(steps_of(model, parameters, rows, config))
 
     for name, parameter in model.named_parameters():
         if name in frozen:
@@ -127,23 +159,27 @@ def test_only_the_adapters_move(tiny: Any, rows: list[TrainRow]) -> None:
     assert all(not torch.equal(new, old) for new, old in zip(parameters, before, strict=True))
 
 
-def test_every_b_is_touched_by_the_first_step(tiny: Any, rows: list[TrainRow]) -> None:
+def test_every_b_is_touched_by_the_first_step(
+    tiny: Any, rows: list[TrainRow], steps_of: Callable[..., Iterator[StepRecord]]
+) -> None:
     model = load_model(tiny.base, tiny.blobs).model
     attend_by_document(model)
     layers = add_lora(model, 4, 6.0, seed=1)
     config = ModelConfig(base="b", dataset="d", batch_rows=8)
 
-    list(train(model, trainable(layers), rows, config, 0, silent))
+    list(steps_of(model, trainable(layers), rows, config))
 
     assert all(bool(layer.lora_b.any()) for layer in layers.values())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tiny: Any, rows: list[TrainRow]) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(
+    tiny: Any, rows: list[TrainRow], steps_of: Callable[..., Iterator[StepRecord]]
+) -> None:
     model, parameters = make_model(tiny, torch.float32)
     parameters[0].data[0, 0] = float("nan")
     kept = [parameter.clone() for parameter in parameters[1:]]
     config = ModelConfig(base="b", dataset="d", epochs=1)
 
     with pytest.raises(DataError, match="step 1 of 1: the loss is nan"):
-        list(train(model, parameters, rows, config, 0, silent))
+        list(steps_of(model, parameters, rows, config))
     assert all(torch.equal(a, b) for a, b in zip(parameters[1:], kept, strict=True))

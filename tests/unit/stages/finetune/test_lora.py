@@ -32,10 +32,12 @@ def version(tiny: Any, layers: dict[str, LoraLinear]) -> ModelVersion:
     return ModelVersion(
         name="tiny",
         base=tiny.base,
+        method="lora",
         adapter=tiny.blobs.put(adapter_bytes(layers)),
         adapter_config=tiny.blobs.put(adapter_config(layers, 4, 6.0, "tiny")),
         instruction="i",
         labels=(),
+        certificate=blob,
         curve=blob,
         num_steps=0,
         num_trained_tokens=0,
@@ -114,12 +116,22 @@ def test_an_adapter_of_another_model_is_refused(tiny: Any) -> None:
         merge_adapter(model, adapter_bytes(strange), adapter_config(strange, 4, 6.0, "tiny"))
 
 
-@pytest.mark.parametrize("change", [{"peft_type": "LOHA"}, {"use_dora": True}])
-def test_an_adapter_of_another_kind_is_refused(tiny: Any, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"peft_type": "LOHA"}, "are not read here"),
+        ({"alpha_pattern": {"q_proj": 3}}, "are not read here"),
+        ({"use_dora": True}, "something other than .* lora_magnitude_vector"),
+        ({"r": 8}, "tensors of other shapes"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_refused(
+    tiny: Any, change: dict[str, Any], said: str
+) -> None:
     _, layers = tuned(tiny)
     config = json.loads(adapter_config(layers, 4, 6.0, "tiny")) | change
     other = dataclasses.replace(
         version(tiny, layers), adapter_config=tiny.blobs.put(json.dumps(config).encode())
     )
-    with pytest.raises(DataError, match="are not read here"):
+    with pytest.raises(DataError, match=said):
         load_model(tiny.base, tiny.blobs, adapter=other)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
 from tunesmith.stages.finetune import loss as loss_module
@@ -27,3 +30,48 @@ def test_large_logits_do_not_overflow() -> None:
     found = cross_entropy_sum(hidden, torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([0]))
 
     assert found.item() == 0.0
+
+
+@pytest.mark.parametrize("trained", ["hidden", "head", "both"])
+def test_what_needs_a_gradient_gets_that_of_autograd(trained: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(300, 16, dtype=torch.float64, generator=generator)
+    head = torch.randn(50, 16, dtype=torch.float64, generator=generator)
+    labels = torch.randint(0, 50, (300,), generator=generator)
+    needing = {"hidden": [hidden], "head": [head], "both": [hidden, head]}[trained]
+    for tensor in needing:
+        tensor.requires_grad_(True)
+
+    found = torch.autograd.grad(cross_entropy_sum(hidden, head, labels) / 7, needing)
+
+    loss = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, reduction="sum")
+    for one, other in zip(found, torch.autograd.grad(loss / 7, needing), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_the_gradients_are_those_of_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_module, "CHUNK_TOKENS", 2)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    head = torch.randn(4, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+
+    assert torch.autograd.gradcheck(lambda h, w: cross_entropy_sum(h, w, labels), (hidden, head))
+
+
+def test_a_matrix_of_both_uses_gets_the_sum_of_their_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(20, 8, dtype=torch.float64, generator=generator, requires_grad=True)
+    ids, labels = torch.randint(0, 20, (2, 30), generator=generator)
+
+    def grad(loss: Any) -> torch.Tensor:
+        hidden = torch.tanh(torch.nn.functional.embedding(ids, shared))
+        return torch.autograd.grad(loss(hidden), shared)[0]
+
+    found = grad(lambda hidden: cross_entropy_sum(hidden, shared, labels))
+    expected = grad(
+        lambda hidden: torch.nn.functional.cross_entropy(
+            hidden @ shared.t(), labels, reduction="sum"
+        )
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.ref import from_plain, to_plain
 from tunesmith.lm.engine import Message, Sampling
 from tunesmith.lm.generate import torch_engine
+from tunesmith.lm.load import load_model
 from tunesmith.records.model import ModelVersion
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.preflight import look
 from tunesmith.stages.finetune.run import finetune
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "finetune_tiny.json"
@@ -49,7 +52,8 @@ def test_a_run_says_what_it_did(tiny: Any) -> None:
     assert forecast.peak_bytes > 1_000_000
     steps = [value for kind, value in said if kind == "loss"]
     assert [step for step, _ in steps] == list(range(1, model.num_steps + 1))
-    done, total, note = [value for kind, value in said if kind == "progress"][-1]
+    heard = [value for kind, value in said if kind == "progress"]
+    done, total, note = [value for value in heard if value[1]][-1]
     assert done == total == model.num_trained_tokens
     assert note.startswith("loss ")
     assert note.endswith(" tokens/s")
@@ -110,7 +114,51 @@ def test_an_empty_dataset_is_refused(tiny: Any) -> None:
         finetune(config(), tiny.context(), base=tiny.base, dataset=tiny.dataset([]))
 
 
-def test_a_learning_rate_that_breaks_the_model_is_reported(tiny: Any) -> None:
-    settings = config(learning_rate=0.99, alpha=1e30, epochs=3, max_grad_norm=1e9)
-    with pytest.raises(DataError, match="lower learning_rate"):
-        finetune(settings, tiny.context(), base=tiny.base, dataset=tiny.dataset(ROWS))
+@pytest.mark.parametrize("settings", [{"layers": 1}, {"method": "head"}])
+def test_what_is_frozen_is_computed_once_and_changes_nothing(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    dataset = tiny.dataset(ROWS)
+    recipe = ModelConfig(name="desk", base="tiny", dataset="tiny", epochs=3, **settings)
+    kept = finetune(recipe, tiny.context(1), base=tiny.base, dataset=dataset)
+    assert (tiny.workdir / "trunk").stat().st_size > 0
+    monkeypatch.setattr("tunesmith.stages.finetune.engine._trunk", lambda *_: None)
+    again = finetune(recipe, tiny.context(1), base=tiny.base, dataset=dataset)
+
+    def losses(model: ModelVersion) -> list[float]:
+        return [json.loads(line)["loss"] for line in tiny.blobs.get(model.curve).splitlines()]
+
+    assert losses(kept) == pytest.approx(losses(again), rel=1e-4)
+
+
+def test_what_began_at_random_is_used_as_it_was_trained(tiny: Any) -> None:
+    """At a rate of nearly nothing what is trained stays what was drawn, and all of it is saved."""
+    recipe = ModelConfig(
+        name="desk", base="tiny", dataset="tiny", method="full", start="random", learning_rate=1e-6
+    )
+    version = finetune(recipe, tiny.context(5), base=tiny.base, dataset=tiny.dataset(ROWS))
+    used = load_model(tiny.base, tiny.blobs, adapter=version).model.state_dict()
+    drawn = load_model(tiny.base, tiny.blobs, drawn_from=5).model.state_dict()
+    base = load_model(tiny.base, tiny.blobs).model.state_dict()
+
+    assert used.keys() == drawn.keys()
+    for name, tensor in drawn.items():
+        assert torch.allclose(used[name], tensor, atol=1e-4), name
+        assert "norm" in name or not torch.allclose(used[name], base[name], atol=1e-2), name
+    assert version.num_trainable == version.num_parameters
+
+
+def test_a_share_of_the_rows_is_trained_on_and_no_other(tiny: Any) -> None:
+    said: list[str] = []
+    ctx = tiny.context(1, metric=lambda name, *_: said.append(name))
+    dataset = tiny.dataset(ROWS)
+    model = finetune(config(share_of_rows=0.5, epochs=2), ctx, base=tiny.base, dataset=dataset)
+
+    steps = [json.loads(line) for line in tiny.blobs.get(model.curve).splitlines()]
+    epochs = [steps[: len(steps) // 2], steps[len(steps) // 2 :]]
+    first, second = ([i for step in epoch for i in step["row_ids"]] for epoch in epochs)
+    assert len(first) == len(set(first)) == 9
+    assert set(first) == set(second)
+    assert said.count("tokens_per_s") == said.count("tokens_per_cpu_s") == len(steps)
+    batch = look(config(share_of_rows=0.5, epochs=2), tiny.blobs, tiny.base, dataset, 1)
+    assert (list(batch.row_ids), batch.num_steps) == (steps[0]["row_ids"], len(steps))

@@ -15,7 +15,7 @@ from tunesmith.stages.index.run import index
 
 @pytest.fixture
 def ctx(tmp_path):
-    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=tmp_path)
+    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=tmp_path, keep=tmp_path)
 
 
 def _asset(ctx, rows):

@@ -20,7 +20,7 @@ Members = dict[str, bytes]
 def ctx(tmp_path: Path) -> Context:
     workdir = tmp_path / "work"
     workdir.mkdir()
-    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=workdir)
+    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=workdir, keep=workdir)
 
 
 def zipped(members: Members) -> bytes:

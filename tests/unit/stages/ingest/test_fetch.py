@@ -111,7 +111,7 @@ signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
 folder = Path(sys.argv[1])
 fetch(
     FetchConfig(origin="pypi:tiny-data==1.0"),
-    Context(blobs=FolderBlobs(folder / "blobs"), seed=1, workdir=folder),
+    Context(blobs=FolderBlobs(folder / "blobs"), seed=1, workdir=folder, keep=folder),
 )
 """
 

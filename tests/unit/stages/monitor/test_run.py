@@ -25,7 +25,7 @@ CONFIG = CompareConfig(name="desk")
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Context:
-    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=7, workdir=tmp_path)
+    return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=7, workdir=tmp_path, keep=tmp_path)
 
 
 def table(ctx: Context, **columns: list[str]) -> Blob:

@@ -28,10 +28,12 @@ MODEL = ModelVersion(
         weights=BLOB,
         format="gguf",
     ),
+    method="lora",
     adapter=Blob(sha256="0123456789abcdef" * 4, num_bytes=0),
     adapter_config=BLOB,
     instruction='Name the licence: "as it is".',
     labels=("bsd-new", "mit"),
+    certificate=BLOB,
     curve=BLOB,
     num_steps=60,
     num_trained_tokens=12345,
@@ -81,7 +83,7 @@ GATE = GateResult(
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Context:
-    return Context(blobs=MemoryBlobs(tmp_path), seed=0, workdir=tmp_path)
+    return Context(blobs=MemoryBlobs(tmp_path), seed=0, workdir=tmp_path, keep=tmp_path)
 
 
 def test_a_pass_moves_the_alias(ctx: Context) -> None:

@@ -11,7 +11,7 @@ from tunesmith.testing import MemoryBlobs
 
 
 def test_a_proposal_carries_its_signals(tmp_path: Path) -> None:
-    ctx = Context(blobs=MemoryBlobs(tmp_path), seed=0, workdir=tmp_path)
+    ctx = Context(blobs=MemoryBlobs(tmp_path), seed=0, workdir=tmp_path, keep=tmp_path)
     same = Signal(
         monitor="desk", traffic="heldout", verdict="unchanged", checks=(), false_alarm_rate=0.01
     )

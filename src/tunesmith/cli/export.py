@@ -1,0 +1,108 @@
+"""Export a tuned model: files for other software, in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pydantic
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, percent, size, table
+from tunesmith.cli.render import out as print_result
+from tunesmith.core.errors import Conflict, UsageError
+from tunesmith.stages.export.config import ExportConfig, Format, Quantisation
+
+if TYPE_CHECKING:
+    from tunesmith.core.blobs import Blobs
+    from tunesmith.core.ref import Blob
+    from tunesmith.records.export import Export
+
+
+def model_export(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; a new or an empty one.")],
+    folder: Folder = HERE,
+    format: Annotated[Format, typer.Option(help="For which software.")] = "gguf",
+    quantisation: Annotated[
+        Quantisation | None,
+        typer.Option(help="Of a GGUF file; q8_0 if not given.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a tuned model for other software, if it is shown to be the same model there."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+
+    config = _config(format, quantisation)
+    require_free(out)
+    with opened(folder, runs=True) as (project, _):
+        only(project.file.model, name, "model")
+        made = pipeline.export(project, name, config)
+        save(made.files, project.runner.blobs, out)
+    print_result({"export": made, "folder": str(out)}, _lines(made, out), as_json)
+
+
+def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path) -> None:
+    """Copy `files` to `folder`, all of them or none.
+
+    Raises:
+        Conflict: `folder` is there and is not an empty folder.
+    """
+    require_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        for name, blob in files.items():
+            shutil.copyfile(blobs.path(blob), temporary / name)
+        temporary.chmod(0o755)
+        try:
+            os.rename(temporary, folder)
+        except OSError as error:  # somebody has put something there meanwhile
+            raise _taken(folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_free(folder: Path) -> None:
+    """Raise Conflict unless `folder` is new or empty."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> Conflict:
+    return Conflict(
+        f"{folder} is there already and is not an empty folder",
+        remedy="name another folder with --out, or remove it",
+    )
+
+
+def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:
+    chosen = quantisation or ("q8_0" if format == "gguf" else "f32")
+    try:
+        return ExportConfig(format=format, quantisation=chosen)
+    except pydantic.ValidationError as error:
+        raise UsageError(
+            error.errors()[0]["msg"].removeprefix("Value error, "),
+            remedy="leave out --quantisation, or use --format gguf",
+        ) from error
+
+
+def _lines(made: Export, folder: Path) -> list[str]:
+    parity = made.parity
+    rows = [[name, size(blob.num_bytes), blob.sha256[:12]] for name, blob in made.files.items()]
+    return [
+        f"{made.name} as {made.format} ({made.quantisation}) in {folder}",
+        "",
+        *table(rows, ["file", "size", "digest"]),
+        "",
+        f"the same model: over {parity.num_prompts} held-out prompts the mean KL is "
+        f"{parity.mean_kl:.1e} nats a token (allowed {parity.required_kl:.0e}),",
+        f"{percent(parity.same_answers)} of the greedy answers are equal, and it stops where an "
+        "answer ends",
+    ]

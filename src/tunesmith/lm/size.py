@@ -1,0 +1,72 @@
+"""How large a base model is, from the headers of its files: no weight is read."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.errors import DataError
+from tunesmith.records.model import BaseModel
+
+NOT_A_LAYER = ("token_embd", "embed_tokens", "lm_head", "output.weight")
+"""Parts of the names of the matrices at both ends of a model, in GGUF's and transformers' words."""
+
+
+def num_layer_weights(base: BaseModel, blobs: Blobs) -> int:
+    """Weights of the matrices inside the layers: what nearly all of a token's arithmetic is spent
+    on. The embeddings and the output head are left out.
+
+    Raises:
+        DataError: the file is damaged, or of a kind that is not read here.
+    """
+    path = blobs.path(base.weights)
+    shapes = _of_gguf(path) if base.format == "gguf" else _of_folder(path)
+    return sum(
+        prod(shape)
+        for name, shape in shapes
+        if len(shape) == 2 and not any(part in name for part in NOT_A_LAYER)
+    )
+
+
+def num_layers(base: BaseModel, blobs: Blobs) -> int:
+    """Layers of the decoder, counted by the names of its tensors.
+
+    Raises:
+        DataError: the file is damaged, or of a kind that is not read here.
+    """
+    path = blobs.path(base.weights)
+    shapes = _of_gguf(path) if base.format == "gguf" else _of_folder(path)
+    found = (re.search(r"(?:^|\.)(?:blk|layers)\.(\d+)\.", name) for name, _ in shapes)
+    return 1 + max((int(place[1]) for place in found if place), default=-1)
+
+
+def _of_gguf(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    from tunesmith.lm.gguf import read_header
+
+    for entry in read_header(path).tensors:
+        yield entry.name, entry.shape
+
+
+def _of_folder(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The header of safetensors: eight bytes that give its length, then JSON."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".safetensors"):
+                    with archive.open(name) as file:
+                        (length,) = struct.unpack("<Q", file.read(8))
+                        header = json.loads(file.read(length))
+                    for tensor, entry in header.items():
+                        if tensor != "__metadata__":
+                            yield tensor, tuple(entry["shape"])
+    except (zipfile.BadZipFile, struct.error, ValueError) as error:
+        raise DataError(
+            "the base model's folder is not a whole zip of safetensors",
+            remedy="fetch the base model again",
+        ) from error

@@ -1,0 +1,50 @@
+"""Exports: a tuned model as files that other software loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.core.ref import Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """How far an export, loaded again from its bytes, is from the model that was tuned."""
+
+    num_prompts: int
+    """Held-out prompts that both were asked."""
+    num_positions: int
+    """Tokens of their answers, at each of which the two distributions were compared."""
+    mean_kl: float
+    max_kl: float
+    """Kullback-Leibler divergence of the export from the tuned model at one position, in nats."""
+    required_kl: float
+    """The most that the mean may be."""
+    same_prompts: float
+    """Share of prompts that the export's own tokenizer and template turn into the same ids."""
+    same_answers: float
+    """Share of prompts that both answer greedily with the same ids."""
+    required_answers: float
+    """The least that this share may be."""
+    same_stops: float
+    """Share of prompts after which the export stops if the tuned model does."""
+    stops_at_turn: bool
+    """Whether the export itself declares the token that ends a turn as one to stop at."""
+    verdict: Literal["pass", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """A tuned model in a format of other software, and the proof that it is still that model."""
+
+    name: str
+    """Name of the model."""
+    format: str
+    """"adapter", "merged", "gguf" or "gguf-adapter"."""
+    quantisation: str
+    """"f32", "f16", "q8_0" or "q4_0"."""
+    files: Mapping[str, Blob]
+    """By file name, as they lie side by side in one folder."""
+    parity: Parity

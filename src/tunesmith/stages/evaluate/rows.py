@@ -1,0 +1,69 @@
+"""Which rows a model is asked: those of the test split, or training rows that it never saw."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.errors import DataError
+from tunesmith.records.data import Dataset
+from tunesmith.records.model import ModelVersion
+from tunesmith.stages.evaluate.config import EvaluateConfig
+
+COLUMNS = ["row_id", "text", "label"]
+
+
+def asked_rows(
+    config: EvaluateConfig,
+    blobs: Blobs,
+    dataset: Dataset,
+    seed: int,
+    model: ModelVersion | None = None,
+) -> pa.Table:
+    """The rows that `config` says, as `row_id`, `text` and `label`.
+
+    What a `model` was trained on is read from its own log of steps; a base model saw none.
+
+    Raises:
+        DataError: there are none.
+    """
+    if config.unseen_training_rows:
+        return _unseen(config.unseen_training_rows, blobs, dataset, seed, model)
+    table = pq.read_table(blobs.path(dataset.test.rows), columns=COLUMNS)
+    if not len(table):
+        raise DataError(
+            f"dataset {dataset.name!r} has no test rows",
+            remedy="raise test_per_label, or add data",
+        )
+    return table
+
+
+def _unseen(
+    num_rows: int, blobs: Blobs, dataset: Dataset, seed: int, model: ModelVersion | None
+) -> pa.Table:
+    """Which of the rows that may be asked follows from the seed and their ids alone, so that models
+    that were trained on the same rows are asked the same."""
+    table = pq.read_table(blobs.path(dataset.train.rows), columns=[*COLUMNS, "component"])
+    seen = set()
+    if model is not None:
+        for line in blobs.get(model.curve).splitlines():
+            seen.update(json.loads(line)["row_ids"])
+    is_seen = pc.is_in(table["row_id"], pa.array(sorted(seen), pa.string()))
+    near = pc.is_in(table["component"], table["component"].filter(is_seen).combine_chunks())
+    unseen = table.filter(pc.invert(near)).select(COLUMNS)
+    if not len(unseen):
+        raise DataError(
+            f"the model saw each training row of dataset {dataset.name!r}, or its near duplicate",
+            remedy="lower share_of_rows, or add data",
+        )
+    drawn = [
+        hashlib.sha256(f"{seed}/unseen/{row_id}".encode()).digest()
+        for row_id in unseen["row_id"].to_pylist()
+    ]
+    order = sorted(range(len(drawn)), key=drawn.__getitem__)
+    return unseen.take(sorted(order[:num_rows]))

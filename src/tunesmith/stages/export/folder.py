@@ -1,0 +1,68 @@
+"""A merged model as a folder that stock transformers loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import transformers
+
+from tunesmith.lm.chat_template import question, stop_ids
+from tunesmith.lm.gguf_write import is_tied
+from tunesmith.lm.load import LoadedModel
+from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.stages.export.parity import Subject
+
+
+def write_folder(folder: Path, loaded: LoadedModel) -> None:
+    """Write float32 weights, configuration, generation_config.json and tokenizer to `folder`."""
+    model = loaded.model
+    model.config.tie_word_embeddings = is_tied(model)
+    state = model.state_dict()
+    if model.config.tie_word_embeddings:
+        del state["lm_head.weight"]
+    safetensors.torch.save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    stops = sorted(stop_ids(loaded.tokenizer))
+    transformers.GenerationConfig(do_sample=False, eos_token_id=stops).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(loaded.tokenizer.core.to_str(), encoding="utf-8")
+    settings = _tokenizer_config(loaded.tokenizer, loaded.context_length)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+
+
+def reload_folder(folder: Path, instruction: str) -> Subject:
+    """What stock transformers makes of `folder`."""
+    transformers.utils.logging.disable_progress_bar()  # the step reports its own
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def prompt(text: str) -> list[int]:
+        messages = [
+            {"role": message.role, "content": message.content}
+            for message in question(instruction, text)
+        ]
+        return list(
+            tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        )
+
+    stops = model.generation_config.eos_token_id
+    declared = frozenset(stops if isinstance(stops, list) else [stops])
+    return Subject(model=model.eval(), prompt=prompt, stops=declared)
+
+
+def _tokenizer_config(tokenizer: Tokenizer, context_length: int) -> dict[str, object]:
+    special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "chat_template": tokenizer.chat_template,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": context_length,
+        **{key: token for key, token in special.items() if token},
+    }

@@ -1,0 +1,90 @@
+"""Between two global steps: keep what was done, and hear what somebody asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from tunesmith.core.errors import Stopped
+from tunesmith.core.step import Context
+from tunesmith.stages.finetune.checkpoint import Checkpoints, identity_of_run
+from tunesmith.stages.finetune.control import request, requested, wait_while_paused
+from tunesmith.stages.finetune.step_record import StepRecord
+
+KEEP_EVERY_S = 30.0
+"""The most work, in seconds, that a power cut can cost."""
+MAX_SHARE = 0.05
+"""Of the time that may be spent on keeping; large states are kept more rarely."""
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps the state of one run every half minute, and when it is paused or stopped."""
+
+    model: str
+    """Name of the model's section."""
+    folder: Path
+    checkpoints: Checkpoints
+    waiting: Callable[[], None]
+    """Called every half second of a pause."""
+    _kept_at: float = field(default_factory=time.monotonic)
+    _took_s: float = 0.0
+
+    def restore(
+        self, parameters: Sequence[torch.nn.Parameter], optimiser: torch.optim.Optimizer
+    ) -> list[StepRecord]:
+        """Go back to where an earlier attempt was; what it did. Old requests are forgotten."""
+        request(self.folder, "go on")
+        return self.checkpoints.restore(parameters, optimiser)
+
+    def after_step(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        optimiser: torch.optim.Optimizer,
+        curve: Sequence[StepRecord],
+    ) -> None:
+        """Keep the state if it is time to, or if somebody asks for a pause or an end.
+
+        Raises:
+            Stopped: somebody asked for it.
+        """
+        wish = requested(self.folder)
+        waited_s = time.monotonic() - self._kept_at
+        if wish == "go on" and waited_s < max(KEEP_EVERY_S, self._took_s / MAX_SHARE):
+            return
+        self.keep(parameters, optimiser, curve)
+        wait_while_paused(self.folder, self.waiting)
+        if requested(self.folder) == "stop":
+            raise Stopped(
+                f"stopped after step {len(curve)}, as asked",
+                remedy="the same command goes on from there; to use the model as it is now, add "
+                f"--set model.{self.model}.stop_after={len(curve)}",
+            )
+        self._kept_at = time.monotonic()
+
+    def keep(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        optimiser: torch.optim.Optimizer,
+        curve: Sequence[StepRecord],
+    ) -> None:
+        """Keep the state after the last step of `curve`."""
+        if not curve:  # nothing was done that could be lost
+            return
+        start = time.monotonic()
+        self.checkpoints.save(parameters, optimiser, curve)
+        self._took_s = time.monotonic() - start
+
+
+def keeper_of(ctx: Context, model: str) -> Keeper:
+    """The keeper of the run that `ctx` is of."""
+    return Keeper(
+        model=model,
+        folder=ctx.keep,
+        checkpoints=Checkpoints(folder=ctx.keep, identity=identity_of_run(ctx.identity)),
+        waiting=lambda: ctx.progress(0, 0, f"paused; `tunesmith tune {model} --resume` goes on"),
+    )

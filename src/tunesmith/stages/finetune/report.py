@@ -1,0 +1,49 @@
+"""What a person who watches is told while a model is tuned."""
+
+from __future__ import annotations
+
+import time
+
+from tunesmith.core.step import Context
+from tunesmith.stages.finetune.loop import Training
+from tunesmith.stages.finetune.step_record import StepRecord
+
+
+class Report:
+    """Progress in tokens, with the loss and the speed since this attempt began."""
+
+    def __init__(self, ctx: Context, training: Training) -> None:
+        self._ctx = ctx
+        self._before = 0
+        self._loss: float | None = None
+        self._start: tuple[float, float] | None = None
+        for record in training.curve:
+            self.step(record)
+        to_do = sum(len(row.ids) for rows in training.steps_to_do() for row in rows)
+        self._num_tokens = self._before + to_do
+        self._done = self._restored = self._before
+        self._start = time.monotonic(), time.process_time()
+
+    def micro(self, num_tokens: int, loss: float) -> None:
+        """One micro-batch is done; its own loss is shown until a step's is known."""
+        self._done += num_tokens
+        speed, _ = self._speeds()
+        shown = loss if self._loss is None else self._loss
+        self._ctx.progress(self._done, self._num_tokens, f"loss {shown:.3f}, {speed:.0f} tokens/s")
+
+    def step(self, record: StepRecord) -> None:
+        """One global step is done, now or in an earlier attempt."""
+        self._before += record.num_tokens
+        self._loss = record.loss
+        self._ctx.metric("loss", record.loss, record.step)
+        if self._start is not None:
+            speed, cpu_speed = self._speeds()
+            self._ctx.metric("tokens_per_s", speed, record.step)
+            self._ctx.metric("tokens_per_cpu_s", cpu_speed, record.step)
+
+    def _speeds(self) -> tuple[float, float]:
+        """Tokens of this attempt by its seconds on the wall, and by the CPU seconds."""
+        assert self._start is not None
+        wall, cpu = self._start
+        done = self._done - self._restored
+        return done / (time.monotonic() - wall), done / max(1e-9, time.process_time() - cpu)

@@ -1,0 +1,135 @@
+"""A run that is stopped within a step keeps the whole steps, and goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.core import attempt, catalog
+from tunesmith.core.errors import Conflict, OverBudget
+from tunesmith.core.execute import SubprocessExecutor, kept
+from tunesmith.core.meter import Forecast, Usage
+from tunesmith.core.step import Step
+from tunesmith.stages.finetune import batches
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.run import finetune
+
+ROWS = [(f"text number {number}", label) for number in range(5) for label in ("mit", "gpl-2.0")]
+CONFIG = ModelConfig(name="desk", base="tiny", dataset="tiny", rank=4, batch_rows=4)
+MICROS_BEFORE = 5
+"""Of four one-row micro-batches a step: the first step is whole, the second is begun."""
+
+
+@pytest.fixture
+def one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A micro-batch of every row: a step can be left in its midst."""
+    cut = partial(batches.micro_batches, max_tokens=1)
+    monkeypatch.setattr("tunesmith.stages.finetune.loop.micro_batches", cut)
+    monkeypatch.setattr("tunesmith.stages.finetune.forecast.micro_batches", cut)
+    monkeypatch.setattr("tunesmith.stages.finetune.loop.accumulate.__defaults__", (cut,))
+
+
+def interrupting(error: BaseException) -> Callable[[float, float, str], None]:
+    heard = 0
+
+    def progress(_done: float, total: float, _note: str) -> None:
+        nonlocal heard
+        heard += total > 0
+        if heard > MICROS_BEFORE:
+            raise error
+
+    return progress
+
+
+@pytest.mark.usefixtures("one_row_each")
+@pytest.mark.parametrize("error", [OverBudget("dear"), KeyboardInterrupt(), SystemExit(143)])
+def test_stopped_within_a_step_it_goes_on_from_the_last_whole_one(
+    tiny: Any, error: BaseException
+) -> None:
+    dataset = tiny.dataset(ROWS)
+    expected = finetune(CONFIG, tiny.context(3), base=tiny.base, dataset=dataset)
+
+    ctx = tiny.context(3, progress=interrupting(error))
+    with pytest.raises(type(error)):
+        finetune(CONFIG, ctx, base=tiny.base, dataset=dataset)
+    assert [path.name for path in tiny.workdir.glob("step-*")] == ["step-1.safetensors"]
+
+    done: list[float] = []
+    ctx = tiny.context(3, progress=lambda now, total, _: done.append(now) if total else None)
+    again = finetune(CONFIG, ctx, base=tiny.base, dataset=dataset)
+    assert again == expected
+    first = json.loads(tiny.blobs.get(again.curve).splitlines()[0])
+    assert min(done) > first["num_tokens"]  # the first step was not taken again
+
+
+@pytest.mark.usefixtures("one_row_each")
+def test_who_has_lost_the_run_leaves_what_is_kept_alone(tiny: Any) -> None:
+    """The folder belongs to the process that took over."""
+    ctx = tiny.context(3, progress=interrupting(Conflict("taken over")))
+    with pytest.raises(Conflict):
+        finetune(CONFIG, ctx, base=tiny.base, dataset=tiny.dataset(ROWS))
+    assert list(tiny.workdir.glob("*")) == []
+
+
+@pytest.mark.usefixtures("one_row_each")
+def test_a_run_that_nothing_was_done_of_keeps_nothing(tiny: Any) -> None:
+    def stop(_done: float, total: float, _note: str) -> None:
+        if total:
+            raise OverBudget("dear")
+
+    with pytest.raises(OverBudget):
+        finetune(CONFIG, tiny.context(3, progress=stop), base=tiny.base, dataset=tiny.dataset(ROWS))
+    assert list(tiny.workdir.glob("*")) == []
+
+
+class Dear:
+    """A limit that is reached a few signs of progress after the forecast."""
+
+    def __init__(self, signs: int) -> None:
+        self.signs = signs
+        self.begun = False
+
+    def __call__(self, used: Usage | Forecast) -> str:
+        self.begun = self.begun or isinstance(used, Forecast)
+        if self.begun and isinstance(used, Usage):
+            assert used.cpu_s > 0
+            self.signs -= 1
+        return "2 EUR, and ledger.budget_per_run is 1 EUR" if self.signs < 0 else ""
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("subprocess", marks=pytest.mark.slow)])
+def test_stopped_by_its_budget_and_gone_on_with_a_higher_one(
+    tiny: Any,
+    make_runner: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    executor: str,
+) -> None:
+    monkeypatch.setattr(attempt, "LOOK_EVERY_S", 0.0)
+    dataset = tiny.dataset(ROWS * 4)
+    config = CONFIG.model_copy(update={"epochs": 10})
+    expected = finetune(config, tiny.context(3), base=tiny.base, dataset=dataset)
+    inputs = {"base": tiny.base, "dataset": dataset}
+    step = Step(name="finetune:desk", kind="finetune@1", config=config, inputs=inputs, seed=3)
+
+    poor, _ = make_runner(limit=Dear(3))
+    if executor == "subprocess":
+        poor.executor = SubprocessExecutor(tmp_path / "blobs", tmp_path / "work")
+    with pytest.raises(OverBudget, match=r"is stopped: .* 2 EUR, .* is 1 EUR"):
+        poor.run(step)
+    assert list(kept(tmp_path / "work", step.name).glob("step-*.safetensors"))
+    with poor.database.read() as connection:
+        (stopped,) = catalog.all_runs(connection)
+    assert stopped.status == "interrupted"
+    assert stopped.usage is not None
+
+    rich, _ = make_runner()
+    done: list[float] = []
+    rich.on_event = lambda event: done.append(event.done) if event.total else None
+    assert rich.run(step) == expected
+    assert len(done) < expected.num_steps

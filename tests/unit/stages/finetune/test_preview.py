@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from tunesmith.core.errors import DataError
+from tunesmith.core.meter import estimate_joules
+from tunesmith.lm.load import load_model
+from tunesmith.lm.size import num_layer_weights
+from tunesmith.records.data import Split
+from tunesmith.records.model import BaseModel
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.preview import matmul_rate, preview
+
+
+def test_the_weights_of_the_layers_are_counted_from_the_header(tiny: Any) -> None:
+    model = load_model(tiny.base, tiny.blobs).model
+    inside = sum(p.numel() for p in model.model.layers.parameters() if p.dim() == 2)
+    assert num_layer_weights(tiny.base, tiny.blobs) == inside
+
+
+def test_a_damaged_folder_is_said_to_be_one(tiny: Any) -> None:
+    blob = tiny.blobs.put(b"not a zip")
+    broken = BaseModel(name="b", origin="o", licence="l", weights=blob, format="folder")
+    with pytest.raises(DataError, match="not a whole zip"):
+        num_layer_weights(broken, tiny.blobs)
+
+
+def test_a_preview_grows_with_the_tokens_and_says_how_it_was_made(tiny: Any) -> None:
+    empty = tiny.blobs.put(b"")
+
+    def ask(num_tokens: int, epochs: int) -> Any:
+        side = Split(rows=empty, num_rows=1, num_tokens=num_tokens)
+        dataset = dataclasses.replace(tiny.dataset([]), train=side)
+        config = ModelConfig(base="tiny", dataset="tiny", epochs=epochs)
+        return preview(config, tiny.blobs, tiny.base, dataset)
+
+    once, often = ask(10**9, 1), ask(10**9, 50)
+    assert 0 < once.wall_s < often.wall_s
+    assert once.joules == estimate_joules(once.cpu_s)
+    assert once.basis.startswith("1000000000 tokens, ")
+    assert math.isclose(once.cpu_s, once.wall_s)  # one thread, see the fixture
+
+
+def test_a_matrix_product_runs_at_a_believable_speed() -> None:
+    assert 1e8 < matmul_rate(0.05) < 1e14

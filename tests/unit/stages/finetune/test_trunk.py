@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from tunesmith.core.errors import DataError
+from tunesmith.lm.attention import attend_by_document
+from tunesmith.stages.finetune.batches import TrainRow, pack
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.fuse import fuse
+from tunesmith.stages.finetune.loop import micro_loss
+from tunesmith.stages.finetune.trained import prepare
+from tunesmith.stages.finetune.trunk import Trunk
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "pad_token_id": None,
+}
+ROWS = [
+    TrainRow(row_id=f"r{n}", ids=tuple(range(n, n + length)), num_prompt=2)
+    for n, length in enumerate((7, 3, 11, 5))
+]
+FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text"]
+
+
+def make(kind: str, **settings: Any) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **SIZES, sliding_window=4)
+    model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
+    attend_by_document(model)
+    trained = prepare(model, ModelConfig(base="b", dataset="d", **settings), 1)
+    for name, parameter in model.named_parameters():
+        if "lora_b" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    if settings.get("method", "lora") == "lora":
+        fuse(model)
+    return model, trained
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("settings", [{"layers": 2}, {"method": "full", "layers": 1}])
+def test_loss_and_gradients_are_those_of_the_whole_model(
+    tmp_path: Path, kind: str, settings: dict[str, Any]
+) -> None:
+    model, trained = make(kind, **settings)
+    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
+    first, again, other = pack(ROWS[:3]), pack(ROWS[:3]), pack([ROWS[3], ROWS[0], ROWS[2]])
+    for micro in (first, again, pack([ROWS[3]]), other):  # new, known, new, known in another order
+        found = trunk.micro_loss(micro)
+        expected = micro_loss(model, micro)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+        for one, two in zip(
+            torch.autograd.grad(found, trained.parameters),
+            torch.autograd.grad(expected, trained.parameters),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
+    assert trunk.is_exact(other)
+
+
+def test_from_the_second_time_on_nothing_below_is_computed(tmp_path: Path) -> None:
+    model, trained = make("llama", layers=1)
+    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
+    calls: list[int] = []
+    for number, layer in enumerate(model.model.layers):
+        layer.register_forward_hook(lambda *_, number=number: calls.append(number))
+    micro = pack(ROWS)
+    assert not trunk.is_known(micro.row_ids)
+    trunk.micro_loss(micro)
+    assert calls == [0, 1, 2, 3]
+    assert trunk.is_known(micro.row_ids)
+    trunk.micro_loss(micro)
+    assert calls == [0, 1, 2, 3, 3]
+
+
+def test_with_the_head_alone_no_layer_is_computed_again(tmp_path: Path) -> None:
+    model, trained = make("llama", method="head")
+    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
+    micro = pack(ROWS)
+    expected = torch.autograd.grad(micro_loss(model, micro), trained.parameters)
+    trunk.micro_loss(micro)
+    found = torch.autograd.grad(trunk.micro_loss(micro), trained.parameters)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_dropout_is_refused(tmp_path: Path) -> None:
+    model, trained = make("llama", layers=1)
+    with pytest.raises(DataError, match="dropout"):
+        Trunk(model.train(), trained.lowest_layer, ROWS, tmp_path)
+
+
+def test_a_wrong_cut_is_noticed(tmp_path: Path) -> None:
+    model, trained = make("llama", layers=2)
+    trunk = Trunk(model, trained.lowest_layer + 1, ROWS, tmp_path)
+    trunk._below = Trunk(model, trained.lowest_layer, ROWS, tmp_path)._below
+    assert not trunk.is_exact(pack(ROWS))
+    assert functools.partial(micro_loss, model)(pack(ROWS)).isfinite()
