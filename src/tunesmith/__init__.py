@@ -1,6 +1,7 @@
 """Tunesmith: from a pre-trained model and your own data to a specialised model that you own.
 
     pipeline   the main path, one sitting to read: the order of the stages
+    rivals     a model's recipe beside others: transfer report, pilot
     graph      from the project file to steps: which step is given what
     project    reads tunesmith.toml, opens the store; the only place that picks backends
     testing    fakes and conformance suites for plug-ins
@@ -11,8 +12,8 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve -> lm | text -> records
--> core
+cli -> rivals -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve -> lm | text
+-> records -> core
 """
 
 from __future__ import annotations

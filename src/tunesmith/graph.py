@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Step
 from tunesmith.project import ProjectFile
-from tunesmith.records.data import Split
 from tunesmith.records.service import Traffic
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
-from tunesmith.stages.finetune.config import READ_BY, ModelConfig
 from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.release.config import ReleaseConfig
@@ -245,114 +242,3 @@ def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
         model=path.model,
         dataset=path.dataset,
     )
-
-
-# Rivals: the path of a model with another recipe. Their steps are like any other: cached, priced,
-# certified and in the evidence log.
-
-OWN = "own recipe"
-RATES = {"lora": 1e-3, "dora": 1e-3, "head": 1e-3, "full": 5e-5}
-"""Learning rate of a rival with another method than the model's own: a common one for it, since
-weights that are moved themselves want far smaller steps than adapters that begin at zero. One rate
-is not a search: the method may do better with another."""
-RANDOM_RATE = 1e-3
-"""The same for random weights, which have nothing to lose and far to go."""
-PILOT_SHARE = 0.05
-"""Of the training rows, unless that makes too few steps."""
-PILOT_STEPS = 4
-PILOT_ASKED = 128
-"""Rows that each pilot is asked: their time should not exceed the tuning's by much."""
-
-
-def variant(
-    path: ModelPath, tag: str, asked: EvaluateConfig | None = None, **changes: Any
-) -> ModelPath:
-    """A model's path with its recipe changed, e.g. "finetune:desk~head", without gate and release.
-
-    The dataset, the base and its evaluation are those of the model's own path, to the object.
-    """
-    recipe = recipe_of(path)
-    changed = recipe.changed(name=f"{recipe.name}~{tag}", **changes)
-    model = replace(path.model, name=f"finetune:{changed.name}", config=changed)
-    after = replace(
-        path.tuned_evaluation,
-        name=f"evaluate:{changed.name}",
-        config=asked or path.tuned_evaluation.config,
-        inputs={**path.tuned_evaluation.inputs, "model": model},
-    )
-    return replace(path, model=model, tuned_evaluation=after, gate=None, release=None)
-
-
-def recipe_of(path: ModelPath) -> ModelConfig:
-    """The settings that a path's model is tuned with."""
-    assert isinstance(path.model.config, ModelConfig)
-    return path.model.config
-
-
-def transfers(path: ModelPath) -> dict[str, ModelPath]:
-    """What a model is compared with to see what transfer was worth, at the same steps and rows."""
-    recipe = recipe_of(path)
-    rivals = {OWN: replace(path, gate=None, release=None)}
-    if recipe.method != "head":
-        rate = RATES["head"]
-        rivals["frozen trunk, trained head"] = variant(
-            path, "head", method="head", learning_rate=rate
-        )
-    rivals["random weights, all trained"] = variant(
-        path, "random", method="full", layers=0, start="random", learning_rate=RANDOM_RATE
-    )
-    return rivals
-
-
-def pilots(path: ModelPath, num_rows: int, num_layers: int) -> dict[str, ModelPath]:
-    """Rival recipes on the same few of `num_rows` training rows, asked about the same others.
-
-    Head only, adapters on the top third of the layers, adapters on all, all weights, and the
-    model's own with a third and three times its learning rate.
-    """
-    own = recipe_of(path)
-    rows = max(PILOT_SHARE * num_rows, own.batch_rows * ceil(PILOT_STEPS / own.epochs))
-    share = min(rows / max(1, num_rows), 0.5, own.share_of_rows)
-    changes: dict[str, dict[str, Any]] = {
-        "own": {},
-        "slower": {"learning_rate": float(f"{own.learning_rate / 3:.2g}")},
-        "faster": {"learning_rate": min(0.9, float(f"{own.learning_rate * 3:.2g}"))},
-        "head": _method(own, "head"),
-        "top": {**_method(own, "lora"), "layers": ceil(num_layers / 3)},
-        "all": {**_method(own, "lora"), "layers": 0},
-        "full": {**_method(own, "full"), "layers": 0},
-    }
-    asked = EvaluateConfig(unseen_training_rows=PILOT_ASKED)
-    rivals: dict[str, ModelPath] = {}
-    known = []
-    for tag, change in changes.items():
-        change |= {"share_of_rows": share, "stop_after": 0}
-        if (recipe := own.changed(**change)) not in known:
-            known.append(recipe)
-            rivals[tag] = variant(path, f"pilot-{tag}", asked, **change)
-    return rivals
-
-
-def whole_tokens(recipe: ModelConfig, train: Split) -> float:
-    """Tokens that would go through the model if it were tuned as `recipe` says."""
-    num_rows = max(1, round(recipe.share_of_rows * train.num_rows))
-    num_steps = recipe.epochs * -(-num_rows // recipe.batch_rows)
-    done = min(1.0, recipe.stop_after / num_steps) if recipe.stop_after else 1.0
-    return done * recipe.epochs * recipe.share_of_rows * train.num_tokens
-
-
-def to_set(own: ModelConfig, rival: ModelConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What to set to make a recipe the rival, and what to take out of the project file first."""
-    settings, mine = rival.model_dump(), {"layers": 0, **own.model_dump()}
-    changes: dict[str, Any] = {
-        key: settings[key]
-        for key in ("method", "layers", "learning_rate")
-        if key in settings and settings[key] != mine[key]
-    }
-    unread = (key for key in READ_BY if key in own.model_fields_set and key not in settings)
-    return changes, tuple(unread)
-
-
-def _method(own: ModelConfig, method: str) -> dict[str, Any]:
-    rate = own.learning_rate if method == own.method else RATES[method]
-    return {"method": method, "learning_rate": rate}

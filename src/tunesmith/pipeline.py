@@ -1,4 +1,4 @@
-"""The main path, and the only file that knows the order of the stages.
+"""The main path: what is run, in which order, and what comes of it.
 
 source -> data asset -> dataset -> model version -> evaluation -> gate -> release
                |                                                            |
@@ -14,27 +14,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.core import catalog
 from tunesmith.core.catalog import Run
-from tunesmith.core.errors import GateFailed, StoreError, UsageError
-from tunesmith.core.meter import Usage
-from tunesmith.core.step import Step
+from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.graph import (
-    OWN,
     Graph,
     ModelPath,
     WatchPath,
     build,
     export_of,
     ordered,
-    pilots,
-    recipe_of,
-    to_set,
-    transfers,
     watch_traffic,
-    whole_tokens,
 )
-from tunesmith.ledger.cost import price, zero
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
 from tunesmith.project import Project
@@ -44,22 +34,10 @@ from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
-from tunesmith.records.rivals import (
-    Pilot,
-    Piloted,
-    Spent,
-    Transferred,
-    TransferReport,
-    clear_best,
-    front,
-)
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
-
-CONFIDENCE = 0.95
-"""Of the intervals that rivals are shown with."""
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.preflight import FirstBatch
@@ -181,145 +159,6 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     )
     changed = file.model_copy(update={"dataset": file.dataset | {name: wider}})
     return build(changed).models[proposal.model]
-
-
-# Rivals of a model's recipe: every one is a run like any other.
-
-
-def transfer_report(project: Project, name: str) -> TransferReport:
-    """A model beside its base untuned, its trunk frozen, and its architecture from random weights.
-
-    Raises:
-        UsageError: the model itself starts from random weights.
-    """
-    from tunesmith.stages.evaluate.compare import compare
-
-    path = build(project.file).models[name]
-    if recipe_of(path).start == "random":
-        raise UsageError(
-            f"model {name} starts from random weights, so nothing is transferred",
-            remedy=f"add --set model.{name}.start=pretrained",
-        )
-    rates, blobs, seed = project.file.ledger.rates, project.runner.blobs, project.file.project.seed
-    rivals = transfers(path)
-    own = make_model(project, rivals[OWN])
-    rows = [
-        Transferred(
-            variant="untuned base",
-            num_trainable=0,
-            num_steps=0,
-            num_trained_tokens=0,
-            spent=Spent(wall_s=0.0, cost=zero(rates.currency)),
-            accuracy=own.base.accuracy,
-            macro_f1=own.base.macro_f1,
-            versus_own=compare(own.tuned, own.base, blobs, confidence=CONFIDENCE, seed=seed),
-        )
-    ]
-    for variant, rival in rivals.items():
-        made = own if variant == OWN else make_model(project, rival)
-        used, _ = used_by(project, rival.model)
-        against = compare(own.tuned, made.tuned, blobs, confidence=CONFIDENCE, seed=seed)
-        rows.append(
-            Transferred(
-                variant=variant,
-                num_trainable=made.model.num_trainable,
-                num_steps=made.model.num_steps,
-                num_trained_tokens=made.model.num_trained_tokens,
-                spent=Spent(wall_s=used.wall_s, cost=price(used, rates)),
-                accuracy=made.tuned.accuracy,
-                macro_f1=made.tuned.macro_f1,
-                versus_own=against if made is not own else None,
-            )
-        )
-    return TransferReport(model=name, num_rows=own.tuned.num_rows, variants=tuple(rows))
-
-
-def pilot(project: Project, name: str) -> Pilot:
-    """Rival recipes of a model on a few of its training rows: what they are worth, and would cost.
-
-    Raises:
-        DataError: there are too few training rows to keep some for asking.
-    """
-    from tunesmith.lm.size import num_layers
-    from tunesmith.stages.evaluate.compare import estimates
-
-    path = build(project.file).models[name]
-    dataset, base = project.run(path.dataset), project.run(path.base)
-    rivals = pilots(path, dataset.train.num_rows, num_layers(base, project.runner.blobs))
-    tried = []
-    for tag, rival in rivals.items():
-        preview(project, rival)
-        model, asked = project.run(rival.model), project.run(rival.tuned_evaluation)
-        loss, accuracy = estimates(
-            asked, project.runner.blobs, confidence=CONFIDENCE, seed=project.file.project.seed
-        )
-        changes, leave_out = to_set(recipe_of(path), recipe_of(rival))
-        tried.append(
-            Piloted(
-                recipe=tag,
-                changes=changes,
-                leave_out=leave_out,
-                num_trainable=model.num_trainable,
-                num_steps=model.num_steps,
-                loss=loss,
-                accuracy=accuracy,
-                **_spent(project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)),
-            )
-        )
-    recipe = recipe_of(rivals["own"])
-    return Pilot(
-        model=name,
-        share_of_rows=recipe.share_of_rows,
-        num_trained_rows=max(1, round(recipe.share_of_rows * dataset.train.num_rows)),
-        num_asked_rows=asked.num_rows,
-        confidence=CONFIDENCE,
-        recipes=tuple(sorted(tried, key=lambda each: each.loss.mean)),
-        front=front(tried),
-        best=clear_best(tried),
-    )
-
-
-def used_by(project: Project, step: Step) -> tuple[Usage, Mapping[str, float]]:
-    """What a step that ran used, over all attempts, and the last point of each of its curves."""
-    (planned,) = project.runner.plan([step])
-    assert planned.hit is not None
-    with project.runner.database.read() as connection:
-        curves = catalog.run_metrics(connection, planned.hit.id)
-    usages = [
-        Usage(**run.usage) for run in project.runs() if run.key == planned.hit.key and run.usage
-    ]
-    total = replace(
-        usages[-1],
-        wall_s=sum(usage.wall_s for usage in usages),
-        cpu_s=sum(usage.cpu_s for usage in usages),
-        joules=sum(usage.joules for usage in usages),
-    )
-    return total, {name: points[-1][1] for name, points in curves.items()}
-
-
-def _spent(project: Project, step: Step, model: ModelVersion, tokens: float) -> dict[str, Spent]:
-    """What a pilot took, and what it would have with so many `tokens`.
-
-    Loading and checking take what they take; only what is left to train is added, at the speed that
-    the pilot went. If that is not known, because nothing was left to do when it was interrupted,
-    all of its time counts as training.
-    """
-    used, last = used_by(project, step)
-    left = max(0.0, tokens - model.num_trained_tokens)
-    speed = last.get("tokens_per_s", model.num_trained_tokens / used.wall_s)
-    cpu_speed = last.get("tokens_per_cpu_s", model.num_trained_tokens / used.cpu_s)
-    cpu_s = used.cpu_s + left / cpu_speed
-    whole = replace(
-        used,
-        wall_s=used.wall_s + left / speed,
-        cpu_s=cpu_s,
-        joules=used.joules * cpu_s / used.cpu_s,
-    )
-    rates = project.file.ledger.rates
-    return {
-        "spent": Spent(wall_s=used.wall_s, cost=price(used, rates)),
-        "whole": Spent(wall_s=whole.wall_s, cost=price(whole, rates)),
-    }
 
 
 # Beside the path: what was served, and what every run cost.

@@ -51,7 +51,7 @@ def tune(
     **instead: bool,
 ) -> None:
     """Tune one model and evaluate it; its gate is left to `tunesmith run`."""
-    from tunesmith import graph, pipeline
+    from tunesmith import graph, pipeline, rivals
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
 
@@ -67,10 +67,10 @@ def tune(
             case ["show_batch"]:
                 _show(pipeline.first_batch(project, name), as_json)
             case ["transfer_report"]:
-                report = pipeline.transfer_report(project, name)
+                report = rivals.transfer_report(project, name)
                 out(report, transfer_lines(report), as_json)
             case ["pilot"]:
-                pilot = pipeline.pilot(project, name)
+                pilot = rivals.pilot(project, name)
                 out(pilot, pilot_lines(pilot), as_json)
             case _:
                 path = graph.build(project.file).models[name]

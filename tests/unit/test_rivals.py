@@ -5,19 +5,10 @@ from typing import Any
 import pytest
 
 from tunesmith.core.ref import Blob
-from tunesmith.graph import (
-    OWN,
-    ModelPath,
-    build,
-    pilots,
-    recipe_of,
-    to_set,
-    transfers,
-    variant,
-    whole_tokens,
-)
+from tunesmith.graph import ModelPath, build
 from tunesmith.project import ProjectFile
 from tunesmith.records.data import Split
+from tunesmith.rivals import OWN, pilots, recipe_of, to_set, transfers, variant, whole_tokens
 from tunesmith.stages.finetune.config import ModelConfig
 
 
