@@ -39,8 +39,8 @@ MOMENTS = 2
 KEPT_COPIES = 2
 """Of the trained numbers and their moments, that are in memory while a checkpoint is written."""
 
-NOT_REUSED = 0.5
-"""Of what passes leave with the allocator, the share that a model loaded later does not reuse."""
+WHILE_LOADING = 1.5
+"""Of a base model's size: what it takes while its largest matrix is de-quantised."""
 
 
 class Clock:
@@ -285,8 +285,9 @@ def _peak_bytes(training: Training, before: int, passing: int, load_bytes: int) 
     # A run that goes on has its moments already.
     to_come = 0 if training.optimiser.state else MOMENTS * num_bytes
     at_checkpoint = before + KEPT_COPIES * (1 + MOMENTS) * num_bytes
-    left_behind = psutil.Process().memory_info().rss - before
-    at_end = before + round(NOT_REUSED * left_behind) + num_bytes + load_bytes
+    # What passes took stays with the process; the base model is loaded beside it.
+    left = psutil.Process().memory_info().rss
+    at_end = left + num_bytes + round(WHILE_LOADING * load_bytes)
     return to_come + max(passing, at_checkpoint, at_end)
 
 

@@ -108,6 +108,7 @@ from tunesmith.stages.ingest.config import FetchConfig
 from tunesmith.stages.ingest.fetch import fetch
 
 signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 folder = Path(sys.argv[1])
 fetch(
     FetchConfig(origin="pypi:tiny-data==1.0"),

@@ -14,11 +14,12 @@ from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.run import serve
 
 _PROGRAM = """
-import sys
+import signal, sys
 from tunesmith.lm.echo import EchoEngine
 from tunesmith.stages.serve.app import create_app
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.run import serve
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 config = ServiceConfig(model="desk", port=int(sys.argv[1]))
 app = create_app(
     EchoEngine(), model_id="desk", instruction="", config=config,
