@@ -7,13 +7,15 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset, Split
-from tunesmith.records.model import BaseModel
+from tunesmith.records.model import BaseModel, ModelVersion
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,28 @@ class Tiny:
             num_components=len(train) + len(test),
             card=empty,
             licences=(),
+        )
+
+    def version(self, adapter: Blob, adapter_config: Blob, **changes: Any) -> ModelVersion:
+        """A model version of the tiny model, of which only the weights matter."""
+        empty = self.blobs.put(b"")
+        fields: dict[str, Any] = {
+            "name": "desk",
+            "method": "lora",
+            "instruction": "Name the licence.",
+            "labels": (),
+            "certificate": empty,
+            "curve": empty,
+            "num_steps": 0,
+            "num_trained_tokens": 0,
+            "num_labelled_tokens": 0,
+            "num_trainable": 0,
+            "num_parameters": 0,
+            "first_loss": 0.0,
+            "last_loss": 0.0,
+        }
+        return ModelVersion(
+            base=self.base, adapter=adapter, adapter_config=adapter_config, **fields | changes
         )
 
 

@@ -25,6 +25,24 @@ CHUNK = 1 << 20
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@contextlib.contextmanager
+def room_for(what: str) -> Iterator[None]:
+    """Say it plainly where there is no space for `what`, which the block writes.
+
+    Raises:
+        StoreFull: there is none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StoreFull(
+                f"no space left for {what}",
+                remedy="free some space and run it again; nothing was half-written",
+            ) from error
+        raise
+
+
 class Blobs(Protocol):
     """Five methods: what object storage can do too."""
 
@@ -65,21 +83,15 @@ class FolderBlobs:
         """
         temporary = None
         try:
-            handle, name = tempfile.mkstemp(dir=self._incoming, prefix=f"{owner()}.")
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as target:
-                digest, num_bytes = _copy(data, target)
-                target.flush()
-                os.fsync(target.fileno())
-            failpoint("blob.written")
-            self._publish(temporary, digest)
-        except OSError as error:
-            if error.errno in NO_SPACE:
-                raise StoreFull(
-                    f"no space left for a blob in {self._root}",
-                    remedy="free some space and run it again; nothing was half-written",
-                ) from error
-            raise
+            with room_for(f"a blob in {self._root}"):
+                handle, name = tempfile.mkstemp(dir=self._incoming, prefix=f"{owner()}.")
+                temporary = Path(name)
+                with os.fdopen(handle, "wb") as target:
+                    digest, num_bytes = _copy(data, target)
+                    target.flush()
+                    os.fsync(target.fileno())
+                failpoint("blob.written")
+                self._publish(temporary, digest)
         finally:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)

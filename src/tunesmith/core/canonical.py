@@ -75,6 +75,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def draw(what: str) -> bytes:
+    """A number drawn for `what` alone, to sort by: what is added later changes no other draw.
+
+    `what` holds the seed, and whatever else tells one drawing from another.
+    """
+    return hashlib.sha256(what.encode()).digest()
+
+
 def fingerprint(value: Any) -> str:
     """The SHA-256 of the canonical JSON of `value`."""
     return sha256(canonical_json(value))

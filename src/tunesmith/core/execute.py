@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from tunesmith.core import errors
-from tunesmith.core.blobs import NO_SPACE, Blobs, FolderBlobs
+from tunesmith.core.blobs import Blobs, FolderBlobs, room_for
 from tunesmith.core.canonical import canonical_json, fingerprint, parse
-from tunesmith.core.errors import StepFailed, StoreFull, TunesmithError
+from tunesmith.core.errors import StepFailed, TunesmithError
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.meter import Forecast
 from tunesmith.core.owner import is_gone, owner
@@ -150,29 +150,23 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
     workdir = None
     keep = kept(work, call.step)
     try:
-        work.mkdir(exist_ok=True)
-        keep.mkdir(exist_ok=True, mode=0o700)
-        workdir = Path(tempfile.mkdtemp(dir=work, prefix=f"{owner()}."))
-        context = Context(
-            blobs=blobs,
-            seed=call.seed,
-            workdir=workdir,
-            keep=keep,
-            identity=call.identity,
-            progress=listener.progress,
-            metric=listener.metric,
-            forecast=listener.forecast,
-        )
-        config = resolve(of.config).model_validate(call.config)
-        inputs = {name: _load(given, blobs) for name, given in call.inputs.items()}
-        return to_plain(resolve(of.function)(config, context, **inputs))
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StoreFull(
-                f"no space left in {work} for what {call.kind} writes",
-                remedy="free some space and run it again; nothing was half-written",
-            ) from error
-        raise
+        with room_for(f"what {call.kind} writes in {work}"):
+            work.mkdir(exist_ok=True)
+            keep.mkdir(exist_ok=True, mode=0o700)
+            workdir = Path(tempfile.mkdtemp(dir=work, prefix=f"{owner()}."))
+            context = Context(
+                blobs=blobs,
+                seed=call.seed,
+                workdir=workdir,
+                keep=keep,
+                identity=call.identity,
+                progress=listener.progress,
+                metric=listener.metric,
+                forecast=listener.forecast,
+            )
+            config = resolve(of.config).model_validate(call.config)
+            inputs = {name: _load(given, blobs) for name, given in call.inputs.items()}
+            return to_plain(resolve(of.function)(config, context, **inputs))
     finally:
         if workdir is not None:
             shutil.rmtree(workdir, ignore_errors=True)

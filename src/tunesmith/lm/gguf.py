@@ -137,16 +137,35 @@ def tensors_of(header: GgufHeader) -> Iterator[tuple[str, npt.NDArray[np.float32
     architecture = metadata["general.architecture"]
     num_heads = metadata[f"{architecture}.attention.head_count"]
     num_kv_heads = metadata.get(f"{architecture}.attention.head_count_kv", num_heads)
-    heads = {"attn_q": num_heads, "attn_k": num_kv_heads} if architecture == "llama" else {}
+    heads = rotary_heads(MODEL_TYPES[architecture], num_heads, num_kv_heads)
     data = np.memmap(header.path, mode="r", dtype=np.uint8)
     for entry in header.tensors:
         if entry.name == "rope_freqs.weight":
             continue  # what config_of says in words
         part = entry.name.split(".")[-2]
         array = _dequantise(data, header.data_start, entry)
-        if part in heads:
-            array = _unpermute(array, heads[part])
-        yield _transformers_name(entry.name), array
+        yield _transformers_name(entry.name), deinterleaved(array, heads.get(part, 0))
+
+
+def rotary_heads(model_type: str, num_heads: int, num_kv_heads: int) -> dict[str, int]:
+    """Parts whose rows llama.cpp wants interleaved, and the number of their heads."""
+    return {"attn_q": num_heads, "attn_k": num_kv_heads} if model_type == "llama" else {}
+
+
+def interleaved(array: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
+    """The rows of each head as llama.cpp rotates them: the two halves in turn; none for 0 heads."""
+    if not num_heads:
+        return array
+    halves = array.reshape(num_heads, 2, -1, *array.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(array.shape)
+
+
+def deinterleaved(array: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
+    """What `interleaved` was given."""
+    if not num_heads:
+        return array
+    pairs = array.reshape(num_heads, -1, 2, *array.shape[1:])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(array.shape)
 
 
 def _rope(header: GgufHeader, value: Any) -> dict[str, Any]:
@@ -170,13 +189,6 @@ def _transformers_name(name: str) -> str:
         f"the GGUF file has a tensor {name!r} that has no place in the model",
         remedy="use the model's folder instead",
     )
-
-
-def _unpermute(array: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
-    """Undo llama.cpp's interleaving of the two halves of each rotary head."""
-    half = array.shape[0] // num_heads // 2
-    split = array.reshape(num_heads, half, 2, *array.shape[1:])
-    return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(array.shape)
 
 
 def _dequantise(

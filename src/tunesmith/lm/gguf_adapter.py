@@ -12,14 +12,8 @@ import torch
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.adapter import PREFIX, scaling_of
-from tunesmith.lm.gguf import PARTS
-from tunesmith.lm.gguf_write import (
-    architecture_of,
-    deinterleaved,
-    gguf_name,
-    interleaved,
-    rotary_heads,
-)
+from tunesmith.lm.gguf import PARTS, deinterleaved, interleaved
+from tunesmith.lm.gguf_write import architecture_of, gguf_name, heads_of
 
 LOW, HIGH = ".lora_a", ".lora_b"
 
@@ -44,7 +38,7 @@ def write_adapter(path: Path, model_config: Any, tensors: bytes, config: bytes, 
             "a GGUF adapter holds pairs of lora_a and lora_b of one rank, of the decoder's layers",
             remedy='export the model as "gguf", or as "adapter"',
         )
-    heads = rotary_heads(model_config)
+    heads = heads_of(model_config)
     writer = gguf.GGUFWriter(path, architecture_of(model_config))
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_name(name)
@@ -68,7 +62,7 @@ def merge_gguf_adapter(model: Any, path: Path) -> None:
     assert field is not None
     alpha = float(field.contents())
     found = {tensor.name: tensor.data for tensor in reader.tensors}
-    heads = rotary_heads(model.config)
+    heads = heads_of(model.config)
     with torch.no_grad():
         for name in found:
             if not name.endswith(LOW):

@@ -14,11 +14,10 @@ from typing import Any
 
 import gguf
 import numpy as np
-import numpy.typing as npt
 from gguf import GGMLQuantizationType as Kind
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.gguf import MODEL_TYPES, PARTS, TOPS
+from tunesmith.lm.gguf import MODEL_TYPES, PARTS, TOPS, interleaved, rotary_heads
 
 ARCHITECTURES = {model_type: architecture for architecture, model_type in MODEL_TYPES.items()}
 """transformers model type -> GGUF architecture."""
@@ -60,7 +59,7 @@ def write_model(
     for key, value in tokenizer.items():
         _add(writer, key, value)
     tied = is_tied(model)
-    heads = rotary_heads(config)
+    heads = heads_of(config)
     tensors = [
         (gguf_name(name), tensor, kind_of(gguf_name(name), tensor.shape, quantisation, tied))
         for name, tensor in model.state_dict().items()
@@ -135,27 +134,9 @@ def is_tied(model: Any) -> bool:
     return bool(head.weight.data_ptr() == embedding.weight.data_ptr())
 
 
-def rotary_heads(config: Any) -> dict[str, int]:
-    """Parts whose rows llama.cpp wants interleaved, and the number of their heads."""
-    if config.model_type != "llama":
-        return {}
-    return {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-
-
-def interleaved(array: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
-    """The rows of each head as llama.cpp rotates them: the two halves in turn; none for 0 heads."""
-    if not num_heads:
-        return array
-    halves = array.reshape(num_heads, 2, -1, *array.shape[1:])
-    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(array.shape)
-
-
-def deinterleaved(array: npt.NDArray[np.float32], num_heads: int) -> npt.NDArray[np.float32]:
-    """What `interleaved` was given."""
-    if not num_heads:
-        return array
-    pairs = array.reshape(num_heads, -1, 2, *array.shape[1:])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(array.shape)
+def heads_of(config: Any) -> dict[str, int]:
+    """`rotary_heads` of a transformers configuration."""
+    return rotary_heads(config.model_type, config.num_attention_heads, config.num_key_value_heads)
 
 
 def _blocks(kind: Kind) -> bool:

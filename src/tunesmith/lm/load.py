@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
-from tunesmith.lm.tokenizer import Tokenizer, tokenizer_of_files, tokenizer_of_gguf
+from tunesmith.lm.tokenizer import (
+    Tokenizer,
+    core_of_files,
+    tokenizer_of_files,
+    tokenizer_of_gguf,
+)
 from tunesmith.records.model import BaseModel, ModelVersion
 
 if TYPE_CHECKING:
@@ -83,19 +88,13 @@ def load_model(
         from tunesmith.lm.gguf import config_of, read_header, tensors_of
 
         header = read_header(path)
-        tokenizer = tokenizer_of_gguf(header.metadata)
-        if drawn_from is None:
-            model = build(config_of(header), _as_torch(tensors_of(header)))
-        else:
-            model = build_random(config_of(header), drawn_from)
+        config, tokenizer = config_of(header), tokenizer_of_gguf(header.metadata)
+        tensors = _as_torch(tensors_of(header))
     else:
         files = _small_files(path)
-        config = _config(base, files)
-        tokenizer = tokenizer_of_files(files)
-        if drawn_from is None:
-            model = build(config, _folder_tensors(path))
-        else:
-            model = build_random(config, drawn_from)
+        config, tokenizer = _config(base, files), tokenizer_of_files(files)
+        tensors = _folder_tensors(path)
+    model = build(config, dict(tensors)) if drawn_from is None else build_random(config, drawn_from)
     if adapter is not None:
         from tunesmith.lm.adapter import merge_adapter
 
@@ -114,8 +113,6 @@ def load_encoder(base: BaseModel, blobs: Blobs) -> LoadedEncoder:
     Raises:
         DataError: it is not a folder, a file is missing or damaged, or of a kind not read here.
     """
-    import tokenizers
-
     from tunesmith.lm.build import build_encoder
 
     if base.format != "folder":
@@ -126,15 +123,8 @@ def load_encoder(base: BaseModel, blobs: Blobs) -> LoadedEncoder:
     path = blobs.path(base.weights)
     files = _small_files(path)
     config = _config(base, files)
-    if "tokenizer.json" not in files:
-        raise DataError(
-            f"base model {base.name!r}: its folder has no tokenizer.json",
-            remedy="save it with a fast tokenizer, which writes that file",
-        )
-    tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    model = build_encoder(config, _folder_tensors(path))
+    tokenizer = core_of_files(files)
+    model = build_encoder(config, dict(_folder_tensors(path)))
     return LoadedEncoder(
         model=model,
         tokenizer=tokenizer,
@@ -150,21 +140,20 @@ def _config(base: BaseModel, files: Mapping[str, bytes]) -> dict[str, Any]:
     return config
 
 
-def _as_torch(arrays: Any) -> dict[str, torch.Tensor]:
+def _as_torch(arrays: Any) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
 
-    return {name: torch.from_numpy(array) for name, array in arrays}
+    for name, array in arrays:
+        yield name, torch.from_numpy(array)
 
 
-def _folder_tensors(path: Path) -> dict[str, torch.Tensor]:
+def _folder_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     import safetensors.torch
 
-    tensors: dict[str, torch.Tensor] = {}
     with _open(path) as archive:
         for name in archive.namelist():
             if name.endswith(".safetensors"):
-                tensors.update(safetensors.torch.load(archive.read(name)))
-    return tensors
+                yield from safetensors.torch.load(archive.read(name)).items()
 
 
 def _small_files(path: Path) -> dict[str, bytes]:

@@ -25,11 +25,9 @@ def num_layer_weights(base: BaseModel, blobs: Blobs) -> int:
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
     """
-    path = blobs.path(base.weights)
-    shapes = _of_gguf(path) if base.format == "gguf" else _of_folder(path)
     return sum(
         prod(shape)
-        for name, shape in shapes
+        for name, shape in _shapes(base, blobs)
         if len(shape) == 2 and not any(part in name for part in NOT_A_LAYER)
     )
 
@@ -40,10 +38,14 @@ def num_layers(base: BaseModel, blobs: Blobs) -> int:
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
     """
-    path = blobs.path(base.weights)
-    shapes = _of_gguf(path) if base.format == "gguf" else _of_folder(path)
-    found = (re.search(r"(?:^|\.)(?:blk|layers)\.(\d+)\.", name) for name, _ in shapes)
+    names = (name for name, _ in _shapes(base, blobs))
+    found = (re.search(r"(?:^|\.)(?:blk|layers)\.(\d+)\.", name) for name in names)
     return 1 + max((int(place[1]) for place in found if place), default=-1)
+
+
+def _shapes(base: BaseModel, blobs: Blobs) -> Iterator[tuple[str, tuple[int, ...]]]:
+    path = blobs.path(base.weights)
+    return _of_gguf(path) if base.format == "gguf" else _of_folder(path)
 
 
 def _of_gguf(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

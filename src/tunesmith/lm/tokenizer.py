@@ -135,14 +135,7 @@ def tokenizer_of_files(files: Mapping[str, bytes]) -> Tokenizer:
     Raises:
         DataError: a file is missing, or there is no chat template.
     """
-    if "tokenizer.json" not in files:
-        raise DataError(
-            "the model's folder has no tokenizer.json",
-            remedy="save it with a fast tokenizer, which writes that file",
-        )
-    core = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
-    core.no_truncation()
-    core.no_padding()
+    core = core_of_files(files)
     config = json.loads(files.get("tokenizer_config.json", b"{}"))
     template: Any = config.get("chat_template")
     if isinstance(template, list):  # named templates: the one for plain conversations
@@ -157,6 +150,23 @@ def tokenizer_of_files(files: Mapping[str, bytes]) -> Tokenizer:
         eos_token=_content(config.get("eos_token")),
         special_tokens=frozenset(token.content for token in added if token.special),
     )
+
+
+def core_of_files(files: Mapping[str, bytes]) -> tokenizers.Tokenizer:
+    """What tokenizer.json of a model folder describes; it does not truncate or pad.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if "tokenizer.json" not in files:
+        raise DataError(
+            "the model's folder has no tokenizer.json",
+            remedy="save it with a fast tokenizer, which writes that file",
+        )
+    core = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
+    core.no_truncation()
+    core.no_padding()
+    return core
 
 
 def _content(token: Any) -> str:

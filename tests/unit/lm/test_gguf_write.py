@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.build import build
-from tunesmith.lm.gguf import config_of, read_header, tensors_of
-from tunesmith.lm.gguf_write import (
-    deinterleaved,
-    gguf_name,
-    interleaved,
-    kind_of,
-    rotary_heads,
-    write_model,
-)
+from tunesmith.lm.gguf import config_of, deinterleaved, interleaved, read_header, tensors_of
+from tunesmith.lm.gguf_write import gguf_name, heads_of, kind_of, write_model
 
 VOCAB = 48
 TOKENIZER = {
@@ -193,8 +186,8 @@ def test_interleaving_can_be_undone(num_heads: int, half: int, width: int) -> No
 
 
 def test_only_llama_is_interleaved() -> None:
-    assert rotary_heads(random_model().config) == {"attn_q": 4, "attn_k": 2}
-    assert rotary_heads(random_model(QWEN2).config) == {}
+    assert heads_of(random_model().config) == {"attn_q": 4, "attn_k": 2}
+    assert heads_of(random_model(QWEN2).config) == {}
 
 
 @pytest.mark.parametrize(

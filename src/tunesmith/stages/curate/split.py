@@ -6,11 +6,11 @@ into what each of their labels still wants, in an order drawn by the seed.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunesmith.core.canonical import draw
 from tunesmith.core.errors import DataError
 from tunesmith.stages.curate.rows import Row
 
@@ -42,7 +42,7 @@ def split(rows: Sequence[Row], *, seed: int, train_per_label: int, test_per_labe
         label: min(test_per_label, max(1, total * test_per_label // whole))
         for label, total in totals.items()
     }
-    order = sorted(members, key=lambda component: _draw(seed, component))
+    order = sorted(members, key=lambda component: draw(f"{seed}\0{component}"))
     chosen = _choose_test(order, members, totals, wanted, train_per_label)
     test_side = [row for name in order if name in chosen for row in members[name]]
     train_side = [row for name in order if name not in chosen for row in members[name]]
@@ -98,12 +98,7 @@ def _cap(rows: Sequence[Row], caps: dict[str, int], seed: int) -> tuple[list[Row
     kept: list[Row] = []
     surplus: list[Row] = []
     counts: Counter[str] = Counter()
-    for row in sorted(rows, key=lambda row: (_draw(seed, row.row_id), row.asset)):
+    for row in sorted(rows, key=lambda row: (draw(f"{seed}\0{row.row_id}"), row.asset)):
         counts[row.label] += 1
         (kept if counts[row.label] <= caps[row.label] else surplus).append(row)
     return kept, surplus
-
-
-def _draw(seed: int, name: str) -> bytes:
-    """A number drawn for `name` alone, so that rows which are added later change no other draw."""
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()

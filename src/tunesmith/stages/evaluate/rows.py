@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.canonical import draw
 from tunesmith.core.errors import DataError
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
@@ -61,9 +61,6 @@ def _unseen(
             f"the model saw each training row of dataset {dataset.name!r}, or its near duplicate",
             remedy="lower share_of_rows, or add data",
         )
-    drawn = [
-        hashlib.sha256(f"{seed}/unseen/{row_id}".encode()).digest()
-        for row_id in unseen["row_id"].to_pylist()
-    ]
+    drawn = [draw(f"{seed}/unseen/{row_id}") for row_id in unseen["row_id"].to_pylist()]
     order = sorted(range(len(drawn)), key=drawn.__getitem__)
     return unseen.take(sorted(order[:num_rows]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
+from tunesmith.core.canonical import draw
 from tunesmith.lm.attention import Documents
 from tunesmith.lm.chat_template import conversation
 from tunesmith.lm.tokenizer import Tokenizer
@@ -80,7 +80,7 @@ def share_of(rows: Sequence[TrainRow], share: float, seed: int) -> list[TrainRow
     >>> [row.row_id for row in share_of(rows, 0.5, seed=0)]
     ['b', 'c']
     """
-    ordered = sorted(rows, key=lambda row: _key(seed, "share", row.row_id))
+    ordered = sorted(rows, key=lambda row: draw(f"{seed}/share/{row.row_id}"))
     kept = {row.row_id for row in ordered[: max(1, round(share * len(rows)))]}
     return [row for row in rows if row.row_id in kept]
 
@@ -93,7 +93,7 @@ def steps_of_epoch(
     The order is a pure function of the seed, the epoch and the row ids, neither of the order of the
     file nor of any generator's state, so that any step can be found again.
     """
-    ordered = sorted(rows, key=lambda row: _key(seed, epoch, row.row_id))
+    ordered = sorted(rows, key=lambda row: draw(f"{seed}/{epoch}/{row.row_id}"))
     for start in range(0, len(ordered), batch_rows):
         yield ordered[start : start + batch_rows]
 
@@ -137,7 +137,3 @@ def pack(rows: Sequence[TrainRow]) -> MicroBatch:
         predicting=torch.tensor(predicting),
         labels=torch.tensor(labels),
     )
-
-
-def _key(seed: int, epoch: int | str, row_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{epoch}/{row_id}".encode()).digest()

@@ -8,7 +8,6 @@ the labels, and the permutation test is exact with the fitting included.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import zlib
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 
+from tunesmith.core.canonical import draw
 from tunesmith.stages.monitor.judge import POWER, Finding, z_of
 
 Array = NDArray[np.float64]
@@ -188,5 +188,4 @@ def words_of(text: str) -> list[str]:
 
 
 def _fold(text: str, seed: int) -> int:
-    digest = hashlib.sha256(f"{seed}\0{text}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") % NUM_FOLDS
+    return int.from_bytes(draw(f"{seed}\0{text}")[:4], "big") % NUM_FOLDS

@@ -72,23 +72,11 @@ def test_a_tuned_model_is_asked_under_its_own_instruction(tiny: Any) -> None:
 
     layers = add_lora(load_model(tiny.base, tiny.blobs).model, 2, 1.0, seed=0)
     dataset = tiny.dataset([], ROWS)
-    model = ModelVersion(
-        name="desk",
-        base=tiny.base,
-        method="lora",
-        adapter=tiny.blobs.put(adapter_bytes(layers)),
-        adapter_config=tiny.blobs.put(adapter_config(layers, 2, 1.0, "tiny")),
+    model = tiny.version(
+        tiny.blobs.put(adapter_bytes(layers)),
+        tiny.blobs.put(adapter_config(layers, 2, 1.0, "tiny")),
         instruction=dataset.instruction,
         labels=dataset.labels,
-        certificate=tiny.blobs.put(b""),
-        curve=tiny.blobs.put(b""),
-        num_steps=0,
-        num_trained_tokens=0,
-        num_labelled_tokens=0,
-        num_trainable=0,
-        num_parameters=0,
-        first_loss=0.0,
-        last_loss=0.0,
     )
     base = evaluation(tiny, dataset)
 

@@ -17,13 +17,12 @@ import pytest
 import torch
 import transformers
 
-from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import question
 from tunesmith.lm.engine import Message
 from tunesmith.records.data import Dataset
 from tunesmith.records.export import Export
-from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.model import ModelVersion
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.export.run import export
 
@@ -111,34 +110,13 @@ def adapt(tiny: Any, folder: Path, **settings: Any) -> Tuned:
             if ".lora_B." in name:
                 torch.nn.init.normal_(parameter, std=0.3)
     wrapped.save_pretrained(folder)
-    model = version(
-        tiny.base,
+    model = tiny.version(
         tiny.blobs.put(folder / "adapter_model.safetensors"),
         tiny.blobs.put(folder / "adapter_config.json"),
-    )
-    return Tuned(tiny=tiny, model=model, dataset=tiny.dataset(ROWS, ROWS), stock=wrapped)
-
-
-def version(base: BaseModel, adapter: Blob, config: Blob) -> ModelVersion:
-    """A model version of which only the weights matter."""
-    return ModelVersion(
-        name="desk",
-        base=base,
-        method="lora",
-        adapter=adapter,
-        adapter_config=config,
         instruction=INSTRUCTION,
         labels=("apache-2.0", "gpl-2.0", "gpl-2.0-plus", "mit"),
-        certificate=adapter,
-        curve=adapter,
-        num_steps=1,
-        num_trained_tokens=1,
-        num_labelled_tokens=1,
-        num_trainable=1,
-        num_parameters=1,
-        first_loss=1.0,
-        last_loss=1.0,
     )
+    return Tuned(tiny=tiny, model=model, dataset=tiny.dataset(ROWS, ROWS), stock=wrapped)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def _untuned(tuned: Any) -> Any:
 
 def test_an_export_that_is_another_model_is_not_kept(tuned: Any, monkeypatch: Any) -> None:
     """Defect 10. The mistake is the commonest: rows of the query and the key as they came."""
-    monkeypatch.setattr("tunesmith.lm.gguf_write.rotary_heads", lambda _config: {})
+    monkeypatch.setattr("tunesmith.lm.gguf_write.heads_of", lambda _config: {})
     before = set(tuned.tiny.blobs.digests())
 
     with pytest.raises(GateFailed, match=r"mean KL is .*required 1e-04") as caught:

@@ -28,25 +28,8 @@ def tuned(tiny: Any) -> tuple[Any, dict[str, LoraLinear]]:
 
 
 def version(tiny: Any, layers: dict[str, LoraLinear]) -> ModelVersion:
-    blob = tiny.blobs.put(b"")
-    return ModelVersion(
-        name="tiny",
-        base=tiny.base,
-        method="lora",
-        adapter=tiny.blobs.put(adapter_bytes(layers)),
-        adapter_config=tiny.blobs.put(adapter_config(layers, 4, 6.0, "tiny")),
-        instruction="i",
-        labels=(),
-        certificate=blob,
-        curve=blob,
-        num_steps=0,
-        num_trained_tokens=0,
-        num_labelled_tokens=0,
-        num_trainable=0,
-        num_parameters=0,
-        first_loss=0.0,
-        last_loss=0.0,
-    )
+    config = adapter_config(layers, 4, 6.0, "tiny")
+    return tiny.version(tiny.blobs.put(adapter_bytes(layers)), tiny.blobs.put(config))
 
 
 # peft asks transformers for a property that transformers renamed.
