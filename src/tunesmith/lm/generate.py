@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,12 +13,11 @@ from transformers import DynamicCache
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import UsageError
-from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.chat_template import is_tuned_task, prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message, Piece, Sampling
 from tunesmith.lm.load import LoadedModel, load_model
-from tunesmith.lm.score import ScoreRow, likeliest, score_row
+from tunesmith.lm.score import ScoreRow, likeliest, make_scorable, score_row
 from tunesmith.records.model import ModelVersion
 
 FinishReason = Literal["stop", "length"]
@@ -54,7 +53,7 @@ class TorchEngine:
         self._stop = stop_ids(loaded.tokenizer)
         self._lock = threading.Lock()
         if self._labels:
-            attend_by_document(loaded.model)
+            make_scorable(loaded)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
         """The answer to `messages`, piece by piece; the last piece has a finish_reason.
@@ -103,17 +102,25 @@ class TorchEngine:
 
     def _free_tokens(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
         """Token by token, without an end; the caller decides when to leave off."""
-        cache = DynamicCache(config=self._loaded.model.config)
         generator = torch.Generator().manual_seed(sampling.seed)
-        ids = torch.tensor([prompt])
-        while True:
-            with torch.inference_mode():
-                output = self._loaded.model(
-                    input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
-                )
-                token = _choose(output.logits[0, -1], sampling, generator)
-            yield token
-            ids = torch.tensor([[token]])
+        return continuation(
+            self._loaded.model, prompt, lambda logits: _choose(logits, sampling, generator)
+        )
+
+
+def continuation(
+    model: Any, prompt: Sequence[int], choose: Callable[[torch.Tensor], int]
+) -> Iterator[int]:
+    """Ids after `prompt`, without an end: each is what `choose` takes from the logits
+    (vocabulary,) of transformers' `model`. What was read is kept, so each token is read once."""
+    cache = DynamicCache(config=model.config)
+    ids = torch.tensor([prompt])
+    while True:
+        with torch.inference_mode():
+            output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            token = choose(output.logits[0, -1])
+        yield token
+        ids = torch.tensor([[token]])
 
 
 def _piece(text: str, prompt: Sequence[int], count: int, reason: FinishReason | None) -> Piece:

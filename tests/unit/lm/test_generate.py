@@ -13,7 +13,7 @@ from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.engine import Message, Sampling
 from tunesmith.lm.generate import TorchEngine
 from tunesmith.lm.load import LoadedModel, load_model
-from tunesmith.lm.score import score_labels
+from tunesmith.lm.score import _score, score_labels, score_row
 
 ASKED = (Message(role="user", content="This program is free software"),)
 
@@ -140,6 +140,18 @@ def test_what_is_served_is_what_an_evaluation_predicts(tiny: Any, labelled: Torc
 
     assert served == predicted
     assert len(set(predicted)) > 1  # or any answer that never changes would do
+
+
+def test_serving_computes_as_an_evaluation_does_to_the_last_bit(tiny: Any) -> None:
+    """Else two labels that are nearly as likely could be told apart the other way round."""
+    evaluated, served = (load_model(tiny.base, tiny.blobs) for _ in range(2))
+    score_labels(evaluated, "Name it.", ["a text"], LABELS)
+    TorchEngine(served, "Name it.", LABELS)
+    row = score_row(served, with_instruction([Message(role="user", content="a text")], ""), LABELS)
+    one, two = (_score(loaded.model, [row]) for loaded in (evaluated, served))
+    assert torch.equal(one, two)
+    kinds = [[type(module) for module in loaded.model.modules()] for loaded in (evaluated, served)]
+    assert kinds[0] == kinds[1]
 
 
 def test_greedy_token_by_token_would_be_another_answer(loaded: LoadedModel) -> None:

@@ -5,6 +5,7 @@ Nothing but the tokens after a prompt counts: there the model was tuned, and the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from transformers import DynamicCache
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import conversation
+from tunesmith.lm.generate import continuation
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.export import Parity
 
@@ -196,15 +197,11 @@ def _forced(model: Any, question: Question) -> torch.Tensor:
     return output.logits[0, :-1]
 
 
-@torch.inference_mode()
 def _greedy(subject: Subject, prompt: Sequence[int], limit: int) -> tuple[int, ...]:
-    cache = DynamicCache(config=subject.model.config)
-    ids = torch.tensor([prompt])
     answer: list[int] = []
-    while len(answer) < limit and not (answer and answer[-1] in subject.stops):
-        output = subject.model(
-            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        answer.append(int(output.logits[0, -1].argmax()))
-        ids = torch.tensor([answer[-1:]])
+    tokens = continuation(subject.model, prompt, lambda logits: int(logits.argmax()))
+    for token in itertools.islice(tokens, limit):
+        answer.append(token)
+        if token in subject.stops:
+            break
     return tuple(answer)
