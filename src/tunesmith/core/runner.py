@@ -375,6 +375,8 @@ class Runner:
     def _plan_input(self, value: Any, known: dict[Step, str | None]) -> str | None:
         if not isinstance(value, Step):
             return fingerprint(value)
+        if value in self._done:  # made, or verified, by this very runner
+            return self._done[value].blob.sha256
         if value not in known:
             self._plan(value, known)
         return known[value]

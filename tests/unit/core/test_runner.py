@@ -74,6 +74,26 @@ def test_a_record_can_be_given(make_runner):
     assert said(runner, step("2", inputs={"one": made})) == b"12"
 
 
+def test_a_plan_does_not_read_again_what_its_runner_has_verified(make_runner, monkeypatch):
+    runner, _ = make_runner()
+    first = step("a", "one")
+    runner.run(first)
+    checked = []
+    check = runner.blobs.check
+    monkeypatch.setattr(
+        runner.blobs, "check", lambda blob, **how: (checked.append(blob), check(blob, **how))
+    )
+    (planned,) = runner.plan([step("b", "two", {"first": first})])
+    assert planned.reason == "it never ran"
+    assert checked == []
+    other, _ = make_runner()
+    monkeypatch.setattr(
+        other.blobs, "check", lambda blob, **how: (checked.append(blob), check(blob, **how))
+    )
+    other.plan([step("b", "two", {"first": first})])
+    assert checked  # nobody has verified it for this one
+
+
 def test_plan_names_the_field_that_changed(make_runner):
     runner, _ = make_runner()
     one = step("1", "one")
