@@ -88,7 +88,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.model:ModelVersion",
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm"),
-        libraries=_MODEL,
+        libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",

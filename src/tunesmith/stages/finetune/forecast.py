@@ -5,14 +5,14 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 import torch
+from scipy import special
 
 from tunesmith.core.meter import Forecast, Meter, estimate_joules
 from tunesmith.stages.finetune.batches import MicroBatch, micro_batches
@@ -112,7 +112,7 @@ def forecast(training: Training, clock: Clock, load_s: float, load_bytes: int) -
         if any(len(each) > 1 for each in cut):  # gradients are there while a pass runs
             for parameter in training.parameters:
                 parameter.grad = torch.empty_like(parameter).fill_(0.0)
-        timed, busy = _calibrate(first, to_come, lambda micro: _dry(training, micro))
+        timed, busy = _calibrate(training, first, to_come)
         left = estimate(timed, to_come) + _known(training, first, again)
     for parameter in training.parameters:
         parameter.grad = None
@@ -164,22 +164,12 @@ def estimate(timed: Sequence[Timing], to_come: Sequence[Timing]) -> Estimate:
 
 
 def student_quantile(p: float, freedom: int) -> float:
-    """The `p` quantile of Student's t with `freedom` degrees of freedom, to half a per cent.
-
-    Exact for one and two; Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5 above.
+    """The `p` quantile of Student's t with `freedom` degrees of freedom.
 
     >>> [round(student_quantile(0.95, freedom), 2) for freedom in (1, 2, 3, 10)]
     [6.31, 2.92, 2.35, 1.81]
     """
-    if freedom == 1:
-        return math.tan(math.pi * (p - 0.5))
-    if freedom == 2:
-        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
-    z = statistics.NormalDist().inv_cdf(p)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    return float(special.stdtrit(freedom, p))
 
 
 def spread_out(count: int) -> Iterator[int]:
@@ -221,13 +211,19 @@ def step_seconds(training: Training) -> float:
 
 
 def _calibrate(
-    micros: Sequence[MicroBatch], to_come: Sequence[Timing], dry: Callable[[MicroBatch], None]
+    training: Training, micros: Sequence[MicroBatch], to_come: Sequence[Timing]
 ) -> tuple[list[Timing], float]:
-    """Timings of passes of all lengths, and how many cores they kept busy."""
+    """Timings of passes of all lengths, and how many cores they kept busy.
+
+    Where states of rows are kept, what was new before a pass must be new, and what was known known.
+    """
     by_length = sorted(range(len(micros)), key=lambda number: to_come[number].num_tokens)
     ends = list(itertools.accumulate(to_come[number].num_tokens for number in by_length))
     spent = Clock()
-    dry(micros[by_length[-1]])  # it allocates: its memory counts, its time does not
+    longest = micros[by_length[-1]]
+    was_known = _knows(training, longest)
+    _dry(training, longest)  # it allocates: its memory counts, its time does not
+    changed = len(micros) > 1 and _knows(training, longest) != was_known
     timed: list[Timing] = []
     cpu_s = 0.0
     # Evenly over the tokens, not over the passes: a short pass is slow by the token, and where
@@ -235,8 +231,10 @@ def _calibrate(
     places = (bisect.bisect_right(ends, token) for token in spread_out(ends[-1]))
     for place in dict.fromkeys(itertools.islice(places, MAX_DRAWN)):
         number = by_length[place]
+        if changed and micros[number] is longest:
+            continue
         clock = Clock()
-        dry(micros[number])
+        _dry(training, micros[number])
         cpu_s += clock.cpu_s
         expected = to_come[number]
         timed.append(
@@ -270,16 +268,18 @@ def _passes(
     return first, again
 
 
+def _knows(training: Training, micro: MicroBatch) -> bool:
+    return training.is_known is not None and training.is_known(micro.row_ids)
+
+
 def _known(
     training: Training, first: Sequence[MicroBatch], again: Sequence[MicroBatch]
 ) -> Estimate:
     """Of the passes `again`, timed on those of `first` that were just run: their rows are known."""
-    if training.is_known is None or not again:
+    if not again:
         return Estimate(wall_s=0.0, margin_s=0.0)
-    known = [micro for micro in first if training.is_known(micro.row_ids)]
-    timed, _ = _calibrate(
-        known, [_timing(micro) for micro in known], lambda micro: _dry(training, micro)
-    )
+    known = [micro for micro in first if _knows(training, micro)]
+    timed, _ = _calibrate(training, known, [_timing(micro) for micro in known])
     return estimate(timed, [_timing(micro) for micro in again])
 
 

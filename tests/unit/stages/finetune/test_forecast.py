@@ -230,3 +230,39 @@ def test_rows_whose_states_are_kept_are_forecast_by_their_own_speed(
 
     assert 0 < ask(2).wall_s < ask(60).wall_s
     assert ask(60).low_s <= ask(60).high_s
+
+
+def test_new_rows_and_known_ones_are_timed_apart(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only the passes move: a second where a row is new, a hundredth where not."""
+    now = [0.0]
+
+    class Simulated:
+        def __init__(self) -> None:
+            self._start = now[0]
+
+        @property
+        def wall_s(self) -> float:
+            return now[0] - self._start
+
+        cpu_s = wall_s
+
+    monkeypatch.setattr(module, "Clock", Simulated)
+    run = training_of(50)
+    seen: set[str] = set()
+
+    def loss(micro: MicroBatch) -> torch.Tensor:
+        now[0] += 0.01 if seen.issuperset(micro.row_ids) else 1.0
+        seen.update(micro.row_ids)
+        return run.parameters[0].sum() * 0
+
+    run.loss, run.is_known = loss, seen.issuperset
+    clock = Simulated()
+    found = forecast(run, clock, 0.0, 0)
+
+    steps = list(run.steps_to_do())
+    per_epoch = len(steps) // 50
+    assert [len(step) for step in steps] == [8] * len(steps)
+    expected = per_epoch * 1.0 + (len(steps) - per_epoch) * 0.01
+    assert found.wall_s - clock.wall_s == pytest.approx(expected, rel=0.05)
