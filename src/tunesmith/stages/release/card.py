@@ -5,6 +5,7 @@ Everything on it was recorded by an earlier step; what was not recorded is not o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -15,6 +16,27 @@ from tunesmith.records.model import ModelVersion
 
 NUM_DIGITS = 12
 """Of a digest, as shown to people."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What a method of tuning leaves, in the words of people and of the metadata."""
+
+    what: str
+    part: str
+    relation: str
+    library: str
+
+
+_ADAPTER = {"part": "adapter", "relation": "adapter", "library": "peft"}
+_WEIGHTS = {"part": "tuned weights", "relation": "finetune", "library": "transformers"}
+FORMS = {
+    "lora": Form(what="An adapter (LoRA)", **_ADAPTER),
+    "dora": Form(what="An adapter (DoRA)", **_ADAPTER),
+    "full": Form(what="Weights, tuned as a whole,", **_WEIGHTS),
+    "head": Form(what="An output head, tuned alone,", **_WEIGHTS),
+}
+"""By method."""
 
 
 def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> str:
@@ -36,16 +58,17 @@ def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResul
 def metadata(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> dict[str, Any]:
     """The metadata block, with the keys of the Hugging Face model card format.
 
-    The licence is that of the base model, without which an adapter is of no use.
+    The licence is that of the base model, without which what was tuned is of no use.
     """
+    form = FORMS[model.method]
     results = [_result(dataset, gate)] if gate.comparisons else []
     return {
         "license": model.base.licence.lower(),
         "base_model": model.base.name,
-        "base_model_relation": "adapter",
-        "library_name": "peft",
+        "base_model_relation": form.relation,
+        "library_name": form.library,
         "pipeline_tag": "text-generation",
-        "tags": ["lora", "text-classification", "tunesmith"],
+        "tags": [model.method, "text-classification", "tunesmith"],
         "datasets": [dataset.name],
         "metrics": sorted({comparison.metric for comparison in gate.comparisons}),
         "model-index": [{"name": name, "results": results}],
@@ -68,12 +91,13 @@ def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
 
 
 def _summary(name: str, model: ModelVersion, dataset: Dataset) -> str:
+    form = FORMS[model.method]
     return f"""# {name}
 
-An adapter (LoRA) of {model.base.name} ({model.base.origin}) that names the label of a text.
+{form.what} of {model.base.name} ({model.base.origin}) that names the label of a text.
 {model.num_trainable:,} parameters were tuned beside {model.num_parameters:,} of the base model.
 
-- adapter: sha256 {model.adapter.sha256[:NUM_DIGITS]}
+- {form.part}: sha256 {model.adapter.sha256[:NUM_DIGITS]}
 - base model: sha256 {model.base.weights.sha256[:NUM_DIGITS]}
 - dataset: {dataset.name}, {len(dataset.labels)} labels, {dataset.train.num_rows} rows to tune on,
   {dataset.test.num_rows} to test"""

@@ -133,6 +133,28 @@ def test_the_card_says_what_was_recorded(ctx: Context) -> None:
         assert fact in text
 
 
+@pytest.mark.parametrize(
+    ("method", "relation", "library", "words"),
+    [
+        ("lora", "adapter", "peft", "An adapter (LoRA) of smollm2"),
+        ("dora", "adapter", "peft", "An adapter (DoRA) of smollm2"),
+        ("full", "finetune", "transformers", "Weights, tuned as a whole, of smollm2"),
+        ("head", "finetune", "transformers", "An output head, tuned alone, of smollm2"),
+    ],
+)
+def test_the_card_says_what_was_tuned(
+    ctx: Context, method: str, relation: str, library: str, words: str
+) -> None:
+    model = dataclasses.replace(MODEL, method=method)
+    found = release(CONFIG, ctx, model=model, dataset=DATASET, gate=GATE)
+    text = ctx.blobs.get(found.card).decode()
+    data = ModelCard(text, ignore_metadata_errors=False).data.to_dict()
+    assert (data["base_model_relation"], data["library_name"]) == (relation, library)
+    assert method in data["tags"]
+    assert words in text
+    assert ("adapter" in text) == (relation == "adapter")
+
+
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
 def test_anything_but_a_pass_is_refused_with_the_rules_that_failed(
     ctx: Context, verdict: str
