@@ -50,3 +50,15 @@ def test_the_tree_in_the_readme_is_the_tree():
         f"{path.name}/" for path in (source / "stages").iterdir()
     } >= real - {"stages/"}
     assert all((source / name).exists() for name in named)
+
+
+def test_tests_that_documents_name_are_there():
+    """The table of known defects says which test guards each; a test that moves must move there."""
+    here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {path.rpartition("/")[2] for path in here}
+    lost = []
+    for path in ROOT.glob("docs/**/*.md"):
+        for named in re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py)`", path.read_text()):
+            if named not in (here if "/" in named else names):
+                lost.append(f"{path.relative_to(ROOT)}: {named}")
+    assert lost == []
