@@ -40,7 +40,7 @@ from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
 
 if TYPE_CHECKING:
-    from tunesmith.stages.finetune.preflight import FirstBatch
+    from tunesmith.stages.finetune.first_batch import FirstBatch
 
 
 def run(project: Project) -> Result:
@@ -187,7 +187,7 @@ def ask_of_run(project: Project, name: str, wish: Request) -> None:
 
 def first_batch(project: Project, name: str) -> FirstBatch:
     """The first batch that a model would be tuned on, token by token; nothing is trained."""
-    from tunesmith.stages.finetune.preflight import look
+    from tunesmith.stages.finetune.first_batch import look
 
     path = build(project.file).models[name]
     dataset, base = project.run(path.dataset), project.run(path.base)

@@ -78,6 +78,7 @@ class Tiny:
         empty = self.blobs.put(b"")
         fields: dict[str, Any] = {
             "name": "desk",
+            "objective": "sft",
             "method": "lora",
             "instruction": "Name the licence.",
             "labels": (),

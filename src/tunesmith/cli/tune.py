@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tunesmith.pipeline import Made
     from tunesmith.records.certificate import Certificate
     from tunesmith.stages.finetune.control import Request
-    from tunesmith.stages.finetune.preflight import FirstBatch, ShownToken
+    from tunesmith.stages.finetune.first_batch import FirstBatch, ShownToken
 
 LEGEND = "[trained: the answer]  {trained: the end of the turn}  all else is read, not trained"
 

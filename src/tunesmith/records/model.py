@@ -27,6 +27,8 @@ class ModelVersion:
 
     name: str
     base: BaseModel
+    objective: str
+    """What was learnt from the rows, e.g. "sft"."""
     method: str
     """"lora", "dora", "full" or "head"."""
     adapter: Blob
@@ -53,4 +55,4 @@ class ModelVersion:
     """Parameters of the base model."""
     first_loss: float
     last_loss: float
-    """Mean loss of a labelled token over the first and the last tenth of the steps."""
+    """Mean loss over the first and the last tenth of the steps; with "sft" of a labelled token."""

@@ -62,7 +62,7 @@ def before(
         _forward(comparison),
         _check(
             "before",
-            "one document's loss does not depend on another's tokens",
+            "one row's states do not depend on another's tokens",
             (7, 8, 10),
             f"{foreign:g} (on its own: {own:.1e})",
             "exactly 0 (on its own: more)",
@@ -70,7 +70,7 @@ def before(
         ),
         _check(
             "before",
-            "the loss of a step is torch's cross-entropy on transformers' logits",
+            "the loss of a step is its definition, by torch on transformers' forward pass",
             (1, 2, 3, 4, 25),
             f"{loss:.1e}",
             f"at most {LOSS_BOUND:.0e} of the loss",
@@ -233,7 +233,8 @@ def _strayed(subject: Subject, logged: Sequence[Sequence[str]], seed: int, batch
 
 
 def _reload(subject: Subject, reloaded: Forward) -> Check:
-    documents = [torch.tensor(row.ids) for row in two_rows(subject.rows)]
+    rows = two_rows(subject.rows)
+    documents = [torch.tensor(ids) for row in rows for ids in row.documents()]
     with torch.no_grad():
         trained = torch.cat([stock_logits(subject.model, ids) for ids in documents])
         saved = torch.cat([reloaded(ids) for ids in documents])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tunesmith.core.section import Section
 
-READ_BY = {
-    "rank": ("lora", "dora"),
-    "alpha": ("lora", "dora"),
-    "layers": ("lora", "dora", "full"),
-    "start": ("full",),
+READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "rank": ("method", ("lora", "dora")),
+    "alpha": ("method", ("lora", "dora")),
+    "layers": ("method", ("lora", "dora", "full")),
+    "start": ("method", ("full",)),
 }
-"""Settings that not every method reads, and the methods that do."""
+"""Settings that are not always read: the setting that decides, and its values with which they
+are."""
 
 
 class ModelConfig(Section):
@@ -26,6 +28,8 @@ class ModelConfig(Section):
     """Name of the base model that is tuned."""
     dataset: str
     """Name of the dataset that it is tuned on."""
+    objective: Literal["sft"] = "sft"
+    """What is learnt from the rows: answers, token by token ("sft")."""
     method: Literal["lora", "dora", "full", "head"] = "lora"
     """What is trained: low-rank adapters on every linear layer ("lora"), the same with a trained
     length for each row of the weights ("dora"), the weights themselves ("full"), or the output head
@@ -69,9 +73,7 @@ class ModelConfig(Section):
             pydantic.ValidationError: the changes do not go together.
         """
         settings = {**self.model_dump(), **changes}
-        method = settings["method"]
-        read = {k: v for k, v in settings.items() if method in READ_BY.get(k, (method,))}
-        return ModelConfig.model_validate(read)
+        return ModelConfig.model_validate(_read(settings, {**dict(self), **changes}))
 
     @model_validator(mode="after")
     def _refuse_a_part_of_random_weights(self) -> Self:
@@ -82,19 +84,25 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_what_is_not_read(self) -> Self:
-        for key, methods in READ_BY.items():
-            if key in self.model_fields_set and self.method not in methods:
+        for key, (decider, values) in READ_BY.items():
+            if key in self.model_fields_set and getattr(self, decider) not in values:
                 raise ValueError(
-                    f"{key} is not read with method {self.method!r}: leave {key} out, or set "
-                    f"method to {' or '.join(map(repr, methods))}"
+                    f"{key} is not read with {decider} {getattr(self, decider)!r}: leave {key} "
+                    f"out, or set {decider} to {' or '.join(map(repr, values))}"
                 )
         return self
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Else a default, written out and read again, would look like a value that was given."""
-        return {
-            key: value
-            for key, value in plain(self).items()
-            if self.method in READ_BY.get(key, (self.method,))
-        }
+        return _read(plain(self), dict(self))
+
+
+def _read(settings: Mapping[str, Any], all_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `settings` that are read, as `all_settings` decide."""
+
+    def is_read(key: str) -> bool:
+        decider, values = READ_BY.get(key, ("", ()))
+        return not decider or all_settings[decider] in values
+
+    return {key: value for key, value in settings.items() if is_read(key)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,33 +10,29 @@ from typing import Any
 
 import torch
 
-from tunesmith.lm.attention import attend_by_document
+from tunesmith.lm.attention import attend_by_document, hidden_states
+from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.matmul import speed_up
-from tunesmith.stages.finetune.batches import MicroBatch, TrainRow
+from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
 from tunesmith.stages.finetune.invariants import Subject
-from tunesmith.stages.finetune.loop import Training, accumulate, micro_loss
+from tunesmith.stages.finetune.loop import Training
+from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
 from tunesmith.stages.finetune.optimiser import make_optimiser
-from tunesmith.stages.finetune.stock import (
-    Comparison,
-    matches_stock,
-    stock_hidden,
-    stock_micro_loss,
-    stock_twin,
-)
+from tunesmith.stages.finetune.stock import Comparison, matches_stock, stock_states, stock_twin
 from tunesmith.stages.finetune.trained import Trained, prepare
 from tunesmith.stages.finetune.trunk import Trunk
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Engine:
-    """A model, what is trained of it, and how its loss is computed."""
+    """A model, what is trained of it, and how its states and its loss are computed."""
 
     model: Any
     trained: Trained
-    loss: Callable[[MicroBatch], torch.Tensor]
-    """Sum of the losses of a micro-batch's labels."""
+    objective: Objective
+    hidden: Hidden
     twin: Any
     """The same model with the same parameters, and no code of ours but the adapters'."""
     first: MicroBatch
@@ -44,15 +40,20 @@ class Engine:
     comparison: Comparison
     """How far the packed forward pass was from the twin's on it."""
 
+    def loss(self, micro: MicroBatch, hidden: Hidden | None = None) -> torch.Tensor:
+        """Sum of the losses of a micro-batch, with a graph; its states are those of `hidden`."""
+        return self.objective.loss(self.model, (hidden or self.hidden)(micro), micro)
+
 
 def make_training(
-    engine: Engine, rows: Sequence[TrainRow], config: ModelConfig, seed: int, folder: Path
+    engine: Engine, rows: Sequence[Example], config: ModelConfig, seed: int, folder: Path
 ) -> Training:
     """A run of `engine` that has not begun; `folder` is for what it need not compute twice."""
     parameters = engine.trained.parameters
     trunk = _trunk(engine, rows, config, folder)
     return Training(
-        loss=trunk.micro_loss if trunk else engine.loss,
+        objective=engine.objective,
+        loss=partial(engine.loss, hidden=trunk.hidden if trunk else None),
         is_known=trunk.is_known if trunk else None,
         parameters=parameters,
         rows=rows,
@@ -63,7 +64,7 @@ def make_training(
 
 
 def _trunk(
-    engine: Engine, rows: Sequence[TrainRow], config: ModelConfig, folder: Path
+    engine: Engine, rows: Sequence[Example], config: ModelConfig, folder: Path
 ) -> Trunk | None:
     """What is frozen below the trained layers, where it pays to keep its states and is exact."""
     lowest = engine.trained.lowest_layer
@@ -73,22 +74,25 @@ def _trunk(
     return trunk if trunk.is_exact(engine.first) else None
 
 
-def subject_of(engine: Engine, rows: Sequence[TrainRow]) -> Subject:
+def subject_of(engine: Engine, rows: Sequence[Example]) -> Subject:
     """What the run's certificate is about."""
     return Subject(
         model=engine.model,
         parameters=engine.trained.parameters,
         rows=rows,
+        objective=engine.objective,
+        hidden=engine.hidden,
         loss=engine.loss,
-        accumulate=lambda rows, cut: accumulate(engine.loss, rows, lambda *_: None, cut),
     )
 
 
-def make_engine(model: Any, config: ModelConfig, seed: int, first: MicroBatch) -> Engine:
-    """Prepare `model`, in place, to be tuned as `config` says.
+def make_engine(
+    model: Any, objective: Objective, config: ModelConfig, seed: int, rows: Sequence[Example]
+) -> Engine:
+    """Prepare `model`, in place, to be tuned on `rows` as `config` says.
 
-    Its packed forward pass is compared with transformers' own on the micro-batch `first`; where
-    they differ, the engine takes the slow path: each document alone through stock code.
+    Its packed forward pass is compared with transformers' own on the first micro-batch; where they
+    differ, the engine takes the slow path: each document alone through stock code.
 
     Raises:
         ConfigError: more layers are to be trained than the model has.
@@ -100,13 +104,20 @@ def make_engine(model: Any, config: ModelConfig, seed: int, first: MicroBatch) -
     speed_up(model)
     if config.method == "lora":
         fuse(model)
-    comparison = matches_stock(model, partial(stock_hidden, twin), first)
+    first = next(objective.cut(next(steps_of_epoch(rows, seed, 0, config.batch_rows))))
+    comparison = matches_stock(model, twin, first)
     fast = comparison.ok
     return Engine(
         model=model if fast else twin,
         trained=trained,
-        loss=partial(micro_loss, model) if fast else partial(stock_micro_loss, twin),
+        objective=objective,
+        hidden=partial(packed_states, model) if fast else partial(stock_states, twin),
         twin=twin,
         first=first,
         comparison=comparison,
     )
+
+
+def packed_states(model: Any, micro: MicroBatch) -> torch.Tensor:
+    """The final states of a micro-batch's stream in one pass; `model` attends by document."""
+    return hidden_states(model, micro.ids, micro.positions, micro.documents)

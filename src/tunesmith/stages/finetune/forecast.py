@@ -15,7 +15,7 @@ import torch
 from scipy import special
 
 from tunesmith.core.meter import Forecast, Meter, estimate_joules
-from tunesmith.stages.finetune.batches import MicroBatch, micro_batches
+from tunesmith.lm.example import MicroBatch
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.optimiser import make_optimiser
 
@@ -92,7 +92,7 @@ def forecast(training: Training, clock: Clock, load_s: float, load_bytes: int) -
     result is changed: no step is taken, and the gradients are thrown away.
     """
     steps = list(training.steps_to_do())
-    cut = [list(micro_batches(rows)) for rows in steps]
+    cut = [list(training.objective.cut(rows)) for rows in steps]
     micros = list(itertools.chain.from_iterable(cut))
     before = psutil.Process().memory_info().rss
     if not micros:  # all is done; what is left is to save it

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from tunesmith.stages.finetune.batches import MicroBatch, TrainRow, pack, steps_of_epoch
-from tunesmith.stages.finetune.stock import stock_logits, stock_micro_loss
+from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.stages.finetune.batches import steps_of_epoch
+from tunesmith.stages.finetune.loop import accumulate
+from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
 
 Gradient = Sequence[torch.Tensor | None]
 """Of each trained parameter, in their order; None is zero."""
@@ -25,68 +26,59 @@ class Subject:
     """As it is trained."""
     parameters: Sequence[torch.nn.Parameter]
     """Those that are trained."""
-    rows: Sequence[TrainRow]
+    rows: Sequence[Example]
+    objective: Objective
+    hidden: Hidden
     loss: Callable[[MicroBatch], torch.Tensor]
     """Sum of the losses of a micro-batch, with a graph."""
-    accumulate: Callable[
-        [Sequence[TrainRow], Callable[[Sequence[TrainRow]], Iterator[MicroBatch]]], float
-    ]
-    """accumulate(rows, cut) adds the gradient of the mean loss of `rows`, cut into micro-batches by
-    `cut`, to the parameters'; returns that loss."""
 
 
-def two_rows(rows: Sequence[TrainRow]) -> list[TrainRow]:
+def two_rows(rows: Sequence[Example]) -> list[Example]:
     """The shortest row, and the shortest with another number of labels: on rows with the same, a
     mean of means would not show."""
-    ordered = sorted(rows, key=lambda row: (len(row.ids), row.row_id))
+    ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
     first = ordered[0]
     others = [row for row in ordered if row.num_labels != first.num_labels] or ordered[1:]
     return [first, *(others or ordered)[:1]]
 
 
-def influence(subject: Subject, rows: Sequence[TrainRow]) -> tuple[float, float]:
-    """The most that a document bears on the loss of another one of two in one stream, and the least
-    that one bears on its own loss.
+def influence(subject: Subject, rows: Sequence[Example]) -> tuple[float, float]:
+    """The most that a row bears on the states of another one of two in one stream, and the least
+    that one bears on its own.
 
-    It is the derivative by the document's embeddings. Where no gradient reaches these, as all below
-    the trained layers is computed without one, it is what the loss moves by when the document's
-    tokens are put in another order.
+    It is the derivative, by the row's embeddings, of a sum of the states with fixed weights. Where
+    no gradient reaches the embeddings, as all below the trained layers is computed without one, it
+    is what that sum moves by when the row's tokens are put in another order.
     """
     micro = pack(rows)
-    border = micro.documents.lengths[0]
     foreign, own = [], []
-    for document in (0, 1):
-        mine = (micro.predicting >= border) == bool(document)
-        alone = dataclasses.replace(
-            micro, predicting=micro.predicting[mine], labels=micro.labels[mine]
-        )
-        effects = _derivatives(subject, alone) or _changes(subject, alone, border)
-        own.append(effects[document])
-        foreign.append(effects[1 - document])
+    for number in (0, 1):
+        effects = _derivatives(subject, micro, number) or _changes(subject, micro, number)
+        own.append(effects[number])
+        foreign.append(effects[1 - number])
     return max(foreign), min(own)
 
 
-def step_errors(subject: Subject, rows: Sequence[TrainRow], stock: Any) -> tuple[float, float]:
+def step_errors(subject: Subject, rows: Sequence[Example], stock: Any) -> tuple[float, float]:
     """How far the loop's mean loss of `rows`, and its gradient, are from what they should be, whole
-    or row by row, whichever is further.
+    or, where the objective allows it, row by row, whichever is further.
 
-    The loss should be torch's cross-entropy of the logits of `stock`, the twin, and the error is
-    relative to it; the gradient that of autograd through the twin, and the error is relative to its
-    length.
+    They should be the objective's own plain ones, by autograd through `stock`, the twin. The error
+    of the loss is relative to it, that of the gradient to its length.
     """
-    num_labels = sum(row.num_labels for row in rows)
-    expected = sum(_plain_loss(stock, row) for row in rows) / num_labels
-    losses = torch.stack([stock_micro_loss(stock, pack([row])) for row in rows])
-    gradient = torch.autograd.grad(losses.sum() / num_labels, subject.parameters, allow_unused=True)
+    weight = sum(map(subject.objective.weight, rows))
+    mean = subject.objective.plain_loss(stock, rows) / weight
+    expected = float(mean.detach())
+    gradient = torch.autograd.grad(mean, subject.parameters, allow_unused=True)
     loss_errors, gradient_errors = [], []
-    for size in (len(rows), 1):
+    for size in {len(rows)} if subject.objective.whole_step else {len(rows), 1}:
         loss, found = _accumulated(subject, rows, size)
-        loss_errors.append(abs(loss - expected) / expected)
+        loss_errors.append(abs(loss - expected) / abs(expected))
         gradient_errors.append(_distance(found, gradient))
     return max(loss_errors), max(gradient_errors)
 
 
-def misplaced(rows: Sequence[TrainRow], seed: int, epochs: int = 2) -> int:
+def misplaced(rows: Sequence[Example], seed: int, epochs: int = 2) -> int:
     """Rows that stand elsewhere, are missing or are too many in the order of an epoch when the file
     was in another order."""
     generator = torch.Generator().manual_seed(seed)
@@ -100,24 +92,33 @@ def misplaced(rows: Sequence[TrainRow], seed: int, epochs: int = 2) -> int:
     return count
 
 
-def _accumulated(subject: Subject, rows: Sequence[TrainRow], size: int) -> tuple[float, Gradient]:
-    """The loop's loss and gradient with micro-batches of `size` rows; none is left behind."""
+def _accumulated(subject: Subject, rows: Sequence[Example], size: int) -> tuple[float, Gradient]:
+    """The loop's loss and gradient, the objective's cut made `size` rows at a time; none is left
+    behind."""
 
-    def cut(rows: Sequence[TrainRow]) -> Iterator[MicroBatch]:
+    def cut(rows: Sequence[Example]) -> Iterator[MicroBatch]:
         for start in range(0, len(rows), size):
-            yield pack(rows[start : start + size])
+            yield from subject.objective.cut(rows[start : start + size])
 
     for parameter in subject.parameters:
         parameter.grad = None
-    loss = subject.accumulate(rows, cut)
+    loss = accumulate(subject.objective, subject.loss, rows, cut=cut)
     found = [parameter.grad for parameter in subject.parameters]
     for parameter in subject.parameters:
         parameter.grad = None
     return loss, found
 
 
-def _derivatives(subject: Subject, micro: MicroBatch) -> list[float]:
-    """Largest derivative of the loss by the embeddings of each document; none if these are no part
+def _projection(states: torch.Tensor, micro: MicroBatch, number: int) -> torch.Tensor:
+    """A sum, with fixed weights, of the states of one row of the stream."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(states.shape, generator=generator, dtype=states.dtype)
+    mine = torch.repeat_interleave(torch.arange(len(micro.sizes)), torch.tensor(micro.sizes))
+    return ((states * weights)[mine == number]).sum()
+
+
+def _derivatives(subject: Subject, micro: MicroBatch, number: int) -> list[float]:
+    """Largest derivative of a row's states by the embeddings of each row; none if these are no part
     of the graph."""
     embedded: list[torch.Tensor] = []
 
@@ -127,37 +128,46 @@ def _derivatives(subject: Subject, micro: MicroBatch) -> list[float]:
 
     handle = subject.model.get_input_embeddings().register_forward_hook(catch)
     try:
-        loss = subject.loss(micro)
+        total = _projection(subject.hidden(micro), micro, number)
     finally:
         handle.remove()
-    found = torch.autograd.grad(loss, embedded, allow_unused=True) if embedded else ()
-    if not found or any(gradient is None for gradient in found):
+    found = torch.autograd.grad(total, embedded, allow_unused=True) if total.requires_grad else ()
+    if not found or all(gradient is None for gradient in found):
         return []
-    # One piece from the engine, one for each document from the stock path.
-    whole = torch.cat([gradient.reshape(-1, gradient.shape[-1]) for gradient in found])
-    parts = torch.split_with_sizes(whole, micro.documents.lengths)
-    return [float(part.abs().max()) for part in parts]
-
-
-def _changes(subject: Subject, micro: MicroBatch, border: int) -> list[float]:
-    """What the loss moves by when the tokens of the first or the second document are reversed."""
+    if len(found) == 1:  # one piece from the engine
+        (whole,) = found
+        assert whole is not None
+        parts = torch.split_with_sizes(whole.reshape(-1, whole.shape[-1]), micro.sizes)
+        return [float(part.abs().max()) for part in parts]
+    # One for each document from the stock path, in the order of the rows.
+    pieces = iter(found)
     effects = []
-    with torch.no_grad():
-        loss = subject.loss(micro)
-        for part in (slice(0, border), slice(border, None)):
-            ids = micro.ids.clone()
-            ids[part] = ids[part].flip(0)
-            effects.append(float((subject.loss(dataclasses.replace(micro, ids=ids)) - loss).abs()))
+    for example in micro.examples:
+        mine = [next(pieces) for _ in example.documents()]
+        effects.append(max(0.0 if g is None else float(g.abs().max()) for g in mine))
     return effects
 
 
-def _plain_loss(stock: Any, row: TrainRow) -> float:
-    """By hand: no code but transformers' and torch's, and the labels by their definition."""
-    ids = torch.tensor(row.ids)
-    first = max(row.num_prompt, 1)
+def _changes(subject: Subject, micro: MicroBatch, number: int) -> list[float]:
+    """What a row's states move by when the tokens of each row are reversed."""
+    effects = []
     with torch.no_grad():
-        logits = stock_logits(stock, ids)
-    return float(cross_entropy(logits[first - 1 : -1].double(), ids[first:], reduction="sum"))
+        total = _projection(subject.hidden(micro), micro, number)
+        for other in range(len(micro.examples)):
+            turned = pack(
+                [
+                    _reversed(each) if place == other else each
+                    for place, each in enumerate(micro.examples)
+                ]
+            )
+            moved = _projection(subject.hidden(turned), turned, number) - total
+            effects.append(float(moved.abs()))
+    return effects
+
+
+def _reversed(example: Example) -> Example:
+    answers = [dataclasses.replace(each, ids=each.ids[::-1]) for each in example.answers]
+    return dataclasses.replace(example, prompt=example.prompt[::-1], answers=tuple(answers))
 
 
 def _distance(found: Gradient, expected: Gradient) -> float:

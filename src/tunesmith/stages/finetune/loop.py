@@ -1,4 +1,4 @@
-"""The training loop: one denominator, the sum of label tokens over the global step."""
+"""The training loop: one denominator, the sum of the weights over the global step."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from tunesmith.core.errors import DataError, Stopped
 from tunesmith.core.failpoint import failpoint
-from tunesmith.lm.attention import hidden_states
-from tunesmith.stages.finetune.batches import MicroBatch, TrainRow, micro_batches, steps_of_epoch
+from tunesmith.lm.example import Example, MicroBatch
+from tunesmith.stages.finetune.batches import count_steps, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.keeper import Keeper
-from tunesmith.stages.finetune.loss import cross_entropy_sum
+from tunesmith.stages.finetune.objectives.objective import Objective
 from tunesmith.stages.finetune.optimiser import learning_rate
 from tunesmith.stages.finetune.step_record import StepRecord
 
@@ -25,10 +24,11 @@ from tunesmith.stages.finetune.step_record import StepRecord
 class Training:
     """What is trained, on what, how, and how far it has come."""
 
+    objective: Objective
     loss: Callable[[MicroBatch], torch.Tensor]
-    """Sum of the losses of a micro-batch's labels."""
+    """Sum of the losses of a micro-batch."""
     parameters: Sequence[torch.nn.Parameter]
-    rows: Sequence[TrainRow]
+    rows: Sequence[Example]
     config: ModelConfig
     seed: int
     optimiser: torch.optim.Optimizer
@@ -47,7 +47,7 @@ class Training:
         """The step after which this run ends."""
         return min(self.config.stop_after or self.num_steps, self.num_steps)
 
-    def steps_to_do(self) -> Iterator[list[TrainRow]]:
+    def steps_to_do(self) -> Iterator[list[Example]]:
         """The rows of each global step that is not done yet."""
         steps = (
             rows
@@ -57,33 +57,27 @@ class Training:
         return itertools.islice(steps, len(self.curve), self.last_step)
 
 
-def micro_loss(model: Any, micro: MicroBatch) -> torch.Tensor:
-    """Sum of the cross-entropies of the labels of one micro-batch."""
-    hidden = hidden_states(model, micro.ids, micro.positions, micro.documents)
-    head = model.get_output_embeddings().weight
-    return cross_entropy_sum(hidden[micro.predicting], head, micro.labels)
-
-
 def accumulate(
+    objective: Objective,
     loss_of: Callable[[MicroBatch], torch.Tensor],
-    rows: Sequence[TrainRow],
-    done: Callable[[int, float], None],
-    micros: Callable[[Sequence[TrainRow]], Iterator[MicroBatch]] = micro_batches,
+    rows: Sequence[Example],
+    done: Callable[[int, float], None] = lambda _num_tokens, _loss: None,
+    cut: Callable[[Sequence[Example]], Iterator[MicroBatch]] | None = None,
 ) -> float:
     """Add the gradient of the mean loss of `rows` to the parameters' gradients; that loss.
 
-    `loss_of(micro)` is the sum of the losses of a micro-batch's labels; `done(num_tokens, loss)`
-    is called after each with their mean. The result does not depend on how `micros` cuts the rows,
-    but for rounding.
+    `loss_of(micro)` is the sum of the losses of a micro-batch; `done(num_tokens, loss)` is called
+    after each with their mean. The result does not depend on how the rows are `cut`, by the
+    objective or otherwise, but for rounding.
     """
-    num_labels = sum(row.num_labels for row in rows)
+    weight = sum(objective.weight(row) for row in rows)
     total = 0.0
-    for micro in micros(rows):
+    for micro in (cut or objective.cut)(rows):
         loss = loss_of(micro)
-        torch.autograd.backward(loss / num_labels)
+        torch.autograd.backward(loss / weight)
         total += loss.item()
-        done(micro.num_tokens, loss.item() / len(micro.labels))
-    return total / num_labels
+        done(micro.num_tokens, loss.item() / sum(map(objective.weight, micro.examples)))
+    return total / weight
 
 
 def train(
@@ -100,7 +94,7 @@ def train(
     for rows in training.steps_to_do():
         step = len(curve) + 1
         try:
-            loss = accumulate(training.loss, rows, done)
+            loss = accumulate(training.objective, training.loss, rows, done)
         except (Stopped, KeyboardInterrupt, SystemExit):
             # Only gradients were added up: the parameters are still those of the last whole step.
             keeper.keep(training.parameters, optimiser, curve)
@@ -120,7 +114,8 @@ def train(
             StepRecord(
                 step=step,
                 loss=loss,
-                num_tokens=sum(len(row.ids) for row in rows),
+                weight=sum(map(training.objective.weight, rows)),
+                num_tokens=sum(row.num_tokens for row in rows),
                 num_labels=sum(row.num_labels for row in rows),
                 row_ids=tuple(row.row_id for row in rows),
             )
@@ -128,8 +123,3 @@ def train(
         yield curve[-1]
         failpoint("finetune.step")
         keeper.after_step(training.parameters, optimiser, curve)
-
-
-def count_steps(num_rows: int, config: ModelConfig) -> int:
-    """Global steps of the whole run."""
-    return config.epochs * -(-num_rows // config.batch_rows)

@@ -18,34 +18,42 @@ CHUNK_TOKENS = 128
 
 
 def cross_entropy_sum(
-    hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor
+    hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """Sum over the rows of `hidden` of -log softmax(head @ row)[label], in nats.
+    """Sum over the rows of `hidden` of -weight * log softmax(head @ row)[label], in nats.
 
     `hidden` is (num_labels, hidden_size), `head` (vocabulary, hidden_size), `labels` (num_labels,)
-    int64. The first two get gradients if they need them. Divide by the labels of the whole global
-    step, not of a part of it.
+    int64, `weights` (num_labels,). The first two get gradients if they need them. Divide by the
+    weights of the whole global step, not of a part of it.
     """
-    result: torch.Tensor = _CrossEntropySum.apply(hidden, head, labels)  # type: ignore[no-untyped-call]
+    weights = weights.to(hidden.dtype)
+    result: torch.Tensor = _CrossEntropySum.apply(hidden, head, labels, weights)  # type: ignore[no-untyped-call]
     return result
 
 
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor
+        ctx: Any,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        labels: torch.Tensor,
+        weights: torch.Tensor,
     ) -> torch.Tensor:
-        of_hidden, of_head, _ = ctx.needs_input_grad
+        of_hidden, of_head, *_ = ctx.needs_input_grad
         grad_hidden = torch.empty_like(hidden) if of_hidden else None
         grad_head = torch.zeros_like(head) if of_head else None
         total = hidden.new_zeros(())
+        is_plain = bool((weights == 1).all())  # the usual case, which needs no pass over all of p
         for start in range(0, len(labels), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
-            wanted = labels[chunk, None]
+            wanted, weight = labels[chunk, None], weights[chunk, None]
             log_p = torch.log_softmax(linear(hidden[chunk], head), dim=-1)
-            total -= log_p.gather(1, wanted).sum()
+            total -= (log_p.gather(1, wanted) * weight).sum()
             p = log_p.exp_()
             p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
+            if not is_plain:
+                p *= weight
             if grad_hidden is not None:
                 grad_hidden[chunk] = product(p, head)
             if grad_head is not None:
@@ -55,4 +63,5 @@ class _CrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *(None if made is None else made * grads[0] for made in ctx.saved_tensors), None
+        made = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
+        return *made, None, None

@@ -1,34 +1,19 @@
-"""What is looked at before the first step: rows that cannot be learnt from as they are, and the
-first step as the model sees it, token by token."""
+"""What is looked at before the first step: rows that cannot be learnt from as they are."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pyarrow.parquet as pq
 
-from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.engine import Message
-from tunesmith.lm.load import load_model
+from tunesmith.lm.example import Example, pack
 from tunesmith.lm.tokenizer import Tokenizer
-from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
-from tunesmith.stages.finetune.batches import (
-    TrainRow,
-    micro_batches,
-    pack,
-    read_rows,
-    share_of,
-    steps_of_epoch,
-)
-from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.loop import count_steps
 
 MAX_LISTED = 5
 """Rows named in an error message."""
@@ -90,54 +75,6 @@ class Preflight:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownToken:
-    """One place of the stream that the model is given."""
-
-    id: int
-    text: str
-    """As the tokenizer shows it; what cannot be printed is escaped."""
-    position: int
-    document: int
-    """From 0, over the whole step."""
-    trained: Literal["no", "answer", "end of turn"]
-    """Whether the loss is taken on it, and why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FirstBatch:
-    """The first global step of a run, which has not begun, and what was found in all its rows."""
-
-    preflight: Preflight
-    row_ids: tuple[str, ...]
-    """The row of each document."""
-    tokens: tuple[ShownToken, ...]
-    num_steps: int
-    """Of the whole run."""
-
-
-def look(
-    config: ModelConfig, blobs: Blobs, base: BaseModel, dataset: Dataset, seed: int
-) -> FirstBatch:
-    """The first batch of the run that these arguments would start; nothing is trained.
-
-    Raises:
-        DataError: the rows cannot be read or rendered at all.
-    """
-    loaded = load_model(base, blobs)
-    path = blobs.path(dataset.train.rows)
-    rows = read_rows(path, loaded.tokenizer, dataset.instruction)
-    served = served_prompts(path, loaded.tokenizer, dataset.instruction)
-    drawn = share_of(rows, config.share_of_rows, seed)
-    step: list[TrainRow] = next(steps_of_epoch(drawn, seed, 0, config.batch_rows), [])
-    return FirstBatch(
-        preflight=inspect(rows, served, loaded.tokenizer, loaded.context_length),
-        row_ids=tuple(row.row_id for row in step),
-        tokens=first_batch(step, loaded.tokenizer),
-        num_steps=count_steps(len(drawn), config),
-    )
-
-
 def served_prompts(path: Path, tokenizer: Tokenizer, instruction: str) -> list[list[int]]:
     """The ids that serving would ask the model with for the text of each row, in the file's order.
 
@@ -151,7 +88,7 @@ def served_prompts(path: Path, tokenizer: Tokenizer, instruction: str) -> list[l
 
 
 def inspect(
-    rows: Sequence[TrainRow],
+    rows: Sequence[Example],
     served: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     context_length: int,
@@ -164,12 +101,11 @@ def inspect(
     times = Counter(row.row_id for row in rows)
     num_labels = 0
     for row, prompt in zip(rows, served, strict=True):
-        labels = _labels(row)
-        num_labels += len(labels)
-        broken = list(_broken(row, labels, tokenizer))
-        if len(row.ids) > context_length:
+        num_labels += row.num_labels
+        broken = list(_broken(row, tokenizer))
+        if max(map(len, row.documents())) > context_length:
             broken.append("length")
-        if row.ids[: row.num_prompt] != tuple(prompt):
+        if row.prompt != tuple(prompt):
             broken.append("served prompt")
         if times[row.row_id] > 1:
             broken.append("row id")
@@ -177,7 +113,7 @@ def inspect(
             found[rule][row.row_id] = None
     return Preflight(
         num_rows=len(rows),
-        num_tokens=sum(len(row.ids) for row in rows),
+        num_tokens=sum(row.num_tokens for row in rows),
         num_labels=num_labels,
         findings=tuple(
             Finding(
@@ -192,21 +128,23 @@ def inspect(
     )
 
 
-def _broken(row: TrainRow, labels: frozenset[int], tokenizer: Tokenizer) -> Iterator[str]:
+def _broken(row: Example, tokenizer: Tokenizer) -> Iterator[str]:
     """The rules that a row breaks by itself. Places decide, never the value of a token: an end of
     turn that is also the padding is trained like any other."""
     stop = stop_ids(tokenizer)
     bos = tokenizer.bos_token
-    if not labels:
+    labelled = _labelled_places(row)
+    if not row.num_labels:
         yield "label"
-    if row.ids[-1] not in stop:
-        yield "end of turn"
-    elif len(row.ids) - 1 not in labels:
-        yield "trained end"
-    if len(row.ids) > 1 and stop.issuperset(row.ids[-2:]):
-        yield "padding"
-    if bos and row.ids[:2] == (tokenizer.id_of(bos),) * 2:
-        yield "one beginning"
+    for number, ids in enumerate(row.documents()):
+        if ids[-1] not in stop:
+            yield "end of turn"
+        elif labelled and len(ids) - 1 not in labelled[number]:
+            yield "trained end"
+        if len(ids) > 1 and stop.issuperset(ids[-2:]):
+            yield "padding"
+        if bos and ids[:2] == (tokenizer.id_of(bos),) * 2:
+            yield "one beginning"
 
 
 def require_sound(preflight: Preflight) -> None:
@@ -227,45 +165,7 @@ def require_sound(preflight: Preflight) -> None:
         )
 
 
-def first_batch(rows: Sequence[TrainRow], tokenizer: Tokenizer) -> tuple[ShownToken, ...]:
-    """The rows of one global step as the model sees them.
-
-    Read off the very tensors that the loop makes, so what is shown is what is trained.
-    """
-    stop = stop_ids(tokenizer) if rows else frozenset()
-    shown: list[ShownToken] = []
-    document = -1
-    for micro in micro_batches(rows):
-        labelled = {place + 1 for place in micro.predicting.tolist()}
-        lengths = micro.documents.lengths
-        documents = [document + 1 + n for n, length in enumerate(lengths) for _ in range(length)]
-        stream = zip(micro.ids.tolist(), micro.positions.tolist(), documents, strict=True)
-        for place, (token, position, document) in enumerate(stream):
-            why: Literal["answer", "end of turn"] = "end of turn" if token in stop else "answer"
-            shown.append(
-                ShownToken(
-                    id=token,
-                    text=_visible(tokenizer, token),
-                    position=position,
-                    document=document,
-                    trained=why if place in labelled else "no",
-                )
-            )
-    return tuple(shown)
-
-
-def _labels(row: TrainRow) -> frozenset[int]:
-    """Places of the row that the loss is taken on, as the loop takes it."""
-    return frozenset(place + 1 for place in map(int, pack([row]).predicting.tolist()))
-
-
-def _visible(tokenizer: Tokenizer, token: int) -> str:
-    text = str(tokenizer.core.decode([token], skip_special_tokens=False))
-    if not text or "\ufffd" in text:  # a part of a character
-        text = tokenizer.core.id_to_token(token) or ""
-    return "".join(
-        char
-        if char.isprintable() and char != "\\"
-        else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+def _labelled_places(row: Example) -> list[set[int]]:
+    """Places of each document of the row that the loss is taken on, as the loop takes it."""
+    micros = [pack([replace(row, answers=(answer,))]) for answer in row.answers]
+    return [set(micro.places.tolist()) for micro in micros]

@@ -10,28 +10,19 @@ from typing import Any
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import merge_adapter
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.example import Example
 from tunesmith.records.certificate import Certificate
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.finetune.batches import (
-    TrainRow,
-    first_micro_batch,
-    read_rows,
-    share_of,
-)
+from tunesmith.stages.finetune.batches import share_of
 from tunesmith.stages.finetune.certificate import after, before, fingerprints, require_held
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.engine import make_engine, make_training, subject_of
 from tunesmith.stages.finetune.forecast import Clock, forecast
 from tunesmith.stages.finetune.keeper import keeper_of
 from tunesmith.stages.finetune.loop import train
-from tunesmith.stages.finetune.preflight import (
-    Preflight,
-    inspect,
-    require_sound,
-    served_prompts,
-)
+from tunesmith.stages.finetune.objectives.objective import Objective, make_objective
+from tunesmith.stages.finetune.preflight import Preflight, require_sound
 from tunesmith.stages.finetune.report import Report
 from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
@@ -41,7 +32,7 @@ from tunesmith.stages.finetune.trained import trained_bytes, trained_config
 def finetune(
     config: ModelConfig, ctx: Context, *, base: BaseModel, dataset: Dataset
 ) -> ModelVersion:
-    """What tunes `base` to answer as the training rows of `dataset` do, and the run's certificate.
+    """What tunes `base` on the training rows of `dataset`, and the run's certificate.
 
     Deterministic given the settings, the inputs and `ctx.seed`, on one machine, also when it was
     interrupted and went on.
@@ -53,14 +44,15 @@ def finetune(
     """
     clock = Clock()
     drawn_from = ctx.seed if config.start == "random" else None
-    loaded, load_s = load_model(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
+    objective = make_objective(config, dataset)
+    loaded, load_s = objective.load(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
     ctx.progress(0, 0, "looking at each row")
-    rows, preflight = _sound_rows(ctx, loaded, dataset)
+    rows, preflight = _sound_rows(ctx, objective, loaded, dataset)
     rows = share_of(rows, config.share_of_rows, ctx.seed)
 
     ctx.progress(0, 0, "comparing the engine with transformers' own code")
-    first = first_micro_batch(rows, ctx.seed, config.batch_rows)
-    engine = make_engine(loaded.model, config, ctx.seed, first)
+    engine = make_engine(loaded.model, objective, config, ctx.seed, rows)
+    objective.prepare(engine.model, engine.hidden, rows)
     subject = subject_of(engine, rows)
     was = fingerprints(engine.model, engine.trained.parameters)
     checks = before(subject, engine.twin, engine.comparison, preflight, ctx.seed)
@@ -77,7 +69,7 @@ def finetune(
     ctx.progress(0, 0, "loading what was trained onto a fresh base model")
     tensors = trained_bytes(engine.trained)
     settings = trained_config(engine.trained, config, base.origin)
-    fresh = load_model(base, ctx.blobs).model
+    fresh = objective.load(base, ctx.blobs).model
     merge_adapter(fresh, tensors, settings)
     log = [record.row_ids for record in training.curve]
     checks += after(subject, was, partial(stock_logits, fresh), log, ctx.seed, config.batch_rows)
@@ -86,6 +78,7 @@ def finetune(
     return ModelVersion(
         name=config.name,
         base=base,
+        objective=config.objective,
         method=config.method,
         adapter=ctx.blobs.put(tensors),
         adapter_config=ctx.blobs.put(settings, "application/json"),
@@ -99,13 +92,12 @@ def finetune(
 
 
 def _sound_rows(
-    ctx: Context, loaded: LoadedModel, dataset: Dataset
-) -> tuple[list[TrainRow], Preflight]:
+    ctx: Context, objective: Objective, loaded: Any, dataset: Dataset
+) -> tuple[list[Example], Preflight]:
     """All training rows, also those that a share leaves out, and what was found in them."""
     path = ctx.blobs.path(dataset.train.rows)
-    rows = read_rows(path, loaded.tokenizer, dataset.instruction)
-    served = served_prompts(path, loaded.tokenizer, dataset.instruction)
-    preflight = inspect(rows, served, loaded.tokenizer, loaded.context_length)
+    rows = objective.read(path, loaded)
+    preflight = objective.inspect(path, loaded, rows)
     require_sound(preflight)
     return rows, preflight
 
@@ -136,5 +128,5 @@ def _of_curve(ctx: Context, curve: Sequence[StepRecord]) -> dict[str, Any]:
 
 
 def _mean_loss(curve: Sequence[StepRecord]) -> float:
-    num_labels = sum(record.num_labels for record in curve)
-    return sum(record.loss * record.num_labels for record in curve) / num_labels
+    weight = sum(record.weight for record in curve)
+    return sum(record.loss * record.weight for record in curve) / weight

@@ -11,7 +11,9 @@ class StepRecord:
 
     step: int
     loss: float
-    """Mean over the step's label tokens, in nats."""
+    """The sum of the step's losses by the sum of its weights."""
+    weight: float
+    """That sum of weights; with "sft" the step's label tokens."""
     num_tokens: int
     num_labels: int
     row_ids: tuple[str, ...]

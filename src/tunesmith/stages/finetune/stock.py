@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from tunesmith.lm.attention import hidden_states
-from tunesmith.stages.finetune.batches import MicroBatch
+from tunesmith.lm.example import MicroBatch
 
 TOLERANCE = 1e-3
 """Of the states' root mean square. Rounding in float32 makes a tenth of it where a few states are
@@ -63,17 +62,30 @@ def stock_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def matches_stock(model: Any, stock: Forward, micro: MicroBatch) -> Comparison:
+def stock_states(model: Any, micro: MicroBatch) -> torch.Tensor:
+    """The states of a micro-batch's stream, document by document: the slow path, without any code
+    of the engine. `model` takes no `documents`; it may be wrapped in adapters.
+
+    Where answers share a prompt, each is run after the prompt by itself, and the prompt's states
+    are those of the first.
+    """
+    parts = []
+    for example in micro.examples:
+        start = len(example.prompt)
+        for number, document in enumerate(example.documents()):
+            states = stock_hidden(model, torch.tensor(document))
+            parts.append(states[start if number and start else 0 :])
+    return torch.cat(parts)
+
+
+def matches_stock(model: Any, twin: Any, micro: MicroBatch) -> Comparison:
     """Compare the states of `micro` as the engine packs it with those of its documents alone.
 
-    `model` has been through `attend_by_document`, and its adapters are still zero; `stock` is
-    `partial(stock_hidden, twin)`, or another way to the states of one document.
+    `model` has been through `attend_by_document`, and its adapters are still zero.
     """
     with torch.no_grad():
         packed = hidden_states(model, micro.ids, micro.positions, micro.documents)
-        alone = torch.cat(
-            [stock(ids) for ids in torch.split_with_sizes(micro.ids, micro.documents.lengths)]
-        )
+        alone = stock_states(twin, micro)
     return Comparison(difference=relative_difference(packed, alone))
 
 
@@ -81,20 +93,3 @@ def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest absolute difference, over the root mean square of `expected`."""
     scale = expected.double().square().mean().sqrt()
     return float((found - expected).abs().max() / scale)
-
-
-def stock_micro_loss(model: Any, micro: MicroBatch) -> torch.Tensor:
-    """Sum of the cross-entropies of the labels of one micro-batch, document by document.
-
-    The same sum as the loop's, without any code of the engine: the slow path, for a model that the
-    fast one is not exact for. `model` takes no `documents`; it may be wrapped in adapters.
-    """
-    total = micro.ids.new_zeros((), dtype=torch.float32)
-    start = 0
-    for ids in torch.split_with_sizes(micro.ids, micro.documents.lengths):
-        inside = (micro.predicting >= start) & (micro.predicting < start + len(ids))
-        places = micro.predicting[inside] - start
-        output = model(input_ids=ids[None], use_cache=False, logits_to_keep=places)
-        total = total + cross_entropy(output.logits[0], micro.labels[inside], reduction="sum")
-        start += len(ids)
-    return total

@@ -17,8 +17,7 @@ import torch
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import hidden_states
-from tunesmith.stages.finetune.batches import MicroBatch, TrainRow
-from tunesmith.stages.finetune.loss import cross_entropy_sum
+from tunesmith.lm.example import Example, MicroBatch
 
 TOLERANCE = 1e-5
 """Of the states' scale: how far the two parts, one after the other, may be from the whole."""
@@ -28,7 +27,7 @@ class Trunk:
     """A decoder cut below its lowest trained layer, and the states at the cut, by row."""
 
     def __init__(
-        self, model: Any, lowest_layer: int, rows: Sequence[TrainRow], folder: Path
+        self, model: Any, lowest_layer: int, rows: Sequence[Example], folder: Path
     ) -> None:
         """`folder` gets a file with a number for each token and hidden unit.
 
@@ -48,16 +47,11 @@ class Trunk:
         self._places: dict[str, slice] = {}
         start = 0
         for row in rows:
-            self._places[row.row_id] = slice(start, start + len(row.ids))
-            start += len(row.ids)
+            self._places[row.row_id] = slice(start, start + row.num_tokens)
+            start += row.num_tokens
         shape = (start, model.config.hidden_size)
         self._states = _mapped(folder / "trunk", shape, model.dtype)
         self._known: set[str] = set()
-
-    def micro_loss(self, micro: MicroBatch) -> torch.Tensor:
-        """As `loop.micro_loss` of the whole model."""
-        hidden = self.hidden(micro)[micro.predicting]
-        return cross_entropy_sum(hidden, self._model.get_output_embeddings().weight, micro.labels)
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:
         """What the output head sees: (num_tokens, hidden_size)."""
@@ -79,7 +73,7 @@ class Trunk:
         places = [self._places[row_id] for row_id in micro.row_ids]
         if not self.is_known(micro.row_ids):
             states = _through(self._below, micro, input_ids=micro.ids[None])
-            parts = torch.split_with_sizes(states, micro.documents.lengths)
+            parts = torch.split_with_sizes(states, micro.sizes)
             for place, part in zip(places, parts, strict=True):
                 self._states[place] = part
             self._known.update(micro.row_ids)

@@ -14,7 +14,7 @@ from tunesmith.lm.generate import torch_engine
 from tunesmith.lm.load import load_model
 from tunesmith.records.model import ModelVersion
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.preflight import look
+from tunesmith.stages.finetune.first_batch import look
 from tunesmith.stages.finetune.run import finetune
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "finetune_tiny.json"

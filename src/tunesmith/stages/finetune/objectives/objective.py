@@ -1,0 +1,88 @@
+"""The one interface of all objectives: rows -> micro-batches -> sum of loss, sum of weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.kinds import resolve
+from tunesmith.lm.example import Example, MicroBatch
+from tunesmith.records.data import Dataset
+from tunesmith.records.model import BaseModel
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.preflight import Preflight
+
+Hidden = Callable[[MicroBatch], torch.Tensor]
+"""A micro-batch to the final states of its stream, (num_tokens, hidden_size)."""
+
+OBJECTIVES = {
+    "sft": "tunesmith.stages.finetune.objectives.answers:Answers",
+}
+"""Name in the project file -> class, which is made of (config, dataset)."""
+
+
+class Objective(Protocol):
+    """What is learnt, and from what. The loop, the forecast and the certificate know no more.
+
+    The loss of a global step is the sum of `loss` over its micro-batches by the sum of `weight`
+    over its examples.
+    """
+
+    whole_step: bool
+    """Whether the loss of an example depends on the others of its global step, so that the step is
+    one micro-batch."""
+
+    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> Any:
+        """The model that is tuned, ready for `read`: a `LoadedModel` or a `LoadedEncoder`.
+
+        With `drawn_from`, random weights in place of the base model's, drawn from that seed.
+        """
+        ...
+
+    def read(self, path: Path, loaded: Any) -> list[Example]:
+        """The rows of a split's Parquet file as tokens, in the file's order, whole.
+
+        Raises:
+            DataError: a row cannot be rendered.
+        """
+        ...
+
+    def inspect(self, path: Path, loaded: Any, examples: Sequence[Example]) -> Preflight:
+        """What is wrong with the rows that were read from `path`."""
+        ...
+
+    def prepare(self, model: Any, hidden: Hidden, examples: Sequence[Example]) -> None:
+        """What must be known before the first step, of the model as it is then."""
+        ...
+
+    def weight(self, example: Example) -> float:
+        """What an example adds to the denominator of its global step."""
+        ...
+
+    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
+        """The examples of one global step as micro-batches."""
+        ...
+
+    def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
+        """The sum of the losses of a micro-batch, a scalar; `states` are its stream's final ones,
+        (num_tokens, hidden_size)."""
+        ...
+
+    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+        """The same sum of `examples` as one global step, by transformers' forward pass of each
+        document alone and torch's functions: what the engine is compared with."""
+        ...
+
+
+def make_objective(config: ModelConfig, dataset: Dataset) -> Objective:
+    """The objective of `config`, on rows of `dataset`.
+
+    Raises:
+        ConfigError: it cannot be learnt from rows of that format.
+    """
+    objective: Objective = resolve(OBJECTIVES[config.objective])(config, dataset)
+    return objective
