@@ -150,7 +150,7 @@ def _model_path(
 ) -> ModelPath:
     recipe = file.model[name]
     seed = file.project.seed
-    asked = EvaluateConfig()
+    asked = EvaluateConfig(objective=recipe.objective)
     base, data = bases[recipe.base], datasets[recipe.dataset]
     before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
     model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data)

@@ -74,8 +74,7 @@ def transfer_report(project: Project, name: str) -> TransferReport:
             num_steps=0,
             num_trained_tokens=0,
             spent=Spent(wall_s=0.0, cost=zero(rates.currency)),
-            accuracy=own.base.accuracy,
-            macro_f1=own.base.macro_f1,
+            metrics=own.base.metrics(),
             versus_own=compare(own.tuned, own.base, blobs, confidence=CONFIDENCE, seed=seed),
         )
     ]
@@ -90,8 +89,7 @@ def transfer_report(project: Project, name: str) -> TransferReport:
                 num_steps=made.model.num_steps,
                 num_trained_tokens=made.model.num_trained_tokens,
                 spent=Spent(wall_s=used.wall_s, cost=price(used, rates)),
-                accuracy=made.tuned.accuracy,
-                macro_f1=made.tuned.macro_f1,
+                metrics=made.tuned.metrics(),
                 versus_own=against if made is not own else None,
             )
         )
@@ -114,7 +112,7 @@ def pilot(project: Project, name: str) -> Pilot:
     for tag, rival in rivals.items():
         preview(project, rival)
         model, asked = project.run(rival.model), project.run(rival.tuned_evaluation)
-        loss, accuracy = estimates(
+        loss, metric = estimates(
             asked, project.runner.blobs, confidence=CONFIDENCE, seed=project.file.project.seed
         )
         changes, leave_out = to_set(recipe_of(path), recipe_of(rival))
@@ -126,7 +124,7 @@ def pilot(project: Project, name: str) -> Pilot:
                 num_trainable=model.num_trainable,
                 num_steps=model.num_steps,
                 loss=loss,
-                accuracy=accuracy,
+                metric=metric,
                 **_spent(project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)),
             )
         )
@@ -136,6 +134,7 @@ def pilot(project: Project, name: str) -> Pilot:
         share_of_rows=recipe.share_of_rows,
         num_trained_rows=max(1, round(recipe.share_of_rows * dataset.train.num_rows)),
         num_asked_rows=asked.num_rows,
+        metric=asked.metric,
         confidence=CONFIDENCE,
         recipes=tuple(sorted(tried, key=lambda each: each.loss.mean)),
         front=front(tried),
@@ -247,7 +246,7 @@ def pilots(path: ModelPath, num_rows: int, num_layers: int) -> dict[str, ModelPa
         "all": {**_method(own, "lora"), "layers": 0},
         "full": {**_method(own, "full"), "layers": 0},
     }
-    asked = EvaluateConfig(unseen_training_rows=PILOT_ASKED)
+    asked = EvaluateConfig(objective=recipe_of(path).objective, unseen_training_rows=PILOT_ASKED)
     rivals: dict[str, ModelPath] = {}
     known = []
     for tag, change in changes.items():

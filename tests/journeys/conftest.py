@@ -73,7 +73,7 @@ rank = 4
 [gate.desk]
 model = "desk"
 beats_base_by = -0.99
-min_accuracy = 0.0
+at_least = 0.0
 
 [index.licences]
 source = "licences"

@@ -108,7 +108,7 @@ def test_every_setting_has_an_origin(finished):
 
 def test_a_failed_gate_is_exit_code_3_and_releases_nothing(new_project):
     project = new_project()
-    project.edit("min_accuracy = 0.0", "min_accuracy = 1.0")
+    project.edit("at_least = 0.0", "at_least = 1.0")
     done = project.process("run")
     assert done.returncode == 3, done.stderr
     said = done.stderr.splitlines()
@@ -120,11 +120,11 @@ def test_a_failed_gate_is_exit_code_3_and_releases_nothing(new_project):
     assert "no version of model desk" in project.process("model", "card", "desk").stderr
 
     # The gate is weakened: only the gate and what follows it runs, and the plan says why.
-    project.edit("min_accuracy = 1.0", "min_accuracy = 0.0")
+    project.edit("at_least = 1.0", "at_least = 0.0")
     plan = json.loads(project.tunesmith("plan", "--json"))
     misses = {line["step"]: line["reason"] for line in plan["lines"] if line["state"] == "runs"}
     assert misses == {
-        "gate:desk": "config.min_accuracy: 1 -> 0",
+        "gate:desk": "config.at_least: 1 -> 0",
         "release:desk": "gate:desk runs before it",
     }
     project.tunesmith("run")

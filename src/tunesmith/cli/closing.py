@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tunesmith.cli.render import percent, seconds, table
+from tunesmith.cli.render import difference, metrics_table, seconds
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import FILE, STORE, Project
@@ -42,22 +42,18 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
 
 
 def _model(name: str, made: Made) -> list[str]:
-    rows = [
-        ["base", percent(made.base.accuracy), f"{made.base.macro_f1:.3f}"],
-        ["tuned", percent(made.tuned.accuracy), f"{made.tuned.macro_f1:.3f}"],
-    ]
+    labels = f", {len(made.dataset.labels)} labels" if made.dataset.labels else ""
+    rows = metrics_table({"base": made.base, "tuned": made.tuned})
     lines = [
         f"  dataset     {made.dataset.name}: {made.dataset.train.num_rows} rows to train, "
-        f"{made.dataset.test.num_rows} to test, {len(made.dataset.labels)} labels",
+        f"{made.dataset.test.num_rows} to test{labels}",
         f"  model       {name}, on {made.model.base.origin}",
-        *[f"              {row}" for row in table(rows, ["", "accuracy", "macro-F1"])],
+        *[f"              {row}" for row in rows],
     ]
     for comparison in made.gate.comparisons if made.gate else ():
         lines.append(
-            f"              tuned - base: {100 * comparison.difference:+.1f} points, "
-            f"{100 * comparison.confidence:g} % interval "
-            f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}, "
-            f"{comparison.num_rows} rows"
+            f"              tuned - base: {difference(comparison)}, "
+            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} rows"
         )
     if made.gate is not None:
         alias = f", alias {made.release.move.alias!r}" if made.release else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.export import model_export
-from tunesmith.cli.render import HERE, Folder, Json, out, percent, table
+from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
 from tunesmith.core.errors import NotFound
+from tunesmith.records.evaluation import SHARES
 
 if TYPE_CHECKING:
     from tunesmith.core.catalog import Version
@@ -68,7 +70,7 @@ def model_mistakes(
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List the test rows that the tuned model got wrong, the surest first."""
+    """List the test rows on which the tuned model did worst."""
     import pyarrow.parquet as pq
 
     from tunesmith import graph
@@ -80,11 +82,15 @@ def model_mistakes(
         path = graph.build(project.file).models[name]
         evaluation = project.runner.current(path.tuned_evaluation)
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
-    wrong = [row for row in rows if row["label"] != row["predicted"]]
-    wrong.sort(key=lambda row: -row["log_probability"])
+    of = evaluation.metric
+    best = 1.0 if of in SHARES else math.inf
+    worst = sorted((r for r in rows if r["score"] < best), key=lambda r: (r["score"], -r["loss"]))
     cells = [
-        [r["row_id"], r["label"], r["predicted"], f"{r['log_probability']:.2f}"] for r in wrong
+        [r["row_id"], *(shortened(r[k]) for k in ("label", "predicted")), f"{r['loss']:.2f}"]
+        for r in worst[:limit]
     ]
-    head = f"{len(wrong)} of {len(rows)} wrong, accuracy {percent(1 - len(wrong) / len(rows))}"
-    lines = table(cells[:limit], ["row", "label", "predicted", "log-probability"])
-    out({"num_rows": len(rows), "wrong": wrong}, [head, *lines], as_json)
+    head = f"{of} {metric(of, evaluation.value)}"
+    if of in SHARES:
+        head += f"; {len(worst)} of {len(rows)} rows are not wholly right"
+    lines = table(cells, ["row", "wanted", "predicted", "loss"])
+    out({"num_rows": len(rows), "worst": worst[:limit]}, [head, *lines], as_json)

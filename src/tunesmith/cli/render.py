@@ -6,13 +6,14 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tunesmith.core.ref import to_plain
+from tunesmith.records.evaluation import SHARES, Comparison, Evaluation
 
 Folder = Annotated[
     Path, typer.Option("--project", "-p", help="Folder of the project.", show_default="here")
@@ -103,6 +104,43 @@ def percent(value: float) -> str:
     '74.0 %'
     """
     return f"{100 * value:.1f} %"
+
+
+def shortened(text: str, length: int = 40) -> str:
+    """The beginning of a text, on one line.
+
+    >>> shortened("one two three", 9)
+    'one two …'
+    """
+    return textwrap.shorten(text, length, placeholder=" …")
+
+
+def metric(name: str, value: float) -> str:
+    """A metric's value for people: shares as percentages.
+
+    >>> metric("accuracy", 0.95), metric("log-likelihood", -1.25)
+    ('95.0 %', '-1.250')
+    """
+    return percent(value) if name in SHARES else f"{value:.3f}"
+
+
+def difference(found: Comparison) -> str:
+    """A difference and its interval for people: of shares in points."""
+    factor, unit, form = (100, " points", "+.1f") if found.metric in SHARES else (1, "", "+.3f")
+    middle, low, high = (
+        format(factor * value, form) for value in (found.difference, found.low, found.high)
+    )
+    return f"{middle}{unit} ({low} to {high})"
+
+
+def metrics_table(evaluations: Mapping[str, Evaluation], corner: str = "") -> list[str]:
+    """Each metric of each evaluation; all have the same."""
+    first = next(iter(evaluations.values()))
+    rows = [
+        [name, *(metric(key, value) for key, value in each.metrics().items())]
+        for name, each in evaluations.items()
+    ]
+    return table(rows, [corner, *first.metrics()])
 
 
 class ProgressLine:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunesmith.cli.render import percent, seconds, table, wrapped
+from tunesmith.cli.render import difference, metric, percent, seconds, table, wrapped
 from tunesmith.ledger.cost import display
-from tunesmith.records.evaluation import Comparison
+from tunesmith.records.evaluation import SHARES
 from tunesmith.records.rivals import Estimate, Pilot, Piloted, Spent, TransferReport
 
 
@@ -16,9 +16,8 @@ def transfer_lines(report: TransferReport) -> list[str]:
             each.num_trainable,
             each.num_steps,
             _spent(each.spent) if each.num_steps else "-",
-            percent(each.accuracy),
-            f"{each.macro_f1:.3f}",
-            _points(each.versus_own) if each.versus_own else "-",
+            *(metric(name, value) for name, value in each.metrics.items()),
+            difference(each.versus_own) if each.versus_own else "-",
         ]
         for each in report.variants
     ]
@@ -27,8 +26,7 @@ def transfer_lines(report: TransferReport) -> list[str]:
         "parameters",
         "steps",
         "tuning took",
-        "accuracy",
-        "macro-F1",
+        *report.variants[0].metrics,
         "against own",
     ]
     return [
@@ -54,13 +52,13 @@ def pilot_lines(pilot: Pilot) -> list[str]:
             each.recipe,
             each.num_trainable,
             _interval(each.loss, "{:.3f}"),
-            _interval(each.accuracy, "{:.0%}"),
+            _interval(each.metric, "{:.0%}" if pilot.metric in SHARES else "{:.3f}"),
             _spent(each.spent),
             _spent(each.whole),
         ]
         for each in pilot.recipes
     ]
-    headings = ["", "recipe", "parameters", "loss", "accuracy", "pilot took", "whole run"]
+    headings = ["", "recipe", "parameters", "loss", pilot.metric, "pilot took", "whole run"]
     steps = max(each.num_steps for each in pilot.recipes)
     return [
         *wrapped(
@@ -72,8 +70,8 @@ def pilot_lines(pilot: Pilot) -> list[str]:
         *table(rows, headings),
         "",
         *wrapped(
-            f"loss: nats of a row's label among the labels, with its {100 * pilot.confidence:g} % "
-            "interval. whole run: what the pilot took, and the other tokens at its speed. "
+            f"loss: on a row that it did not see, with its {100 * pilot.confidence:g} % interval. "
+            "whole run: what the pilot took, and the other tokens at its speed. "
             "*: nothing else here is at once better and cheaper."
         ),
         "",
@@ -92,13 +90,14 @@ def _saved(report: TransferReport) -> str:
     if against.high < 0:
         return (
             f"Transfer saved what {steps} cannot teach random weights: they reach "
-            f"{percent(random.accuracy)}, {_points(against)} against the model's own recipe."
+            f"{metric(against.metric, against.tuned)}, {difference(against)} against the model's "
+            "own recipe."
         )
     if against.low > 0:
         return f"Transfer saved nothing: from random weights {steps} do better."
     return (
         f"These rows do not show that transfer saved anything: after {steps}, random weights are "
-        f"{_points(against)} from the model's own recipe, which may be chance."
+        f"{difference(against)} from the model's own recipe, which may be chance."
     )
 
 
@@ -119,13 +118,6 @@ def _choose(model: str, recipe: Piloted) -> str:
         return flags
     keys = " and ".join(recipe.leave_out)
     return f"{flags}, with {keys} taken out of [model.{model}]"
-
-
-def _points(comparison: Comparison) -> str:
-    return (
-        f"{100 * comparison.difference:+.1f} points "
-        f"({100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})"
-    )
 
 
 def _interval(estimate: Estimate, form: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from tunesmith.cli.render import ProgressLine, percent, say, seconds, size, wrapped
+from tunesmith.cli.render import ProgressLine, metric, percent, say, seconds, size, wrapped
 from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
@@ -149,10 +149,10 @@ def _(model: ModelVersion) -> list[str]:
 
 @describe.register
 def _(evaluation: Evaluation) -> list[str]:
-    return [
-        f"{evaluation.subject}: accuracy {percent(evaluation.accuracy)}, "
-        f"macro-F1 {evaluation.macro_f1:.3f}, {evaluation.num_rows} rows"
-    ]
+    found = ", ".join(
+        f"{name} {metric(name, value)}" for name, value in evaluation.metrics().items()
+    )
+    return [f"{evaluation.subject}: {found}, {evaluation.num_rows} rows"]
 
 
 @describe.register

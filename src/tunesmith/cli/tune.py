@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunesmith.cli.render import HERE, WIDTH, Folder, Json, Set, out, percent, table, wrapped
+from tunesmith.cli.render import HERE, WIDTH, Folder, Json, Set, metrics_table, out, table, wrapped
 from tunesmith.cli.rivals import pilot_lines, transfer_lines
 from tunesmith.core.errors import UsageError
 
@@ -223,10 +223,7 @@ def _coloured(shown: str, token: ShownToken) -> str:
 
 def _made_lines(name: str, made: Made) -> list[str]:
     model = made.model
-    rows = [
-        ["base", percent(made.base.accuracy), f"{made.base.macro_f1:.3f}"],
-        ["tuned", percent(made.tuned.accuracy), f"{made.tuned.macro_f1:.3f}"],
-    ]
+    evaluations = {"base": made.base, "tuned": made.tuned}
     said = (
         f"{name}: {model.num_trainable} of {model.num_parameters} parameters were trained in "
         f"{model.num_steps} steps; loss {model.first_loss:.3f} to {model.last_loss:.3f}"
@@ -234,7 +231,7 @@ def _made_lines(name: str, made: Made) -> list[str]:
     return [
         *wrapped(said),
         "",
-        *table(rows, [f"on {made.tuned.num_rows} test rows", "accuracy", "macro-F1"]),
+        *metrics_table(evaluations, f"on {made.tuned.num_rows} test rows"),
         "",
         f"what was shown of the run: tunesmith model certificate {name}",
         "judge it and release it:   tunesmith run",

@@ -84,3 +84,5 @@ class Dataset:
     """Markdown."""
     licences: tuple[str, ...]
     """Licences of the data assets it was cut from."""
+    format: str = "labels"
+    """What a row says: a name of `records.rows.FORMATS`."""

@@ -8,14 +8,18 @@ from typing import Literal
 
 from tunesmith.core.ref import Blob
 
+SHARES = frozenset({"accuracy", "macro-F1", "pair accuracy", "tag accuracy", "tag F1", "recall@1"})
+"""Metrics that are shares of something; the others have a scale of their own."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Metrics of one model on one dataset's test split.
+    """Metrics of one model on rows of one dataset.
 
-    `predictions` is Parquet with `row_id`, `label`, `predicted`, `log_probability` (of the
-    predicted label, normalised over the label set) and `probabilities` (list of float32 in the
-    order of `labels`).
+    `predictions` is Parquet with `row_id`, `label` (what was to be said), `predicted`, `score`
+    (what the row adds to the metric) and `loss` (what the model was unsure by, lower is better); of
+    labels also `log_probability` (of the predicted one, normalised over the label set) and
+    `probabilities` (list of float32 in the order of `labels`).
     """
 
     model: str
@@ -23,10 +27,19 @@ class Evaluation:
     subject: Literal["base", "tuned"]
     labels: tuple[str, ...]
     num_rows: int
-    accuracy: float
-    macro_f1: float
+    metric: str
+    """What gates compare, e.g. "accuracy"; higher is better."""
+    value: float
+    """The metric: the mean of the rows' scores."""
+    others: Mapping[str, float]
+    """More metrics by name, e.g. "macro-F1"."""
     per_label_f1: Mapping[str, float]
+    """Of labels; else empty."""
     predictions: Blob
+
+    def metrics(self) -> dict[str, float]:
+        """All of them, the one that gates compare first."""
+        return {self.metric: self.value, **self.others}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,10 +36,10 @@ class Transferred:
     num_steps: int
     num_trained_tokens: int
     spent: Spent
-    accuracy: float
-    macro_f1: float
+    metrics: Mapping[str, float]
+    """By name, the one that gates compare first."""
     versus_own: Comparison | None
-    """This variant's accuracy minus that of the model's own recipe; none for that recipe itself."""
+    """This variant's metric minus that of the model's own recipe; none for that recipe itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +66,9 @@ class Piloted:
     num_trainable: int
     num_steps: int
     loss: Estimate
-    """Negative log-likelihood of a row's label, in nats among the labels, on unseen rows."""
-    accuracy: Estimate
+    """On rows that it did not see; of labels their negative log-likelihood in nats."""
+    metric: Estimate
+    """What gates compare."""
     spent: Spent
     """By the pilot's tuning."""
     whole: Spent
@@ -83,6 +84,7 @@ class Pilot:
     share_of_rows: float
     num_trained_rows: int
     num_asked_rows: int
+    metric: str
     confidence: float
     recipes: tuple[Piloted, ...]
     """By their loss, the lowest first."""

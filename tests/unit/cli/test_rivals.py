@@ -43,8 +43,7 @@ def row(variant: str, against: Comparison | None, num_steps: int = 120) -> Trans
         num_steps=num_steps,
         num_trained_tokens=5000,
         spent=SPENT,
-        accuracy=0.8,
-        macro_f1=0.79,
+        metrics={"accuracy": 0.8, "macro-F1": 0.79},
         versus_own=against,
     )
 
@@ -85,7 +84,7 @@ def recipe(name: str, changes: dict[str, Any], leave_out: tuple[str, ...] = ()) 
         num_trainable=1000,
         num_steps=6,
         loss=estimate,
-        accuracy=estimate,
+        metric=estimate,
         spent=SPENT,
         whole=SPENT,
     )
@@ -98,6 +97,7 @@ def test_a_pilot_says_how_to_choose(best: str, said: str) -> None:
         share_of_rows=0.05,
         num_trained_rows=24,
         num_asked_rows=128,
+        metric="accuracy",
         confidence=0.95,
         recipes=(
             recipe("own", {}),

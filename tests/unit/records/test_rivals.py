@@ -20,7 +20,7 @@ def tried(name: str, loss: float, cost: int, half: float = 0.1) -> Piloted:
         num_trainable=1,
         num_steps=1,
         loss=estimate,
-        accuracy=estimate,
+        metric=estimate,
         spent=spent,
         whole=spent,
     )

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Sequence
-
-import numpy as np
-import pyarrow.parquet as pq
-
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.records.evaluation import Comparison, Evaluation
@@ -16,14 +9,11 @@ from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, bootstrap_mean, paired_bootstrap
 from tunesmith.stages.evaluate.predictions import from_parquet
 
-LEAST = float(np.finfo(np.float32).tiny)
-"""A probability is kept in float32; a smaller one counts as this, 87 nats."""
-
 
 def compare(
     base: Evaluation, tuned: Evaluation, blobs: Blobs, *, confidence: float, seed: int
 ) -> Comparison:
-    """The accuracy of `tuned` minus that of `base`.
+    """The metric of `tuned` minus that of `base`.
 
     Raises:
         DataError: they are not of the same rows.
@@ -36,11 +26,11 @@ def compare(
             "on different rows, so they cannot be compared",
             remedy="evaluate both on the same version of the dataset",
         )
-    interval = paired_bootstrap(before.right, after.right, confidence=confidence, seed=seed)
+    interval = paired_bootstrap(before.scores, after.scores, confidence=confidence, seed=seed)
     return Comparison(
-        metric="accuracy",
-        base=base.accuracy,
-        tuned=tuned.accuracy,
+        metric=tuned.metric,
+        base=base.value,
+        tuned=tuned.value,
         difference=interval.difference,
         low=interval.low,
         high=interval.high,
@@ -54,20 +44,9 @@ def compare(
 def estimates(
     evaluation: Evaluation, blobs: Blobs, *, confidence: float, seed: int
 ) -> tuple[Estimate, Estimate]:
-    """The mean negative log-likelihood of a row's label, in nats among the labels, and the
-    accuracy, each with its bootstrap interval."""
-    data = blobs.get(evaluation.predictions)
+    """The mean loss of a row and the metric, each with its bootstrap interval."""
+    found = from_parquet(blobs.get(evaluation.predictions))
     return (
-        bootstrap_mean(losses(data, evaluation.labels), confidence=confidence, seed=seed),
-        bootstrap_mean(from_parquet(data).right, confidence=confidence, seed=seed),
+        bootstrap_mean(found.losses, confidence=confidence, seed=seed),
+        bootstrap_mean(found.scores, confidence=confidence, seed=seed),
     )
-
-
-def losses(predictions: bytes, labels: Sequence[str]) -> list[float]:
-    """The negative log-likelihood of each row's true label, in nats, among `labels`."""
-    table = pq.read_table(io.BytesIO(predictions), columns=["label", "probabilities"])
-    place = {label: index for index, label in enumerate(labels)}
-    return [
-        -math.log(max(LEAST, row["probabilities"][place[row["label"]]]))
-        for row in table.to_pylist()
-    ]

@@ -8,8 +8,10 @@ from tunesmith.core.section import Section
 
 
 class EvaluateConfig(Section):
-    """Which rows are asked; of each, the likeliest label counts."""
+    """Which rows are asked, and for what."""
 
+    objective: str = "sft"
+    """The objective of the model's section: it decides what a row is asked for."""
     unseen_training_rows: int = Field(default=0, ge=0)
     """Ask at most so many rows of the training split that the model was not trained on, nor on a
     near duplicate of them; 0 asks every row of the test split. To choose between recipes by the
@@ -25,10 +27,10 @@ class GateConfig(Section):
     """Name of the model that is judged."""
     alias: str = "candidate"
     """Alias that a model gets that passes."""
-    beats_base_by: float = Field(default=0.0, ge=-1, lt=1)
-    """The tuned model's accuracy must exceed the base model's by more than this, even at the lower
-    end of the confidence interval."""
-    min_accuracy: float = Field(default=0.0, ge=0, le=1)
-    """The tuned model's accuracy must be at least this."""
+    beats_base_by: float = 0.0
+    """The tuned model's metric (of labels their accuracy, as a share) must exceed the base model's
+    by more than this, even at the lower end of the confidence interval."""
+    at_least: float | None = None
+    """The tuned model's metric must be at least this; without it there is no floor."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of the two-sided interval of the difference."""

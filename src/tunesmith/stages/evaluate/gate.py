@@ -22,8 +22,8 @@ def apply_rules(
     margin = config.beats_base_by
     above = comparison.difference > margin
     shown = above and comparison.low > margin
-    high_enough = comparison.tuned >= config.min_accuracy
-    rules = (
+    high_enough = config.at_least is None or comparison.tuned >= config.at_least
+    rules = [
         RuleResult(
             rule="beats the base model",
             observed=f"{comparison.difference:+.4f} ({comparison.low:+.4f} to "
@@ -31,13 +31,16 @@ def apply_rules(
             required=f"more than {margin:+.4f} at the lower end",
             passed=shown,
         ),
-        RuleResult(
-            rule="accuracy",
-            observed=f"{comparison.tuned:.4f}",
-            required=f"at least {config.min_accuracy:.4f}",
-            passed=high_enough,
-        ),
-    )
+    ]
+    if config.at_least is not None:
+        rules.append(
+            RuleResult(
+                rule=comparison.metric,
+                observed=f"{comparison.tuned:.4f}",
+                required=f"at least {config.at_least:.4f}",
+                passed=high_enough,
+            )
+        )
     if shown and high_enough:
-        return "pass", rules
-    return ("inconclusive" if above and high_enough else "fail"), rules
+        return "pass", tuple(rules)
+    return ("inconclusive" if above and high_enough else "fail"), tuple(rules)

@@ -6,15 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 
-def accuracy(truth: Sequence[str], predicted: Sequence[str]) -> float:
-    """Share of rows whose predicted label is the true one.
-
-    >>> accuracy(["a", "b"], ["a", "a"])
-    0.5
-    """
-    return sum(t == p for t, p in zip(truth, predicted, strict=True)) / len(truth)
-
-
 def f1_by_label(
     truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
 ) -> dict[str, float]:

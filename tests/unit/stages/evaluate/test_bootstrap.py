@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunesmith.stages.evaluate.bootstrap import bootstrap_mean, detectable, paired_bootstrap
+from tunesmith.stages.evaluate.bootstrap import bootstrap_mean, paired_bootstrap
 
 
 def right(num_rows: int, share: float, seed: int) -> list[bool]:
@@ -46,6 +46,31 @@ def test_laws(rows: list[tuple[bool, bool]], seed: int) -> None:
     assert paired_bootstrap(base, tuned, confidence=0.9, seed=seed) == found
 
 
+def rows_of(lost: int, num_rows: int, won: int) -> tuple[list[float], list[float]]:
+    """Rows of which some were lost, some won, and the others wrong both times."""
+    base = [1.0] * lost + [0.0] * (num_rows - lost)
+    return base, [0.0] * (num_rows - won) + [1.0] * won
+
+
+def test_scores_that_are_not_shares_have_the_interval_of_scipy() -> None:
+    generator = np.random.default_rng(5)
+    base, tuned = generator.normal(0, 1, 70), generator.normal(0.3, 1, 70)
+    found = paired_bootstrap(base.tolist(), tuned.tolist(), confidence=0.9, seed=0)
+    expected = stats.bootstrap(
+        (tuned - base,),
+        np.mean,
+        method="percentile",
+        confidence_level=0.9,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert found.difference == pytest.approx((tuned - base).mean())
+    # What a two-sided z test of 70 such rows finds four times out of five.
+    quantiles = stats.norm.ppf(0.95) + stats.norm.ppf(0.8)
+    assert found.detectable == pytest.approx(quantiles * stats.sem(tuned - base))
+
+
 def test_a_model_is_not_told_apart_from_itself() -> None:
     same = right(50, 0.5, 3)
     found = paired_bootstrap(same, same, confidence=0.95, seed=0)
@@ -59,16 +84,16 @@ def test_the_detectable_difference_is_seen_four_times_out_of_five() -> None:
     num_rows, share_lost = 200, 0.1
     share_won = share_lost
     for _ in range(20):  # the difference depends on the shares, and they on it
-        gap = detectable(round(share_lost * num_rows), round(share_won * num_rows), num_rows, 0.95)
+        base, tuned = rows_of(round(share_lost * num_rows), num_rows, round(share_won * num_rows))
+        gap = paired_bootstrap(base, tuned, confidence=0.95, seed=0).detectable
         share_won = share_lost + gap
     generator = np.random.default_rng(0)
     counts = generator.multinomial(
         num_rows, [share_lost, 1 - share_lost - share_won, share_won], size=150
     )
     seen = 0
-    for lost, same, won in counts.tolist():
-        base = [True] * lost + [False] * (same + won)
-        tuned = [False] * (lost + same) + [True] * won
+    for lost, _, won in counts.tolist():
+        base, tuned = rows_of(lost, num_rows, won)
         seen += paired_bootstrap(base, tuned, confidence=0.95, seed=1).low > 0
 
     assert seen / len(counts) == pytest.approx(0.8, abs=0.09)

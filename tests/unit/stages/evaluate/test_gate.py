@@ -28,18 +28,18 @@ def comparison(base: float, tuned: float, half_width: float) -> Comparison:
 @pytest.mark.parametrize(
     ("found", "settings", "verdict", "passed"),
     [
-        (comparison(0.25, 0.75, 0.1), {}, "pass", [True, True]),
-        (comparison(0.25, 0.75, 0.1), {"min_accuracy": 0.75}, "pass", [True, True]),
-        (comparison(0.25, 0.75, 0.1), {"min_accuracy": 0.8}, "fail", [True, False]),
-        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.3}, "pass", [True, True]),
-        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.45}, "inconclusive", [False, True]),
-        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "fail", [False, True]),
-        (comparison(0.5, 0.55, 0.1), {}, "inconclusive", [False, True]),
-        (comparison(0.5, 0.55, 0.1), {"min_accuracy": 0.6}, "fail", [False, False]),
-        (comparison(0.5, 0.625, 0.125), {}, "inconclusive", [False, True]),
-        (comparison(0.5, 0.5, 0.1), {}, "fail", [False, True]),
-        (comparison(0.75, 0.25, 0.1), {}, "fail", [False, True]),
-        (comparison(0.5, 0.5, 0.0), {}, "fail", [False, True]),
+        (comparison(0.25, 0.75, 0.1), {}, "pass", [True]),
+        (comparison(0.25, 0.75, 0.1), {"at_least": 0.75}, "pass", [True, True]),
+        (comparison(0.25, 0.75, 0.1), {"at_least": 0.8}, "fail", [True, False]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.3}, "pass", [True]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.45}, "inconclusive", [False]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "fail", [False]),
+        (comparison(0.5, 0.55, 0.1), {}, "inconclusive", [False]),
+        (comparison(0.5, 0.55, 0.1), {"at_least": 0.6}, "fail", [False, False]),
+        (comparison(0.5, 0.625, 0.125), {}, "inconclusive", [False]),
+        (comparison(0.5, 0.5, 0.1), {}, "fail", [False]),
+        (comparison(0.75, 0.25, 0.1), {}, "fail", [False]),
+        (comparison(0.5, 0.5, 0.0), {}, "fail", [False]),
     ],
 )
 def test_verdicts(
@@ -53,7 +53,7 @@ def test_verdicts(
 
 def test_a_rule_says_what_it_saw_and_what_it_wanted() -> None:
     _, (beats, floor) = apply_rules(
-        GateConfig(model="desk", min_accuracy=0.6), comparison(0.25, 0.75, 0.1)
+        GateConfig(model="desk", at_least=0.6), comparison(0.25, 0.75, 0.1)
     )
 
     assert beats.observed == "+0.5000 (+0.4000 to +0.6000 at 95% confidence)"

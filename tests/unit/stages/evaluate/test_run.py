@@ -43,7 +43,7 @@ def test_an_evaluation_is_what_the_scores_say(tiny: Any) -> None:
     )
     table = pq.read_table(io.BytesIO(tiny.blobs.get(found.predictions)))
     assert table.column_names == [
-        "row_id", "label", "predicted", "log_probability", "probabilities",
+        "row_id", "label", "predicted", "score", "loss", "log_probability", "probabilities",
     ]  # fmt: skip
     rows = table.to_pylist()
     assert [row["row_id"] for row in rows] == ["test000", "test001", "test002", "test003"]
@@ -54,7 +54,7 @@ def test_an_evaluation_is_what_the_scores_say(tiny: Any) -> None:
         assert row["predicted"] == dataset.labels[best]
         assert row["probabilities"] == pytest.approx(expected, abs=1e-6)
     right = sum(row["label"] == row["predicted"] for row in rows)
-    assert found.accuracy == right / 4
+    assert (found.metric, found.value) == ("accuracy", right / 4)
     assert (found.model, found.subject, found.num_rows) == ("tiny", "base", 4)
     assert set(found.per_label_f1) == set(dataset.labels)
     assert said[-1][:2] == (4, 4)
@@ -94,17 +94,20 @@ def made_up(tiny: Any, right: int, prefix: str = "r") -> Evaluation:
     """An evaluation of 100 rows of which the first `right` are right."""
     import torch
 
+    from tunesmith.stages.evaluate.labels import of_labels
     from tunesmith.stages.evaluate.predictions import to_parquet
 
     scores = torch.tensor([[1.0, 0.0] if row < right else [0.0, 1.0] for row in range(100)])
-    data = to_parquet([f"{prefix}{row}" for row in range(100)], ["a"] * 100, ["a", "b"], scores)
+    scored = of_labels(("a", "b"), ["a"] * 100, torch.log_softmax(scores.double(), dim=-1))
+    data = to_parquet([f"{prefix}{row}" for row in range(100)], scored)
     return Evaluation(
         model="desk",
         subject="tuned",
         labels=("a", "b"),
         num_rows=100,
-        accuracy=right / 100,
-        macro_f1=0.0,
+        metric="accuracy",
+        value=right / 100,
+        others={},
         per_label_f1={},
         predictions=tiny.blobs.put(data),
     )

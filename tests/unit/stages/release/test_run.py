@@ -28,6 +28,7 @@ MODEL = ModelVersion(
         weights=BLOB,
         format="gguf",
     ),
+    objective="sft",
     method="lora",
     adapter=Blob(sha256="0123456789abcdef" * 4, num_bytes=0),
     adapter_config=BLOB,

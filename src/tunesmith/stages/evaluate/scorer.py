@@ -1,0 +1,76 @@
+"""What a row is asked for, by the objective and the dataset's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.kinds import resolve
+from tunesmith.core.step import Context
+from tunesmith.records.data import Dataset
+from tunesmith.records.model import BaseModel, ModelVersion
+
+_SCORERS = "tunesmith.stages.evaluate"
+SCORERS = {
+    ("sft", "labels"): f"{_SCORERS}.labels:score",
+}
+"""(objective, format) -> function of an `Asked` to its `Scored`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """Rows, and the model that is asked."""
+
+    ctx: Context
+    base: BaseModel
+    model: ModelVersion | None
+    """What was tuned; None asks the base model as it came."""
+    dataset: Dataset
+    rows: pa.Table
+    """With `row_id`, `text`, `label` and `content`."""
+
+    @property
+    def instruction(self) -> str:
+        """The system message: the tuned model's own."""
+        return self.model.instruction if self.model else self.dataset.instruction
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """How a model did, row by row in their order."""
+
+    metric: str
+    """Higher is better; its value is the mean of `scores`."""
+    scores: Sequence[float]
+    losses: Sequence[float]
+    """What the model was unsure by, lower is better; finer than a score that is right or wrong."""
+    truth: Sequence[str]
+    """What was to be said, for people to read."""
+    predicted: Sequence[str]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """More columns of the predictions."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """More metrics, by name."""
+    per_label_f1: Mapping[str, float] = field(default_factory=dict)
+
+
+def score(objective: str, asked: Asked) -> Scored:
+    """Ask the model what rows of that format are asked for under that objective.
+
+    Raises:
+        ConfigError: there is no such question.
+    """
+    path = SCORERS.get((objective, asked.dataset.format))
+    if path is None:
+        formats = sorted(form for name, form in SCORERS if name == objective)
+        raise ConfigError(
+            f"dataset.{asked.dataset.name}.format",
+            f"objective {objective!r} does not learn from rows of format {asked.dataset.format!r}",
+            remedy=f"give the dataset the format {' or '.join(formats)}",
+        )
+    function: Callable[[Asked], Scored] = resolve(path)
+    return function(asked)
