@@ -52,7 +52,7 @@ def finetune(
 
     ctx.progress(0, 0, "comparing the engine with transformers' own code")
     engine = make_engine(loaded.model, objective, config, ctx.seed, rows)
-    objective.prepare(engine.model, engine.hidden, rows)
+    objective.prepare(ctx, engine.model, engine.hidden, rows)
     subject = subject_of(engine, rows)
     was = fingerprints(engine.model, engine.trained.parameters)
     checks = before(subject, engine.twin, engine.comparison, preflight, ctx.seed)

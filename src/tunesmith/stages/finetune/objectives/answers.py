@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import conversation
 from tunesmith.lm.example import Answer, Example, MicroBatch
 from tunesmith.lm.load import LoadedModel, load_model
@@ -52,7 +53,9 @@ class Answers:
         served = served_prompts(path, loaded.tokenizer, self._dataset.instruction)
         return inspect(examples, served, loaded.tokenizer, loaded.context_length)
 
-    def prepare(self, model: Any, hidden: Hidden, examples: Sequence[Example]) -> None:
+    def prepare(
+        self, ctx: Context, model: Any, hidden: Hidden, examples: Sequence[Example]
+    ) -> None:
         """Nothing."""
 
     def weight(self, example: Example) -> float:

@@ -10,6 +10,7 @@ import torch
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.kinds import resolve
+from tunesmith.core.step import Context
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel
@@ -55,8 +56,11 @@ class Objective(Protocol):
         """What is wrong with the rows that were read from `path`."""
         ...
 
-    def prepare(self, model: Any, hidden: Hidden, examples: Sequence[Example]) -> None:
-        """What must be known before the first step, of the model as it is then."""
+    def prepare(
+        self, ctx: Context, model: Any, hidden: Hidden, examples: Sequence[Example]
+    ) -> None:
+        """Find out what must be known before the first step, of the model as it is then; `hidden`
+        gives its states."""
         ...
 
     def weight(self, example: Example) -> float:
