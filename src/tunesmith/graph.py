@@ -87,7 +87,7 @@ def build(file: ProjectFile) -> Graph:
     return Graph(
         assets=assets,
         datasets=datasets,
-        models={name: _model_path(file, name, bases, datasets) for name in file.model},
+        models=_model_paths(file, bases, datasets),
         indexes={name: _index(file, name, assets) for name in file.index},
         watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
     )
@@ -145,15 +145,46 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
     }
 
 
+def _model_paths(
+    file: ProjectFile, bases: Mapping[str, Step], datasets: Mapping[str, Step]
+) -> dict[str, ModelPath]:
+    """The path of every model, a teacher's before its pupil's.
+
+    Raises:
+        ConfigError: a model is taught by itself, at however many removes.
+    """
+    paths: dict[str, ModelPath] = {}
+
+    def path_of(name: str, pupils: tuple[str, ...]) -> ModelPath:
+        if name in pupils:
+            raise ConfigError(
+                f"model.{name}.teacher", f"{' is taught by '.join((*pupils, name))}: a circle"
+            )
+        if name not in paths:
+            place, _, teacher = file.model[name].teacher.partition(":")
+            taught = {}
+            if place:
+                at = path_of(teacher, (*pupils, name)).model if place == "model" else bases[teacher]
+                taught = {"teacher": at}
+            paths[name] = _model_path(file, name, bases, datasets, taught)
+        return paths[name]
+
+    return {name: path_of(name, ()) for name in file.model}
+
+
 def _model_path(
-    file: ProjectFile, name: str, bases: Mapping[str, Step], datasets: Mapping[str, Step]
+    file: ProjectFile,
+    name: str,
+    bases: Mapping[str, Step],
+    datasets: Mapping[str, Step],
+    taught: Mapping[str, Step],
 ) -> ModelPath:
     recipe = file.model[name]
     seed = file.project.seed
     asked = EvaluateConfig(objective=recipe.objective)
     base, data = bases[recipe.base], datasets[recipe.dataset]
     before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
-    model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data)
+    model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
     after = _step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
     path = ModelPath(
         base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after

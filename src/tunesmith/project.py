@@ -334,6 +334,10 @@ def _check_references(file: ProjectFile) -> None:
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
         settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
+        place, _, teacher = model.teacher.partition(":")
+        if place:
+            known = file.model if place == "model" else file.base
+            settings.nearest(f"model.{name}.teacher", teacher, known, place)
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
         for other, its in file.gate.items():

@@ -17,6 +17,7 @@ from tunesmith.records.model import BaseModel, ModelVersion
 _SCORERS = "tunesmith.stages.evaluate"
 SCORERS = {
     ("sft", "labels"): f"{_SCORERS}.labels:score",
+    ("distil", "labels"): f"{_SCORERS}.labels:score",
 }
 """(objective, format) -> function of an `Asked` to its `Scored`."""
 

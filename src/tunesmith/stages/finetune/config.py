@@ -14,6 +14,9 @@ READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "alpha": ("method", ("lora", "dora")),
     "layers": ("method", ("lora", "dora", "full")),
     "start": ("method", ("full",)),
+    "teacher": ("objective", ("distil",)),
+    "teacher_share": ("objective", ("distil",)),
+    "temperature": ("objective", ("distil",)),
 }
 """Settings that are not always read: the setting that decides, and its values with which they
 are."""
@@ -28,8 +31,9 @@ class ModelConfig(Section):
     """Name of the base model that is tuned."""
     dataset: str
     """Name of the dataset that it is tuned on."""
-    objective: Literal["sft"] = "sft"
-    """What is learnt from the rows: answers, token by token ("sft")."""
+    objective: Literal["sft", "distil"] = "sft"
+    """What is learnt from the rows: answers, token by token ("sft"), or what a teacher would say of
+    each of their tokens ("distil")."""
     method: Literal["lora", "dora", "full", "head"] = "lora"
     """What is trained: low-rank adapters on every linear layer ("lora"), the same with a trained
     length for each row of the weights ("dora"), the weights themselves ("full"), or the output head
@@ -41,6 +45,12 @@ class ModelConfig(Section):
     """What the weights are before the first step: the base model's ("pretrained"), or drawn anew
     from the seed as transformers initialises them ("random"), which keeps only the base model's
     architecture and tokenizer. Random weights are all trained, and all saved."""
+    teacher: str = ""
+    """Who is learnt from: `base:NAME` or `model:NAME`; its tokens must be those of the base."""
+    teacher_share: float = Field(default=0.5, ge=0, le=1)
+    """How much the teacher counts; the rest is the answers themselves."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Above 1 what the teacher holds less likely counts for more."""
     rank: int = Field(default=16, ge=1, le=1024)
     """Rank of the adapters: more can be learnt, and forgotten, with more."""
     alpha: float = Field(default=8.0, gt=0)
@@ -80,6 +90,13 @@ class ModelConfig(Section):
         """What is not trained is not saved, and would be the base model's again when it is used."""
         if self.start == "random" and self.layers:
             raise ValueError("random weights are trained as a whole: leave layers out, or start")
+        return self
+
+    @model_validator(mode="after")
+    def _require_a_teacher(self) -> Self:
+        kind, _, name = self.teacher.partition(":")
+        if self.objective == "distil" and (kind not in ("base", "model") or not name):
+            raise ValueError("distillation needs a teacher: base:NAME or model:NAME")
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.meter import Preview, estimate_joules
 from tunesmith.lm.size import num_layer_weights
 from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
+from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.finetune.batches import MICRO_TOKENS
 from tunesmith.stages.finetune.config import ModelConfig
 
@@ -23,13 +23,22 @@ WIDTH = 1024
 TIMED_S = 0.3
 
 
-def preview(config: ModelConfig, blobs: Blobs, base: BaseModel, dataset: Dataset) -> Preview:
+def preview(
+    config: ModelConfig,
+    blobs: Blobs,
+    base: BaseModel,
+    dataset: Dataset,
+    teacher: BaseModel | ModelVersion | None = None,
+) -> Preview:
     """Tokens times the arithmetic of a token, at the speed of a matrix product timed here.
 
     It costs a third of a second; the forecast, which times the run's own rows, comes later.
     """
     num_tokens = round(config.epochs * config.share_of_rows * dataset.train.num_tokens)
     flop = FLOP_PER_WEIGHT * num_layer_weights(base, blobs) * num_tokens
+    if teacher is not None:  # forward only, and once
+        asked = teacher.base if isinstance(teacher, ModelVersion) else teacher
+        flop += 2 * num_layer_weights(asked, blobs) * dataset.train.num_tokens
     rate = matmul_rate(TIMED_S)
     wall_s = flop / (SHARE_OF_PEAK * rate)
     cpu_s = wall_s * torch.get_num_threads()

@@ -28,9 +28,16 @@ from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
 from tunesmith.stages.finetune.trained import trained_bytes, trained_config
 
+JSON = "application/json"
+
 
 def finetune(
-    config: ModelConfig, ctx: Context, *, base: BaseModel, dataset: Dataset
+    config: ModelConfig,
+    ctx: Context,
+    *,
+    base: BaseModel,
+    dataset: Dataset,
+    teacher: BaseModel | ModelVersion | None = None,
 ) -> ModelVersion:
     """What tunes `base` on the training rows of `dataset`, and the run's certificate.
 
@@ -44,7 +51,7 @@ def finetune(
     """
     clock = Clock()
     drawn_from = ctx.seed if config.start == "random" else None
-    objective = make_objective(config, dataset)
+    objective = make_objective(config, dataset, teacher)
     loaded, load_s = objective.load(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
     ctx.progress(0, 0, "looking at each row")
     rows, preflight = _sound_rows(ctx, objective, loaded, dataset)
@@ -66,27 +73,21 @@ def finetune(
     for record in train(training, report.micro, keeper):
         report.step(record)
 
+    tensors, settings = trained_bytes(engine.trained), trained_config(engine.trained, config, base)
     ctx.progress(0, 0, "loading what was trained onto a fresh base model")
-    tensors = trained_bytes(engine.trained)
-    settings = trained_config(engine.trained, config, base.origin)
     fresh = objective.load(base, ctx.blobs).model
     merge_adapter(fresh, tensors, settings)
     log = [record.row_ids for record in training.curve]
     checks += after(subject, was, partial(stock_logits, fresh), log, ctx.seed, config.batch_rows)
     require_held(checks)
-    certificate = canonical_json(Certificate(checks=tuple(checks)))
     return ModelVersion(
-        name=config.name,
         base=base,
-        objective=config.objective,
-        method=config.method,
         adapter=ctx.blobs.put(tensors),
-        adapter_config=ctx.blobs.put(settings, "application/json"),
-        instruction=dataset.instruction,
-        labels=dataset.labels,
-        certificate=ctx.blobs.put(certificate, "application/json"),
-        num_trainable=sum(parameter.numel() for parameter in training.parameters),
+        adapter_config=ctx.blobs.put(settings, JSON),
+        certificate=ctx.blobs.put(canonical_json(Certificate(checks=tuple(checks))), JSON),
         num_parameters=loaded.num_parameters,
+        num_trainable=sum(parameter.numel() for parameter in training.parameters),
+        **_of_settings(config, dataset),
         **_of_curve(ctx, training.curve),
     )
 
@@ -100,6 +101,17 @@ def _sound_rows(
     preflight = objective.inspect(path, loaded, rows)
     require_sound(preflight)
     return rows, preflight
+
+
+def _of_settings(config: ModelConfig, dataset: Dataset) -> dict[str, Any]:
+    """What was asked for."""
+    return {
+        "name": config.name,
+        "objective": config.objective,
+        "method": config.method,
+        "instruction": dataset.instruction,
+        "labels": dataset.labels,
+    }
 
 
 def _of_curve(ctx: Context, curve: Sequence[StepRecord]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tunesmith.core.errors import ConfigError
+from tunesmith.records.model import BaseModel
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.dora import DoraLinear
 from tunesmith.stages.finetune.lora import (
@@ -75,8 +76,8 @@ def trained_bytes(trained: Trained) -> bytes:
     return overlay_bytes(trained.overlay)
 
 
-def trained_config(trained: Trained, config: ModelConfig, base_origin: str) -> bytes:
+def trained_config(trained: Trained, config: ModelConfig, base: BaseModel) -> bytes:
     """The JSON that belongs to `trained_bytes`: PEFT's adapter_config.json, or an overlay's."""
     if trained.adapters:
-        return adapter_config(trained.adapters, config.rank, config.alpha, base_origin)
-    return overlay_config(config.method, config.layers, base_origin)
+        return adapter_config(trained.adapters, config.rank, config.alpha, base.origin)
+    return overlay_config(config.method, config.layers, base.origin)

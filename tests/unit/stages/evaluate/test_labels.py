@@ -15,7 +15,9 @@ def test_losses_are_the_cross_entropies_of_torch() -> None:
 
     assert found.losses == pytest.approx(expected.tolist())
     assert found.predicted == [labels[place] for place in scores.argmax(1).tolist()]
-    assert found.scores == [float(p == labels[t]) for p, t in zip(found.predicted, truth, strict=True)]
+    assert found.scores == [
+        float(p == labels[t]) for p, t in zip(found.predicted, truth, strict=True)
+    ]
 
 
 def test_of_two_equally_likely_labels_the_first_counts() -> None:

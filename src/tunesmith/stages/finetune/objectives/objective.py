@@ -13,7 +13,7 @@ from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Context
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
+from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.preflight import Preflight
 
@@ -22,8 +22,9 @@ Hidden = Callable[[MicroBatch], torch.Tensor]
 
 OBJECTIVES = {
     "sft": "tunesmith.stages.finetune.objectives.answers:Answers",
+    "distil": "tunesmith.stages.finetune.objectives.distil:Distillation",
 }
-"""Name in the project file -> class, which is made of (config, dataset)."""
+"""Name in the project file -> class, made of (config, dataset) and the teacher, if there is one."""
 
 
 class Objective(Protocol):
@@ -82,11 +83,10 @@ class Objective(Protocol):
         ...
 
 
-def make_objective(config: ModelConfig, dataset: Dataset) -> Objective:
-    """The objective of `config`, on rows of `dataset`.
-
-    Raises:
-        ConfigError: it cannot be learnt from rows of that format.
-    """
-    objective: Objective = resolve(OBJECTIVES[config.objective])(config, dataset)
+def make_objective(
+    config: ModelConfig, dataset: Dataset, teacher: BaseModel | ModelVersion | None = None
+) -> Objective:
+    """The objective of `config`, on rows of `dataset`."""
+    given = () if teacher is None else (teacher,)
+    objective: Objective = resolve(OBJECTIVES[config.objective])(config, dataset, *given)
     return objective
