@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tunesmith.core.blobs import FolderBlobs
@@ -16,6 +17,10 @@ from tunesmith.core.event import Event
 from tunesmith.core.execute import InlineExecutor
 from tunesmith.core.migrations import migrate
 from tunesmith.core.runner import Runner
+
+# How long an example takes depends on what else the machine does, so it is never asserted.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 TEMPLATE = (
     "{% for message in messages %}"

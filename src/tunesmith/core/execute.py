@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ class Listener:
     progress: Callable[[float, float, str], None]
     metric: Callable[[str, float, int], None]
     forecast: Callable[[Forecast], None]
+
+
+CACHE = "cache"
+"""The folder that all steps share, inside the one where they work."""
+CACHED_S = 30 * 24 * 3600.0
+"""How long what is in it is kept after it was last written."""
 
 
 class Executor(Protocol):
@@ -159,6 +166,7 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
                 seed=call.seed,
                 workdir=workdir,
                 keep=keep,
+                cache=work / CACHE,
                 identity=call.identity,
                 progress=listener.progress,
                 metric=listener.metric,
@@ -175,10 +183,15 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
 
 
 def sweep(work: Path) -> None:
-    """Remove the private folders of processes that have ended."""
+    """Remove the private folders of processes that have ended, and what lies in the cache since
+    long ago."""
     for path in work.iterdir() if work.is_dir() else ():
         if is_gone(path.name.rpartition(".")[0]):
             shutil.rmtree(path, ignore_errors=True)
+    for path in (work / CACHE).iterdir() if (work / CACHE).is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
+            if time.time() - path.stat().st_mtime > CACHED_S:
+                path.unlink()
 
 
 def _rebuilt(name: str, message: str, remedy: str) -> TunesmithError:

@@ -45,6 +45,9 @@ class Context:
     keep: Path
     """A folder of this step's that outlives the attempt: where it leaves what the next one can go
     on from. Gone when the step has succeeded."""
+    cache: Path | None = None
+    """A folder that all steps share, for what can be made again: by content, and checked when it is
+    read. Whoever needs it makes it. None where nothing is shared."""
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """All that bears on the result, as JSON; what is kept must be of the same."""
     progress: Progress = lambda _done, _total, _note: None

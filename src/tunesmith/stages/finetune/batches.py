@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from tunesmith.core.canonical import draw
 from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.config import ModelConfig
 
 MICRO_TOKENS = 1024
 """Tokens of a micro-batch: enough to fill the arithmetic units, few enough for the memory."""
 
 
-def share_of(rows: Sequence[Example], share: float, seed: int) -> list[Example]:
+def share_of(rows: Sequence[Example], share: float, seed: int) -> Sequence[Example]:
     """That share of `rows`, at least one, in their order.
 
     Which ones follows from the seed and the row ids alone, and those of a smaller share are among
@@ -22,9 +23,10 @@ def share_of(rows: Sequence[Example], share: float, seed: int) -> list[Example]:
     >>> [row.row_id for row in share_of(rows, 0.5, seed=0)]
     ['b', 'c']
     """
-    ordered = sorted(rows, key=lambda row: draw(f"{seed}/share/{row.row_id}"))
-    kept = {row.row_id for row in ordered[: max(1, round(share * len(rows)))]}
-    return [row for row in rows if row.row_id in kept]
+    if share == 1:
+        return rows
+    ordered = _drawn(rows, f"{seed}/share")
+    return [rows[place] for place in sorted(ordered[: max(1, round(share * len(rows)))])]
 
 
 def steps_of_epoch(
@@ -35,9 +37,15 @@ def steps_of_epoch(
     The order is a pure function of the seed, the epoch and the row ids, neither of the order of the
     file nor of any generator's state, so that any step can be found again.
     """
-    ordered = sorted(rows, key=lambda row: draw(f"{seed}/{epoch}/{row.row_id}"))
+    ordered = _drawn(rows, f"{seed}/{epoch}")
     for start in range(0, len(ordered), batch_rows):
-        yield ordered[start : start + batch_rows]
+        yield [rows[place] for place in ordered[start : start + batch_rows]]
+
+
+def _drawn(rows: Sequence[Example], what: str) -> list[int]:
+    """The places of the rows in an order that follows from their ids."""
+    numbers = [draw(f"{what}/{row_id}") for row_id in row_ids_of(rows)]
+    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 def count_steps(num_rows: int, config: ModelConfig) -> int:

@@ -55,7 +55,7 @@ def look(
     objective = make_objective(config, dataset)
     loaded = objective.load(base, blobs)
     path = blobs.path(dataset.train.rows)
-    rows = objective.read(path, loaded)
+    rows = list(objective.read(path, loaded))
     drawn = share_of(rows, config.share_of_rows, seed)
     step: list[Example] = next(steps_of_epoch(drawn, seed, 0, config.batch_rows), [])
     return FirstBatch(

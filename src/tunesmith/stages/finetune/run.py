@@ -10,7 +10,6 @@ from typing import Any
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import merge_adapter
-from tunesmith.lm.example import Example
 from tunesmith.records.certificate import Certificate
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
@@ -21,11 +20,12 @@ from tunesmith.stages.finetune.engine import make_engine, make_training, subject
 from tunesmith.stages.finetune.forecast import Clock, forecast
 from tunesmith.stages.finetune.keeper import keeper_of
 from tunesmith.stages.finetune.loop import train
-from tunesmith.stages.finetune.objectives.objective import Objective, make_objective
-from tunesmith.stages.finetune.preflight import Preflight, require_sound
+from tunesmith.stages.finetune.objectives.objective import make_objective
+from tunesmith.stages.finetune.preflight import require_sound
 from tunesmith.stages.finetune.report import Report
 from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
+from tunesmith.stages.finetune.tokens import tokenised
 from tunesmith.stages.finetune.trained import trained_bytes, trained_config
 
 JSON = "application/json"
@@ -54,8 +54,10 @@ def finetune(
     objective = make_objective(config, dataset, teacher)
     loaded, load_s = objective.load(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
     ctx.progress(0, 0, "looking at each row")
-    rows, preflight = _sound_rows(ctx, objective, loaded, dataset)
-    rows = share_of(rows, config.share_of_rows, ctx.seed)
+    all_rows = tokenised(config, ctx, objective, loaded, base, dataset)
+    preflight = objective.inspect(ctx.blobs.path(dataset.train.rows), loaded, all_rows)
+    require_sound(preflight)
+    rows = share_of(all_rows, config.share_of_rows, ctx.seed)
 
     ctx.progress(0, 0, "comparing the engine with transformers' own code")
     engine = make_engine(loaded.model, objective, config, ctx.seed, rows)
@@ -90,17 +92,6 @@ def finetune(
         **_of_settings(config, dataset),
         **_of_curve(ctx, training.curve),
     )
-
-
-def _sound_rows(
-    ctx: Context, objective: Objective, loaded: Any, dataset: Dataset
-) -> tuple[list[Example], Preflight]:
-    """All training rows, also those that a share leaves out, and what was found in them."""
-    path = ctx.blobs.path(dataset.train.rows)
-    rows = objective.read(path, loaded)
-    preflight = objective.inspect(path, loaded, rows)
-    require_sound(preflight)
-    return rows, preflight
 
 
 def _of_settings(config: ModelConfig, dataset: Dataset) -> dict[str, Any]:

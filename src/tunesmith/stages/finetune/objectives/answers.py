@@ -37,16 +37,14 @@ class Answers:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 
-    def read(self, path: Path, loaded: LoadedModel) -> list[Example]:
+    def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row's text as a question and its label as the answer."""
-        table = pq.read_table(path, columns=["row_id", "text", "label"])
-        examples = []
-        for row in table.to_pylist():
-            rendered = conversation(
-                loaded.tokenizer, self._dataset.instruction, row["text"], row["label"]
-            )
-            examples.append(labelled(row["row_id"], rendered.ids, rendered.num_prompt))
-        return examples
+        for batch in pq.ParquetFile(path).iter_batches(columns=["row_id", "text", "label"]):
+            for row in batch.to_pylist():
+                rendered = conversation(
+                    loaded.tokenizer, self._dataset.instruction, row["text"], row["label"]
+                )
+                yield labelled(row["row_id"], rendered.ids, rendered.num_prompt)
 
     def inspect(self, path: Path, loaded: LoadedModel, examples: Sequence[Example]) -> Preflight:
         """The rules of conversations that are served as they were tuned."""

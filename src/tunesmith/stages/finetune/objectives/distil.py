@@ -58,7 +58,7 @@ class Distillation:
         self._tokenizer_of_student = loaded.tokenizer
         return loaded
 
-    def read(self, path: Path, loaded: LoadedModel) -> list[Example]:
+    def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """As answers are read."""
         return self._answers.read(path, loaded)
 

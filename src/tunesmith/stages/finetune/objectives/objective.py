@@ -45,7 +45,7 @@ class Objective(Protocol):
         """
         ...
 
-    def read(self, path: Path, loaded: Any) -> list[Example]:
+    def read(self, path: Path, loaded: Any) -> Iterator[Example]:
         """The rows of a split's Parquet file as tokens, in the file's order, whole.
 
         Raises:
