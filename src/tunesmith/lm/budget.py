@@ -123,11 +123,15 @@ def to_json(
     value: Any,
     ensure_ascii: bool = False,
     indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
 ) -> str:
     """The filter `tojson` as transformers has it: nothing is escaped for HTML."""
     if indent is not None and not 0 <= int(indent) <= MAX_INDENT:
         raise jinja2.exceptions.SecurityError("a chat template indents too far")
-    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent)
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
     parts = []
     for part in encoder.iterencode(value):
         budget_of(context).spend(size(part))

@@ -86,15 +86,14 @@ class Program:
     weight: int
     """Expressions and characters of text in it."""
 
-    def render(self, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:
-        """The text of the conversation.
+    def render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+        """The text of the conversation; what it is given consists of plain JSON values.
 
         Raises:
             jinja2.TemplateError: the template is wrong, or does more than it may; what else can
                 go wrong in a program can go wrong in it too.
         """
-        num_chars = sum(len(message["content"]) for message in messages)
-        each = WORK_PER_MESSAGE * (self.weight + num_chars)
+        each = WORK_PER_MESSAGE * (self.weight + size(messages) + size(variables))
         budget = Budget(BASE_WORK + each * (len(messages) + 1))
         given = {**variables, "messages": messages, "range": budget.range, BUDGET: budget}
         return self.template.render(given)

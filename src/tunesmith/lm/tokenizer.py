@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,29 @@ class Tokenizer:
         """The ids of `text`; special tokens in it are recognised, none is added."""
         return list(self.core.encode(text, add_special_tokens=False).ids)
 
+    def encode_on(self, before: str, text: str) -> tuple[list[int], list[int]]:
+        """The ids of `before`, and those of `text` after it.
+
+        The former are as they would be alone, also where a merge reaches across the border.
+        """
+        first, both = self.encode(before), self.encode(before + text)
+        if both[: len(first)] == first:
+            return first, both[len(first) :]
+        said = self._all(both)
+        for anchor in ("", "\n", self.eos_token):  # some put a space before what they begin with
+            skipped, ids = self.encode(anchor), self.encode(anchor + text)
+            rest = ids[len(skipped) :]
+            if ids[: len(skipped)] == skipped and self._all(first + rest) == said:
+                return first, rest
+        raise DataError(
+            f"the tokenizer cannot go on from {before[-40:]!r} with {text[:40]!r}",
+            remedy="use a base model whose chat template ends its prompts with a special token",
+        )
+
+    def _all(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens included."""
+        return str(self.core.decode(list(ids), skip_special_tokens=False))
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without special tokens; half a character is U+FFFD."""
         return str(self.core.decode(list(ids), skip_special_tokens=True))
@@ -59,7 +83,7 @@ class Tokenizer:
             raise DataError(f"the tokenizer has no token {token!r}")
         return int(found)
 
-    @property
+    @functools.cached_property
     def special_ids(self) -> frozenset[int]:
         """The ids of `special_tokens`."""
         return frozenset(self.id_of(token) for token in self.special_tokens)
