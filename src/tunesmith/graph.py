@@ -66,7 +66,7 @@ def build(file: ProjectFile) -> Graph:
     fetch = _packages(file)
     seed = file.project.seed
     assets = {
-        name: _step(f"ingest:{name}", "ingest@1", source, package=fetch[source.origin])
+        name: _step(f"ingest:{name}", "ingest@1", source, package=_landed(name, source, fetch))
         for name, source in file.source.items()
     }
     bases = {
@@ -97,6 +97,7 @@ def steps(graph: Graph) -> list[Step]:
     """All steps of a graph, in the order in which `run` reaches them."""
     return ordered(
         *graph.assets.values(),
+        *graph.datasets.values(),
         *(step for path in graph.models.values() for step in path.steps()),
         *graph.indexes.values(),
         *(watched.proposal for watched in graph.watches.values()),
@@ -123,11 +124,18 @@ def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any
     return Step(name=name, kind=kind, config=config, inputs=inputs, seed=seed)
 
 
+def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
+    """The step that takes into the store what a source is read from."""
+    if not source.is_local:
+        return fetch[source.origin]
+    return _step(f"land:{name}", "land@1", source.landing())
+
+
 def _packages(file: ProjectFile) -> dict[str, Step]:
     """One fetching step a package, however many sections take from it."""
     pins: dict[str, str] = {}
     sections: dict[str, SourceConfig | BaseConfig] = {
-        **{f"source.{name}": source for name, source in file.source.items()},
+        **{f"source.{name}": each for name, each in file.source.items() if not each.is_local},
         **{f"base.{name}": base for name, base in file.base.items()},
     }
     for key, section in sections.items():

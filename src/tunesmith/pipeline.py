@@ -51,11 +51,12 @@ def run(project: Project) -> Result:
     """
     graph = build(project.file)
     assets = {name: project.run(step) for name, step in graph.assets.items()}
+    datasets = {name: project.run(step) for name, step in graph.datasets.items()}
     models = {name: make_model(project, path) for name, path in graph.models.items()}
     indexes = {name: project.run(step) for name, step in graph.indexes.items()}
     watched = {name: watch(project, path) for name, path in graph.watches.items()}
     require_passed(models)
-    return Result(assets=assets, models=models, indexes=indexes, watched=watched)
+    return Result(assets=assets, datasets=datasets, models=models, indexes=indexes, watched=watched)
 
 
 def make_model(project: Project, path: ModelPath) -> Made:
@@ -128,6 +129,7 @@ class Result:
     """Records by the names of their sections."""
 
     assets: Mapping[str, DataAsset]
+    datasets: Mapping[str, Dataset]
     models: Mapping[str, Made]
     indexes: Mapping[str, Index]
     watched: Mapping[str, Watched]
@@ -153,11 +155,12 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     file = project.file
     name = file.model[proposal.model].dataset
     dataset = file.dataset[name]
-    known = project.run(build(file).datasets[name])
-    wider = dataset.model_copy(
-        update={"sources": (*dataset.sources, *proposal.add_sources), "labels": known.labels}
+    wider: dict[str, Any] = {"sources": (*dataset.sources, *proposal.add_sources)}
+    if dataset.format == "labels":
+        wider["labels"] = project.run(build(file).datasets[name]).labels
+    changed = file.model_copy(
+        update={"dataset": file.dataset | {name: dataset.model_copy(update=wider)}}
     )
-    changed = file.model_copy(update={"dataset": file.dataset | {name: wider}})
     return build(changed).models[proposal.model]
 
 

@@ -38,6 +38,7 @@ from tunesmith.stages.evaluate.config import GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
+from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -252,6 +253,9 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
+    # An edited local file is another input.
+    seen = {name: as_it_is_now(source, folder) for name, source in file.source.items()}
+    file = file.model_copy(update={"source": seen})
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
@@ -274,7 +278,7 @@ def open_project(
     runner = Runner(
         blobs=blobs,
         database=database,
-        executor=_executor(file.project.executor, blobs, store),
+        executor=_executor(file.project.executor, blobs, folder),
         actor=_actor(),
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
@@ -282,11 +286,12 @@ def open_project(
     return Project(folder=folder, file=file, layers=layers, runner=runner)
 
 
-def _executor(name: str, blobs: FolderBlobs, store: Path) -> Executor:
+def _executor(name: str, blobs: FolderBlobs, folder: Path) -> Executor:
+    store = folder / STORE
     work = store / "work"
     if name == "subprocess":
-        return SubprocessExecutor(store / "blobs", work)
-    return InlineExecutor(blobs, work)
+        return SubprocessExecutor(store / "blobs", work, folder)
+    return InlineExecutor(blobs, work, folder)
 
 
 def _actor() -> str:
@@ -330,6 +335,7 @@ def _check_references(file: ProjectFile) -> None:
     for name, dataset in file.dataset.items():
         for source in dataset.sources:
             settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
+            _check_format(f"dataset.{name}.sources", dataset, source, file.source[source])
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
@@ -362,8 +368,20 @@ def _check_references(file: ProjectFile) -> None:
         settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
         for source in monitor.retrain_with:
             settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
+            dataset = file.dataset[monitor.dataset]
+            _check_format(f"monitor.{name}.retrain_with", dataset, source, file.source[source])
         for traffic, what in monitor.replay.items():
             _check_replay(f"monitor.{name}.replay.{traffic}", what, file)
+
+
+def _check_format(key: str, dataset: DatasetConfig, name: str, source: SourceConfig) -> None:
+    """A labelled text is what its source says is the text and the label, and no other field."""
+    if dataset.format == "labels" and (lacking := " and ".join(source.lacks_for_labels())):
+        raise ConfigError(
+            key,
+            f"source {name!r} does not say which field is the {lacking} of a row",
+            remedy=f"set {lacking} of source.{name}, or the format of the dataset",
+        )
 
 
 def _check_replay(key: str, what: str, file: ProjectFile) -> None:

@@ -10,6 +10,7 @@ from tunesmith.cli.render import difference, metrics_table, seconds
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import FILE, STORE, Project
+from tunesmith.records.data import Dataset
 
 
 def closing(project: Project, result: Result, wall_s: float) -> list[str]:
@@ -17,6 +18,12 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
     lines = ["", f"{project.file.project.name}: done in {seconds(wall_s)}", ""]
     for name, asset in result.assets.items():
         lines.append(f"  data asset  {name}: {asset.num_rows} rows, {asset.licence}")
+    in_models = {made.dataset.name for made in result.models.values()}
+    lines += [
+        f"  dataset     {sizes(dataset)}"
+        for name, dataset in result.datasets.items()
+        if name not in in_models
+    ]
     for name, made in result.models.items():
         lines += _model(name, made)
     for name, index in result.indexes.items():
@@ -41,12 +48,20 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
     return lines
 
 
+def sizes(dataset: Dataset) -> str:
+    """How large a dataset is, and what it is."""
+    num_labels = len(dataset.labels)
+    what = {"labels": f"{num_labels} labels", "tags": f"{num_labels} tags"}
+    return (
+        f"{dataset.name}: {dataset.train.num_rows} rows to train, {dataset.test.num_rows} to test, "
+        + what.get(dataset.format, f"format {dataset.format}")
+    )
+
+
 def _model(name: str, made: Made) -> list[str]:
-    labels = f", {len(made.dataset.labels)} labels" if made.dataset.labels else ""
     rows = metrics_table({"base": made.base, "tuned": made.tuned})
     lines = [
-        f"  dataset     {made.dataset.name}: {made.dataset.train.num_rows} rows to train, "
-        f"{made.dataset.test.num_rows} to test{labels}",
+        f"  dataset     {sizes(made.dataset)}",
         f"  model       {name}, on {made.model.base.origin}",
         *[f"              {row}" for row in rows],
     ]

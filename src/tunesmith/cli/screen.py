@@ -126,12 +126,13 @@ def _(base: BaseModel) -> list[str]:
 
 @describe.register
 def _(dataset: Dataset) -> list[str]:
+    word = "tags" if dataset.format == "tags" else "labels"
     dropped = ", ".join(f"{count} {why}" for why, count in dataset.dropped_by_reason.items())
     return [
         f"rows: {dataset.num_in} in; train {dataset.train.num_rows}, test {dataset.test.num_rows}, "
         f"dropped {dataset.num_dropped}",
-        f"dropped: {dropped}",
-        f"labels: {', '.join(dataset.labels)}",
+        *([f"dropped: {dropped}"] if dropped else []),
+        *([f"{word}: {', '.join(dataset.labels)}"] if dataset.labels else []),
         f"tokens: train {dataset.train.num_tokens}, test {dataset.test.num_tokens}; "
         f"{dataset.num_components} near-duplicate components, each on one side only",
     ]

@@ -77,8 +77,9 @@ def retrain(
                 *(describe(made.release) if made.release else []),
                 f"to keep it so, write in tunesmith.toml under [dataset.{dataset}]:",
                 f"  sources = {json.dumps(sources)}",
-                f"  labels = {json.dumps(made.dataset.labels)}",
             ]
+            if made.dataset.format == "labels":
+                lines.append(f"  labels = {json.dumps(made.dataset.labels)}")
         elif proposal.retrain:
             lines += ["", "to do it: tunesmith retrain --yes"]
     out(value, lines, as_json)

@@ -83,15 +83,17 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Calls the function in this process; `work` is where steps get their private folders."""
+    """Calls the function in this process; `work` is where steps get their private folders, and
+    `project` the folder that local files are relative to."""
 
-    def __init__(self, blobs: Blobs, work: Path) -> None:
+    def __init__(self, blobs: Blobs, work: Path, project: Path | None = None) -> None:
         self._blobs = blobs
         self._work = work
+        self._project = project
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` here."""
-        return perform(call, self._blobs, self._work, listener)
+        return perform(call, self._blobs, self._work, listener, self._project)
 
     def forget(self, step: str) -> None:
         """Remove what attempts at `step` have kept."""
@@ -104,13 +106,19 @@ class SubprocessExecutor:
     The worker opens the folder of blobs by itself.
     """
 
-    def __init__(self, blobs: Path, work: Path) -> None:
+    def __init__(self, blobs: Path, work: Path, project: Path | None = None) -> None:
         self._blobs = blobs
         self._work = work
+        self._project = project
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` in `python -m tunesmith.core.execute`."""
-        request = canonical_json({"blobs": str(self._blobs), "work": str(self._work), "call": call})
+        folders = {
+            "blobs": str(self._blobs),
+            "work": str(self._work),
+            "project": str(self._project) if self._project else None,
+        }
+        request = canonical_json({**folders, "call": call})
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
                 # -P: what lies in the current folder is data, not code.
@@ -147,7 +155,9 @@ def kept(work: Path, step: str) -> Path:
     return work / f"kept-{fingerprint(step)[:16]}"
 
 
-def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
+def perform(
+    call: Call, blobs: Blobs, work: Path, listener: Listener, project: Path | None = None
+) -> Any:
     """Load what `call` is given, run its function in a private folder, return the record.
 
     Raises:
@@ -167,6 +177,7 @@ def perform(call: Call, blobs: Blobs, work: Path, listener: Listener) -> Any:
                 workdir=workdir,
                 keep=keep,
                 cache=work / CACHE,
+                project=project,
                 identity=call.identity,
                 progress=listener.progress,
                 metric=listener.metric,
@@ -260,7 +271,8 @@ def main() -> None:
     )
     try:
         blobs = FolderBlobs(Path(request["blobs"]))
-        say({"record": perform(call, blobs, Path(request["work"]), listener)})
+        project = Path(request["project"]) if request["project"] else None
+        say({"record": perform(call, blobs, Path(request["work"]), listener, project)})
     except TunesmithError as error:
         say({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 

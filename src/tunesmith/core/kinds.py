@@ -58,6 +58,13 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.data:Package",
         sources=(),  # the pinned digest alone decides the result
     ),
+    "land@1": Kind(
+        function=f"{_STAGES}.ingest.local:land",
+        config=f"{_STAGES}.ingest.config:LandConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=(f"{_STAGES}.ingest",),
+        libraries=("pyyaml", "pyarrow"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",
@@ -79,7 +86,7 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.curate.config:DatasetConfig",
         record=f"{_RECORDS}.data:Dataset",
         named="dataset",
-        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm"),
+        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "ftfy", "rensa"),
     ),
     "finetune@1": Kind(

@@ -48,6 +48,8 @@ class Context:
     cache: Path | None = None
     """A folder that all steps share, for what can be made again: by content, and checked when it is
     read. Whoever needs it makes it. None where nothing is shared."""
+    project: Path | None = None
+    """The folder of the project file, which local files are relative to."""
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """All that bears on the result, as JSON; what is kept must be of the same."""
     progress: Progress = lambda _done, _total, _note: None

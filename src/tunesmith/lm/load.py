@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import tokenizers
     import torch
 
+_GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers names the architectures that go on with a text."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedModel:
@@ -64,6 +67,30 @@ def load_tokenizer(base: BaseModel, blobs: Blobs) -> Tokenizer:
 
         return tokenizer_of_gguf(read_header(path).metadata)
     return tokenizer_of_files(_small_files(path))
+
+
+def load_core(base: BaseModel, blobs: Blobs) -> tokenizers.Tokenizer:
+    """How `base` cuts a text into tokens, without its weights, be it a chat model or an encoder.
+
+    Raises:
+        DataError: the file is damaged, or of a kind that is not read here.
+    """
+    if base.format == "gguf":
+        return load_tokenizer(base, blobs).core
+    return core_of_files(_small_files(blobs.path(base.weights)))
+
+
+def is_encoder(base: BaseModel, blobs: Blobs) -> bool:
+    """Whether `base` is a folder of a model that was not made to go on with a text, such as BERT.
+
+    Raises:
+        DataError: the file is damaged, or it has no config.json.
+    """
+    if base.format == "gguf":
+        return False
+    config = _config(base, _small_files(blobs.path(base.weights)))
+    made_as = config.get("architectures") or ()
+    return bool(made_as) and not any(name.endswith(_GENERATIVE) for name in made_as)
 
 
 def load_model(

@@ -10,12 +10,14 @@ from tunesmith.core.ref import Blob
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """A wheel from a package index, fetched without its dependencies and never imported."""
+    """A wheel from a package index, fetched without its dependencies and never imported; or files
+    of the project's folder."""
 
     requirement: str
-    """As pinned, e.g. "licensedcode-data==32.1.0"."""
+    """As pinned, e.g. "licensedcode-data==32.1.0"; or the path, e.g. "file:data/mail.jsonl"."""
     filename: str
     wheel: Blob
+    """The wheel; or a zip of the local files, as they were when they were read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +25,8 @@ class DataAsset:
     """What a source became here: a versioned table of rows.
 
     `rows` is Parquet with the columns `row_id` (32 hexadecimal digits), `pointer` (where in the
-    source it came from), `text`, `label`, and `attributes` (a JSON object of the other fields).
+    source it came from), `text` (of a row without one: its attributes), `label` (empty where the
+    source names none), and `attributes` (a JSON object of the record's fields).
     `quarantine` is Parquet with `pointer`, `rule`, `reason`, `value`.
     Conservation: num_in == num_rows + num_quarantined + num_filtered.
     """
@@ -49,9 +52,11 @@ class DataAsset:
 class Split:
     """One side of a dataset.
 
-    `rows` is Parquet with the columns `row_id`, `asset` (data asset name), `pointer`, `text`
-    (normalised), `label`, `component` (id of its near-duplicate component, on one side only) and
-    `num_tokens` (int32, of the whole rendered conversation).
+    `rows` is Parquet with the columns `row_id`, `asset` (data asset name), `pointer`, `text` (what
+    near duplicates are found by; of a labelled text the text itself, normalised), `label` (what the
+    split is stratified by; empty where the format has none), `content` (canonical JSON of the row's
+    class in `records.rows.FORMATS`), `component` (id of its near-duplicate component, on one side
+    only) and `num_tokens` (int32, of all that is trained on).
     """
 
     rows: Blob
@@ -61,7 +66,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """A frozen, split training set for the task "name the label of a text".
+    """A frozen, split training set.
 
     `dropped` is Parquet with `row_id`, `asset`, `pointer`, `reason`, `detail` (for a duplicate: the
     row_id it duplicates). Conservation: num_in == train.num_rows + test.num_rows + num_dropped.
@@ -69,9 +74,10 @@ class Dataset:
 
     name: str
     instruction: str
-    """The system message that every row, at training and at serving, starts with."""
+    """The system message that every row, at training and at serving, starts with; empty for none,
+    or for the conversation's own."""
     labels: tuple[str, ...]
-    """Sorted."""
+    """Sorted: the labels, or the tags; empty where the format has neither."""
     train: Split
     test: Split
     dropped: Blob
@@ -85,4 +91,4 @@ class Dataset:
     licences: tuple[str, ...]
     """Licences of the data assets it was cut from."""
     format: str = "labels"
-    """What a row says: a name of `records.rows.FORMATS`."""
+    """What a row says: a key of `records.rows.FORMATS`."""

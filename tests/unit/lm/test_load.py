@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.load import load_encoder, load_model
+from tunesmith.lm.load import is_encoder, load_core, load_encoder, load_model
 from tunesmith.records.model import BaseModel
 
 if TYPE_CHECKING:
@@ -174,6 +174,25 @@ def test_an_encoder_that_lacks_a_tensor_or_a_file_is_refused(tiny: Any, tmp_path
     (folder / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"no tokenizer\.json"):
         load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+
+
+def test_how_a_model_cuts_text_is_known_of_chat_models_and_encoders(
+    tiny: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    encoder_folder(folder, transformers.BertModel)
+    encoder = zipped(folder, tiny.blobs)
+    text = "free software licence free"
+    core = load_core(encoder, tiny.blobs)
+    assert core.encode(text).ids == load_encoder(encoder, tiny.blobs).tokenizer.encode(text).ids
+    stock = transformers.AutoTokenizer.from_pretrained(tiny.folder)
+    core = load_core(tiny.base, tiny.blobs)
+    assert core.encode(text, add_special_tokens=False).ids == stock.encode(
+        text, add_special_tokens=False
+    )
+    assert is_encoder(encoder, tiny.blobs)
+    assert not is_encoder(tiny.base, tiny.blobs)
+    assert not is_encoder(dataclasses.replace(encoder, format="gguf"), tiny.blobs)
 
 
 def test_a_tokenizer_is_loaded_without_torch() -> None:

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tunesmith.core.canonical import parse
 from tunesmith.records.data import DataAsset
 from tunesmith.records.model import BaseModel
-from tunesmith.stages.curate.config import DatasetConfig
-from tunesmith.stages.curate.rows import Row
+from tunesmith.stages.curate.config import READ_BY, DatasetConfig
+from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
+from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.split import Sides
 from tunesmith.text.dedup import SHORT, Closest, Pair, Thresholds
 
@@ -26,17 +28,11 @@ class CardFacts:
     seed: int
     num_in: int
     sides: Sides
-    labels: tuple[str, ...]
-    distinct: Mapping[str, int]
-    """Distinct rows of each label, over all labels, before the commonest were chosen."""
+    chosen: Chosen
     dropped_by_reason: Mapping[str, int]
     confusable: tuple[frozenset[str], ...]
     """The row ids of each pair of near duplicates with different labels, among the distinct rows of
     the chosen labels."""
-    duplicate: Thresholds
-    """From where rows are near duplicates."""
-    leak: Thresholds
-    """From where they are put on one side."""
     closest: Closest
     """The most similar pairs across the split."""
 
@@ -46,24 +42,62 @@ class CardFacts:
         return len({row.component for row in (*self.sides.train, *self.sides.test)})
 
 
+TASKS = {
+    "labels": "given a text, name its label",
+    "chat": "go on with a conversation, as the assistant's turns do",
+    "completion": "go on with a prompt as it stands, without a chat template",
+    "text": "learn texts as a whole",
+    "preference": "of two answers to a question, prefer the chosen one",
+    "feedback": "answer as the answers that were liked, and not as the others",
+    "tags": "give each word of a text its tag",
+    "pairs": "tell texts that belong together from others",
+}
+"""By format."""
+COMPARED = {
+    "labels": "text",
+    "chat": "turns, without system messages that several conversations share",
+    "completion": "prompt",
+    "text": "text",
+    "preference": "prompt",
+    "feedback": "prompt",
+    "tags": "words",
+    "pairs": "anchor",
+}
+"""By format: what of a row near duplicates are found by."""
+
+
 def write_card(facts: CardFacts) -> str:
     """The card, as Markdown."""
-    sections = (_summary(facts), _sources(facts), _rows(facts), _labels(facts), _split(facts))
-    return "\n\n".join(sections) + "\n"
+    by_format = {"labels": _labels, "feedback": _feedback, "tags": _tags}
+    own = by_format.get(facts.config.format)
+    parts = [_summary, _sources, _rows, *([own] if own else []), _split]
+    return "\n\n".join(part(facts) for part in parts) + "\n"
 
 
 def _summary(facts: CardFacts) -> str:
     train, test = facts.sides.train, facts.sides.test
-    return f"""# Dataset {facts.config.name}
+    config = facts.config
+    num_labels = f"- {len(facts.chosen.labels)} labels\n" if config.format == "labels" else ""
+    return f"""# Dataset {config.name}
 
-Task: given a text, name its label. Every conversation starts with the system message
-"{facts.config.instruction}".
+Task: {TASKS[config.format]}. {_instruction(config)}
 
 - {len(train)} rows ({_tokens(train)} tokens) to tune on
 - {len(test)} rows ({_tokens(test)} tokens) to test on
-- {len(facts.labels)} labels
-- tokens are counted over the whole conversation with the tokenizer of {facts.base.name}
+{num_labels}- tokens are counted {facts.chosen.counted} with the tokenizer of {facts.base.name}
   ({facts.base.origin})"""
+
+
+def _instruction(config: DatasetConfig) -> str:
+    if config.format not in READ_BY["instruction"]:
+        return f"Each row is in the format {config.format!r}."
+    said = f'starts with the system message\n"{config.instruction}"'
+    if not config.instruction:
+        own = "its own, if it has one" if config.format == "chat" else "none"
+        return f"No system message is added to a conversation: it has {own}."
+    if config.format == "chat":
+        return f"A conversation without a system message of its own {said}."
+    return f"Every conversation {said}."
 
 
 def _sources(facts: CardFacts) -> str:
@@ -78,7 +112,7 @@ def _sources(facts: CardFacts) -> str:
 def _rows(facts: CardFacts) -> str:
     dropped = facts.dropped_by_reason
     kept = len(facts.sides.train) + len(facts.sides.test)
-    num_distinct = sum(facts.distinct.values())
+    num_distinct = sum(facts.chosen.distinct.values())
     num_copies = sum(dropped.get(reason, 0) for reason in _DUPLICATES)
     table = _table(
         ("rows", "count"),
@@ -92,12 +126,23 @@ def _rows(facts: CardFacts) -> str:
 
 {table}
 
-True size: of {num_distinct + num_copies} rows with a fitting label and length, {num_distinct} are
-distinct: no two of one label were found to share at least (Jaccard similarity)
+{_true_size(facts, num_distinct, num_copies)}"""
 
-{_rule(facts.duplicate)}
 
-{_confusable(facts)}"""
+def _true_size(facts: CardFacts, num_distinct: int, num_copies: int) -> str:
+    config = facts.config
+    fitting = "a fitting label and length" if config.format == "labels" else "a fitting length"
+    said = f"""True size: of {num_distinct + num_copies} rows with {fitting}, {num_distinct} are
+distinct:"""
+    if config.format not in READ_BY["similarity"]:
+        return f"""{said} no two say the same, to the letter. Near duplicates are not dropped: two
+rows with nearly the same {COMPARED[config.format]} may say different things. They are on one side
+of the split."""
+    two = "no two of one label" if config.format == "labels" else "no two"
+    rule = f"""{said} {two} were found to share at least (Jaccard similarity)
+
+{_rule(duplicate_thresholds(config))}"""
+    return f"{rule}\n\n{_confusable(facts)}" if config.format == "labels" else rule
 
 
 def _confusable(facts: CardFacts) -> str:
@@ -108,15 +153,36 @@ def _confusable(facts: CardFacts) -> str:
 are in the dataset, the two rows of each on the same side."""
 
 
+def _feedback(facts: CardFacts) -> str:
+    sides = (facts.sides.train, facts.sides.test)
+    rows = [
+        (said, *(sum(row.label == label for row in side) for side in sides))
+        for said, label in (("liked", "true"), ("not liked", "false"))
+    ]
+    return f"## Feedback\n\n{_table(('answer', 'train', 'test'), rows)}"
+
+
+def _tags(facts: CardFacts) -> str:
+    train, test = (
+        Counter(tag for row in side for tag in parse(row.content.encode())["tags"])
+        for side in (facts.sides.train, facts.sides.test)
+    )
+    rows = [(tag, train[tag], test[tag]) for tag in sorted(train | test)]
+    return f"## Tags\n\n{_table(('tag', 'words in train', 'words in test'), rows)}"
+
+
 def _labels(facts: CardFacts) -> str:
     train = Counter(row.label for row in facts.sides.train)
     test = Counter(row.label for row in facts.sides.test)
-    rows = [(label, facts.distinct[label], train[label], test[label]) for label in facts.labels]
+    rows = [
+        (label, facts.chosen.distinct[label], train[label], test[label])
+        for label in facts.chosen.labels
+    ]
     table = _table(("label", "distinct rows", "train", "test"), rows)
     config = facts.config
     short = [
         label
-        for label in facts.labels
+        for label in facts.chosen.labels
         if train[label] < config.train_per_label or test[label] < config.test_per_label
     ]
     note = (
@@ -128,15 +194,19 @@ def _labels(facts: CardFacts) -> str:
 
 
 def _split(facts: CardFacts) -> str:
+    config = facts.config
+    whose = {"labels": " by label", "feedback": " by whether the answer was liked"}
+    others = ", whatever their labels" if config.format in ("labels", "feedback") else ""
+    what = "" if config.format == "labels" else f" in their {COMPARED[config.format]}"
     return f"""## How it was split
 
-Rows form a component, whatever their labels, if they are joined by pairs that share at least
-(Jaccard similarity)
+Rows form a component{others}, if they are joined by pairs that share at least
+(Jaccard similarity){what}
 
-{_rule(facts.leak)}
+{_rule(leak_thresholds(config))}
 
 A component is on one side only. The {facts.num_components} components with a row in the dataset
-were assigned by label, drawn with seed {facts.seed}.
+were assigned{whose.get(config.format, "")}, drawn with seed {facts.seed}.
 
 Residual similarity, the highest over all pairs of a training row and a test row:
 

@@ -7,6 +7,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 
+from tunesmith.stages.curate.config import (
+    SHORT_LEAK_SIMILARITY,
+    SHORT_SIMILARITY,
+    DatasetConfig,
+)
 from tunesmith.stages.curate.rows import Dropped, Row, drop
 from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
 
@@ -15,6 +20,18 @@ Progress = Callable[[int, int], None]
 
 _COMPOUND = re.compile(r"\b(?:AND|OR|WITH)\b")
 _ROWS_BETWEEN_REPORTS = 200
+
+
+def duplicate_thresholds(config: DatasetConfig) -> Thresholds:
+    """From where rows are near duplicates."""
+    return Thresholds(words=max(config.similarity, SHORT_SIMILARITY), runs=config.similarity)
+
+
+def leak_thresholds(config: DatasetConfig) -> Thresholds:
+    """From where rows are put on one side."""
+    return Thresholds(
+        words=max(config.leak_similarity, SHORT_LEAK_SIMILARITY), runs=config.leak_similarity
+    )
 
 
 def conflicts(rows: Sequence[Row]) -> Filtered:
@@ -70,12 +87,21 @@ def by_length(
     return kept, dropped
 
 
+def exact_copies(rows: Sequence[Row]) -> Filtered:
+    """Keep the first of rows that say the same, to the letter."""
+    return _firsts(rows, [row.content for row in rows])
+
+
 def exact_duplicates(rows: Sequence[Row]) -> Filtered:
     """Keep the first of equal texts, equal as in `conflicts`."""
+    return _firsts(rows, [exact_key(row.text) for row in rows])
+
+
+def _firsts(rows: Sequence[Row], keys: Sequence[str]) -> Filtered:
     firsts: dict[str, Row] = {}
     kept, dropped = [], []
-    for row in rows:
-        first = firsts.setdefault(exact_key(row.text), row)
+    for row, key in zip(rows, keys, strict=True):
+        first = firsts.setdefault(key, row)
         if first is row:
             kept.append(row)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset
 
 _STRING = pa.string()
@@ -19,6 +20,7 @@ _SPLIT = {
     "pointer": _STRING,
     "text": _STRING,
     "label": _STRING,
+    "content": _STRING,
     "component": _STRING,
     "num_tokens": pa.int32(),
 }
@@ -39,9 +41,15 @@ class Row:
     asset: str
     pointer: str
     text: str
+    """What near duplicates are found by."""
     label: str
+    """What the split is stratified by."""
+    attributes: str = "{}"
+    """The fields of the source's record, as a JSON object."""
+    content: str = ""
+    """Canonical JSON of the row in its format; empty until it is read."""
     num_tokens: int = 0
-    """Of the whole rendered conversation; 0 until it is counted."""
+    """Of all that is trained on; 0 until it is counted."""
     component: str = ""
     """Smallest row_id of its near-duplicate component; empty until it is known."""
 
@@ -57,6 +65,25 @@ class Dropped:
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """The rows that may be in the dataset, and what was found out on the way."""
+
+    rows: list[Row]
+    dropped: list[Dropped]
+    labels: tuple[str, ...] = ()
+    """Sorted; of labelled rows."""
+    distinct: Mapping[str, int]
+    """Distinct rows of each label, over all labels, before the commonest were chosen."""
+    counted: str
+    """What tokens are counted over, in words."""
+
+
+def reporter(ctx: Context, note: str) -> Callable[[int, int], None]:
+    """Tells how far a pass over the rows is."""
+    return lambda done, total: ctx.progress(done, total, note)
+
+
 def drop(row: Row, reason: str, detail: str) -> Dropped:
     """`row`, dropped for `reason`."""
     return Dropped(
@@ -68,7 +95,7 @@ def read_rows(assets: Sequence[DataAsset], blobs: Blobs) -> Iterator[Row]:
     """The rows of the data assets, in their order."""
     for asset in assets:
         table = pq.read_table(
-            blobs.path(asset.rows), columns=["row_id", "pointer", "text", "label"]
+            blobs.path(asset.rows), columns=["row_id", "pointer", "text", "label", "attributes"]
         )
         for row in table.to_pylist():
             yield Row(asset=asset.name, **row)

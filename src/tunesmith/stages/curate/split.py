@@ -7,7 +7,7 @@ into what each of their labels still wants, in an order drawn by the seed.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.canonical import draw
@@ -25,10 +25,47 @@ class Sides:
     """Rows over the caps."""
 
 
-def split(rows: Sequence[Row], *, seed: int, train_per_label: int, test_per_label: int) -> Sides:
-    """`rows`, of which each knows its component, on two sides, at most so many of a label.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caps:
+    """By label, at most how many rows a side has; the test side is to have as many."""
 
-    A label with too few rows for both caps is shared out in their ratio, at least one row a side.
+    train: Mapping[str, int]
+    test: Mapping[str, int]
+
+
+def caps_per_label(totals: Mapping[str, int], train: int, test: int) -> Caps:
+    """The same for each label. One with too few rows for both is shared out in their ratio, at
+    least one row a side."""
+    whole = train + test
+    wanted = {label: min(test, max(1, total * test // whole)) for label, total in totals.items()}
+    return Caps(train=dict.fromkeys(totals, train), test=wanted)
+
+
+def caps_of_all(
+    totals: Mapping[str, int], *, train_rows: int, test_rows: int, test_share: float
+) -> Caps:
+    """For rows that are counted together; each label has its part of what all have.
+
+    Without `test_rows` the test side is a share; with them no more than half. Without `train_rows`
+    the other side is the rest. Each label has at least one row a side.
+    """
+    whole = sum(totals.values())
+    asked = min(test_rows, whole // 2) if test_rows else round(test_share * whole)
+    return Caps(train=_parts(totals, min(train_rows or whole, whole)), test=_parts(totals, asked))
+
+
+def _parts(totals: Mapping[str, int], wanted: int) -> dict[str, int]:
+    """`wanted` rows shared out in the ratio of `totals`: by largest remainders, at least one."""
+    whole = sum(totals.values())
+    parts = {label: wanted * total // whole for label, total in totals.items()}
+    by_remainder = sorted(totals, key=lambda label: (-(wanted * totals[label] % whole), label))
+    for label in by_remainder[: wanted - sum(parts.values())]:
+        parts[label] += 1
+    return {label: max(1, part) for label, part in parts.items()}
+
+
+def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
+    """`rows`, of which each knows its component, on two sides, at most so many of a label.
 
     Raises:
         DataError: a label cannot be on both sides.
@@ -37,17 +74,12 @@ def split(rows: Sequence[Row], *, seed: int, train_per_label: int, test_per_labe
     for row in rows:
         members[row.component].append(row)
     totals = Counter(row.label for row in rows)
-    whole = train_per_label + test_per_label
-    wanted = {
-        label: min(test_per_label, max(1, total * test_per_label // whole))
-        for label, total in totals.items()
-    }
     order = sorted(members, key=lambda component: draw(f"{seed}\0{component}"))
-    chosen = _choose_test(order, members, totals, wanted, train_per_label)
+    chosen = _choose_test(order, members, totals, caps)
     test_side = [row for name in order if name in chosen for row in members[name]]
     train_side = [row for name in order if name not in chosen for row in members[name]]
-    test, over_test = _cap(test_side, wanted, seed)
-    train, over_train = _cap(train_side, dict.fromkeys(totals, train_per_label), seed)
+    test, over_test = _cap(test_side, caps.test, seed)
+    train, over_train = _cap(train_side, caps.train, seed)
     return Sides(train=tuple(train), test=tuple(test), surplus=tuple(over_train + over_test))
 
 
@@ -55,10 +87,10 @@ def _choose_test(
     order: Sequence[str],
     members: dict[str, list[Row]],
     totals: Counter[str],
-    wanted: dict[str, int],
-    train_per_label: int,
+    caps: Caps,
 ) -> set[str]:
     """The components that are to be the test side."""
+    wanted = caps.test
     sizes = {name: Counter(row.label for row in members[name]) for name in order}
     taken: Counter[str] = Counter()
     chosen: set[str] = set()
@@ -77,7 +109,7 @@ def _choose_test(
             least = {
                 other: 1
                 if not taken[label]
-                else min(train_per_label, totals[other] - wanted[other])
+                else min(caps.train[other], totals[other] - wanted[other])
                 for other in sizes[name]
             }
             left = {other: totals[other] - taken[other] - sizes[name][other] for other in least}
@@ -85,15 +117,16 @@ def _choose_test(
                 chosen.add(name)
                 taken += sizes[name]
         if not 0 < taken[label] < totals[label]:
+            whose = f"label {label!r}" if label else "the dataset"
             raise DataError(
-                f"label {label!r} cannot be on both sides of the split: its {totals[label]} "
+                f"{whose} cannot be on both sides of the split: its {totals[label]} "
                 "distinct rows are too few, or all near duplicates of one another",
                 remedy="leave the label out, add rows, or raise leak_similarity",
             )
     return chosen
 
 
-def _cap(rows: Sequence[Row], caps: dict[str, int], seed: int) -> tuple[list[Row], list[Row]]:
+def _cap(rows: Sequence[Row], caps: Mapping[str, int], seed: int) -> tuple[list[Row], list[Row]]:
     """At most `caps[label]` rows of each label, drawn by the seed; and the rest."""
     kept: list[Row] = []
     surplus: list[Row] = []

@@ -1,1 +1,1 @@
-"""Source -> package, data asset, base model: read what others keep, say what was refused."""
+"""Source -> package or local files -> data asset, base model; what was refused is said."""

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from tunesmith.core.section import Section
 
-Origin = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
-        r"==[0-9]([A-Za-z0-9.!+_-]{0,62}[A-Za-z0-9])?$"
-    ),
-]
+_PACKAGE = (
+    r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+    r"==[0-9]([A-Za-z0-9.!+_-]{0,62}[A-Za-z0-9])?"
+)
+Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
 """pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
+
+LOCAL = "file:"
+
+
+def _checked_origin(origin: str) -> str:
+    """A package, or a path that cannot lead out of the project's folder, nor into its store."""
+    if re.fullmatch(_PACKAGE, origin):
+        return origin
+    if not origin.startswith(LOCAL):
+        raise ValueError("write pypi:NAME==VERSION, or file:PATH with a path inside the project")
+    path = origin.removeprefix(LOCAL)
+    parts = path.removesuffix("/").split("/")
+    if re.search(r"[\\\x00-\x1f\x7f:]", path) or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(
+            "the path after file: must be plain and inside the project's folder, as in "
+            "file:data/rows.jsonl"
+        )
+    if parts[0] == ".tunesmith":
+        raise ValueError("the store is no source")
+    return origin
+
+
+SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
+"""pypi:NAME==VERSION, or file:PATH."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
@@ -29,25 +62,54 @@ class FetchConfig(Section):
     """SHA-256 of the wheel. Without it nothing is fetched for use; the error says what it is."""
 
 
+class LandConfig(Section):
+    """Local files to take into the store, and what they must be."""
+
+    origin: SourceOrigin
+    """A file or a folder inside the project's folder: `file:PATH`."""
+    files: tuple[str, ...] = ("**",)
+    """Which files of the folder: `*` stays in a folder, `**` does not."""
+    sha256: Sha256 = ""
+    """SHA-256 of the file, or of the list of the files and their SHA-256."""
+
+
+READ_BY = {
+    "label": ("front-matter", "jsonl", "csv"),
+    "title": ("front-matter", "jsonl", "csv"),
+    "where": ("front-matter", "jsonl", "csv"),
+    "text": ("jsonl", "csv"),
+    "delimiter": ("csv",),
+}
+"""Settings that not every format reads, and the formats that do."""
+
+
 class SourceConfig(Section):
-    """A source of rows: which files of a package, how they are read, and who answers for them."""
+    """A source of rows: which files, how they are read, and who answers for them."""
 
     name: str = ""
     """Name of the data asset: what follows `source.` in the section's heading."""
-    origin: Origin
-    """The package that the rows come from: `pypi:NAME==VERSION`."""
+    origin: SourceOrigin
+    """Where the rows come from: a package, `pypi:NAME==VERSION`, or a file or folder inside the
+    project's folder, `file:PATH`."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel."""
-    files: tuple[str, ...] = Field(min_length=1)
-    """Which members of the package are rows: `*` stays in a folder, `**` does not."""
-    format: Literal["front-matter"] = "front-matter"
-    """How a file is read: a YAML header between two `---` lines, then the text."""
-    label: str
-    """Header field that holds the row's label."""
+    """SHA-256 of the package's wheel. Of local files it is computed; given, they must have it."""
+    files: tuple[str, ...] = Field(default=(), validate_default=True)
+    """Which files of the package or folder are read: `*` stays in a folder, `**` does not. A
+    package needs it; of a local folder every file is read that is not hidden."""
+    format: Literal["front-matter", "jsonl", "csv", "text"] = "front-matter"
+    """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
+    JSON object a line ("jsonl"); a line of names, then a record a line ("csv"); or the whole file
+    is one text ("text")."""
+    text: str = ""
+    """Field that holds the row's text; a row without one is its fields."""
+    label: str = Field(default="", validate_default=True)
+    """Field that holds the row's label; front matter needs it."""
     title: str = ""
-    """Header field that holds the row's title; it becomes the attribute `title`."""
+    """Field that holds the row's title; it becomes the attribute `title`."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1, pattern='[^"\r\n]')
+    """What stands between the fields of a CSV record."""
     where: dict[str, str | bool | int | float] = Field(default_factory=dict)
-    """Keep the rows whose header fields have these values; yes, true and on are the same."""
+    """Keep the rows whose fields have these values; yes, true and on are the same."""
     remove: tuple[str, ...] = ()
     """Strings to take out of every text, such as markers of the source's own making."""
     licence: str = "not stated"
@@ -56,6 +118,57 @@ class SourceConfig(Section):
     """Who answers for the data."""
     purpose: str = "not stated"
     """What the data may be used for."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is read from the project's folder."""
+        return self.origin.startswith(LOCAL)
+
+    def landing(self) -> LandConfig:
+        """What is to be taken into the store, of a local source."""
+        return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
+
+    def lacks_for_labels(self) -> list[str]:
+        """The settings without which its rows are no texts with labels."""
+        lacking = [] if self.label else ["label"]
+        return [*lacking, "text"] if self.format in READ_BY["text"] and not self.text else lacking
+
+    @field_validator("files")
+    @classmethod
+    def _a_package_is_not_read_whole(
+        cls, files: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        if not files and not info.data.get("origin", LOCAL).startswith(LOCAL):
+            raise PydanticCustomError("missing", "a package needs it")
+        return files
+
+    @field_validator("label")
+    @classmethod
+    def _a_header_has_a_label(cls, label: str, info: ValidationInfo) -> str:
+        if not label and info.data.get("format") == "front-matter":
+            raise PydanticCustomError("missing", "format 'front-matter' needs it")
+        return label
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.remove and self.format in READ_BY["text"] and not self.text:
+            raise ValueError("remove is not read without text: say which field holds the text")
+        for key, formats in READ_BY.items():
+            if key in self.model_fields_set and self.format not in formats:
+                raise ValueError(
+                    f"{key} is not read with format {self.format!r}: leave {key} out, or set "
+                    f"format to {' or '.join(map(repr, formats))}"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Else a default, written out and read again, would look like a value that was given."""
+        return {
+            key: value
+            for key, value in plain(self).items()
+            if self.format in READ_BY.get(key, (self.format,))
+        }
 
 
 class BaseConfig(Section):

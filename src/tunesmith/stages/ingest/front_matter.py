@@ -46,13 +46,7 @@ def read(data: bytes) -> Document:
     Raises:
         BadFrontMatter: the bytes are not UTF-8 text, or the header is missing or unreadable.
     """
-    try:
-        whole = data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        near = repr(data[max(0, error.start - 20) : error.start + 20])
-        raise BadFrontMatter("not-text", f"not UTF-8 at byte {error.start}", near) from None
-    if "\0" in whole:
-        raise BadFrontMatter("not-text", "has a NUL character", repr(whole[:40]))
+    whole = plain_text(data)
     fences = _FENCE.finditer(whole)
     first = next(fences, None)
     second = next(fences, None)
@@ -60,6 +54,22 @@ def read(data: bytes) -> Document:
         raise BadFrontMatter("no-front-matter", "no header between `---` lines", whole[:80])
     source = whole[first.end() : second.start()]
     return Document(header=_header(source), text=whole[second.end() :].lstrip("\n"))
+
+
+def plain_text(data: bytes) -> str:
+    """The text in the bytes of a file.
+
+    Raises:
+        BadFrontMatter: they are not UTF-8 text.
+    """
+    try:
+        whole = data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        near = repr(data[max(0, error.start - 20) : error.start + 20])
+        raise BadFrontMatter("not-text", f"not UTF-8 at byte {error.start}", near) from None
+    if "\0" in whole:
+        raise BadFrontMatter("not-text", "has a NUL character", repr(whole[:40]))
+    return whole
 
 
 def _header(source: str) -> dict[str, Any]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.front_matter import BadFrontMatter, read
+from tunesmith.stages.ingest.delimited import read_csv
+from tunesmith.stages.ingest.entry import Entry, Quarantined, quarantined
+from tunesmith.stages.ingest.front_matter import BadFrontMatter, plain_text, read
+from tunesmith.stages.ingest.json_lines import read_json_lines
 
 ROWS_PER_GROUP = 10_000
-MAX_VALUE_CHARS = 200
 _TRUE = frozenset({"yes", "true", "on", "y"})
 _FALSE = frozenset({"no", "false", "off", "n"})
 
@@ -32,53 +34,88 @@ class Row:
     attributes: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quarantined:
-    """One source row that cannot be used; the fields are its columns."""
+def read_entries(
+    config: SourceConfig, member: str, stream: IO[bytes]
+) -> Iterator[Entry | Quarantined]:
+    """The records of one file, and those that cannot be read."""
+    match config.format:
+        case "jsonl":
+            yield from read_json_lines(member, stream)
+        case "csv":
+            yield from read_csv(member, stream, config.delimiter)
+        case "front-matter":
+            yield _read_document(member, stream.read())
+        case "text":
+            yield _read_text(member, stream.read())
 
-    pointer: str
-    rule: str
-    reason: str
-    value: str
 
-
-def read_row(config: SourceConfig, member: str, data: bytes) -> Row | Quarantined | None:
-    """The row in one member; what is wrong with it; or None where `where` leaves it out."""
+def _read_document(member: str, data: bytes) -> Entry | Quarantined:
     try:
         document = read(data)
     except BadFrontMatter as error:
-        return Quarantined(
-            pointer=member, rule=error.rule, reason=str(error), value=error.value[:MAX_VALUE_CHARS]
-        )
-    header = document.header
-    if not _is_wanted(header, config.where):
+        return quarantined(member, error.rule, str(error), error.value)
+    return Entry(pointer=member, fields=document.header, text=document.text, data=data)
+
+
+def _read_text(member: str, data: bytes) -> Entry | Quarantined:
+    try:
+        text = plain_text(data)
+    except BadFrontMatter as error:
+        return quarantined(member, error.rule, str(error), error.value)
+    return Entry(pointer=member, fields={}, text=text, data=data)
+
+
+def to_row(config: SourceConfig, entry: Entry, copy: int = 0) -> Row | Quarantined | None:
+    """The row that a record is; what is wrong with it; or None where `where` leaves it out.
+
+    `copy` counts the equal records before it in its file.
+    """
+    fields = entry.fields
+    if not _is_wanted(fields, config.where):
         return None
-    label = header.get(config.label)
-    if not isinstance(label, str) or not label.strip():
-        return Quarantined(
-            pointer=member,
-            rule="no-label",
-            reason=f"the field {config.label!r} is missing, empty or no plain value",
-            value=json.dumps(header, ensure_ascii=False)[:MAX_VALUE_CHARS],
-        )
-    text = document.text
+    shown = json.dumps(fields, ensure_ascii=False)
+    label = _label(fields.get(config.label)) if config.label else ""
+    if label is None:
+        reason = f"the field {config.label!r} is missing, empty or no plain value"
+        return quarantined(entry.pointer, "no-label", reason, shown)
+    attributes = _attributes(fields, config)
+    text = _text(config, entry, attributes)
+    if text is None:
+        reason = f"the field {config.text!r} is missing or no text"
+        return quarantined(entry.pointer, "no-text", reason, shown)
+    if not text.strip():
+        where = f"in the field {config.text!r}" if config.text else "after the header"
+        reason = "there is no text" if config.format == "text" else f"there is no text {where}"
+        return quarantined(entry.pointer, "empty-text", reason, entry.text or shown)
+    member = entry.pointer.rpartition("#")[0] if entry.text is None else entry.pointer
+    return Row(
+        row_id=_row_id(config.origin, member, entry.data, copy),
+        pointer=entry.pointer,
+        text=text,
+        label=label,
+        attributes=attributes,
+    )
+
+
+def _label(value: Any) -> str | None:
+    """A label as a string; None where there is none. Only JSON has others than strings."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    return " ".join(value.split()) or None if isinstance(value, str) else None
+
+
+def _text(config: SourceConfig, entry: Entry, attributes: str) -> str | None:
+    """The text of a record, without what is to be removed: its fields where it has no text."""
+    text = entry.text if entry.text is not None else entry.fields.get(config.text)
+    if entry.text is None and not config.text:
+        return attributes
+    if not isinstance(text, str):
+        return None
     for marker in config.remove:
         text = text.replace(marker, "")
-    text = text.strip("\n")
-    if not text.strip():
-        return Quarantined(
-            pointer=member,
-            rule="empty-text",
-            reason="there is no text after the header",
-            value=document.text[:MAX_VALUE_CHARS],
-        )
-    return Row(
-        row_id=_row_id(config.origin, member, data),
-        pointer=member,
-        text=text,
-        label=" ".join(label.split()),
-        attributes=_attributes(header, config),
-    )
+    return text.strip("\n")
 
 
 def write(rows: Sequence[Row] | Sequence[Quarantined], kind: type, path: Path) -> Path:
@@ -106,16 +143,21 @@ def _canonical(value: Any) -> str | None:
     return "true" if folded in _TRUE else "false" if folded in _FALSE else plain
 
 
-def _attributes(header: Mapping[str, Any], config: SourceConfig) -> str:
-    """The fields other than the label, as a JSON object; `title` repeats the configured one."""
-    others = {name: value for name, value in header.items() if name != config.label}
-    if config.title and isinstance(header.get(config.title), str):
-        others["title"] = header[config.title]
+def _attributes(fields: Mapping[str, Any], config: SourceConfig) -> str:
+    """The fields, of a header those beside the label, as a JSON object; `title` repeats the
+    configured one."""
+    skipped = config.label if config.format == "front-matter" else None
+    others = {name: value for name, value in fields.items() if name != skipped}
+    if config.title and isinstance(fields.get(config.title), str):
+        others["title"] = fields[config.title]
     return json.dumps(others, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _row_id(origin: str, member: str, data: bytes) -> str:
-    """Depends on where the row is and what it says, not on what else is in the source."""
+def _row_id(origin: str, member: str, data: bytes, copy: int) -> str:
+    """Depends on which file the row is in and what it says, not on what else is in the source: a
+    line that is added to a file changes the id of no other."""
     digest = hashlib.sha256(f"{origin}\0{member}\0".encode())
     digest.update(data)
+    if copy:
+        digest.update(f"\0{copy}".encode())
     return digest.hexdigest()[:32]

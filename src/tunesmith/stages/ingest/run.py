@@ -1,10 +1,12 @@
-"""From a package to a data asset."""
+"""From a package, or local files, to a data asset."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.ref import PARQUET
@@ -12,13 +14,15 @@ from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.rows import Quarantined, Row, read_row, write
+from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Quarantined, too_large
+from tunesmith.stages.ingest.rows import Row, read_entries, to_row, write
 
-MAX_ROW_BYTES = 16 << 20
+WHOLE_FILES = ("front-matter", "text")
+"""Formats of which a file is one row."""
 
 
 def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:
-    """The rows of the package's files that `config` names, and those that cannot be used.
+    """The rows of the files that `config` names, and those that cannot be used.
 
     Raises:
         PackageError: the package is no whole zip, or hostile; nothing of it is then used.
@@ -26,35 +30,36 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         DataError: not one row can be used.
     """
     rows: list[Row] = []
-    quarantined: list[Quarantined] = []
-    num_filtered = 0
+    refused: list[Quarantined] = []
+    num_in = num_filtered = 0
     with open_archive(ctx.blobs.path(package.wheel), package.filename) as archive:
         members = _members(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
-            if time.monotonic() - reported > 0.3:
-                reported = time.monotonic()
-                ctx.progress(done, len(members), f"reads {package.filename}")
-            match _read(config, archive, member):
-                case Row() as row:
-                    rows.append(row)
-                case Quarantined() as row:
-                    quarantined.append(row)
-                case None:
-                    num_filtered += 1
-    assert len(members) == len(rows) + len(quarantined) + num_filtered
-    _require_rows(config, rows, quarantined, num_filtered)
+            for found in _read(config, archive, member):
+                num_in += 1
+                if time.monotonic() - reported > 0.3:
+                    reported = time.monotonic()
+                    note = f"reads {package.filename}: {num_in} rows"
+                    ctx.progress(done, len(members), note)
+                match found:
+                    case Row():
+                        rows.append(found)
+                    case Quarantined():
+                        refused.append(found)
+                    case None:
+                        num_filtered += 1
+    assert num_in == len(rows) + len(refused) + num_filtered
+    _require_rows(config, rows, refused, num_filtered)
     return DataAsset(
         name=config.name,
         rows=ctx.blobs.put(write(rows, Row, ctx.workdir / "rows"), PARQUET),
-        quarantine=ctx.blobs.put(
-            write(quarantined, Quarantined, ctx.workdir / "quarantine"), PARQUET
-        ),
-        num_in=len(members),
+        quarantine=ctx.blobs.put(write(refused, Quarantined, ctx.workdir / "quarantine"), PARQUET),
+        num_in=num_in,
         num_rows=len(rows),
-        num_quarantined=len(quarantined),
+        num_quarantined=len(refused),
         num_filtered=num_filtered,
-        quarantined_by_rule=dict(sorted(Counter(row.rule for row in quarantined).items())),
+        quarantined_by_rule=dict(sorted(Counter(row.rule for row in refused).items())),
         licence=config.licence,
         owner=config.owner,
         purpose=config.purpose,
@@ -65,8 +70,8 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
 def _members(
     archive: zipfile.ZipFile, config: SourceConfig, package: Package
 ) -> list[zipfile.ZipInfo]:
-    """The files that `config.files` names, sorted by name."""
-    patterns = [glob_expression(pattern) for pattern in config.files]
+    """The files that `config.files` names, all without it, sorted by name."""
+    patterns = [glob_expression(pattern) for pattern in config.files or ("**",)]
     found = [
         member
         for member in archive.infolist()
@@ -84,15 +89,20 @@ def _members(
 
 def _read(
     config: SourceConfig, archive: zipfile.ZipFile, member: zipfile.ZipInfo
-) -> Row | Quarantined | None:
-    if member.file_size > MAX_ROW_BYTES:
-        return Quarantined(
-            pointer=member.filename,
-            rule="too-large",
-            reason=f"a row may have {MAX_ROW_BYTES} bytes",
-            value=f"{member.file_size} bytes",
-        )
-    return read_row(config, member.filename, archive.read(member))
+) -> Iterator[Row | Quarantined | None]:
+    """What each record of a file is: a row, a bad one, or one that is not asked for."""
+    if config.format in WHOLE_FILES and member.file_size > MAX_ROW_BYTES:
+        yield too_large(member.filename, f"{member.file_size} bytes")
+        return
+    copies: Counter[bytes] = Counter()
+    with archive.open(member) as stream:
+        for entry in read_entries(config, member.filename, stream):
+            if isinstance(entry, Quarantined):
+                yield entry
+                continue
+            content = hashlib.sha256(entry.data).digest()
+            yield to_row(config, entry, copies[content])
+            copies[content] += 1
 
 
 def _require_rows(
@@ -104,5 +114,5 @@ def _require_rows(
     raise DataError(
         f"source {config.name!r} has no usable row: {num_filtered} left out by `where`, "
         f"{len(quarantined)} quarantined{example}",
-        remedy="check `where`, `label` and `files` in its section",
+        remedy="check `format`, `where`, `text`, `label` and `files` in its section",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -15,10 +16,11 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.ref import Blob
+from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.model import BaseModel
+from tunesmith.records.rows import FORMATS, Labelled
 from tunesmith.stages.curate import run
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.run import curate
@@ -113,8 +115,12 @@ def test_every_row_is_accounted_for(ctx: Context, base: BaseModel, make_asset: M
     assert dataset.licences == ("CC-BY-4.0",)
     schema = table(ctx, dataset.train.rows).schema
     assert schema.names == [
-        "row_id", "asset", "pointer", "text", "label", "component", "num_tokens",
+        "row_id", "asset", "pointer", "text", "label", "content", "component", "num_tokens",
     ]  # fmt: skip
+    assert dataset.format == "labels"
+    for row in table(ctx, dataset.test.rows).to_pylist():
+        said = from_plain(FORMATS["labels"], json.loads(row["content"]))
+        assert said == Labelled(text=row["text"], label=row["label"])
     assert schema.field("num_tokens").type == pa.int32()
 
 

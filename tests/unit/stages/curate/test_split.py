@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunesmith.core.errors import DataError
 from tunesmith.stages.curate.rows import Row
-from tunesmith.stages.curate.split import Sides, split
+from tunesmith.stages.curate.split import Sides, caps_of_all, caps_per_label, split
 
 
 def rows(*components: str) -> list[Row]:
@@ -34,7 +34,8 @@ def counts(side: tuple[Row, ...]) -> Counter[str]:
 
 
 def cut(given_rows: list[Row], *, seed: int = 1, train: int = 4, test: int = 2) -> Sides:
-    return split(given_rows, seed=seed, train_per_label=train, test_per_label=test)
+    totals = Counter(row.label for row in given_rows)
+    return split(given_rows, seed=seed, caps=caps_per_label(totals, train, test))
 
 
 def test_caps_are_reached_where_there_are_rows_enough() -> None:
@@ -105,3 +106,23 @@ def test_laws(components: list[str], seed: int, train: int, test: int) -> None:
     assert max(counts(sides.train).values()) <= train
     assert max(counts(sides.test).values()) <= test
     assert cut(list(reversed(given_rows)), seed=seed, train=train, test=test) == sides
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.integers(2, 50), min_size=1),
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.floats(0.01, 0.99),
+)
+def test_rows_that_are_counted_together_are_shared_out_in_proportion(
+    totals: dict[str, int], train_rows: int, test_rows: int, test_share: float
+) -> None:
+    """As many as asked for in all, and of each label within one row of its part."""
+    caps = caps_of_all(totals, train_rows=train_rows, test_rows=test_rows, test_share=test_share)
+    whole = sum(totals.values())
+    test = min(test_rows, whole // 2) if test_rows else round(test_share * whole)
+    for parts, asked in ((caps.train, min(train_rows or whole, whole)), (caps.test, test)):
+        for label, part in parts.items():
+            assert part == 1 or abs(part - asked * totals[label] / whole) < 1
+        if min(parts.values()) > 1:
+            assert sum(parts.values()) == asked

@@ -1,0 +1,121 @@
+"""How many tokens a row has, by its format and with its base model's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.lm.chat_template import answered, conversation, question
+from tunesmith.lm.engine import Message
+from tunesmith.lm.load import is_encoder, load_core, load_tokenizer
+from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.records.model import BaseModel
+from tunesmith.records.rows import (
+    Chat,
+    Completion,
+    Content,
+    Feedback,
+    Labelled,
+    Pair,
+    Preference,
+    Tagged,
+    Text,
+)
+from tunesmith.stages.curate.config import ASKED, DatasetConfig
+
+if TYPE_CHECKING:
+    import tokenizers
+
+END = 1
+"""The token that ends a text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Length:
+    """Tokens of a row."""
+
+    total: int
+    """All that go through the model; what two answers share counts once."""
+    longest: int
+    """Of the longest piece that the model sees at once."""
+
+
+def counter(
+    config: DatasetConfig, base: BaseModel, blobs: Blobs
+) -> tuple[Callable[[Content], Length], str]:
+    """What counts the tokens of a row, and what it counts, in words.
+
+    Raises:
+        DataError: the base model's tokenizer cannot be read, or it has no chat template and the
+            format needs one. What is returned raises it too: the template refuses the row.
+    """
+    if config.format in ASKED or (config.format == "labels" and not is_encoder(base, blobs)):
+        tokenizer = load_tokenizer(base, blobs)
+        words = "over the whole conversation"
+        return lambda content: _asked(tokenizer, config.instruction, content), words
+    core = load_core(base, blobs)
+    return lambda content: _plain(core, content), "over all texts of a row"
+
+
+def _asked(tokenizer: Tokenizer, instruction: str, content: Content) -> Length:
+    """Of a row that is asked by the chat template."""
+    match content:
+        case Labelled():
+            return _one(len(conversation(tokenizer, instruction, content.text, content.label).ids))
+        case Chat():
+            return _one(_chat_tokens(tokenizer, instruction, content))
+        case Feedback():
+            asked = _question(instruction, content.prompt)
+            return _one(len(answered(tokenizer, asked, content.completion).ids))
+        case Preference():
+            asked = _question(instruction, content.prompt)
+            chosen = answered(tokenizer, asked, content.chosen)
+            rejected = answered(tokenizer, asked, content.rejected)
+            return Length(
+                total=len(chosen.ids) + len(rejected.ids) - chosen.num_prompt,
+                longest=max(len(chosen.ids), len(rejected.ids)),
+            )
+    raise TypeError(f"{type(content).__name__} is not asked by a chat template")
+
+
+def _plain(core: tokenizers.Tokenizer, content: Content) -> Length:
+    """Of a row that no chat template is used for."""
+    match content:
+        case Labelled():
+            return _one(len(core.encode(content.text).ids))
+        case Text():
+            return _one(len(core.encode(content.text, add_special_tokens=False).ids) + END)
+        case Completion():
+            parts = (content.prompt, content.completion)
+            counts = [len(core.encode(part, add_special_tokens=False).ids) for part in parts]
+            return _one(sum(counts) + END)
+        case Tagged():
+            return _one(len(core.encode(list(content.tokens), is_pretokenized=True).ids))
+        case Pair():
+            texts = (content.anchor, content.positive, *content.negatives)
+            counts = [len(core.encode(text).ids) for text in texts]
+            return Length(total=sum(counts), longest=max(counts))
+    raise TypeError(f"{type(content).__name__} is asked by a chat template")
+
+
+def _one(num_tokens: int) -> Length:
+    return Length(total=num_tokens, longest=num_tokens)
+
+
+def _question(instruction: str, prompt: str) -> tuple[Message, ...]:
+    """The messages of a question; without an instruction no system message."""
+    return question(instruction, prompt)[0 if instruction else 1 :]
+
+
+def _chat_tokens(tokenizer: Tokenizer, instruction: str, chat: Chat) -> int:
+    """Of a conversation. The turns before the last are joined into as many as a template that knows
+    no tools can be given; the schemas of tools are not counted."""
+    asked = [
+        Message(role="user" if turn.role == "tool" else turn.role, content=turn.content)
+        for turn in chat.messages[:-1]
+    ]
+    if instruction and asked[0].role != "system":
+        asked.insert(0, Message(role="system", content=instruction))
+    return len(answered(tokenizer, asked, chat.messages[-1].content).ids)

@@ -1,0 +1,115 @@
+"""CSV: a line with the names of the fields, then a record a line, or several within quotes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import IO
+
+from tunesmith.stages.ingest.entry import (
+    MAX_ROW_BYTES,
+    Entry,
+    Quarantined,
+    bounded_lines,
+    quarantined,
+    too_large,
+)
+
+
+class _Lines:
+    """The lines of a file as the csv module wants them; those of a bad record can be given back.
+
+    What is not UTF-8 is passed on as lone surrogates, so that it costs its own record alone.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._lines = bounded_lines(stream)
+        self._again: list[bytes] = []
+        self.taken: list[bytes] = []
+        """The lines of the record that is being read."""
+        self.number = 0
+        """Lines that lie before it."""
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._lines)
+        self.taken.append(line)
+        return line.decode("utf-8", "surrogateescape")
+
+    def accept(self) -> bytes:
+        """The bytes of the record that was read; the next one starts."""
+        data = b"".join(self.taken)
+        self.number += len(self.taken)
+        self.taken.clear()
+        return data
+
+    def reject(self) -> bytes:
+        """The first line of what could not be read; the next record starts on the line after."""
+        first, *others = self.taken or [b""]
+        self._again += reversed(others)
+        self.number += 1
+        self.taken.clear()
+        return first
+
+
+def read_csv(member: str, stream: IO[bytes], delimiter: str) -> Iterator[Entry | Quarantined]:
+    """The records of a file, and what is none; blank lines are neither.
+
+    A quote that is never closed costs the line that it is on. Without a first line of names that
+    are all there and all different nothing is read.
+    """
+    csv.field_size_limit(MAX_ROW_BYTES)
+    lines = _Lines(stream)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    names: list[str] | None = None
+    while True:
+        pointer = f"{member}#{lines.number + 1}"
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield quarantined(pointer, "bad-csv", str(error), repr(lines.reject()[:100]))
+            if names is None:
+                return
+            continue
+        data = lines.accept()
+        if names is None:
+            names = [name.strip() for name in values]
+            names[:1] = [name.removeprefix("\ufeff") for name in names[:1]]
+            if problem := _problem_of_header(names):
+                yield quarantined(pointer, "bad-header", problem, repr(data[:100]))
+                return
+        elif values:
+            yield _record(pointer, names, values, data)
+
+
+def _problem_of_header(names: list[str]) -> str:
+    if not _is_text("".join(names)):
+        return "not UTF-8"
+    if not all(names):
+        return "the first line is to name the fields, and one has no name"
+    twice = [name for name in names if names.count(name) > 1]
+    return f"the first line names {twice[0]!r} twice" if twice else ""
+
+
+def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> Entry | Quarantined:
+    if len(data) > MAX_ROW_BYTES:
+        return too_large(pointer, repr(data[:60]))
+    if not _is_text("".join(values)):
+        return quarantined(pointer, "not-text", "not UTF-8", repr(data[:100]))
+    if len(values) != len(names):
+        reason = f"has {len(values)} fields, the first line names {len(names)}"
+        return quarantined(pointer, "bad-csv", reason, repr(data[:100]))
+    fields = dict(zip(names, values, strict=True))
+    return Entry(pointer=pointer, fields=fields, text=None, data=data.rstrip(b"\r\n"))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

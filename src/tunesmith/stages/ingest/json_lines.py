@@ -1,0 +1,62 @@
+"""JSONL: a file with one JSON object a line. A line that is none costs that line alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from tunesmith.stages.ingest.entry import (
+    MAX_ROW_BYTES,
+    Entry,
+    Quarantined,
+    bounded_lines,
+    quarantined,
+    too_large,
+)
+
+_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8, as some editors put it at the start of a file."""
+
+
+def read_json_lines(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined]:
+    """The records of a file, and the lines that are none; blank lines are neither."""
+    for number, line in enumerate(bounded_lines(stream), start=1):
+        if number == 1:
+            line = line.removeprefix(_MARK)
+        if line.strip():
+            yield _read(f"{member}#{number}", line)
+
+
+def _read(pointer: str, line: bytes) -> Entry | Quarantined:
+    if len(line) > MAX_ROW_BYTES:
+        return too_large(pointer, repr(line[:60]))
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        near = repr(line[max(0, error.start - 20) : error.start + 20])
+        return quarantined(pointer, "not-text", f"not UTF-8 at byte {error.start}", near)
+    try:
+        fields = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return quarantined(pointer, "not-text", "has half of a character pair", text)
+    except (ValueError, RecursionError) as error:
+        return quarantined(pointer, "bad-json", f"not JSON: {error}", text)
+    if not isinstance(fields, dict):
+        return quarantined(pointer, "not-an-object", "not a JSON object", text)
+    return Entry(pointer=pointer, fields=fields, text=None, data=line.strip())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two fields with one name, which is meant cannot be known."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
+    return fields
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")

@@ -1,0 +1,168 @@
+"""Take files of the project's folder into the store, as they are at this moment.
+
+What a project file says may not lead out of the project's folder: a path has no `..` (see
+`SourceConfig.origin`), and a link that leads out is refused, as is the store itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.errors import DataError, InputChanged, NotFound
+from tunesmith.core.step import Context
+from tunesmith.records.data import Package
+from tunesmith.stages.ingest.archive import glob_expression
+from tunesmith.stages.ingest.config import LOCAL, LandConfig, SourceConfig
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can hold; equal files must have equal bytes."""
+_STORE = ".tunesmith"
+_RENAME = "rename it without backslashes and control characters, or leave it out of `files`"
+
+
+def land(config: LandConfig, ctx: Context) -> Package:
+    """The local files that `config` names, packed as they are into one blob.
+
+    Raises:
+        NotFound: there is no such file, or none that matches.
+        DataError: a link leads out of the project's folder, or it is no plain file.
+        InputChanged: they are not what `config.sha256` says.
+    """
+    assert ctx.project is not None, "local files are relative to a project's folder"
+    found = _files(ctx.project, config.origin, config.files)
+    target = ctx.workdir / "files"
+    digests: dict[str, str] = {}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for done, (name, path) in enumerate(found):
+            ctx.progress(done, len(found), f"reads {config.origin.removeprefix(LOCAL)}")
+            with (
+                _opened(ctx.project, path) as source,
+                archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink,
+            ):
+                digest = hashlib.sha256()
+                while chunk := source.read(1 << 20):
+                    digest.update(chunk)
+                    sink.write(chunk)
+            digests[name] = digest.hexdigest()
+    sha256 = _digest_of(digests)
+    if sha256 != config.sha256:
+        raise InputChanged(
+            f"{config.origin} has the SHA-256 {sha256}, not {config.sha256}",
+            remedy="if it was edited just now, run again; if its section pins a sha256, find out "
+            "why it changed, or pin the new one",
+        )
+    return Package(
+        requirement=config.origin,
+        filename=config.origin.removeprefix(LOCAL),
+        wheel=ctx.blobs.put(target, "application/zip"),
+    )
+
+
+def as_it_is_now(source: SourceConfig, project: Path) -> SourceConfig:
+    """A source that pins its files, or whose local files have the digest of this moment."""
+    if source.sha256 or not source.is_local:
+        return source
+    return source.model_copy(update={"sha256": digest_of_local(project, source.landing())})
+
+
+def digest_of_local(project: Path, config: LandConfig) -> str:
+    """The SHA-256 of local files as they are now; empty where they cannot be read.
+
+    Why not is said by `land`, when they are needed.
+    """
+    digests: dict[str, str] = {}
+    try:
+        for name, path in _files(project, config.origin, config.files):
+            with _opened(project, path) as source:
+                digests[name] = hashlib.file_digest(source, "sha256").hexdigest()
+    except (DataError, NotFound):
+        return ""
+    return _digest_of(digests)
+
+
+def _digest_of(digests: dict[str, str]) -> str:
+    """Of one file its own, as sha256sum prints it; of several that of the list of theirs."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return fingerprint(digests)
+
+
+def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[str, Path]]:
+    """(name, path) of the files that are meant, by name: of a file its own, of a folder's files
+    their path in it. Hidden files of a folder are not meant."""
+    where = origin.removeprefix(LOCAL)
+    start = project / where
+    _require_inside(project, start)
+    if not start.exists():
+        raise NotFound(
+            f"there is no {where} in {project}",
+            remedy="the path of an origin is relative to the folder of the project file",
+        )
+    names = [(start.name, start)]
+    if start.is_dir():
+        every = sorted(_walk(project, start), key=lambda path: path.as_posix())
+        names = [(path.relative_to(start).as_posix(), path) for path in every]
+    expressions = [glob_expression(pattern) for pattern in patterns]
+    wanted = [(name, path) for name, path in names if any(e.fullmatch(name) for e in expressions)]
+    if not wanted:
+        near = ", ".join(name for name, _ in names[:5]) or "nothing that is not hidden"
+        raise NotFound(
+            f"no file of {where} matches {', '.join(patterns)}",
+            remedy=f"there is {near}",
+        )
+    return wanted
+
+
+def _walk(project: Path, folder: Path) -> Iterator[Path]:
+    """The files under a folder; links inside the project are followed to files, not to folders."""
+    with _readable(project, folder):
+        here = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for path in here:
+        _require_inside(project, path)
+        if re.search(r"[\\\x00-\x1f\x7f]", path.name):
+            raise DataError(f"{str(path.relative_to(project))!r} is no plain name", remedy=_RENAME)
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(project, path)
+        elif not path.is_dir():
+            yield path
+
+
+def _require_inside(project: Path, path: Path) -> None:
+    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(project))
+    if not real.is_relative_to(root) or real.is_relative_to(root / _STORE):
+        raise DataError(
+            f"{path.relative_to(project)} leads out of the project's folder, or into its store",
+            remedy="copy the file into the project's folder; links that lead out are not followed",
+        )
+
+
+@contextmanager
+def _readable(project: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path.relative_to(project)} cannot be read: {error.strerror}",
+            remedy="check its permissions, or leave it out of `files`",
+        ) from error
+
+
+@contextmanager
+def _opened(project: Path, path: Path) -> Iterator[BufferedReader]:
+    """A plain file, open for reading; a pipe would never end, and a device is no data."""
+    _require_inside(project, path)
+    with _readable(project, path):
+        handle = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(handle, "rb") as source:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise DataError(f"{path.relative_to(project)} is no plain file", remedy="leave it out")
+        yield source

@@ -1,0 +1,130 @@
+"""From a file in the project's folder to a dataset, as a user gets there; no model is tuned."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+TAIL = """
+[source.mail]
+origin = "file:data/mail.jsonl"
+format = "jsonl"
+owner = "mail room"
+
+[dataset.answers]
+sources = ["mail"]
+base = "tiny"
+format = "preference"
+columns = { prompt = "question", chosen = "better", rejected = "worse" }
+test_rows = 4
+"""
+
+
+def rows(num: int) -> list[str]:
+    draw = random.Random(1)
+
+    def words() -> str:
+        return " ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(8))
+
+    return [
+        json.dumps({"question": f"{words()}?", "better": words(), "worse": words()})
+        for _ in range(num)
+    ]
+
+
+@pytest.fixture
+def project(new_project):
+    made = new_project()
+    path = made.folder / "tunesmith.toml"
+    text = path.read_text()
+    base = text[text.index("[base.tiny]") : text.index("[dataset.small]")]
+    path.write_text(f'[project]\nname = "local"\n\n{base}{TAIL}')
+    (made.folder / "data").mkdir()
+    lines = [*rows(24), "{broken", json.dumps({"question": "no answers"})]
+    (made.folder / "data" / "mail.jsonl").write_text("\n".join(lines) + "\n")
+    return made
+
+
+def plan(project) -> dict[str, tuple[str, str]]:
+    lines = json.loads(project.tunesmith("plan", "--json"))["lines"]
+    return {line["step"]: (line["state"], line["reason"]) for line in lines}
+
+
+def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
+    assert set(plan(project)) == {
+        "land:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
+    }  # fmt: skip
+    said = project.process("run")
+    assert said.returncode == 0, said.stderr
+    assert "answers: 20 rows to train, 4 to test, format preference" in said.stdout
+    assert "quarantined (bad-json 1)" in said.stderr
+    assert {state for state, _ in plan(project).values()} == {"hit"}
+
+    refused = json.loads(project.tunesmith("data", "dropped", "mail", "--json"))
+    assert [(row["pointer"], row["rule"]) for row in refused] == [("mail.jsonl#25", "bad-json")]
+    dropped = json.loads(project.tunesmith("data", "dropped", "answers", "--json"))
+    assert [(row["pointer"], row["reason"], row["detail"]) for row in dropped] == [
+        ("mail.jsonl#26", "not in the format", "it has no field 'better'")
+    ]
+    assert "prefer the chosen one" in project.tunesmith("data", "card", "answers")
+    assert "answers" in project.tunesmith("data", "list")
+    assert "land:mail" in project.tunesmith("runs")
+    assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
+    assert "capitalised" in project.tunesmith("ledger", "register")
+
+    path = project.folder / "data" / "mail.jsonl"
+    path.write_text(path.read_text() + rows(25)[-1] + "\n")
+    edited = plan(project)
+    assert edited["land:mail"][0] == "runs"
+    assert edited["land:mail"][1].startswith("config.sha256: ")
+    assert edited["curate:answers"] == ("runs", "ingest:mail runs before it")
+    assert edited["base:tiny"][0] == "hit"
+    assert "has not run as it is set now" in project.process("data", "card", "answers").stderr
+    project.tunesmith("run")
+    versions = json.loads(project.tunesmith("data", "list", "--json"))
+    assert max(v["number"] for v in versions if v["name"] == "answers") == 2
+
+    # What is in the store is what was read: the file may go, until it is asked for again.
+    path.unlink()
+    assert plan(project)["land:mail"][0] == "runs"
+    said = project.process("run")
+    assert (said.returncode, "Traceback" in said.stderr) == (4, False)
+    assert "there is no data/mail.jsonl" in said.stderr
+
+
+def test_the_subprocess_executor_finds_the_file(project):
+    project.edit('name = "local"', 'name = "local"\nexecutor = "subprocess"')
+    assert "answers: 20 rows" in project.tunesmith("run")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ("file:data/mail.jsonl", "file:../mail.jsonl", 2, ["source.mail.origin", "inside the pro"]),
+        ("file:data/mail.jsonl", "file:/etc/passwd", 2, ["source.mail.origin", "inside the pro"]),
+        ("file:data/mail.jsonl", "file:data/mial.jsonl", 4, ["there is no data/mial.jsonl"]),
+        ("file:data/mail.jsonl", "file:data/link", 1, ["leads out of the project's folder"]),
+        ('owner = "mail room"', f'sha256 = "{"0" * 64}"', 1, ["has the SHA-256", "0000"]),
+        ('format = "preference"', 'format = "preferences"', 2, ["dataset.answers.format"]),
+        ("test_rows = 4", "num_labels = 4", 2, ["num_labels is not read with format"]),
+        ("{ prompt", "{ promt", 2, ["dataset.answers", "'promt'", "prompt, chosen, rejected"]),
+        ('"worse"', '"worst"', 1, ["no field 'worst'", "better, question, worse", "columns"]),
+        (
+            'format = "preference"\ncolumns = { prompt = "question", chosen = "better", '
+            'rejected = "worse" }\ntest_rows = 4',
+            'instruction = "Name it."',
+            2,
+            ["dataset.answers.sources", "'mail'", "label and text"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(project, old, new, code, words):
+    (project.folder / "data" / "link").symlink_to("/etc/passwd")
+    project.edit(old, new)
+    said = project.process("run")
+    assert (said.returncode, "Traceback" in said.stderr) == (code, False), said.stderr
+    for word in words:
+        assert word in said.stderr
+    assert "root:" not in said.stderr
