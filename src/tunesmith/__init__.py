@@ -1,6 +1,7 @@
 """Tunesmith: from a pre-trained model and your own data to a specialised model that you own.
 
     pipeline   the main path, one sitting to read: the order of the stages
+    search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
     graph      from the project file to steps: which step is given what
     project    reads tunesmith.toml, opens the store; the only place that picks backends
@@ -12,8 +13,8 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> rivals -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve -> lm | text
--> records -> core
+cli -> search -> rivals -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve
+-> lm | text -> records -> core
 """
 
 from __future__ import annotations

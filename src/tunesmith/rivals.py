@@ -34,6 +34,8 @@ from tunesmith.records.rivals import (
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.finetune.config import READ_BY, ModelConfig
 
+DIALS = ("method", "layers", "rank", "learning_rate", "epochs", "batch_rows")
+"""Settings of a recipe that rivals differ in."""
 CONFIDENCE = 0.95
 """Of the intervals that rivals are shown with."""
 OWN = "own recipe"
@@ -46,6 +48,8 @@ RANDOM_RATE = 1e-3
 PILOT_SHARE = 0.05
 """Of the training rows, unless that makes too few steps."""
 PILOT_STEPS = 4
+LARGEST_SHARE = 0.5
+"""Of the training rows; the others are left to ask."""
 PILOT_ASKED = 128
 """Rows that each pilot is asked: their time should not exceed the tuning's by much."""
 
@@ -125,7 +129,9 @@ def pilot(project: Project, name: str) -> Pilot:
                 num_steps=model.num_steps,
                 loss=loss,
                 metric=metric,
-                **_spent(project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)),
+                **spent_by(
+                    project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)
+                ),
             )
         )
     recipe = recipe_of(rivals["own"])
@@ -160,8 +166,8 @@ def used_by(project: Project, step: Step) -> tuple[Usage, Mapping[str, float]]:
     return total, {name: points[-1][1] for name, points in curves.items()}
 
 
-def _spent(project: Project, step: Step, model: ModelVersion, tokens: float) -> dict[str, Spent]:
-    """What a pilot took, and what it would have with so many `tokens`.
+def spent_by(project: Project, step: Step, model: ModelVersion, tokens: float) -> dict[str, Spent]:
+    """What a pilot took ("spent"), and what it would have with so many `tokens` ("whole").
 
     Loading and checking take what they take; only what is left to train is added, at the speed that
     the pilot went. If that is not known, because nothing was left to do when it was interrupted,
@@ -235,8 +241,7 @@ def pilots(path: ModelPath, num_rows: int, num_layers: int) -> dict[str, ModelPa
     model's own with a third and three times its learning rate.
     """
     own = recipe_of(path)
-    rows = max(PILOT_SHARE * num_rows, own.batch_rows * ceil(PILOT_STEPS / own.epochs))
-    share = min(rows / max(1, num_rows), 0.5, own.share_of_rows)
+    share = pilot_share(own, num_rows)
     changes: dict[str, dict[str, Any]] = {
         "own": {},
         "slower": {"learning_rate": float(f"{own.learning_rate / 3:.2g}")},
@@ -257,6 +262,12 @@ def pilots(path: ModelPath, num_rows: int, num_layers: int) -> dict[str, ModelPa
     return rivals
 
 
+def pilot_share(own: ModelConfig, num_rows: int) -> float:
+    """The share of `num_rows` training rows that is enough to tell recipes apart, roughly."""
+    rows = max(PILOT_SHARE * num_rows, own.batch_rows * ceil(PILOT_STEPS / own.epochs))
+    return min(rows / max(1, num_rows), LARGEST_SHARE, own.share_of_rows)
+
+
 def whole_tokens(recipe: ModelConfig, train: Split) -> float:
     """Tokens that would go through the model if it were tuned as `recipe` says."""
     num_rows = max(1, round(recipe.share_of_rows * train.num_rows))
@@ -267,16 +278,18 @@ def whole_tokens(recipe: ModelConfig, train: Split) -> float:
 
 def to_set(own: ModelConfig, rival: ModelConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What to set to make a recipe the rival, and what to take out of the project file first."""
-    settings, mine = rival.model_dump(), {"layers": 0, **own.model_dump()}
+    settings, mine = rival.model_dump(), dict(own)
     changes: dict[str, Any] = {
-        key: settings[key]
-        for key in ("method", "layers", "learning_rate")
-        if key in settings and settings[key] != mine[key]
+        key: settings[key] for key in DIALS if key in settings and settings[key] != mine[key]
     }
     unread = (key for key in READ_BY if key in own.model_fields_set and key not in settings)
     return changes, tuple(unread)
 
 
+def rate_of(own: ModelConfig, method: str) -> float:
+    """The learning rate that a rival with this method starts from."""
+    return own.learning_rate if method == own.method else RATES[method]
+
+
 def _method(own: ModelConfig, method: str) -> dict[str, Any]:
-    rate = own.learning_rate if method == own.method else RATES[method]
-    return {"method": method, "learning_rate": rate}
+    return {"method": method, "learning_rate": rate_of(own, method)}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from tunesmith.cli.render import difference, metric, percent, seconds, table, wrapped
 from tunesmith.ledger.cost import display
 from tunesmith.records.evaluation import SHARES
-from tunesmith.records.rivals import Estimate, Pilot, Piloted, Spent, TransferReport
+from tunesmith.records.rivals import Estimate, Pilot, Spent, TransferReport
 
 
 def transfer_lines(report: TransferReport) -> list[str]:
@@ -15,7 +18,7 @@ def transfer_lines(report: TransferReport) -> list[str]:
             each.variant,
             each.num_trainable,
             each.num_steps,
-            _spent(each.spent) if each.num_steps else "-",
+            spent(each.spent) if each.num_steps else "-",
             *(metric(name, value) for name, value in each.metrics.items()),
             difference(each.versus_own) if each.versus_own else "-",
         ]
@@ -51,10 +54,10 @@ def pilot_lines(pilot: Pilot) -> list[str]:
             "*" if each.recipe in pilot.front else "",
             each.recipe,
             each.num_trainable,
-            _interval(each.loss, "{:.3f}"),
-            _interval(each.metric, "{:.0%}" if pilot.metric in SHARES else "{:.3f}"),
-            _spent(each.spent),
-            _spent(each.whole),
+            interval(each.loss, "{:.3f}"),
+            interval(each.metric, "{:.0%}" if pilot.metric in SHARES else "{:.3f}"),
+            spent(each.spent),
+            spent(each.whole),
         ]
         for each in pilot.recipes
     ]
@@ -78,7 +81,10 @@ def pilot_lines(pilot: Pilot) -> list[str]:
         *wrapped(_verdict(pilot)),
         "",
         "to choose one:",
-        *[f"  {each.recipe}: {_choose(pilot.model, each)}" for each in pilot.recipes],
+        *[
+            f"  {each.recipe}: {how_to_choose(pilot.model, each.changes, each.leave_out)}"
+            for each in pilot.recipes
+        ],
     ]
 
 
@@ -110,20 +116,23 @@ def _verdict(pilot: Pilot) -> str:
     )
 
 
-def _choose(model: str, recipe: Piloted) -> str:
-    if not recipe.changes:
+def how_to_choose(model: str, changes: Mapping[str, Any], leave_out: Sequence[str]) -> str:
+    """What to type to make a model's recipe this one, and what to take out of the project file."""
+    if not changes:
         return "nothing to set: it is the model's recipe"
-    flags = " ".join(f"--set model.{model}.{key}={value}" for key, value in recipe.changes.items())
-    if not recipe.leave_out:
+    flags = " ".join(f"--set model.{model}.{key}={value}" for key, value in changes.items())
+    if not leave_out:
         return flags
-    keys = " and ".join(recipe.leave_out)
+    keys = " and ".join(leave_out)
     return f"{flags}, with {keys} taken out of [model.{model}]"
 
 
-def _interval(estimate: Estimate, form: str) -> str:
+def interval(estimate: Estimate, form: str) -> str:
+    """A mean and its interval, e.g. "0.500 (0.400 to 0.600)"."""
     mean, low, high = (form.format(x) for x in (estimate.mean, estimate.low, estimate.high))
     return f"{mean} ({low} to {high})"
 
 
-def _spent(spent: Spent) -> str:
-    return f"{seconds(spent.wall_s)}, {display(spent.cost)}"
+def spent(took: Spent) -> str:
+    """A duration and an amount."""
+    return f"{seconds(took.wall_s)}, {display(took.cost)}"

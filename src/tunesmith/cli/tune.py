@@ -13,18 +13,30 @@ import typer
 
 from tunesmith.cli.render import HERE, WIDTH, Folder, Json, Set, metrics_table, out, table, wrapped
 from tunesmith.cli.rivals import pilot_lines, transfer_lines
+from tunesmith.cli.search import search_lines
 from tunesmith.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tunesmith.pipeline import Made
+    from tunesmith.project import Project
     from tunesmith.records.certificate import Certificate
     from tunesmith.stages.finetune.control import Request
     from tunesmith.stages.finetune.first_batch import FirstBatch, ShownToken
 
 LEGEND = "[trained: the answer]  {trained: the end of the turn}  all else is read, not trained"
 
+Search = Annotated[
+    int | None,
+    typer.Option(
+        "--search",
+        min=1,
+        metavar="N",
+        help="Try N recipes on a few of the training rows and the best of them on more; print "
+        "quality against money. The same again goes on where it stopped.",
+    ),
+]
 INSTEAD = {
     "show_batch": "Tune nothing; print the first batch, token by token.",
     "transfer_report": "Compare the model with its base untuned, with its trunk frozen and with "
@@ -48,6 +60,7 @@ def tune(
     folder: Folder = HERE,
     flags: Set = [],  # noqa: B006
     as_json: Json = False,
+    search: Search = None,
     **instead: bool,
 ) -> None:
     """Tune one model and evaluate it; its gate is left to `tunesmith run`."""
@@ -55,6 +68,7 @@ def tune(
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
 
+    instead["search"] = search is not None
     given = [flag for flag, is_given in instead.items() if is_given]
     if len(given) > 1:
         raise UsageError("choose one of " + ", ".join(_option(flag) for flag in given))
@@ -72,6 +86,9 @@ def tune(
             case ["pilot"]:
                 pilot = rivals.pilot(project, name)
                 out(pilot, pilot_lines(pilot), as_json)
+            case ["search"]:
+                assert search is not None
+                _search(project, name, search, as_json)
             case _:
                 path = graph.build(project.file).models[name]
                 made = pipeline.make_model(project, replace(path, gate=None, release=None))
@@ -102,6 +119,16 @@ def _with_flags(command: Callable[..., None], flags: Mapping[str, str]) -> Calla
 
 def _option(flag: str) -> str:
     return f"--{flag.replace('_', '-')}"
+
+
+def _search(project: Project, name: str, num_trials: int, as_json: bool) -> None:
+    """Print what a search found, also if it was interrupted; that ends as elsewhere."""
+    from tunesmith.search.run import search
+
+    found = search(project, name, num_trials)
+    out(found, search_lines(found), as_json)
+    if found.ended == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _ask(name: str, folder: Path, wish: Request, as_json: bool) -> None:

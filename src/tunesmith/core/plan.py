@@ -26,6 +26,8 @@ class Planned:
     """Why it will run; empty for a hit."""
     last: Run | None
     """The newest successful run of this step, whatever its key was: what the price is based on."""
+    key: str = ""
+    """The step's key; empty while it is not known what the step will be given."""
 
 
 def identity(step: Step, inputs: Mapping[str, list[str]]) -> dict[str, Any]:

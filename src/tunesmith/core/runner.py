@@ -367,10 +367,11 @@ class Runner:
                     return Planned(step=step, hit=None, reason=reason, last=last)
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
-        hit, _ = self._verified_hit(step, key(what))
+        wanted = key(what)
+        hit, _ = self._verified_hit(step, wanted)
         known[step] = hit.output.sha256 if hit and hit.output else None
         reason = "" if hit else _why(last, what)
-        return Planned(step=step, hit=hit, reason=reason, last=last)
+        return Planned(step=step, hit=hit, reason=reason, last=last, key=wanted)
 
     def _plan_input(self, value: Any, known: dict[Step, str | None]) -> str | None:
         if not isinstance(value, Step):

@@ -65,7 +65,8 @@ class LedgerConfig(Section):
     budget_per_run: Amount | None = None
     """The most that one run of one step may cost, in quotes, e.g. "0.50": a step that would cost
     more is not begun, one that has cost more keeps what it did and stops. A run that goes on from
-    there has the whole budget again. Left out: no limit."""
+    there has the whole budget again. All runs of a search over recipes share one budget. Left out:
+    no limit."""
     criteria: dict[Letter, CriterionConfig] = pydantic.Field(default_factory=dict)
     """Statements about the criteria (a) to (f) of IAS 38.57, by letter."""
     available_on: Day = ""

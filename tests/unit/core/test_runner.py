@@ -100,6 +100,7 @@ def test_plan_names_the_field_that_changed(make_runner):
     runner.run(step("2", "two", {"one": one}))
     planned = {p.step.name: p for p in make_runner()[0].plan([one, step("2", "two", {"one": one})])}
     assert [p.hit is not None for p in planned.values()] == [True, True]
+    assert [p.key for p in planned.values()] == [p.hit.key for p in planned.values()]
     changed = step("9", "one")
     plan = make_runner()[0].plan([changed, step("2", "two", {"one": changed}), step("3", "new")])
     assert [p.reason for p in plan] == [
@@ -107,6 +108,7 @@ def test_plan_names_the_field_that_changed(make_runner):
         "one runs before it",
         "it never ran",
     ]
+    assert [bool(p.key) for p in plan] == [True, False, True]
 
 
 def test_a_failure_is_recorded_and_leaves_no_result(make_runner):

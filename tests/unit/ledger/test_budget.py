@@ -44,3 +44,12 @@ def test_a_forecast_is_judged_by_its_price(cpu_s: float, budget: Decimal) -> Non
 def test_what_is_no_measurement_is_no_cost(cpu_s: float) -> None:
     with pytest.raises(ValueError, match="cpu_s"):
         over_budget(usage(cpu_s), rates=RATES, budget=Decimal(1))
+
+
+def test_runs_that_share_a_budget_are_added_up() -> None:
+    so_far = price(usage(0.4), RATES)
+    budget = Decimal("0.50")
+    assert over_budget(usage(0.1), rates=RATES, budget=budget, so_far=so_far) == ""
+    assert over_budget(usage(0.2), rates=RATES, budget=budget, so_far=so_far) == (
+        "0.60 EUR with the 0.40 EUR that came before, and ledger.budget_per_run is 0.50 EUR"
+    )

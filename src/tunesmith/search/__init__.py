@@ -1,0 +1,1 @@
+"""A longer search over a model's recipes: Optuna proposes, the step graph remembers."""
