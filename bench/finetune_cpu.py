@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import json
 import os
 import platform
@@ -127,18 +128,55 @@ def load(cache: Path) -> Any:
     return load_model(base, blobs)
 
 
+def instruction_of(name: str) -> str:
+    """The system message of a case."""
+    return "You explain Python." if name == "long" else "Name the licence."
+
+
+def dataset_of(found: list[tuple[str, str]], instruction: str, blobs: Any) -> Any:
+    """Pairs of a question and an answer in `blobs`, as a dataset."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tunesmith.records.data import Dataset, Split
+
+    table = pa.table(
+        {
+            "row_id": [f"{number:05}" for number in range(len(found))],
+            "text": pa.array([asked for asked, _ in found], pa.string()),
+            "label": pa.array([answer for _, answer in found], pa.string()),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    nothing = blobs.put(b"")
+    return Dataset(
+        name="d",
+        instruction=instruction,
+        labels=tuple(sorted({answer for _, answer in found})),
+        train=Split(rows=blobs.put(sink.getvalue()), num_rows=len(found), num_tokens=0),
+        test=Split(rows=nothing, num_rows=0, num_tokens=0),
+        dropped=nothing,
+        num_in=len(found),
+        num_dropped=0,
+        dropped_by_reason={},
+        num_components=len(found),
+        card=nothing,
+        licences=(),
+    )
+
+
 def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
     """The rows as ids, those that fit."""
     from tunesmith.lm.chat_template import answered, question
-    from tunesmith.stages.finetune.batches import TrainRow
+    from tunesmith.stages.finetune.objectives.answers import labelled
 
-    instruction = "Name the licence." if name != "long" else "You explain Python."
+    instruction = instruction_of(name)
     rows = []
     for number, (asked, answer) in enumerate(pairs(name, cache)):
         rendered = answered(tokenizer, question(instruction, asked), answer)
         if len(rendered.ids) <= MAX_TOKENS:
-            ids, num_prompt = rendered.ids, rendered.num_prompt
-            rows.append(TrainRow(row_id=f"{number:05}", ids=ids, num_prompt=num_prompt))
+            rows.append(labelled(f"{number:05}", rendered.ids, rendered.num_prompt))
         if len(rows) == case.num_rows:
             break
     return rows
@@ -146,23 +184,26 @@ def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
 
 def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     """Our engine; also the share of its own matrix-product peak that it reaches."""
-    from tunesmith.stages.finetune.batches import first_micro_batch
+    from tunesmith.core.blobs import FolderBlobs
     from tunesmith.stages.finetune.checkpoint import Checkpoints
     from tunesmith.stages.finetune.config import ModelConfig
     from tunesmith.stages.finetune.engine import make_engine, make_training
     from tunesmith.stages.finetune.keeper import Keeper
     from tunesmith.stages.finetune.loop import train
+    from tunesmith.stages.finetune.objectives.objective import make_objective
     from tunesmith.stages.finetune.preview import matmul_rate
 
     config = ModelConfig(
         name="m", base="b", dataset="d", rank=RANK, alpha=ALPHA, learning_rate=RATE, warmup=0.0,
         schedule="constant", epochs=case.epochs, batch_rows=BATCH_ROWS, layers=case.layers,
     )  # fmt: skip
-    engine = make_engine(loaded.model, config, 0, first_micro_batch(rows, 0, BATCH_ROWS))
-    assert engine.comparison.ok, engine.comparison
-    peak = matmul_rate(2.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        # The rows are there already, so of the dataset none is read.
+        objective = make_objective(config, dataset_of([], "", FolderBlobs(folder / "blobs")))
+        engine = make_engine(loaded.model, objective, config, 0, rows)
+        assert engine.comparison.ok, engine.comparison
+        peak = matmul_rate(2.0)
         training = make_training(engine, rows, config, 0, folder)
         checkpoints = Checkpoints(folder=folder, identity="")
         keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
@@ -195,7 +236,7 @@ def _flop(row: Any, engine: Any) -> float:
     layers = engine.twin.model.layers
     inside = sum(p.numel() for p in layers.parameters() if p.dim() == 2) - trained
     head = config.vocab_size * config.hidden_size
-    length = len(row.ids)
+    length = row.num_tokens
     width = config.num_attention_heads * config.head_dim
     attention = 6 * length * length * width * config.num_hidden_layers
     return (4 * inside + 6 * trained) * length + 4 * head * row.num_labels + attention
@@ -216,10 +257,8 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
     ]
     data = Dataset.from_dict(
         {
-            "input_ids": [list(row.ids) for row in ordered],
-            "labels": [
-                [-100] * row.num_prompt + list(row.ids[row.num_prompt :]) for row in ordered
-            ],
+            "input_ids": [list(row.prompt + row.answers[0].ids) for row in ordered],
+            "labels": [[-100] * len(row.prompt) + list(row.answers[0].ids) for row in ordered],
         }
     )
     tokenizer = PreTrainedTokenizerFast(
@@ -282,10 +321,10 @@ def worker(side: str, name: str, cache: Path) -> None:
         if side == "ours"
         else trl(case, loaded, rows, best=side == "trl-best")
     )
-    num_tokens = case.epochs * sum(len(row.ids) for row in rows)
+    num_tokens = case.epochs * sum(row.num_tokens for row in rows)
     run |= {
         "num_tokens": num_tokens,
-        "lengths": [min(len(r.ids) for r in rows), max(len(r.ids) for r in rows)],
+        "lengths": [min(r.num_tokens for r in rows), max(r.num_tokens for r in rows)],
         "share_labelled": case.epochs * sum(r.num_labels for r in rows) / num_tokens,
         "tokens_per_s": num_tokens / run["wall_s"],
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -12,7 +12,6 @@ machine must have nothing else to do.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import subprocess
 import sys
@@ -22,7 +21,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_cpu import BASE, BATCH_ROWS, MEMBER, RANK, RATE, _wheel, pairs
+from finetune_cpu import (
+    BASE,
+    BATCH_ROWS,
+    MEMBER,
+    RANK,
+    RATE,
+    _wheel,
+    dataset_of,
+    instruction_of,
+    pairs,
+)
 
 GOAL = 0.1
 
@@ -63,40 +72,6 @@ def base_of(blobs: Any, cache: Path) -> Any:
     return BaseModel(name="b", origin=BASE, licence="Apache-2.0", weights=weights, format="gguf")
 
 
-def dataset_of(case: Case, blobs: Any, cache: Path) -> Any:
-    """The rows of a case in `blobs`, as a dataset."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from tunesmith.records.data import Dataset, Split
-
-    found = pairs(case.rows, cache)[: case.num_rows]
-    table = pa.table(
-        {
-            "row_id": [f"{number:05}" for number in range(len(found))],
-            "text": [asked for asked, _ in found],
-            "label": [answer for _, answer in found],
-        }
-    )
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    nothing = blobs.put(b"")
-    return Dataset(
-        name="d",
-        instruction="Name the licence." if case.rows == "desk" else "You explain Python.",
-        labels=tuple(sorted({answer for _, answer in found})),
-        train=Split(rows=blobs.put(sink.getvalue()), num_rows=len(found), num_tokens=0),
-        test=Split(rows=nothing, num_rows=0, num_tokens=0),
-        dropped=nothing,
-        num_in=len(found),
-        num_dropped=0,
-        dropped_by_reason={},
-        num_components=len(found),
-        card=nothing,
-        licences=(),
-    )
-
-
 def worker(case: Case, epochs: int, cache: Path) -> dict[str, Any]:
     """Tune once by the step's own function; what was forecast and what was used."""
     from tunesmith.core.blobs import FolderBlobs
@@ -111,7 +86,9 @@ def worker(case: Case, epochs: int, cache: Path) -> dict[str, Any]:
         learning_rate=RATE, batch_rows=case.batch_rows, epochs=epochs, **rank,
     )  # fmt: skip
     blobs = FolderBlobs(cache / "blobs")
-    base, dataset = base_of(blobs, cache), dataset_of(case, blobs, cache)
+    base = base_of(blobs, cache)
+    found = pairs(case.rows, cache)[: case.num_rows]
+    dataset = dataset_of(found, instruction_of(case.rows), blobs)
     said: list[Any] = []
     with tempfile.TemporaryDirectory() as folder:
         context = Context(

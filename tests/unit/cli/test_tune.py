@@ -13,7 +13,8 @@ from tunesmith.cli.render import WIDTH
 from tunesmith.cli.tune import LEGEND, batch_lines, certificate_lines
 from tunesmith.core.errors import DataError
 from tunesmith.records.certificate import Certificate, Check
-from tunesmith.stages.finetune.preflight import Finding, FirstBatch, Preflight, ShownToken
+from tunesmith.stages.finetune.first_batch import FirstBatch, ShownToken
+from tunesmith.stages.finetune.preflight import Finding, Preflight
 
 
 def token(text: str, document: int, trained: Any = "no") -> ShownToken:

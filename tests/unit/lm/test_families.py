@@ -7,6 +7,8 @@ mask that turns packing off, 9 wrong positions, 10 packing where layers keep a r
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +20,7 @@ import transformers
 from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import Documents, attend_by_document, hidden_states
 from tunesmith.lm.build import build, build_encoder
+from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 
 WINDOW = 6
 LENGTHS = (7, 1, 19, 4, 4, WINDOW)
@@ -60,6 +63,9 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     ),
 }  # fmt: skip
 ENCODERS = {"bert", "modernbert", "gemma3, both ways"}
+SHAPES = ((8, (3, 9)), (0, (5, 7)), (4, ()), (WINDOW + 1, (2, 1, 13)), (0, (4,)), (5, (6,)))
+"""Tokens of a prompt and of each answer: shared, none, unanswered; shorter than the window, longer,
+and answers that leave their prompt behind the window's edge."""
 
 
 @pytest.fixture(autouse=True)
@@ -235,6 +241,125 @@ def test_two_branches_of_one_document_see_the_window_by_position(family: str) ->
     )
     torch.testing.assert_close(states[:11], one, rtol=0, atol=1e-10)
     torch.testing.assert_close(states[11:], other[8:], rtol=0, atol=1e-10)
+
+
+def examples() -> list[Example]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(length: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 60, (length,), generator=generator).tolist())
+
+    return [
+        Example(
+            row_id=str(number),
+            prompt=draw(prompt),
+            answers=tuple(Answer(ids=draw(length)) for length in answers),
+        )
+        for number, (prompt, answers) in enumerate(SHAPES)
+    ]
+
+
+def packed(model: Any, micro: MicroBatch) -> torch.Tensor:
+    return hidden_states(model, micro.ids, micro.positions, micro.documents)
+
+
+def each_alone(model: Any, rows: list[Example]) -> torch.Tensor:
+    """The states of each answer after its prompt, in a stream in which the prompt is there once."""
+
+    def run(*ids: int) -> torch.Tensor:
+        states: torch.Tensor = model.base_model(torch.tensor([ids])).last_hidden_state[0]
+        return states
+
+    parts = []
+    for row in rows:
+        if row.prompt:
+            parts.append(run(*row.prompt))
+        parts += [run(*row.prompt, *answer.ids)[len(row.prompt) :] for answer in row.answers]
+    return torch.cat(parts)
+
+
+def norms_in_float64(model: Any) -> Any:
+    """`model` with RMS norms that are torch's. transformers' go through float32 and round what they
+    get, so that the gradient of a prompt depends on how often it was computed."""
+
+    def forward(norm: Any, states: torch.Tensor) -> torch.Tensor:
+        gemma = "Gemma" in type(norm).__name__
+        epsilon = norm.eps if gemma else norm.variance_epsilon
+        weight = norm.weight + 1 if gemma else norm.weight
+        return torch.nn.functional.rms_norm(states, weight.shape, weight, epsilon)
+
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = functools.partial(forward, module)
+    return model
+
+
+@pytest.fixture(params=[name for name in FAMILIES if name not in ENCODERS])
+def decoder(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_answers_that_share_a_prompt_are_what_each_is_after_it(decoder: str) -> None:
+    """States and all gradients: the prompt is computed once, and counts for every answer."""
+    theirs = norms_in_float64(stock(decoder)).requires_grad_(True)
+    ours = norms_in_float64(packing(decoder)).requires_grad_(True)
+    micro = pack(examples())
+    states, expected = packed(ours, micro), each_alone(theirs, examples())
+
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-10)
+    (states * direction(states)).sum().backward()
+    (expected * direction(expected)).sum().backward()
+    wanted = dict(theirs.base_model.named_parameters())
+    for name, parameter in ours.base_model.named_parameters():
+        grad = wanted[name].grad
+        scale = float(grad.abs().max())
+        torch.testing.assert_close(parameter.grad, grad, rtol=0, atol=1e-10 * max(scale, 1.0))
+        assert scale > 0 or name.endswith("k_proj.bias")  # softmax drops those
+
+
+def test_with_transformers_own_norms_the_states_are_those_of_each_alone(decoder: str) -> None:
+    """As above, without anything exchanged."""
+    states = packed(packing(decoder), pack(examples()))
+    torch.testing.assert_close(states, each_alone(stock(decoder), examples()), rtol=0, atol=1e-10)
+
+
+def test_an_answer_is_nothing_to_another_one(decoder: str) -> None:
+    """Defect 7, exactly zero: neither the derivatives by another answer's embeddings, nor what the
+    states are when all of that answer's tokens are others."""
+    model, rows = packing(decoder), examples()
+    micro = pack(rows)
+    embedded = model.get_input_embeddings()(micro.ids[None]).detach().requires_grad_()
+    handle = model.get_input_embeddings().register_forward_hook(lambda *_: embedded)
+    states = packed(model, micro)
+    handle.remove()
+    # Which row and answer each token is of; -1 is the prompt.
+    parts = [
+        (number, answer)
+        for number, row in enumerate(rows)
+        for answer, ids in enumerate([row.prompt, *(each.ids for each in row.answers)], -1)
+        for _ in ids
+    ]
+    kinds = sorted(set(parts))
+    places = {kind: [p for p, part in enumerate(parts) if part == kind] for kind in kinds}
+
+    for one in kinds:
+        total = (states[places[one]] * direction(states[places[one]])).sum()
+        (grad,) = torch.autograd.grad(total, embedded, retain_graph=True)
+        for other in kinds:
+            seen = one == other or (other[1] == -1 and one[0] == other[0])
+            assert bool(grad[0, places[other]].any()) == seen, (one, other)
+    before = packed(model, micro).detach()
+    for number, answer in [kind for kind in kinds if kind[1] >= 0]:
+        answers = list(rows[number].answers)
+        ids = tuple(3 + (token - 2) % 57 for token in answers[answer].ids)
+        answers[answer] = dataclasses.replace(answers[answer], ids=ids)
+        changed = dataclasses.replace(rows[number], answers=tuple(answers))
+        after = packed(model, pack([*rows[:number], changed, *rows[number + 1 :]]))
+        differs = (after != before).any(dim=1)
+        assert differs[places[number, answer]].any()
+        differs[places[number, answer]] = False
+        assert not differs.any()
 
 
 def test_calls_without_documents_are_as_stock_padded_or_not(family: str) -> None:

@@ -131,8 +131,10 @@ def _derivatives(subject: Subject, micro: MicroBatch, number: int) -> list[float
         total = _projection(subject.hidden(micro), micro, number)
     finally:
         handle.remove()
-    found = torch.autograd.grad(total, embedded, allow_unused=True) if total.requires_grad else ()
-    if not found or all(gradient is None for gradient in found):
+    if not (embedded and total.requires_grad):
+        return []
+    found = torch.autograd.grad(total, embedded, allow_unused=True)
+    if all(gradient is None for gradient in found):
         return []
     if len(found) == 1:  # one piece from the engine
         (whole,) = found

@@ -76,7 +76,8 @@ def accumulate(
         loss = loss_of(micro)
         torch.autograd.backward(loss / weight)
         total += loss.item()
-        done(micro.num_tokens, loss.item() / sum(map(objective.weight, micro.examples)))
+        # Of rows that weigh nothing the loss is nothing, and so is their mean.
+        done(micro.num_tokens, loss.item() / (sum(map(objective.weight, micro.examples)) or 1.0))
     return total / weight
 
 

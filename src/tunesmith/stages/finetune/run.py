@@ -41,8 +41,7 @@ def finetune(
 ) -> ModelVersion:
     """What tunes `base` on the training rows of `dataset`, and the run's certificate.
 
-    Deterministic given the settings, the inputs and `ctx.seed`, on one machine, also when it was
-    interrupted and went on.
+    Deterministic on one machine, given the inputs and `ctx.seed`, also when it was interrupted.
 
     Raises:
         DataError: no rows, rows that cannot be learnt from, a check of the certificate that does

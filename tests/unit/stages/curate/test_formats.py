@@ -341,7 +341,9 @@ def test_a_row_that_the_template_refuses_costs_itself_alone(
     ctx: Context, base: BaseModel, records: MakeRecords
 ) -> None:
     fields = [good("preference", number) for number in range(6)]
-    raising = "{% if 'no such' in messages[-1].content %}{{ raise_exception('no word') }}{% endif %}"
+    raising = (
+        "{% if 'no such' in messages[-1].content %}{{ raise_exception('no word') }}{% endif %}"
+    )
     with zipfile.ZipFile(ctx.blobs.path(base.weights)) as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
     settings = json.loads(files["tokenizer_config.json"])

@@ -1,27 +1,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunesmith.lm.example import Example, pack
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.stages.finetune.batches import (
-    TrainRow,
+    count_steps,
     micro_batches,
-    pack,
-    read_rows,
     share_of,
     steps_of_epoch,
 )
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.objectives.answers import labelled
 
 lengths = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), min_size=1, max_size=25)
 
 
-def make_rows(shapes: list[tuple[int, int]]) -> list[TrainRow]:
+def make_rows(shapes: list[tuple[int, int]]) -> list[Example]:
     return [
-        TrainRow(row_id=f"r{i}", ids=tuple(range(i, i + prompt + answer)), num_prompt=prompt)
+        labelled(f"r{i}", range(i, i + prompt + answer), prompt)
         for i, (prompt, answer) in enumerate(shapes)
         if prompt + answer > 1
     ]
@@ -32,7 +34,9 @@ def test_no_token_is_lost_moved_or_cut(shapes: list[tuple[int, int]], size: int)
     rows = make_rows(shapes)
     micros = list(micro_batches(rows, size))
 
-    assert [i for m in micros for i in m.ids.tolist()] == [i for row in rows for i in row.ids]
+    assert [i for m in micros for i in m.ids.tolist()] == [
+        i for row in rows for (ids,) in [row.documents()] for i in ids
+    ]
     assert sum(len(m.labels) for m in micros) == sum(row.num_labels for row in rows)
     for micro in micros:
         assert micro.num_tokens == sum(micro.documents.lengths)
@@ -47,9 +51,10 @@ def test_labels_are_the_tokens_that_follow(shapes: list[tuple[int, int]]) -> Non
         return
     micro = pack(rows)
     expected = [
-        (row.ids[place - 1], row.ids[place], place - 1)
+        (ids[place - 1], ids[place], place - 1)
         for row in rows
-        for place in range(max(row.num_prompt, 1), len(row.ids))
+        for (ids,) in [row.documents()]
+        for place in range(max(len(row.prompt), 1), len(ids))
     ]
     found = zip(
         micro.ids[micro.predicting].tolist(),
@@ -83,25 +88,33 @@ def test_the_order_is_another_in_another_epoch_and_for_another_seed() -> None:
     assert len(orders) == 9
 
 
-def read(tiny: Any, rows: list[tuple[str, str]], context_length: int = 256) -> list[TrainRow]:
-    tokenizer = load_tokenizer(tiny.base, tiny.blobs)
-    path = tiny.blobs.path(tiny.split(rows).rows)
-    return read_rows(path, tokenizer, "Name it.")
-
-
-def test_the_end_of_turn_token_is_a_label(tiny: Any) -> None:
-    (row,) = read(tiny, [("Permission is granted.", "mit")])
+def test_the_end_of_turn_token_is_a_label(
+    tiny: Any, read: Callable[[list[tuple[str, str]]], list[Example]]
+) -> None:
+    (row,) = read([("Permission is granted.", "mit")])
+    (answer,) = row.answers
     tokenizer = load_tokenizer(tiny.base, tiny.blobs)
 
-    assert tokenizer.decode(row.ids[row.num_prompt :]) == "mit"
-    assert row.ids[-1] == tokenizer.id_of("<|im_end|>")
+    assert tokenizer.decode(answer.ids) == "mit"
+    assert answer.ids[-1] == tokenizer.id_of("<|im_end|>")
+    assert answer.ids[-1] == pack([row]).labels[-1]
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 3))
+def test_the_steps_that_are_counted_are_those_that_are_taken(
+    count: int, batch: int, epochs: int
+) -> None:
+    rows = make_rows([(2, 2)] * count)
+    config = ModelConfig(base="b", dataset="d", batch_rows=batch, epochs=epochs)
+    taken = [step for epoch in range(epochs) for step in steps_of_epoch(rows, 0, epoch, batch)]
+    assert count_steps(count, config) == len(taken)
 
 
 @given(names=st.sets(st.text(max_size=4), min_size=1), seed=st.integers(0, 3), data=st.data())
 def test_a_smaller_share_is_a_part_of_a_larger_one(
     names: set[str], seed: int, data: st.DataObject
 ) -> None:
-    rows = [TrainRow(row_id=name, ids=(1, 2), num_prompt=1) for name in sorted(names)]
+    rows = [labelled(name, (1, 2), 1) for name in sorted(names)]
     shares = st.floats(0.01, 1.0)
     small, large = sorted([data.draw(shares), data.draw(shares)])
     fewer, more = share_of(rows, small, seed), share_of(rows, large, seed)

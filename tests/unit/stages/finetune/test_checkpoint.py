@@ -117,7 +117,7 @@ def test_what_is_damaged_or_of_another_run_is_not_used(
         done: list[int] = []
         ctx = tiny.context(
             3,
-            progress=lambda tokens, total, _: done.append(tokens) if total else None,
+            progress=lambda tokens, _, note: done.append(tokens) if "loss" in note else None,
             identity={"config": to_plain(recipe)},
         )
         return finetune(recipe, ctx, base=tiny.base, dataset=dataset), done
@@ -138,7 +138,7 @@ def test_what_is_damaged_or_of_another_run_is_not_used(
         (tiny.workdir / "checkpoint.json").unlink()
     again, done = train(config())
     assert again == expected
-    assert done == from_the_start  # no step of the damaged one was taken over
+    assert done == from_the_start != []  # no step of the damaged one was taken over
 
 
 def test_stop_and_keep_then_go_on(tiny: Any) -> None:

@@ -30,7 +30,7 @@ def ours(tiny: Any) -> tuple[Any, Trained]:
 def theirs(tiny: Any, trained: Trained, folder: Any) -> tuple[Any, list[torch.nn.Parameter]]:
     """PEFT's, loaded from what we save; its parameters in the order of ours."""
     (folder / "adapter_model.safetensors").write_bytes(trained_bytes(trained))
-    (folder / "adapter_config.json").write_bytes(trained_config(trained, DORA, "tiny"))
+    (folder / "adapter_config.json").write_bytes(trained_config(trained, DORA, tiny.base))
     stock = load_model(tiny.base, tiny.blobs).model.double()
     model = peft.PeftModel.from_pretrained(stock, str(folder), is_trainable=True).eval()
     modules = dict(model.named_modules())

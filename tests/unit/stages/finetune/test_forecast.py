@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from scipy import stats
 
 from tunesmith.core.meter import estimate_joules
 from tunesmith.lm.attention import attend_by_document
+from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import load_model
+from tunesmith.stages.finetune import engine as engines
 from tunesmith.stages.finetune import forecast as module
-from tunesmith.stages.finetune.batches import MicroBatch, first_micro_batch, read_rows
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.engine import make_engine, make_training
 from tunesmith.stages.finetune.forecast import (
     DRIFT,
     ONE_TIMING,
@@ -31,34 +30,30 @@ from tunesmith.stages.finetune.forecast import (
     step_seconds,
     student_quantile,
 )
-from tunesmith.stages.finetune.loop import Training, micro_loss
+from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.lora import add_lora, trainable
-from tunesmith.stages.finetune.optimiser import make_optimiser
+from tunesmith.stages.finetune.objectives.answers import Answers
 
 ROWS = [(f"Permission is hereby granted {number}", "mit") for number in range(40)]
 SIZES = st.lists(st.tuples(st.integers(50, 1024), st.integers(1, 50)), min_size=6, max_size=30)
 
 
 @pytest.fixture
-def training_of(tiny: Any) -> Callable[..., Training]:
+def rows(read: Callable[..., list[Example]]) -> list[Example]:
+    return read(ROWS)
+
+
+@pytest.fixture
+def training_of(
+    tiny: Any, rows: list[Example], make_training: Callable[..., Training]
+) -> Callable[..., Training]:
     """A run that has not begun."""
-    loaded = load_model(tiny.base, tiny.blobs)
-    attend_by_document(loaded.model)
-    rows = read_rows(tiny.blobs.path(tiny.split(ROWS).rows), loaded.tokenizer, "Name it.")
-    parameters = trainable(add_lora(loaded.model, 4, 6.0, seed=1))
-
-    def make(epochs: int = 1) -> Training:
-        config = ModelConfig(base="b", dataset="d", epochs=epochs)
-        return Training(
-            loss=partial(micro_loss, loaded.model),
-            parameters=parameters,
-            rows=rows,
-            config=config,
-            seed=0,
-            optimiser=make_optimiser(parameters, config),
-        )
-
-    return make
+    model = load_model(tiny.base, tiny.blobs).model
+    attend_by_document(model)
+    parameters = trainable(add_lora(model, 4, 6.0, seed=1))
+    return lambda epochs=1: make_training(
+        model, parameters, rows, ModelConfig(base="b", dataset="d", epochs=epochs)
+    )
 
 
 def timings(sizes: list[tuple[int, int]], a: float, b: float = 0.0) -> list[Timing]:
@@ -214,17 +209,16 @@ def test_a_step_is_timed_by_its_numbers(
 
 
 def test_rows_whose_states_are_kept_are_forecast_by_their_own_speed(
-    tiny: Any, tmp_path: Path
+    tiny: Any, tmp_path: Path, rows: list[Example], objective: Answers
 ) -> None:
     """Known rows take no more than new ones; more epochs of them add to the forecast."""
-    loaded = load_model(tiny.base, tiny.blobs)
-    rows = read_rows(tiny.blobs.path(tiny.split(ROWS).rows), loaded.tokenizer, "Name it.")
+    model = load_model(tiny.base, tiny.blobs).model
     config = ModelConfig(base="b", dataset="d", layers=1, epochs=60)
-    engine = make_engine(loaded.model, config, 0, first_micro_batch(rows, 0, config.batch_rows))
+    engine = engines.make_engine(model, objective, config, 0, rows)
 
     def ask(epochs: int) -> Any:
         recipe = config.model_copy(update={"epochs": epochs})
-        training = make_training(engine, rows, recipe, 0, tmp_path)
+        training = engines.make_training(engine, rows, recipe, 0, tmp_path)
         assert training.is_known is not None
         return forecast(training, Clock(), 0.0, 0)
 

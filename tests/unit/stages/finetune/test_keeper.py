@@ -29,17 +29,15 @@ MICROS_BEFORE = 5
 def one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A micro-batch of every row: a step can be left in its midst."""
     cut = partial(batches.micro_batches, max_tokens=1)
-    monkeypatch.setattr("tunesmith.stages.finetune.loop.micro_batches", cut)
-    monkeypatch.setattr("tunesmith.stages.finetune.forecast.micro_batches", cut)
-    monkeypatch.setattr("tunesmith.stages.finetune.loop.accumulate.__defaults__", (cut,))
+    monkeypatch.setattr("tunesmith.stages.finetune.objectives.answers.micro_batches", cut)
 
 
 def interrupting(error: BaseException) -> Callable[[float, float, str], None]:
     heard = 0
 
-    def progress(_done: float, total: float, _note: str) -> None:
+    def progress(_done: float, _total: float, note: str) -> None:
         nonlocal heard
-        heard += total > 0
+        heard += note.startswith("loss")  # of a micro-batch
         if heard > MICROS_BEFORE:
             raise error
 
@@ -68,22 +66,24 @@ def test_stopped_within_a_step_it_goes_on_from_the_last_whole_one(
 
 
 @pytest.mark.usefixtures("one_row_each")
-def test_who_has_lost_the_run_leaves_what_is_kept_alone(tiny: Any) -> None:
+def test_who_has_lost_the_run_leaves_what_is_kept_alone(tiny: Any, tmp_path: Path) -> None:
     """The folder belongs to the process that took over."""
-    ctx = tiny.context(3, progress=interrupting(Conflict("taken over")))
+    stolen = interrupting(Conflict("taken over"))
+    ctx = tiny.context(3, progress=stolen, cache=tmp_path / "cache")
     with pytest.raises(Conflict):
         finetune(CONFIG, ctx, base=tiny.base, dataset=tiny.dataset(ROWS))
     assert list(tiny.workdir.glob("*")) == []
 
 
 @pytest.mark.usefixtures("one_row_each")
-def test_a_run_that_nothing_was_done_of_keeps_nothing(tiny: Any) -> None:
-    def stop(_done: float, total: float, _note: str) -> None:
-        if total:
+def test_a_run_that_nothing_was_done_of_keeps_nothing(tiny: Any, tmp_path: Path) -> None:
+    def stop(_done: float, _total: float, note: str) -> None:
+        if note.startswith("loss"):
             raise OverBudget("dear")
 
+    ctx = tiny.context(3, progress=stop, cache=tmp_path / "cache")
     with pytest.raises(OverBudget):
-        finetune(CONFIG, tiny.context(3, progress=stop), base=tiny.base, dataset=tiny.dataset(ROWS))
+        finetune(CONFIG, ctx, base=tiny.base, dataset=tiny.dataset(ROWS))
     assert list(tiny.workdir.glob("*")) == []
 
 

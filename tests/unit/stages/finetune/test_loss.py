@@ -16,7 +16,7 @@ def test_value_and_gradient_are_those_of_torch() -> None:
     labels = torch.randint(0, 50, (300,), generator=generator)
     assert len(labels) > 2 * loss_module.CHUNK_TOKENS  # several chunks and a part of one
 
-    found = cross_entropy_sum(hidden, head, labels)
+    found = cross_entropy_sum(hidden, head, labels, torch.ones(300))
     (grad,) = torch.autograd.grad(found / 7, hidden)
 
     expected = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, reduction="sum")
@@ -27,7 +27,8 @@ def test_value_and_gradient_are_those_of_torch() -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     hidden = torch.full((1, 2), 1e4, requires_grad=True)
-    found = cross_entropy_sum(hidden, torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([0]))
+    head = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    found = cross_entropy_sum(hidden, head, torch.tensor([0]), torch.ones(1))
 
     assert found.item() == 0.0
 
@@ -42,11 +43,32 @@ def test_what_needs_a_gradient_gets_that_of_autograd(trained: str) -> None:
     for tensor in needing:
         tensor.requires_grad_(True)
 
-    found = torch.autograd.grad(cross_entropy_sum(hidden, head, labels) / 7, needing)
+    losses = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, reduction="none")
+    for weights in (torch.ones(300), torch.tensor([2.0, 0.5, 0.0, 1.0, 3.25]).repeat(60)):
+        found = cross_entropy_sum(hidden, head, labels, weights)
+        grads = torch.autograd.grad(found / 7, needing)
 
-    loss = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, reduction="sum")
-    for one, other in zip(found, torch.autograd.grad(loss / 7, needing), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+        expected = losses @ weights.double()
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        wanted = torch.autograd.grad(expected / 7, needing, retain_graph=True)
+        for one, other in zip(grads, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_a_weight_of_two_is_twice_and_of_none_is_not_there() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(4, 16, dtype=torch.float64, generator=generator, requires_grad=True)
+    head = torch.randn(50, 16, dtype=torch.float64, generator=generator, requires_grad=True)
+    labels = torch.tensor([3, 49, 7, 7])
+    found = cross_entropy_sum(hidden, head, labels, torch.tensor([2.0, 0.0, 1.0, 0.5]))
+    repeated = torch.tensor([0, 0, 0, 0, 2, 2, 3])  # all of them twice, so that a half is one
+    expected = cross_entropy_sum(hidden[repeated], head, labels[repeated], torch.ones(7)) / 2
+
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    grads = torch.autograd.grad(found, (hidden, head))
+    wanted = torch.autograd.grad(expected, (hidden, head))
+    torch.testing.assert_close(grads, wanted, rtol=0, atol=1e-12)
+    assert not grads[0][1].any()
 
 
 def test_the_gradients_are_those_of_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +78,10 @@ def test_the_gradients_are_those_of_finite_differences(monkeypatch: pytest.Monke
     head = torch.randn(4, 3, dtype=torch.float64, generator=generator, requires_grad=True)
     labels = torch.tensor([0, 3, 1, 1, 2])
 
-    assert torch.autograd.gradcheck(lambda h, w: cross_entropy_sum(h, w, labels), (hidden, head))
+    for weights in (torch.ones(5), torch.tensor([2.0, 0.5, 0.0, 1.0, 0.25])):
+        assert torch.autograd.gradcheck(
+            lambda h, w, weights=weights: cross_entropy_sum(h, w, labels, weights), (hidden, head)
+        )
 
 
 def test_a_matrix_of_both_uses_gets_the_sum_of_their_gradients() -> None:
@@ -68,7 +93,7 @@ def test_a_matrix_of_both_uses_gets_the_sum_of_their_gradients() -> None:
         hidden = torch.tanh(torch.nn.functional.embedding(ids, shared))
         return torch.autograd.grad(loss(hidden), shared)[0]
 
-    found = grad(lambda hidden: cross_entropy_sum(hidden, shared, labels))
+    found = grad(lambda hidden: cross_entropy_sum(hidden, shared, labels, torch.ones(30)))
     expected = grad(
         lambda hidden: torch.nn.functional.cross_entropy(
             hidden @ shared.t(), labels, reduction="sum"

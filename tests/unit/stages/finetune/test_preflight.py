@@ -7,17 +7,18 @@ import pytest
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import conversation
+from tunesmith.lm.example import Answer, Example, pack
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.stages.finetune import preflight
-from tunesmith.stages.finetune.batches import TrainRow, micro_batches
+from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.first_batch import first_batch, look
+from tunesmith.stages.finetune.objectives.answers import labelled
 from tunesmith.stages.finetune.preflight import (
     RULES,
     Preflight,
-    first_batch,
     inspect,
-    look,
     require_sound,
     served_prompts,
 )
@@ -32,82 +33,108 @@ def tokenizer(tiny: Any) -> Tokenizer:
 
 
 @pytest.fixture
-def rows(tokenizer: Tokenizer) -> list[TrainRow]:
+def rows(tokenizer: Tokenizer) -> list[Example]:
     found = []
     for number, (text, answer) in enumerate(TEXTS):
         rendered = conversation(tokenizer, "Name it.", text, answer)
-        found.append(
-            TrainRow(row_id=f"r{number}", ids=rendered.ids, num_prompt=rendered.num_prompt)
-        )
+        found.append(labelled(f"r{number}", rendered.ids, rendered.num_prompt))
     return found
 
 
-def found_in(tokenizer: Tokenizer, rows: list[TrainRow], length: int = 256) -> Preflight:
-    return inspect(rows, [row.ids[: row.num_prompt] for row in rows], tokenizer, length)
+def ids_of(row: Example) -> tuple[int, ...]:
+    (ids,) = row.documents()
+    return ids
+
+
+def found_in(tokenizer: Tokenizer, rows: list[Example], length: int = 256) -> Preflight:
+    return inspect(rows, [row.prompt for row in rows], tokenizer, length)
 
 
 def broken(found: Preflight) -> dict[str, tuple[str, ...]]:
     return {finding.rule: finding.row_ids for finding in found.findings if finding.row_ids}
 
 
-def test_sound_rows_break_no_rule(tiny: Any, tokenizer: Tokenizer, rows: list[TrainRow]) -> None:
+def test_sound_rows_break_no_rule(tiny: Any, tokenizer: Tokenizer, rows: list[Example]) -> None:
     found = found_in(tokenizer, rows)
 
     require_sound(found)
     assert broken(found) == {}
     assert [finding.rule for finding in found.findings] == [rule for rule, *_ in RULES]
     assert found.num_rows == 3
-    assert found.num_tokens == sum(len(row.ids) for row in rows)
+    assert found.num_tokens == sum(len(ids_of(row)) for row in rows)
     assert found.num_labels == sum(row.num_labels for row in rows)
     path = tiny.blobs.path(tiny.split(TEXTS).rows)
     served = served_prompts(path, tokenizer, "Name it.")
-    assert [list(row.ids[: row.num_prompt]) for row in rows] == served
+    assert [list(row.prompt) for row in rows] == served
 
 
-def test_each_rule_finds_its_rows(tokenizer: Tokenizer, rows: list[TrainRow]) -> None:
+def test_each_rule_finds_its_rows(tokenizer: Tokenizer, rows: list[Example]) -> None:
     """Defects 13, 14, 17, 18 and 19, and rows with one id."""
     end, bos = tokenizer.id_of("<|im_end|>"), tokenizer.id_of("<|im_start|>")
     one, two, three = rows
 
-    def found(row: TrainRow, length: int = 256) -> dict[str, tuple[str, ...]]:
+    ids, num_prompt = ids_of(one), len(one.prompt)
+
+    def found(row: Example, length: int = 256) -> dict[str, tuple[str, ...]]:
         return broken(found_in(tokenizer, [row, two, three], length))
 
-    def changed(**changes: Any) -> TrainRow:
-        return dataclasses.replace(one, **changes)
-
-    unlabelled = changed(ids=one.ids[:-2], num_prompt=len(one.ids) - 2)
+    unlabelled = labelled("r0", ids[:-2], len(ids) - 2)
     assert found(unlabelled) == {"label": ("r0",), "end of turn": ("r0",)}
-    assert found(one, len(one.ids) - 1) == {"length": ("r0",)}
-    assert found(changed(ids=one.ids[:-1])) == {"end of turn": ("r0",)}
-    assert found(changed(ids=(*one.ids, end, end))) == {"padding": ("r0",)}
-    doubled = changed(ids=(bos, *one.ids), num_prompt=one.num_prompt + 1)
+    assert found(one, len(ids) - 1) == {"length": ("r0",)}
+    assert found(labelled("r0", ids[:-1], num_prompt)) == {"end of turn": ("r0",)}
+    assert found(labelled("r0", (*ids, end, end), num_prompt)) == {"padding": ("r0",)}
+    doubled = labelled("r0", (bos, *ids), num_prompt + 1)
     assert found(doubled) == {"one beginning": ("r0",)}
-    assert found(changed(row_id="r2")) == {"row id": ("r2",)}
+    assert found(dataclasses.replace(one, row_id="r2")) == {"row id": ("r2",)}
+
+
+def test_each_answer_to_a_prompt_is_looked_at(tokenizer: Tokenizer, rows: list[Example]) -> None:
+    """Defects 13, 14 and 17: the last of two is as good a place for a fault as the only one."""
+    one, two, _ = rows
+    (right,), (other,) = one.answers, two.answers
+    length = len(one.prompt) + max(len(right.ids), len(other.ids))
+
+    def found(*answers: Answer, length: int = 256) -> dict[str, tuple[str, ...]]:
+        row = dataclasses.replace(one, answers=answers)
+        return broken(found_in(tokenizer, [row, two], length))
+
+    assert found(right, other) == {}
+    assert one.num_tokens + len(other.ids) > length, "the row is longer than each of its documents"
+    assert found(right, other, length=max(length, two.num_tokens)) == {}
+    assert found(right, other, length=length - 1)["length"] == ("r0",)
+    assert found(right, dataclasses.replace(other, ids=other.ids[:-1])) == {"end of turn": ("r0",)}
+    weights = (1.0,) * (len(other.ids) - 1)
+    masked = dataclasses.replace(other, weights=(*weights, 0.0))
+    assert found(right, masked) == {"trained end": ("r0",)}
+    untrained = [
+        dataclasses.replace(each, weights=(0.0,) * len(each.ids)) for each in (right, other)
+    ]
+    assert found(*untrained) == {"label": ("r0",), "trained end": ("r0",)}
+    assert found() == {"label": ("r0",), "end of turn": ("r0",)}
 
 
 def test_an_end_that_is_not_trained_is_found(
-    tokenizer: Tokenizer, rows: list[TrainRow], monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer, rows: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Defect 13: as a mask by the padding's id would do where padding and end are one token."""
     right = preflight.pack
     end = tokenizer.id_of("<|im_end|>")
 
-    def masked(rows: list[TrainRow]) -> Any:
+    def masked(rows: list[Example]) -> Any:
         micro = right(rows)
         kept = micro.labels != end
-        return dataclasses.replace(
-            micro, predicting=micro.predicting[kept], labels=micro.labels[kept]
-        )
+        names = ("predicting", "labels", "places", "weights", "unit_of_label")
+        return dataclasses.replace(micro, **{name: getattr(micro, name)[kept] for name in names})
 
     monkeypatch.setattr(preflight, "pack", masked)
     assert broken(found_in(tokenizer, rows)) == {"trained end": ("r0", "r1", "r2")}
 
 
 def test_a_prompt_that_is_served_otherwise_is_found(
-    tokenizer: Tokenizer, rows: list[TrainRow]
+    tokenizer: Tokenizer, rows: list[Example]
 ) -> None:
     """Defect 19, to the token."""
-    served = [list(row.ids[: row.num_prompt]) for row in rows]
+    served = [list(row.prompt) for row in rows]
     served[1] = [tokenizer.id_of(tokenizer.bos_token), *served[1]]
 
     found = inspect(rows, served, tokenizer, 256)
@@ -115,9 +142,9 @@ def test_a_prompt_that_is_served_otherwise_is_found(
 
 
 def test_unsound_rows_are_refused_and_all_that_is_wrong_is_said(
-    tokenizer: Tokenizer, rows: list[TrainRow]
+    tokenizer: Tokenizer, rows: list[Example]
 ) -> None:
-    many = [dataclasses.replace(rows[0], row_id=f"r{i}", ids=rows[0].ids[:-1]) for i in range(7)]
+    many = [labelled(f"r{i}", ids_of(rows[0])[:-1], len(rows[0].prompt)) for i in range(7)]
     with pytest.raises(DataError) as caught:
         require_sound(found_in(tokenizer, many, 10))
 
@@ -131,10 +158,10 @@ def test_unsound_rows_are_refused_and_all_that_is_wrong_is_said(
 
 
 def test_the_first_batch_is_shown_as_the_model_sees_it(
-    tokenizer: Tokenizer, rows: list[TrainRow]
+    tokenizer: Tokenizer, rows: list[Example]
 ) -> None:
-    shown = first_batch(rows, tokenizer)
     (micro,) = micro_batches(rows)
+    shown = first_batch([micro], tokenizer)
 
     assert [token.id for token in shown] == micro.ids.tolist()
     assert [token.position for token in shown] == micro.positions.tolist()
@@ -152,17 +179,41 @@ def test_the_first_batch_is_shown_as_the_model_sees_it(
 
 
 def test_documents_are_numbered_over_all_micro_batches(
-    tokenizer: Tokenizer, rows: list[TrainRow], monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer, rows: list[Example]
 ) -> None:
-    whole = first_batch(rows, tokenizer)
-    monkeypatch.setattr(preflight, "micro_batches", lambda rows: micro_batches(rows, 1))
-    assert first_batch(rows, tokenizer) == whole
+    whole = first_batch([pack(rows)], tokenizer)
+    for size in (1, sum(row.num_tokens for row in rows[:2])):
+        micros = list(micro_batches(rows, size))
+        assert len(micros) > 1
+        assert first_batch(micros, tokenizer) == whole
+
+
+def test_what_is_shown_of_two_answers_is_what_is_trained(
+    tokenizer: Tokenizer, rows: list[Example]
+) -> None:
+    """Each is seen by itself after the prompt; what has no weight is not marked."""
+    one, two, _ = rows
+    (right,), (other,) = one.answers, two.answers
+    unweighted = dataclasses.replace(other, weights=(1.0, 0.0, *(1.0,) * (len(other.ids) - 2)))
+    row = dataclasses.replace(one, answers=(right, unweighted))
+    shown = first_batch([pack([two, row])], tokenizer)[two.num_tokens :]
+
+    assert {token.document for token in shown} == {1}
+    start, middle = len(row.prompt), len(row.prompt) + len(right.ids)
+    assert [token.id for token in shown] == [*row.prompt, *right.ids, *other.ids]
+    assert [token.position for token in shown[middle:]] == list(
+        range(start, start + len(other.ids))
+    )
+    trained = [place for place, token in enumerate(shown) if token.trained != "no"]
+    assert trained == [*range(start, middle + 1), *range(middle + 2, len(shown))]
+    ends = [place for place, token in enumerate(shown) if token.trained == "end of turn"]
+    assert ends == [middle - 1, len(shown) - 1]
 
 
 def test_what_could_steer_the_terminal_is_escaped(tokenizer: Tokenizer) -> None:
     rendered = conversation(tokenizer, "Name it.", "\x1b[31m\u202e\\n\U0001f600", "mit")
-    row = TrainRow(row_id="r", ids=rendered.ids, num_prompt=rendered.num_prompt)
-    text = "".join(token.text for token in first_batch([row], tokenizer))
+    row = labelled("r", rendered.ids, rendered.num_prompt)
+    text = "".join(token.text for token in first_batch([pack([row])], tokenizer))
 
     assert text.isprintable()
     assert "\\x1b[31m" in text

@@ -1,41 +1,41 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from tunesmith.lm.attention import Documents, attend_by_document
+from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 from tunesmith.lm.load import load_model
 from tunesmith.stages.finetune import stock
-from tunesmith.stages.finetune.batches import MicroBatch, TrainRow, pack
-from tunesmith.stages.finetune.loop import micro_loss
 from tunesmith.stages.finetune.lora import add_lora, trainable
-from tunesmith.stages.finetune.stock import (
-    Comparison,
-    matches_stock,
-    stock_hidden,
-    stock_micro_loss,
-    stock_twin,
-)
+from tunesmith.stages.finetune.objectives.answers import Answers
+from tunesmith.stages.finetune.stock import matches_stock, stock_states, stock_twin
 
-SHAPES = ((12, 3), (4, 1), (0, 9), (20, 2))
+SHAPES = ((12, (3,)), (4, (1,)), (0, (9,)), (20, (2, 5)), (6, ()), (0, (4, 1)))
+"""Tokens of the prompt and of each answer: one answer, a prompt that two share, none, no prompt."""
 
 
 @pytest.fixture
 def micro() -> MicroBatch:
     generator = torch.Generator().manual_seed(0)
-    rows = [
-        TrainRow(
-            row_id=f"r{number}",
-            ids=tuple(torch.randint(3, 300, (prompt + answer,), generator=generator).tolist()),
-            num_prompt=prompt,
-        )
-        for number, (prompt, answer) in enumerate(SHAPES)
-    ]
-    return pack(rows)
+
+    def draw(length: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 300, (length,), generator=generator).tolist())
+
+    return pack(
+        [
+            Example(
+                row_id=f"r{number}",
+                prompt=draw(prompt),
+                answers=tuple(Answer(ids=draw(length)) for length in answers),
+            )
+            for number, (prompt, answers) in enumerate(SHAPES)
+        ]
+    )
 
 
 @pytest.fixture
@@ -48,13 +48,8 @@ def pair(tiny: Any) -> tuple[Any, Any]:
     return model, twin
 
 
-def compare(pair: tuple[Any, Any], micro: MicroBatch) -> Comparison:
-    model, twin = pair
-    return matches_stock(model, functools.partial(stock_hidden, twin), micro)
-
-
 def test_the_packed_states_are_the_stock_ones(pair: tuple[Any, Any], micro: MicroBatch) -> None:
-    found = compare(pair, micro)
+    found = matches_stock(*pair, micro)
 
     assert found.ok
     assert 0 <= found.difference < found.tolerance / 10
@@ -80,13 +75,21 @@ def test_a_leak_between_documents_is_caught(
         return right(model, ids, positions, Documents(lengths=(len(ids),)))
 
     monkeypatch.setattr(stock, "hidden_states", leaky)
-    assert not compare(pair, micro).ok
+    assert not matches_stock(*pair, micro).ok
+
+
+def test_a_leak_between_answers_to_one_prompt_is_caught(
+    pair: tuple[Any, Any], micro: MicroBatch
+) -> None:
+    """Defect 7: an answer that sees the one before it."""
+    leaky = dataclasses.replace(micro, documents=Documents(lengths=micro.documents.lengths))
+    assert not matches_stock(*pair, leaky).ok
 
 
 def test_wrong_positions_are_caught(pair: tuple[Any, Any], micro: MicroBatch) -> None:
     """Defect 9. Rotary positions that do not restart change nothing: they are relative."""
     wrong = dataclasses.replace(micro, positions=torch.zeros_like(micro.positions))
-    assert not compare(pair, wrong).ok
+    assert not matches_stock(*pair, wrong).ok
 
 
 def test_a_patched_module_is_caught(pair: tuple[Any, Any], micro: MicroBatch) -> None:
@@ -94,32 +97,94 @@ def test_a_patched_module_is_caught(pair: tuple[Any, Any], micro: MicroBatch) ->
     norm = model.get_decoder().norm
     norm.forward = lambda states: type(norm).forward(norm, states) * 1.001
 
-    assert not compare(pair, micro).ok
+    assert not matches_stock(*pair, micro).ok
 
 
 def test_what_is_not_a_number_does_not_match(pair: tuple[Any, Any], micro: MicroBatch) -> None:
-    def broken(ids: torch.Tensor) -> torch.Tensor:
-        return stock_hidden(pair[1], ids) * float("nan")
+    model, twin = pair
+    norm = twin.get_decoder().norm
+    norm.forward = lambda states: type(norm).forward(norm, states) * float("nan")
 
-    assert not matches_stock(pair[0], broken, micro).ok
+    assert not matches_stock(model, twin, micro).ok
 
 
-def test_the_stock_loss_is_the_same_sum(tiny: Any, micro: MicroBatch) -> None:
-    """Loss and gradients, through a model whose adapters are not zero."""
+def test_the_stock_states_are_those_of_transformers_by_hand(
+    pair: tuple[Any, Any], micro: MicroBatch
+) -> None:
+    """In the stream's order; a shared prompt's states are there once."""
+    _, twin = pair
+
+    def run(*ids: int) -> torch.Tensor:
+        states: torch.Tensor = twin.model(torch.tensor([ids])).last_hidden_state[0]
+        return states
+
+    parts = []
+    for example in micro.examples:
+        if example.prompt:
+            parts.append(run(*example.prompt))
+        parts += [
+            run(*example.prompt, *answer.ids)[len(example.prompt) :] for answer in example.answers
+        ]
+    found = stock_states(twin, micro)
+    assert len(found) == micro.num_tokens
+    torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
+
+
+def test_the_stock_loss_is_the_same_sum(
+    tiny: Any,
+    micro: MicroBatch,
+    objective: Answers,
+    loss_by: Callable[[Any], Callable[[MicroBatch], torch.Tensor]],
+) -> None:
+    """Loss and gradients, through a model whose adapters are not zero: packed, on the slow path,
+    and by torch's cross-entropy of its logits."""
     model = load_model(tiny.base, tiny.blobs).model
     twin = stock_twin(model)
     attend_by_document(model)
+    losses: list[tuple[Any, Callable[[], torch.Tensor]]] = [
+        (model, lambda: loss_by(model)(micro)),
+        (twin, lambda: objective.loss(twin, stock_states(twin, micro), micro)),
+        (twin, lambda: objective.plain_loss(twin, micro.examples)),
+    ]
     found = []
-    for one, loss in ((model, micro_loss), (twin, stock_micro_loss)):
-        parameters = trainable(add_lora(one, 4, 6.0, seed=1))
-        generator = torch.Generator().manual_seed(2)
-        for parameter in parameters[1::2]:
-            parameter.data.normal_(generator=generator).mul_(0.1)
-        total = loss(one, micro)
+    for number, (one, loss) in enumerate(losses):
+        if number < 2:
+            parameters = trainable(add_lora(one, 4, 6.0, seed=1))
+            generator = torch.Generator().manual_seed(2)
+            for parameter in parameters[1::2]:
+                parameter.data.normal_(generator=generator).mul_(0.1)
+        total = loss()
         gradients = torch.autograd.grad(total, parameters)
         found.append((total.detach(), torch.cat([part.flatten() for part in gradients])))
-    (loss, gradient), (expected_loss, expected) = found
+    *ours, (expected_loss, expected) = found
 
-    torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-3)
+    for value, gradient in ours:
+        torch.testing.assert_close(value.double(), expected_loss, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-3)
     assert float(expected.abs().max()) > 0.1
+
+
+def test_the_plain_loss_is_its_definition_with_weights(tiny: Any, objective: Answers) -> None:
+    """By hand, label by label; a first token has no loss, and an only one has no label."""
+    twin = load_model(tiny.base, tiny.blobs).model
+    examples = [
+        Example(
+            row_id="a",
+            prompt=(5, 6, 7),
+            answers=(Answer(ids=(8, 9), weights=(2.0, 0.5)), Answer(ids=(4, 3))),
+        ),
+        Example(row_id="b", answers=(Answer(ids=(11, 12, 13), weights=(1.0, 0.0, 0.25)),)),
+        Example(row_id="c", answers=(Answer(ids=(17,)),)),
+        Example(row_id="d", prompt=(18, 19)),
+    ]
+
+    def nats(*ids: int) -> float:
+        """Of the last of them, given the others."""
+        log_p = torch.log_softmax(twin(torch.tensor([ids])).logits[0, -2].double(), dim=-1)
+        return -float(log_p[ids[-1]])
+
+    prompt = (5, 6, 7)
+    expected = 2.0 * nats(*prompt, 8) + 0.5 * nats(*prompt, 8, 9)
+    expected += nats(*prompt, 4) + nats(*prompt, 4, 3) + 0.25 * nats(11, 12, 13)
+    assert float(objective.plain_loss(twin, examples)) == pytest.approx(expected, rel=1e-5)
+    assert [objective.weight(example) for example in examples] == [4.5, 0.25, 0, 0]

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import peft
@@ -15,10 +14,11 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.lm.adapter import merge_adapter
 from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.build import build
-from tunesmith.lm.load import load_model, load_tokenizer
-from tunesmith.stages.finetune.batches import TrainRow, micro_batches, read_rows
+from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.lm.load import load_model
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.loop import accumulate, micro_loss
+from tunesmith.stages.finetune.loop import accumulate
+from tunesmith.stages.finetune.objectives.answers import Answers
 from tunesmith.stages.finetune.optimiser import make_optimiser
 from tunesmith.stages.finetune.trained import Trained, prepare, trained_bytes, trained_config
 
@@ -42,6 +42,9 @@ CASES: list[dict[str, Any]] = [
     {"method": "head"},
 ]
 
+LossBy = Callable[[Any], Callable[[MicroBatch], torch.Tensor]]
+Tune = Callable[..., Trained]
+
 
 def name_of(case: dict[str, Any]) -> str:
     return "-".join(str(value) for value in case.values())
@@ -53,9 +56,8 @@ methods_of_ours = pytest.mark.parametrize("settings", CASES[4:], ids=name_of)
 
 
 @pytest.fixture
-def rows(tiny: Any) -> list[TrainRow]:
-    tokenizer = load_tokenizer(tiny.base, tiny.blobs)
-    return read_rows(tiny.blobs.path(tiny.split(TEXTS).rows), tokenizer, "Name it.")
+def rows(read: Callable[..., list[Example]]) -> list[Example]:
+    return read(TEXTS)
 
 
 def make_config(settings: dict[str, Any]) -> ModelConfig:
@@ -73,17 +75,22 @@ def load(tiny: Any, tied: bool = True) -> Any:
     return model.double().requires_grad_(True)  # as transformers makes them
 
 
-def tune(model: Any, rows: Sequence[TrainRow], settings: dict[str, Any], steps: int = 3) -> Trained:
+@pytest.fixture
+def tune(rows: list[Example], objective: Answers, loss_by: LossBy) -> Tune:
     """What is trained, after some steps of the real loss on all rows."""
-    attend_by_document(model)
-    config = make_config(settings)
-    trained = prepare(model, config, seed=1)
-    optimiser = make_optimiser(trained.parameters, config)
-    for _ in range(steps):
-        accumulate(functools.partial(micro_loss, model), rows, lambda _tokens, _loss: None)
-        optimiser.step()
-        optimiser.zero_grad()
-    return trained
+
+    def tuned(model: Any, settings: dict[str, Any], steps: int = 3) -> Trained:
+        attend_by_document(model)
+        config = make_config(settings)
+        trained = prepare(model, config, seed=1)
+        optimiser = make_optimiser(trained.parameters, config)
+        for _ in range(steps):
+            accumulate(objective, loss_by(model), rows)
+            optimiser.step()
+            optimiser.zero_grad()
+        return trained
+
+    return tuned
 
 
 def hashes(model: Any) -> dict[str, str]:
@@ -111,12 +118,12 @@ def expected_names(settings: dict[str, Any], tied: bool) -> set[str]:
 @methods
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_what_is_trained_moves_and_nothing_else_does(
-    tiny: Any, rows: list[TrainRow], settings: dict[str, Any], tied: bool
+    tiny: Any, tune: Tune, settings: dict[str, Any], tied: bool
 ) -> None:
     """Defect 32."""
     model = load(tiny, tied)
     before = hashes(model)
-    trained = tune(model, rows, settings)
+    trained = tune(model, settings)
     after = hashes(model)
 
     needing = [p for p in model.parameters() if p.requires_grad]
@@ -134,10 +141,10 @@ def test_what_is_trained_moves_and_nothing_else_does(
 @pytest.mark.parametrize("method", ["lora", "dora"])
 @pytest.mark.parametrize("layers", [0, 1])
 def test_every_b_is_touched_by_the_first_step(
-    tiny: Any, rows: list[TrainRow], method: str, layers: int
+    tiny: Any, tune: Tune, method: str, layers: int
 ) -> None:
     """Defect 31."""
-    trained = tune(load(tiny), rows, {"method": method, "layers": layers}, steps=1)
+    trained = tune(load(tiny), {"method": method, "layers": layers}, steps=1)
 
     assert len(trained.adapters) == 7 * (layers or 2)
     assert all(bool(layer.lora_b.all()) for layer in trained.adapters.values())
@@ -146,16 +153,16 @@ def test_every_b_is_touched_by_the_first_step(
 @methods
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_what_is_saved_and_merged_is_what_was_trained(
-    tiny: Any, rows: list[TrainRow], settings: dict[str, Any], tied: bool, tmp_path: Any
+    tiny: Any, tune: Tune, settings: dict[str, Any], tied: bool, tmp_path: Any
 ) -> None:
     """Defects 26 and 28: merge, save, load with stock transformers; the logits stay."""
     tuned = load(tiny, tied)
-    trained = tune(tuned, rows, settings)
+    trained = tune(tuned, settings)
     tuned.config._attn_implementation = "sdpa"
     merged = load(tiny, tied)
     untouched = merged(IDS).logits
 
-    config = trained_config(trained, make_config(settings), "tiny")
+    config = trained_config(trained, make_config(settings), tiny.base)
     merge_adapter(merged, trained_bytes(trained), config)
 
     expected = tuned(IDS).logits
@@ -168,7 +175,7 @@ def test_what_is_saved_and_merged_is_what_was_trained(
 
 @methods
 def test_no_gradient_goes_below_the_lowest_trained_layer(
-    tiny: Any, rows: list[TrainRow], settings: dict[str, Any]
+    tiny: Any, rows: list[Example], loss_by: LossBy, settings: dict[str, Any]
 ) -> None:
     model = load(tiny)
     attend_by_document(model)
@@ -182,8 +189,7 @@ def test_no_gradient_goes_below_the_lowest_trained_layer(
             with_kwargs=True,
         )
 
-    (micro,) = micro_batches(rows)
-    loss = micro_loss(model, micro)
+    loss = loss_by(model)(pack(rows))
 
     layers = settings.get("layers", 0)
     lowest = 2 if settings["method"] == "head" else 2 - (layers or 2)
@@ -198,20 +204,21 @@ def test_no_gradient_goes_below_the_lowest_trained_layer(
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @methods_of_ours
 def test_the_gradients_are_those_of_transformers(
-    tiny: Any, rows: list[TrainRow], settings: dict[str, Any], tied: bool
+    tiny: Any, rows: list[Example], loss_by: LossBy, settings: dict[str, Any], tied: bool
 ) -> None:
     """A tied matrix gets the gradient of both uses."""
     model = load(tiny, tied)
     attend_by_document(model)
     parameters = prepare(model, make_config(settings), seed=1).parameters
-    (micro,) = micro_batches(rows)
-    found = torch.autograd.grad(micro_loss(model, micro), parameters)
+    found = torch.autograd.grad(loss_by(model)(pack(rows)), parameters)
 
     model.config._attn_implementation = "sdpa"
     loss = torch.zeros((), dtype=torch.float64)
     for row in rows:
-        logits = model(torch.tensor([row.ids])).logits[0, row.num_prompt - 1 : -1]
-        labels = torch.tensor(row.ids[row.num_prompt :])
+        (answer,) = row.answers
+        ids = torch.tensor([row.prompt + answer.ids])
+        logits = model(ids).logits[0, len(row.prompt) - 1 : -1]
+        labels = torch.tensor(answer.ids)
         loss = loss + torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
     for one, other in zip(found, torch.autograd.grad(loss, parameters), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
@@ -221,13 +228,13 @@ def test_the_gradients_are_those_of_transformers(
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @methods_of_peft
 def test_peft_loads_what_is_saved_onto_the_same_layers(
-    tiny: Any, rows: list[TrainRow], settings: dict[str, Any], tmp_path: Any
+    tiny: Any, tune: Tune, settings: dict[str, Any], tmp_path: Any
 ) -> None:
     tuned = load(tiny)
-    trained = tune(tuned, rows, settings)
+    trained = tune(tuned, settings)
     tuned.config._attn_implementation = "sdpa"
     (tmp_path / "adapter_model.safetensors").write_bytes(trained_bytes(trained))
-    config = trained_config(trained, make_config(settings), "tiny")
+    config = trained_config(trained, make_config(settings), tiny.base)
     (tmp_path / "adapter_config.json").write_bytes(config)
 
     theirs = peft.PeftModel.from_pretrained(load(tiny), str(tmp_path)).eval()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import transformers
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import attend_by_document
-from tunesmith.stages.finetune.batches import TrainRow, pack
+from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
-from tunesmith.stages.finetune.loop import micro_loss
+from tunesmith.stages.finetune.objectives.answers import Answers, labelled
 from tunesmith.stages.finetune.trained import prepare
 from tunesmith.stages.finetune.trunk import Trunk
 
@@ -28,9 +28,15 @@ SIZES: dict[str, Any] = {
     "pad_token_id": None,
 }
 ROWS = [
-    TrainRow(row_id=f"r{n}", ids=tuple(range(n, n + length)), num_prompt=2)
-    for n, length in enumerate((7, 3, 11, 5))
+    labelled("r0", range(7), 2),
+    labelled("r1", range(1, 4), 2),
+    Example(  # two answers to one prompt
+        row_id="r2", prompt=(2, 3, 4), answers=(Answer(ids=(5, 6)), Answer(ids=tuple(range(9, 15))))
+    ),
+    labelled("r3", range(3, 8), 0),
+    Example(row_id="r4", answers=(Answer(ids=(4, 5, 6)), Answer(ids=(7, 8)))),  # two documents
 ]
+LossBy = Callable[[Any], Callable[[MicroBatch], torch.Tensor]]
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text"]
 
 
@@ -51,14 +57,14 @@ def make(kind: str, **settings: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize("settings", [{"layers": 2}, {"method": "full", "layers": 1}])
 def test_loss_and_gradients_are_those_of_the_whole_model(
-    tmp_path: Path, kind: str, settings: dict[str, Any]
+    tmp_path: Path, kind: str, settings: dict[str, Any], objective: Answers, loss_by: LossBy
 ) -> None:
     model, trained = make(kind, **settings)
     trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
     first, again, other = pack(ROWS[:3]), pack(ROWS[:3]), pack([ROWS[3], ROWS[0], ROWS[2]])
-    for micro in (first, again, pack([ROWS[3]]), other):  # new, known, new, known in another order
-        found = trunk.micro_loss(micro)
-        expected = micro_loss(model, micro)
+    for micro in (first, again, pack(ROWS[3:]), other):  # new, known, new, known in another order
+        found = objective.loss(model, trunk.hidden(micro), micro)
+        expected = loss_by(model)(micro)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
         for one, two in zip(
             torch.autograd.grad(found, trained.parameters),
@@ -77,20 +83,24 @@ def test_from_the_second_time_on_nothing_below_is_computed(tmp_path: Path) -> No
         layer.register_forward_hook(lambda *_, number=number: calls.append(number))
     micro = pack(ROWS)
     assert not trunk.is_known(micro.row_ids)
-    trunk.micro_loss(micro)
+    trunk.hidden(micro)
     assert calls == [0, 1, 2, 3]
     assert trunk.is_known(micro.row_ids)
-    trunk.micro_loss(micro)
+    trunk.hidden(micro)
     assert calls == [0, 1, 2, 3, 3]
 
 
-def test_with_the_head_alone_no_layer_is_computed_again(tmp_path: Path) -> None:
+def test_with_the_head_alone_no_layer_is_computed_again(
+    tmp_path: Path, objective: Answers, loss_by: LossBy
+) -> None:
     model, trained = make("llama", method="head")
     trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
     micro = pack(ROWS)
-    expected = torch.autograd.grad(micro_loss(model, micro), trained.parameters)
-    trunk.micro_loss(micro)
-    found = torch.autograd.grad(trunk.micro_loss(micro), trained.parameters)
+    expected = torch.autograd.grad(loss_by(model)(micro), trained.parameters)
+    trunk.hidden(micro)
+    states = trunk.hidden(micro)
+    assert states.grad_fn is None
+    found = torch.autograd.grad(objective.loss(model, states, micro), trained.parameters)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -100,9 +110,9 @@ def test_dropout_is_refused(tmp_path: Path) -> None:
         Trunk(model.train(), trained.lowest_layer, ROWS, tmp_path)
 
 
-def test_a_wrong_cut_is_noticed(tmp_path: Path) -> None:
+def test_a_wrong_cut_is_noticed(tmp_path: Path, loss_by: LossBy) -> None:
     model, trained = make("llama", layers=2)
     trunk = Trunk(model, trained.lowest_layer + 1, ROWS, tmp_path)
     trunk._below = Trunk(model, trained.lowest_layer, ROWS, tmp_path)._below
     assert not trunk.is_exact(pack(ROWS))
-    assert functools.partial(micro_loss, model)(pack(ROWS)).isfinite()
+    assert loss_by(model)(pack(ROWS)).isfinite()

@@ -84,12 +84,13 @@ def labelled(row_id: str, ids: Sequence[int], num_prompt: int) -> Example:
 
 
 def _plain(stock: Any, example: Example) -> torch.Tensor:
-    total = torch.zeros(())
-    for document, answer in zip(example.documents(), example.answers, strict=True):
-        first = max(len(example.prompt), 1)
-        ids = torch.tensor(document)
-        weights = torch.tensor(answer.weights or (1.0,) * len(answer.ids))[first - len(document) :]
+    total = torch.zeros((), dtype=torch.float64)
+    prompt = len(example.prompt)
+    first = max(prompt, 1)
+    for answer in example.answers:
+        ids = torch.tensor(example.prompt + answer.ids)
+        weights = torch.tensor(answer.weights or (1.0,) * len(answer.ids), dtype=torch.float64)
         logits = stock_logits(stock, ids)[first - 1 : -1]
         losses = cross_entropy(logits.double(), ids[first:], reduction="none")
-        total = total + losses @ weights.double()
+        total = total + losses @ weights[first - prompt :]
     return total

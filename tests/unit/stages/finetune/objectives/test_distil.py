@@ -69,7 +69,7 @@ def prepared(tiny: Any, teacher: BaseModel, **changes: Any) -> tuple[Any, Any, l
     dataset = tiny.dataset(ROWS)
     objective = Distillation(config(**changes), dataset, teacher)
     loaded = objective.load(tiny.base, tiny.blobs)
-    rows = objective.read(tiny.blobs.path(dataset.train.rows), loaded)
+    rows = list(objective.read(tiny.blobs.path(dataset.train.rows), loaded))
     attend_by_document(loaded.model)
     objective.prepare(tiny.context(), loaded.model, lambda micro: micro.ids, rows)
     return objective, loaded.model, rows
