@@ -7,6 +7,8 @@ leaks from one to the next, and a dense mask over the whole stream is never made
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,8 @@ ARCHITECTURES = (
 )  # fmt: skip
 """Those whose layers mix tokens in attention only and hand their arguments on to it; the last line
 are encoders."""
+Attend = Callable[..., torch.Tensor]
+"""Scaled dot products of query, key and value, with `attn_mask` or `is_causal`."""
 LAYERS = {"full_attention", "sliding_attention"}
 SHARED_ROPE = {"dynamic", "longrope"}
 """Rotary positions that turn by the longest document of a batch, so that each depends on all."""
@@ -40,6 +44,9 @@ class Documents:
     """For each document what attends (row) to what (column), shape (length, length), bool; None,
     or no entry at all, is what the model does: causal or both ways. Where a layer has a window,
     what is further off by its position is not attended to, whatever the mask says."""
+    branches: tuple[tuple[int, ...], ...] = ()
+    """For each document the lengths of its parts, if there are several: a beginning, and what goes
+    on from it in different ways, each of which sees the beginning and itself. For decoders."""
 
 
 def attend_by_document(model: Any) -> None:
@@ -122,31 +129,66 @@ def _attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     lengths = documents.lengths
     masks = documents.masks or (None,) * len(lengths)
+    branches = documents.branches or ((),) * len(lengths)
     is_causal = bool(module.is_causal)
     window = kwargs.get("sliding_window")
     positions = kwargs.get("position_ids")
     if positions is None:  # an encoder keeps them to itself; only differences matter
         positions = torch.arange(query.shape[2], device=query.device)[None]
+    attend = functools.partial(
+        scaled_dot_product_attention,
+        dropout_p=kwargs.get("dropout", 0.0),
+        scale=kwargs.get("scaling"),
+        enable_gqa=True,
+    )
     outputs = []
-    for q, k, v, places, given in zip(
+    for q, k, v, places, given, parts in zip(
         *(torch.split_with_sizes(stream, lengths, 2) for stream in (query, key, value)),
         torch.split_with_sizes(positions[0], lengths),
         masks,
+        branches,
         strict=True,
     ):
+        if parts:
+            outputs += _by_branch(attend, q, k, v, parts, window)
+            continue
         mask = given if window is None else _within(window, places, given, is_causal=is_causal)
-        output = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=kwargs.get("dropout", 0.0),
-            is_causal=is_causal and mask is None,
-            scale=kwargs.get("scaling"),
-            enable_gqa=True,
-        )
-        outputs.append(output)
+        outputs.append(attend(q, k, v, attn_mask=mask, is_causal=is_causal and mask is None))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _by_branch(
+    attend: Attend,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    parts: Sequence[int],
+    window: int | None,
+) -> list[torch.Tensor]:
+    """One document's attention, part by part: less than half of a mask over the whole of it is
+    ever attended to, and the kernel computes all of a mask."""
+    (q, *queries), (k, *keys), (v, *values) = (
+        torch.split_with_sizes(stream, list(parts), 2) for stream in (query, key, value)
+    )
+    shared = parts[0]
+    mask = _behind(0, shared, window) if window is not None and window < shared else None
+    outputs = [attend(q, k, v, attn_mask=mask, is_causal=mask is None)]
+    for own_q, own_k, own_v in zip(queries, keys, values, strict=True):
+        both = (torch.cat([k, own_k], dim=2), torch.cat([v, own_v], dim=2))
+        mask = _behind(shared, own_q.shape[2], window).to(query.dtype)
+        outputs.append(attend(own_q, *both, attn_mask=mask, is_causal=False))
+    return outputs
+
+
+@functools.lru_cache(maxsize=64)
+def _behind(shared: int, length: int, window: int | None) -> torch.Tensor:
+    """What `length` tokens after `shared` others attend to: a number to add, 0 or minus infinity.
+
+    Shape (length, shared + length). As numbers: of booleans the kernel makes them in every call.
+    """
+    distance = torch.arange(shared, shared + length)[:, None] - torch.arange(shared + length)
+    seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    return torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
 
 
 def _within(

@@ -62,18 +62,20 @@ def question(instruction: str, text: str) -> tuple[Message, ...]:
 
 def with_instruction(messages: Sequence[Message], instruction: str) -> tuple[Message, ...]:
     """`messages`, the instruction before them unless a system message is among them: the model was
-    tuned with one, and a template may bring its own where there is none."""
-    if any(message.role == "system" for message in messages):
+    tuned with one, and a template may bring its own where there is none. An empty instruction is
+    none: the model was tuned without."""
+    if not instruction or any(message.role == "system" for message in messages):
         return tuple(messages)
     return (Message(role="system", content=instruction), *messages)
 
 
 def is_tuned_task(messages: Sequence[Message], instruction: str) -> bool:
-    """Whether `messages` ask for what the model was tuned for: the instruction comes first, be it
-    said or understood, and there is no other system message."""
-    first, *others = with_instruction(messages, instruction)
-    ours = Message(role="system", content=instruction)
-    return first == ours and all(message.role != "system" for message in others)
+    """Whether `messages` ask for what the model was tuned for: the instruction, if there is one,
+    comes first, be it said or understood, and there is no other system message."""
+    told = with_instruction(messages, instruction)
+    ours = (Message(role="system", content=instruction),) if instruction else ()
+    others = told[len(ours) :]
+    return told[: len(ours)] == ours and all(message.role != "system" for message in others)
 
 
 def prompt_ids(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,8 @@ import torch
 from tunesmith.lm.attention import Documents
 
 Target = int | float | tuple[int, ...] | None
-"""What a model without an output head is to say of an example: a class, a number, tags."""
+"""What a model without an output head is to say of an example: a class, a number, tags. Of an
+answer that somebody judged, 1 if it was liked and 0 if not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +129,7 @@ def pack(examples: Sequence[Example]) -> MicroBatch:
         positions=torch.tensor(stream.positions),
         documents=Documents(
             lengths=tuple(stream.lengths),
-            masks=tuple(stream.masks) if any(mask is not None for mask in stream.masks) else (),
+            branches=tuple(stream.branches) if any(stream.branches) else (),
         ),
         predicting=torch.tensor(stream.predicting, dtype=torch.int64),
         labels=torch.tensor(stream.labels, dtype=torch.int64),
@@ -141,6 +142,20 @@ def pack(examples: Sequence[Example]) -> MicroBatch:
     )
 
 
+def streams(examples: Iterable[Example], max_tokens: int) -> Iterator[MicroBatch]:
+    """The examples in their order, as streams of at most `max_tokens` (or of one longer one)."""
+    pending: list[Example] = []
+    num_tokens = 0
+    for example in examples:
+        if pending and num_tokens + example.num_tokens > max_tokens:
+            yield pack(pending)
+            pending, num_tokens = [], 0
+        pending.append(example)
+        num_tokens += example.num_tokens
+    if pending:
+        yield pack(pending)
+
+
 @dataclass(kw_only=True, slots=True)
 class _Stream:
     """The lists that a micro-batch is made of."""
@@ -148,7 +163,7 @@ class _Stream:
     ids: list[int] = dataclasses.field(default_factory=list)
     positions: list[int] = dataclasses.field(default_factory=list)
     lengths: list[int] = dataclasses.field(default_factory=list)
-    masks: list[torch.Tensor | None] = dataclasses.field(default_factory=list)
+    branches: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     predicting: list[int] = dataclasses.field(default_factory=list)
     labels: list[int] = dataclasses.field(default_factory=list)
     places: list[int] = dataclasses.field(default_factory=list)
@@ -181,26 +196,14 @@ class _Stream:
         if not example.answers:
             self._end_unit(number, start)
         if prompt:
-            self._end_document(len(self.ids) - start, _mask(example))
+            answers = [len(answer.ids) for answer in example.answers]
+            self._end_document(sum(answers, prompt), (prompt, *answers) if answers[1:] else ())
 
     def _end_unit(self, example: int, first: int) -> None:
         self.first.append(first)
         self.last.append(len(self.ids) - 1)
         self.example_of_unit.append(example)
 
-    def _end_document(self, length: int, mask: torch.Tensor | None = None) -> None:
+    def _end_document(self, length: int, branches: tuple[int, ...] = ()) -> None:
         self.lengths.append(length)
-        self.masks.append(mask)
-
-
-def _mask(example: Example) -> torch.Tensor | None:
-    """What attends to what where answers share a prompt; None if there is but one."""
-    if len(example.answers) < 2:
-        return None
-    mask = torch.ones(example.num_tokens, example.num_tokens, dtype=torch.bool).tril_()
-    start = len(example.prompt)
-    for answer in example.answers:
-        end = start + len(answer.ids)
-        mask[end:, start:end] = False
-        start = end
-    return mask
+        self.branches.append(branches)

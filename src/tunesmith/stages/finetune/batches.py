@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunesmith.core.canonical import draw
-from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.config import ModelConfig
 
@@ -53,15 +53,15 @@ def count_steps(num_rows: int, config: ModelConfig) -> int:
     return config.epochs * -(-num_rows // config.batch_rows)
 
 
+def two_rows(rows: Sequence[Example]) -> list[Example]:
+    """The shortest row, and the shortest with another number of labels: on rows with the same, a
+    mean of means would not show."""
+    ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
+    first = ordered[0]
+    others = [row for row in ordered if row.num_labels != first.num_labels] or ordered[1:]
+    return [first, *(others or ordered)[:1]]
+
+
 def micro_batches(rows: Sequence[Example], max_tokens: int = MICRO_TOKENS) -> Iterator[MicroBatch]:
     """The rows in their order, as streams of at most `max_tokens` (or of one longer row)."""
-    pending: list[Example] = []
-    num_tokens = 0
-    for row in rows:
-        if pending and num_tokens + row.num_tokens > max_tokens:
-            yield pack(pending)
-            pending, num_tokens = [], 0
-        pending.append(row)
-        num_tokens += row.num_tokens
-    if pending:
-        yield pack(pending)
+    return streams(rows, max_tokens)

@@ -12,13 +12,12 @@ import torch
 
 from tunesmith.core.errors import DataError
 from tunesmith.records.certificate import Certificate, Check
-from tunesmith.stages.finetune.batches import steps_of_epoch
+from tunesmith.stages.finetune.batches import steps_of_epoch, two_rows
 from tunesmith.stages.finetune.invariants import (
     Subject,
     influence,
     misplaced,
     step_errors,
-    two_rows,
 )
 from tunesmith.stages.finetune.preflight import Preflight
 from tunesmith.stages.finetune.stock import (

@@ -9,6 +9,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from tunesmith.core.section import Section
 
+PAIRS = ("dpo", "ipo", "orpo", "simpo")
+JUDGED = (*PAIRS, "kto")
 READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rank": ("method", ("lora", "dora")),
     "alpha": ("method", ("lora", "dora")),
@@ -17,9 +19,18 @@ READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "teacher": ("objective", ("distil",)),
     "teacher_share": ("objective", ("distil",)),
     "temperature": ("objective", ("distil",)),
+    "beta": ("objective", JUDGED),
+    "margin": ("objective", ("simpo",)),
+    "desirable_weight": ("objective", ("kto",)),
+    "undesirable_weight": ("objective", ("kto",)),
 }
 """Settings that are not always read: the setting that decides, and its values with which they
 are."""
+OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    **{name: {"learning_rate": 5e-5} for name in JUDGED},
+    "simpo": {"learning_rate": 5e-5, "beta": 2.0},
+}
+"""What a setting is with an objective, where nothing is said and its default is another."""
 
 
 class ModelConfig(Section):
@@ -31,9 +42,10 @@ class ModelConfig(Section):
     """Name of the base model that is tuned."""
     dataset: str
     """Name of the dataset that it is tuned on."""
-    objective: Literal["sft", "distil"] = "sft"
-    """What is learnt from the rows: answers, token by token ("sft"), or what a teacher would say of
-    each of their tokens ("distil")."""
+    objective: Literal["sft", "distil", "dpo", "ipo", "orpo", "simpo", "kto"] = "sft"
+    """What is learnt from the rows: answers, token by token ("sft"); what a teacher would say of
+    each of their tokens ("distil"); which of two answers is better ("dpo", "ipo", "orpo", "simpo");
+    or whether an answer was liked ("kto")."""
     method: Literal["lora", "dora", "full", "head"] = "lora"
     """What is trained: low-rank adapters on every linear layer ("lora"), the same with a trained
     length for each row of the weights ("dora"), the weights themselves ("full"), or the output head
@@ -51,13 +63,24 @@ class ModelConfig(Section):
     """How much the teacher counts; the rest is the answers themselves."""
     temperature: float = Field(default=2.0, gt=0)
     """Above 1 what the teacher holds less likely counts for more."""
+    beta: float = Field(default=0.1, gt=0)
+    """What the preference weighs. With "dpo", "ipo" and "kto" a larger one keeps the model nearer
+    to what it was; with "orpo" it is the weight beside the loss of the better answer's tokens; with
+    "simpo", whose default is 2.0, how many points a nat of a token is."""
+    margin: float = Field(default=1.0, ge=0)
+    """By how much, in beta times nats of a token, the better answer is to lead with "simpo"."""
+    desirable_weight: float = Field(default=1.0, gt=0)
+    """Weight of the rows that were liked, with "kto"."""
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    """Weight of the rows that were not, with "kto"."""
     rank: int = Field(default=16, ge=1, le=1024)
     """Rank of the adapters: more can be learnt, and forgotten, with more."""
     alpha: float = Field(default=8.0, gt=0)
     """Strength of the adapters; they are scaled by alpha / sqrt(rank), so that another rank needs
     no other learning rate."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
-    """Highest learning rate, reached after the warm-up."""
+    """Highest learning rate, reached after the warm-up; with the objectives that learn from
+    preferences or feedback the default is 5e-5."""
     share_of_rows: float = Field(default=1.0, gt=0, le=1)
     """Train on this share of the training rows only. A smaller share is a part of a larger one."""
     epochs: int = Field(default=2, ge=1)
@@ -84,6 +107,16 @@ class ModelConfig(Section):
         """
         settings = {**self.model_dump(), **changes}
         return ModelConfig.model_validate(_read(settings, {**dict(self), **changes}))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_defaults_of_the_objective(cls, given: Any) -> Any:
+        """They become values, so that `tunesmith config show` prints what is used."""
+        if not isinstance(given, Mapping):
+            return given
+        objective = given.get("objective")
+        own = OWN_DEFAULTS.get(objective, {}) if isinstance(objective, str) else {}
+        return {**own, **given}
 
     @model_validator(mode="after")
     def _refuse_a_part_of_random_weights(self) -> Self:

@@ -70,6 +70,9 @@ def _trunk(
     lowest = engine.trained.lowest_layer
     if lowest == 0 or config.epochs == 1 or engine.model is engine.twin:
         return None
+    by_id = {row.row_id: row for row in rows}
+    if any(by_id[example.row_id] != example for example in engine.first.examples):
+        return None  # what goes through the model with a row is another thing in every epoch
     trunk = Trunk(engine.model, lowest, rows, folder)
     return trunk if trunk.is_exact(engine.first) else None
 

@@ -33,15 +33,6 @@ class Subject:
     """Sum of the losses of a micro-batch, with a graph."""
 
 
-def two_rows(rows: Sequence[Example]) -> list[Example]:
-    """The shortest row, and the shortest with another number of labels: on rows with the same, a
-    mean of means would not show."""
-    ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
-    first = ordered[0]
-    others = [row for row in ordered if row.num_labels != first.num_labels] or ordered[1:]
-    return [first, *(others or ordered)[:1]]
-
-
 def influence(subject: Subject, rows: Sequence[Example]) -> tuple[float, float]:
     """The most that a row bears on the states of another one of two in one stream, and the least
     that one bears on its own.

@@ -47,6 +47,10 @@ class Training:
         """The step after which this run ends."""
         return min(self.config.stop_after or self.num_steps, self.num_steps)
 
+    def num_tokens(self, rows: Sequence[Example]) -> int:
+        """Tokens that go through the model in the global step of `rows`."""
+        return sum(micro.num_tokens for micro in self.objective.cut(rows))
+
     def steps_to_do(self) -> Iterator[list[Example]]:
         """The rows of each global step that is not done yet."""
         steps = (
@@ -94,8 +98,14 @@ def train(
     num_steps = training.num_steps
     for rows in training.steps_to_do():
         step = len(curve) + 1
+        counts: list[int] = []
+
+        def micro_done(num_tokens: int, loss: float, counts: list[int] = counts) -> None:
+            counts.append(num_tokens)
+            done(num_tokens, loss)
+
         try:
-            loss = accumulate(training.objective, training.loss, rows, done)
+            loss = accumulate(training.objective, training.loss, rows, micro_done)
         except (Stopped, KeyboardInterrupt, SystemExit):
             # Only gradients were added up: the parameters are still those of the last whole step.
             keeper.keep(training.parameters, optimiser, curve)
@@ -116,7 +126,7 @@ def train(
                 step=step,
                 loss=loss,
                 weight=sum(map(training.objective.weight, rows)),
-                num_tokens=sum(row.num_tokens for row in rows),
+                num_tokens=sum(counts),
                 num_labels=sum(row.num_labels for row in rows),
                 row_ids=tuple(row.row_id for row in rows),
             )

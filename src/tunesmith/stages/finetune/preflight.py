@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.chat_template import prompt_ids, stop_ids, with_instruction
+from tunesmith.lm.chat_template import WORD_JOINER, prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.engine import Message
 from tunesmith.lm.example import Example, pack
 from tunesmith.lm.tokenizer import Tokenizer
@@ -45,6 +46,21 @@ RULES: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
     ("row id", (33,), "have the id of another row", "give every row an id of its own"),
 )
 """Name, numbers of the known defects, what is wrong with the rows, remedy."""
+WRITTEN_RULES: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
+    (
+        "source text",
+        (20, 23),
+        "have an answer whose tokens do not say its text",
+        "use a base model whose tokenizer knows all of its characters",
+    ),
+    (
+        "two answers",
+        (23,),
+        "have two answers of the same tokens",
+        "leave them out: they do not say what is better",
+    ),
+)
+"""The same, of answers of which somebody said what they are worth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +108,18 @@ def inspect(
     served: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     context_length: int,
+    written: Sequence[Sequence[str]] | None = None,
 ) -> Preflight:
     """Look at every row for what makes a run useless or dishonest.
 
-    `served` are the prompts of the rows as serving would make them, in the same order.
+    `served` are the prompts of the rows as serving would make them, in the same order; `written`
+    the texts of the answers of each row, where somebody judged them.
     """
-    found: dict[str, dict[str, None]] = {rule: {} for rule, *_ in RULES}
+    rules = RULES if written is None else (*RULES, *WRITTEN_RULES)
+    found: dict[str, dict[str, None]] = {rule: {} for rule, *_ in rules}
+    for row, texts in zip(rows, written or (), strict=written is not None):
+        for rule in _broken_by_answers(row, texts, tokenizer):
+            found[rule][row.row_id] = None
     times = Counter(row.row_id for row in rows)
     num_labels = 0
     for row, prompt in zip(rows, served, strict=True):
@@ -123,7 +145,7 @@ def inspect(
                 remedy=remedy,
                 row_ids=tuple(found[rule]),
             )
-            for rule, defects, fault, remedy in RULES
+            for rule, defects, fault, remedy in rules
         ),
     )
 
@@ -134,7 +156,7 @@ def _broken(row: Example, tokenizer: Tokenizer) -> Iterator[str]:
     stop = stop_ids(tokenizer)
     bos = tokenizer.bos_token
     labelled = _labelled_places(row)
-    if not row.num_labels:
+    if not labelled or not all(labelled):
         yield "label"
     for number, ids in enumerate(row.documents()):
         if ids[-1] not in stop:
@@ -145,6 +167,22 @@ def _broken(row: Example, tokenizer: Tokenizer) -> Iterator[str]:
             yield "padding"
         if bos and ids[:2] == (tokenizer.id_of(bos),) * 2:
             yield "one beginning"
+
+
+def _broken_by_answers(row: Example, texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[str]:
+    """The rules that answers break which were made from `texts`."""
+    said = [_letters(tokenizer.decode(answer.ids)) for answer in row.answers]
+    # A template may trim a text, or write more than it, as Qwen3's empty block of reasoning.
+    if not all(_letters(text) in each for text, each in zip(texts, said, strict=True)):
+        yield "source text"
+    if len({answer.ids for answer in row.answers}) < len(row.answers):
+        yield "two answers"
+
+
+def _letters(text: str) -> str:
+    """`text` without white space, and without what parts the special tokens that it spells."""
+    plain = unicodedata.normalize("NFKC", text).replace(WORD_JOINER, "")
+    return "".join(plain.split())
 
 
 def require_sound(preflight: Preflight) -> None:

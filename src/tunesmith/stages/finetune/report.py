@@ -19,7 +19,7 @@ class Report:
         self._start: tuple[float, float] | None = None
         for record in training.curve:
             self.step(record)
-        to_do = sum(row.num_tokens for rows in training.steps_to_do() for row in rows)
+        to_do = sum(map(training.num_tokens, training.steps_to_do()))
         self._num_tokens = self._before + to_do
         self._done = self._restored = self._before
         self._start = time.monotonic(), time.process_time()

@@ -20,9 +20,15 @@ from tunesmith.stages.finetune.preflight import Preflight
 Hidden = Callable[[MicroBatch], torch.Tensor]
 """A micro-batch to the final states of its stream, (num_tokens, hidden_size)."""
 
+_HERE = "tunesmith.stages.finetune.objectives"
 OBJECTIVES = {
-    "sft": "tunesmith.stages.finetune.objectives.answers:Answers",
-    "distil": "tunesmith.stages.finetune.objectives.distil:Distillation",
+    "sft": f"{_HERE}.answers:Answers",
+    "distil": f"{_HERE}.distil:Distillation",
+    "dpo": f"{_HERE}.preference:Pairs",
+    "ipo": f"{_HERE}.preference:Pairs",
+    "orpo": f"{_HERE}.preference:Pairs",
+    "simpo": f"{_HERE}.preference:Pairs",
+    "kto": f"{_HERE}.feedback:Liked",
 }
 """Name in the project file -> class, made of (config, dataset) and the teacher, if there is one."""
 
@@ -79,14 +85,19 @@ class Objective(Protocol):
 
     def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """The same sum of `examples` as one global step, by transformers' forward pass of each
-        document alone and torch's functions: what the engine is compared with."""
+        document alone and torch's functions: what the engine is compared with before the first
+        step."""
         ...
 
 
 def make_objective(
     config: ModelConfig, dataset: Dataset, teacher: BaseModel | ModelVersion | None = None
 ) -> Objective:
-    """The objective of `config`, on rows of `dataset`."""
+    """The objective of `config`, on rows of `dataset`.
+
+    Raises:
+        ConfigError: it cannot be learnt from rows of that format.
+    """
     given = () if teacher is None else (teacher,)
     objective: Objective = resolve(OBJECTIVES[config.objective])(config, dataset, *given)
     return objective

@@ -1,0 +1,146 @@
+"""Answers that somebody judged: what the objectives that learn from them share.
+
+A reference is the model as it is before the first step. Its log-probabilities are computed once, in
+`prepare`, and nothing of it is ever differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow.parquet as pq
+import torch
+
+from tunesmith.core.canonical import parse
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.ref import from_plain
+from tunesmith.core.step import Context
+from tunesmith.lm.chat_template import prompt_ids, with_instruction
+from tunesmith.lm.engine import Message
+from tunesmith.lm.example import Answer, Example, MicroBatch
+from tunesmith.lm.likelihood import sums_by_unit
+from tunesmith.lm.load import LoadedModel
+from tunesmith.records.data import Dataset
+from tunesmith.records.rows import Feedback, Preference
+from tunesmith.stages.finetune.batches import micro_batches
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.loss import token_log_probs
+from tunesmith.stages.finetune.objectives.objective import Hidden
+from tunesmith.stages.finetune.preflight import Preflight, inspect
+from tunesmith.stages.finetune.stock import stock_logits
+
+Judged = TypeVar("Judged", Preference, Feedback)
+
+
+def require_format(config: ModelConfig, dataset: Dataset, wanted: str) -> None:
+    """Refuse a dataset whose rows say something else.
+
+    Raises:
+        ConfigError: it is not of the format `wanted`.
+    """
+    if dataset.format != wanted:
+        raise ConfigError(
+            f"model.{config.name}.objective",
+            f"{config.objective!r} cannot be learnt from dataset {dataset.name!r}, whose rows are "
+            f"of format {dataset.format!r}",
+            remedy=f"give it a dataset of format {wanted!r}, or another objective",
+        )
+
+
+def read_contents(path: Path, kind: type[Judged]) -> list[tuple[str, Judged]]:
+    """(row id, content) of each row of a split's Parquet file."""
+    table = pq.read_table(path, columns=["row_id", "content"])
+    return [
+        (row["row_id"], from_plain(kind, parse(row["content"].encode())))
+        for row in table.to_pylist()
+    ]
+
+
+def inspect_judged(
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    answers: Sequence[Sequence[str]],
+    instruction: str,
+    loaded: LoadedModel,
+) -> Preflight:
+    """The rules of conversations, and those of answers that were written by somebody.
+
+    `prompts` and `answers` are the texts of each row.
+    """
+    served = [
+        prompt_ids(
+            loaded.tokenizer, with_instruction([Message(role="user", content=prompt)], instruction)
+        )
+        for prompt in prompts
+    ]
+    return inspect(examples, served, loaded.tokenizer, loaded.context_length, answers)
+
+
+def log_probs_of_answers(model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
+    """log p of each answer of a stream, in nats: (num_units,), float64, with a graph.
+
+    `states` are the stream's, (num_tokens, hidden_size).
+    """
+    head = model.get_output_embeddings().weight
+    return sums_by_unit(micro, token_log_probs(states[micro.predicting], head, micro.labels))
+
+
+def plain_log_probs(stock: Any, example: Example) -> list[torch.Tensor]:
+    """log p of each answer of an example, by stock code on each document alone: scalars, float64,
+    with a graph."""
+    found = []
+    for document, answer in zip(example.documents(), example.answers, strict=True):
+        ids = torch.tensor(document)
+        log_p = torch.log_softmax(stock_logits(stock, ids)[:-1].double(), dim=-1)
+        of_tokens = log_p.gather(1, ids[1:, None])[:, 0]
+        found.append(of_tokens[-len(answer.ids) :].sum())
+    return found
+
+
+class Reference:
+    """log p of answers by the model as it is before the first step."""
+
+    def __init__(self) -> None:
+        self._log_probs: dict[tuple[str, tuple[int, ...]], float] = {}
+
+    @torch.no_grad()
+    def prepare(
+        self, ctx: Context, model: Any, hidden: Hidden, steps: Iterable[Sequence[Example]]
+    ) -> None:
+        """Compute what `steps` will ask for, of whole answers whatever their weights."""
+        groups = list(self._unknown(steps))
+        num_tokens = sum(example.num_tokens for group in groups for example in group)
+        so_far = 0
+        for group in groups:
+            for micro in micro_batches(group):
+                sums = iter(log_probs_of_answers(model, hidden(micro), micro).tolist())
+                for example in micro.examples:
+                    for answer in example.answers:
+                        self._log_probs[example.row_id, answer.ids] = next(sums)
+                so_far += micro.num_tokens
+                ctx.progress(so_far, num_tokens, "what the model says before it is tuned")
+
+    def of(self, micro: MicroBatch) -> torch.Tensor:
+        """Of each answer of a stream: (num_units,), float64."""
+        found = [
+            self._log_probs[example.row_id, answer.ids]
+            for example in micro.examples
+            for answer in example.answers
+        ]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def _unknown(self, steps: Iterable[Sequence[Example]]) -> Iterator[list[Example]]:
+        """The rows of each step with those of their answers that no step before it has."""
+        seen = set(self._log_probs)
+        for step in steps:
+            group = []
+            for example in step:
+                keys = dict.fromkeys((example.row_id, answer.ids) for answer in example.answers)
+                new = tuple(Answer(ids=ids) for _, ids in keys if (example.row_id, ids) not in seen)
+                seen |= keys.keys()
+                if new:
+                    group.append(Example(row_id=example.row_id, prompt=example.prompt, answers=new))
+            if group:
+                yield group
