@@ -171,24 +171,25 @@ def _by_branch(
         torch.split_with_sizes(stream, list(parts), 2) for stream in (query, key, value)
     )
     shared = parts[0]
-    mask = _behind(0, shared, window) if window is not None and window < shared else None
+    cut = window is not None and window < shared
+    mask = _behind(0, shared, window, query.dtype) if cut else None
     outputs = [attend(q, k, v, attn_mask=mask, is_causal=mask is None)]
     for own_q, own_k, own_v in zip(queries, keys, values, strict=True):
         both = (torch.cat([k, own_k], dim=2), torch.cat([v, own_v], dim=2))
-        mask = _behind(shared, own_q.shape[2], window).to(query.dtype)
+        mask = _behind(shared, own_q.shape[2], window, query.dtype)
         outputs.append(attend(own_q, *both, attn_mask=mask, is_causal=False))
     return outputs
 
 
 @functools.lru_cache(maxsize=64)
-def _behind(shared: int, length: int, window: int | None) -> torch.Tensor:
+def _behind(shared: int, length: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
     """What `length` tokens after `shared` others attend to: a number to add, 0 or minus infinity.
 
     Shape (length, shared + length). As numbers: of booleans the kernel makes them in every call.
     """
     distance = torch.arange(shared, shared + length)[:, None] - torch.arange(shared + length)
     seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-    return torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, float("-inf"))
 
 
 def _within(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -85,3 +86,92 @@ def test_architectures_that_could_leak_are_refused() -> None:
         )
     with pytest.raises(DataError, match="mamba"):
         attend_by_document(mamba)
+
+
+PARTS = (9, 4, 1, 6)
+"""A beginning, and three ways to go on."""
+
+
+def branched() -> tuple[torch.Tensor, torch.Tensor]:
+    """A stream of a plain document and one with branches, and its positions."""
+    ids, _ = stream((5, sum(PARTS)))
+    begun = PARTS[0]
+    positions = [*range(5), *range(begun)]
+    for length in PARTS[1:]:
+        positions += range(begun, begun + length)
+    return ids, torch.tensor(positions)
+
+
+@pytest.mark.parametrize("window", [None, 3, 12])
+def test_what_goes_on_from_one_beginning_is_as_if_each_were_alone(
+    model: Any, window: int | None
+) -> None:
+    """Also where a layer sees no further than a window, shorter or longer than the beginning."""
+    if window is not None:  # as Mistral's layers hand it on
+        for layer in model.model.layers:
+            forward = layer.self_attn.forward
+            layer.self_attn.forward = functools.partial(forward, sliding_window=window)
+    ids, positions = branched()
+    documents = Documents(lengths=(5, sum(PARTS)), branches=((), PARTS))
+
+    found = hidden_states(model, ids, positions, documents)
+
+    plain, rest = found[:5], found[5:].split(PARTS)
+    parts = ids[5:].split(PARTS)
+
+    def alone(some: torch.Tensor) -> torch.Tensor:
+        lengths = Documents(lengths=(len(some),))
+        return hidden_states(model, some, torch.arange(len(some)), lengths)
+
+    torch.testing.assert_close(plain, alone(ids[:5]), rtol=0, atol=1e-10)
+    torch.testing.assert_close(rest[0], alone(parts[0]), rtol=0, atol=1e-10)
+    for part, states in zip(parts[1:], rest[1:], strict=True):
+        expected = alone(torch.cat([parts[0], part]))[PARTS[0] :]
+        torch.testing.assert_close(states, expected, rtol=0, atol=1e-10)
+
+
+def test_branches_are_a_mask_that_is_written_shorter(model: Any) -> None:
+    """Forward and backward."""
+    ids, positions = branched()
+    length = sum(PARTS)
+    mask = torch.ones(length, length, dtype=torch.bool).tril()
+    start = PARTS[0]
+    for part in PARTS[1:]:
+        mask[start + part :, start : start + part] = False
+        start += part
+
+    def gradient(documents: Documents) -> tuple[torch.Tensor, torch.Tensor]:
+        embedded = model.get_input_embeddings()(ids).detach().requires_grad_()
+        states = model.get_decoder()(
+            inputs_embeds=embedded[None],
+            position_ids=positions[None],
+            documents=documents,
+            use_cache=False,
+        ).last_hidden_state[0]
+        generator = torch.Generator().manual_seed(1)
+        direction = torch.randn(states.shape, dtype=states.dtype, generator=generator)
+        (grad,) = torch.autograd.grad((states * direction).sum(), embedded)
+        return states.detach(), grad
+
+    found = gradient(Documents(lengths=(5, length), branches=((), PARTS)))
+    expected = gradient(Documents(lengths=(5, length), masks=(None, mask)))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def test_branches_do_not_see_one_another(model: Any) -> None:
+    """The derivative of one by another's embeddings is exactly zero."""
+    ids, positions = branched()
+    embedded = model.get_input_embeddings()(ids).detach().requires_grad_()
+    states = model.get_decoder()(
+        inputs_embeds=embedded[None],
+        position_ids=positions[None],
+        documents=Documents(lengths=(5, sum(PARTS)), branches=((), PARTS)),
+        use_cache=False,
+    ).last_hidden_state[0]
+    whole = (5, *PARTS)
+    for number, part in enumerate(states.split(whole)):
+        direction = torch.randn(part.shape, dtype=part.dtype, generator=torch.Generator())
+        (grad,) = torch.autograd.grad((part * direction).sum(), embedded, retain_graph=True)
+        for other, influence in enumerate(grad.split(whole)):
+            assert bool(influence.any()) == (other == number or (other == 1 and number > 1))

@@ -23,6 +23,11 @@ def config(**settings: Any) -> ModelConfig:
         ({"layers": -1}, "greater than or equal to 0"),
         ({"start": "random"}, "start is not read with method 'lora'"),
         ({"method": "full", "start": "random", "layers": 1}, "trained as a whole"),
+        ({"beta": 0.1}, "beta is not read with objective 'sft': leave beta out"),
+        ({"margin": 1.0}, "set objective to 'simpo'"),
+        ({"objective": "dpo", "margin": 1.0}, "margin is not read with objective 'dpo'"),
+        ({"objective": "dpo", "desirable_weight": 1.0}, "set objective to 'kto'"),
+        ({"objective": "dpo", "beta": 0.0}, "greater than 0"),
         ({"share_of_rows": 0.0}, "greater than 0"),
         ({"share_of_rows": 1.1}, "less than or equal to 1"),
     ],
@@ -41,6 +46,8 @@ def test_a_setting_that_nothing_would_read_is_refused(settings: dict[str, Any], 
         {"method": "full", "layers": 3},
         {"method": "head"},
         {"method": "full", "start": "random", "share_of_rows": 0.25},
+        {"objective": "simpo", "margin": 0.5},
+        {"objective": "kto", "undesirable_weight": 2.0, "learning_rate": 1e-3},
     ],
 )
 def test_what_is_written_out_can_be_read_again(settings: dict[str, Any]) -> None:
@@ -60,3 +67,22 @@ def test_a_changed_recipe_keeps_what_its_method_reads() -> None:
     assert own.changed() == own
     with pytest.raises(pydantic.ValidationError, match="layers"):
         own.changed(method="full", start="random")
+
+
+def test_defaults_are_those_of_the_objective_and_can_be_seen() -> None:
+    """They are written out, so that `tunesmith config show` and a step's key have them."""
+    written = {
+        name: to_plain(config(objective=name))
+        for name in ("sft", "dpo", "ipo", "orpo", "simpo", "kto")
+    }
+
+    assert {name: each.get("beta") for name, each in written.items()} == {
+        "sft": None, "dpo": 0.1, "ipo": 0.1, "orpo": 0.1, "simpo": 2.0, "kto": 0.1,
+    }  # fmt: skip
+    assert {name for name, each in written.items() if each["learning_rate"] == 5e-5} == {
+        "dpo", "ipo", "orpo", "simpo", "kto",
+    }  # fmt: skip
+    assert written["sft"]["learning_rate"] == 1e-3
+    assert written["simpo"]["margin"] == 1.0
+    assert config(objective="simpo", beta=0.3, learning_rate=1e-4).beta == 0.3
+    assert config(objective="simpo").changed(epochs=3).beta == 2.0

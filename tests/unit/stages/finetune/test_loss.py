@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tunesmith.stages.finetune import loss as loss_module
-from tunesmith.stages.finetune.loss import cross_entropy_sum
+from tunesmith.stages.finetune.loss import cross_entropy_sum, token_log_probs
 
 
 def test_value_and_gradient_are_those_of_torch() -> None:
@@ -100,3 +100,61 @@ def test_a_matrix_of_both_uses_gets_the_sum_of_their_gradients() -> None:
         )
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("trained", ["hidden", "head", "both"])
+def test_log_probabilities_of_tokens_and_their_gradients_are_those_of_autograd(
+    trained: str,
+) -> None:
+    """Several chunks and a part of one, each token with a weight of its own, some negative."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(300, 16, dtype=torch.float64, generator=generator)
+    head = torch.randn(50, 16, dtype=torch.float64, generator=generator)
+    labels = torch.randint(0, 50, (300,), generator=generator)
+    weights = torch.randn(300, dtype=torch.float64, generator=generator)
+    assert len(labels) > 2 * loss_module.CHUNK_TOKENS
+    needing = {"hidden": [hidden], "head": [head], "both": [hidden, head]}[trained]
+    for tensor in needing:
+        tensor.requires_grad_(True)
+
+    def of(log_p: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad((log_p * weights).sum().exp(), needing)
+
+    found = token_log_probs(hidden, head, labels)
+    expected = torch.log_softmax(hidden @ head.t(), dim=-1).gather(1, labels[:, None])[:, 0]
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for one, other in zip(of(found), of(expected), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        assert not token_log_probs(hidden, head, labels).requires_grad
+        torch.testing.assert_close(token_log_probs(hidden, head, labels), expected.detach())
+
+
+@pytest.mark.parametrize("is_head_trained", [False, True])
+def test_gradients_of_log_probabilities_are_those_of_finite_differences(
+    monkeypatch: pytest.MonkeyPatch, is_head_trained: bool
+) -> None:
+    monkeypatch.setattr(loss_module, "CHUNK_TOKENS", 2)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    head = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    head.requires_grad_(is_head_trained)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+
+    assert torch.autograd.gradcheck(lambda h, w: token_log_probs(h, w, labels), (hidden, head))
+
+
+def test_what_is_kept_of_a_frozen_head_is_not_of_the_size_of_the_vocabulary() -> None:
+    hidden = torch.randn(300, 8, requires_grad=True)
+    head = torch.randn(1000, 8)
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        token_log_probs(hidden, head, torch.zeros(300, dtype=torch.int64))
+
+    assert kept == [300 * 8]
