@@ -13,6 +13,7 @@ import torch
 from tunesmith.lm.attention import attend_by_document, hidden_states
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.matmul import speed_up
+from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
@@ -70,8 +71,8 @@ def _trunk(
     lowest = engine.trained.lowest_layer
     if lowest == 0 or config.epochs == 1 or engine.model is engine.twin:
         return None
-    by_id = {row.row_id: row for row in rows}
-    if any(by_id[example.row_id] != example for example in engine.first.examples):
+    places = {row_id: place for place, row_id in enumerate(row_ids_of(rows))}
+    if any(rows[places[example.row_id]] != example for example in engine.first.examples):
         return None  # what goes through the model with a row is another thing in every epoch
     trunk = Trunk(engine.model, lowest, rows, folder)
     return trunk if trunk.is_exact(engine.first) else None

@@ -9,6 +9,7 @@ So it is in TRL, whose pairs are those of its file's order.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,11 @@ class Liked:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 
-    def read(self, path: Path, loaded: LoadedModel) -> list[Example]:
+    def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row's prompt with its answer; whether it was liked is the target."""
         instruction = self._dataset.instruction
-        return [
-            feedback_example(loaded.tokenizer, instruction, row_id, content)
-            for row_id, content in read_contents(path, Feedback)
-        ]
+        for row_id, content in read_contents(path, Feedback):
+            yield feedback_example(loaded.tokenizer, instruction, row_id, content)
 
     def inspect(self, path: Path, loaded: LoadedModel, examples: Sequence[Example]) -> Preflight:
         """The rules of conversations."""
@@ -76,10 +75,13 @@ class Liked:
     ) -> None:
         """The reference's log-probabilities of each row's answer, and of that of the row before it
         in each step of the run, and in the one that is certified."""
-        steps = [two_rows(examples)]
-        for epoch in range(self._config.epochs):
-            steps += steps_of_epoch(examples, ctx.seed, epoch, self._config.batch_rows)
-        self._reference.prepare(ctx, model, hidden, map(_with_others, steps))
+        epochs, size = self._config.epochs, self._config.batch_rows
+        steps = itertools.chain(
+            *(steps_of_epoch(examples, ctx.seed, epoch, size) for epoch in range(epochs)),
+            [two_rows(examples)],
+        )
+        arranged = map(_with_others, steps)
+        self._reference.prepare(ctx, model, hidden, arranged, epochs * len(examples))
 
     def weight(self, example: Example) -> float:  # noqa: ARG002
         """1 for each row, whatever its side's weight."""

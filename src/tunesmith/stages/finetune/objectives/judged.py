@@ -49,13 +49,11 @@ def require_format(config: ModelConfig, dataset: Dataset, wanted: str) -> None:
         )
 
 
-def read_contents(path: Path, kind: type[Judged]) -> list[tuple[str, Judged]]:
+def read_contents(path: Path, kind: type[Judged]) -> Iterator[tuple[str, Judged]]:
     """(row id, content) of each row of a split's Parquet file."""
-    table = pq.read_table(path, columns=["row_id", "content"])
-    return [
-        (row["row_id"], from_plain(kind, parse(row["content"].encode())))
-        for row in table.to_pylist()
-    ]
+    for batch in pq.ParquetFile(path).iter_batches(columns=["row_id", "content"]):
+        for row in batch.to_pylist():
+            yield row["row_id"], from_plain(kind, parse(row["content"].encode()))
 
 
 def inspect_judged(
@@ -103,44 +101,52 @@ class Reference:
     """log p of answers by the model as it is before the first step."""
 
     def __init__(self) -> None:
-        self._log_probs: dict[tuple[str, tuple[int, ...]], float] = {}
+        self._log_probs: dict[tuple[str, int], float] = {}
 
     @torch.no_grad()
     def prepare(
-        self, ctx: Context, model: Any, hidden: Hidden, steps: Iterable[Sequence[Example]]
+        self,
+        ctx: Context,
+        model: Any,
+        hidden: Hidden,
+        steps: Iterable[Sequence[Example]],
+        num_rows: int,
     ) -> None:
-        """Compute what `steps` will ask for, of whole answers whatever their weights."""
-        groups = list(self._unknown(steps))
-        num_tokens = sum(example.num_tokens for group in groups for example in group)
-        so_far = 0
-        for group in groups:
-            for micro in micro_batches(group):
+        """Compute what `steps`, `num_rows` in all, will ask for: of whole answers, whatever the
+        weights of their tokens."""
+        before = 0
+        for step in steps:
+            done = before
+            for micro in micro_batches(self._unknown(step)):
                 sums = iter(log_probs_of_answers(model, hidden(micro), micro).tolist())
                 for example in micro.examples:
                     for answer in example.answers:
-                        self._log_probs[example.row_id, answer.ids] = next(sums)
-                so_far += micro.num_tokens
-                ctx.progress(so_far, num_tokens, "what the model says before it is tuned")
+                        self._log_probs[_key(example, answer)] = next(sums)
+                done = min(num_rows, done + len(micro.examples))
+                ctx.progress(done, num_rows, "what the model says before it is tuned")
+            before += len(step)
 
     def of(self, micro: MicroBatch) -> torch.Tensor:
         """Of each answer of a stream: (num_units,), float64."""
         found = [
-            self._log_probs[example.row_id, answer.ids]
+            self._log_probs[_key(example, answer)]
             for example in micro.examples
             for answer in example.answers
         ]
         return torch.tensor(found, dtype=torch.float64)
 
-    def _unknown(self, steps: Iterable[Sequence[Example]]) -> Iterator[list[Example]]:
-        """The rows of each step with those of their answers that no step before it has."""
-        seen = set(self._log_probs)
-        for step in steps:
-            group = []
-            for example in step:
-                keys = dict.fromkeys((example.row_id, answer.ids) for answer in example.answers)
-                new = tuple(Answer(ids=ids) for _, ids in keys if (example.row_id, ids) not in seen)
-                seen |= keys.keys()
-                if new:
-                    group.append(Example(row_id=example.row_id, prompt=example.prompt, answers=new))
-            if group:
-                yield group
+    def _unknown(self, step: Sequence[Example]) -> list[Example]:
+        """The rows with those of their answers that are not known yet, without such an answer not
+        at all."""
+        found = []
+        for example in step:
+            answers = {_key(example, answer): Answer(ids=answer.ids) for answer in example.answers}
+            new = tuple(answer for key, answer in answers.items() if key not in self._log_probs)
+            if new:
+                found.append(Example(row_id=example.row_id, prompt=example.prompt, answers=new))
+        return found
+
+
+def _key(example: Example, answer: Answer) -> tuple[str, int]:
+    """A row has a few answers only, so that their hashes tell them apart."""
+    return example.row_id, hash(answer.ids)

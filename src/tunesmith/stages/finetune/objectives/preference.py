@@ -122,13 +122,11 @@ class Pairs:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 
-    def read(self, path: Path, loaded: LoadedModel) -> list[Example]:
+    def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row's prompt with the chosen answer and the rejected one, in this order."""
         instruction = self._dataset.instruction
-        return [
-            preference_example(loaded.tokenizer, instruction, row_id, content)
-            for row_id, content in read_contents(path, Preference)
-        ]
+        for row_id, content in read_contents(path, Preference):
+            yield preference_example(loaded.tokenizer, instruction, row_id, content)
 
     def inspect(self, path: Path, loaded: LoadedModel, examples: Sequence[Example]) -> Preflight:
         """The rules of conversations for both answers, and that the two are not the same."""
@@ -143,7 +141,7 @@ class Pairs:
         """The reference's log-probabilities of both answers of each row."""
         if self._reference:  # packed as in the first epoch, whose sums are then the same to the bit
             steps = steps_of_epoch(examples, ctx.seed, 0, self._config.batch_rows)
-            self._reference.prepare(ctx, model, hidden, steps)
+            self._reference.prepare(ctx, model, hidden, steps, len(examples))
 
     def weight(self, example: Example) -> float:  # noqa: ARG002
         """1 for each pair."""

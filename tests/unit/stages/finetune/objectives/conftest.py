@@ -78,7 +78,7 @@ class Judge:
         """Its training rows as tokens."""
         loaded = load_model(self.tiny.base, self.tiny.blobs)
         path = self.tiny.blobs.path(dataset.train.rows)
-        return make_objective(config, dataset).read(path, loaded)
+        return list(make_objective(config, dataset).read(path, loaded))
 
     def engine(
         self, config: ModelConfig, rows: Sequence[Example], dtype: torch.dtype = torch.float64
