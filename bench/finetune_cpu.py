@@ -4,7 +4,9 @@
     python bench/finetune_cpu.py long --rounds 5      one case
 
 Cases: `desk` (short answers, long prompts of the licence desk), `long` (docstrings of the standard
-library as answers), `frozen`, `frozen-2` (`desk` with one or two top layers; epoch 2 beside 1).
+library as answers), `frozen`, `frozen-2` (`desk` with one or two top layers; epoch 2 beside 1),
+`dpo` (two answers about a long notice; the time includes that of asking the untuned model, which
+TRL's best settings do beforehand, as ours).
 Same weights, rows, token ids, labels, order, steps, learning rate and adapters on both sides; a
 side's time is that of its training loop alone, without loading. Speeds are of real tokens; padding
 does not count. Peak memory is the process's, the model's loading included. The machine's two cores
@@ -14,6 +16,7 @@ must have nothing else to do; only ratios of one round are compared.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import io
 import json
@@ -52,6 +55,7 @@ class Case:
     num_rows: int
     epochs: int = 1
     layers: int = 0
+    objective: str = "sft"
 
 
 CASES = {
@@ -59,13 +63,14 @@ CASES = {
     "long": Case(num_rows=32),
     "frozen": Case(num_rows=64, epochs=2, layers=1),
     "frozen-2": Case(num_rows=64, epochs=2, layers=2),
+    "dpo": Case(num_rows=8, objective="dpo"),
 }
 
 
 def pairs(name: str, cache: Path) -> list[tuple[str, str]]:
     """(question, answer) of a case, in an order that has nothing to do with their lengths."""
     if name != "long":
-        return _notices(cache)
+        return _notices(cache, 100, 500)
     found: dict[str, str] = {}
     for module_name in MODULES.split():
         module = __import__(module_name, fromlist=["_"])
@@ -83,7 +88,8 @@ def _documented(module: ModuleType) -> list[tuple[str, Any]]:
     return [(path, t) for path, t in things if inspect.isroutine(t) or inspect.isclass(t)]
 
 
-def _notices(cache: Path) -> list[tuple[str, str]]:
+def _notices(cache: Path, shortest: int, longest: int) -> list[tuple[str, str]]:
+    """(text, licence) of notices of so many characters."""
     import yaml
 
     rows = []
@@ -94,7 +100,7 @@ def _notices(cache: Path) -> list[tuple[str, str]]:
                 _, head, text = parts
                 facts = yaml.safe_load(head)
                 text = text.replace("{{", "").replace("}}", "").strip()
-                if facts.get("is_license_notice") and 100 <= len(text) <= 500:
+                if facts.get("is_license_notice") and shortest <= len(text) <= longest:
                     rows.append((text, facts["license_expression"]))
     return sorted(rows, key=lambda row: _scatter(row[0]))
 
@@ -166,17 +172,46 @@ def dataset_of(found: list[tuple[str, str]], instruction: str, blobs: Any) -> An
     )
 
 
+def preferences(cache: Path) -> list[Any]:
+    """Long notices, with their licence and how they end as the better answer, and those of the
+    notice before as the worse."""
+    from tunesmith.records.rows import Preference
+
+    notices = _notices(cache, 400, 1600)
+
+    def said(place: int) -> str:
+        text, licence = notices[place]
+        length = 60 + int(_scatter(text)[:4], 16) % 440
+        return f"It is under {licence}, as it ends with: {text[-length:]}"
+
+    return [
+        Preference(
+            prompt=f"Which licence is this, and how can you tell?\n\n{text}",
+            chosen=said(place),
+            rejected=said(place - 1),
+        )
+        for place, (text, _) in enumerate(notices)
+        if notices[place - 1][1] != notices[place][1]
+    ]
+
+
 def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
     """The rows as ids, those that fit."""
     from tunesmith.lm.chat_template import answered, question
+    from tunesmith.lm.questions import preference_example
     from tunesmith.stages.finetune.objectives.answers import labelled
 
     instruction = instruction_of(name)
-    rows = []
-    for number, (asked, answer) in enumerate(pairs(name, cache)):
-        rendered = answered(tokenizer, question(instruction, asked), answer)
-        if len(rendered.ids) <= MAX_TOKENS:
-            rows.append(labelled(f"{number:05}", rendered.ids, rendered.num_prompt))
+    rows: list[Any] = []
+    for number, given in enumerate(preferences(cache) if name == "dpo" else pairs(name, cache)):
+        row_id = f"{number:05}"
+        if name == "dpo":
+            row = preference_example(tokenizer, instruction, row_id, given)
+        else:
+            rendered = answered(tokenizer, question(instruction, given[0]), given[1])
+            row = labelled(row_id, rendered.ids, rendered.num_prompt)
+        if max(map(len, row.documents())) <= MAX_TOKENS:
+            rows.append(row)
         if len(rows) == case.num_rows:
             break
     return rows
@@ -185,6 +220,7 @@ def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
 def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     """Our engine; also the share of its own matrix-product peak that it reaches."""
     from tunesmith.core.blobs import FolderBlobs
+    from tunesmith.core.step import Context
     from tunesmith.stages.finetune.checkpoint import Checkpoints
     from tunesmith.stages.finetune.config import ModelConfig
     from tunesmith.stages.finetune.engine import make_engine, make_training
@@ -196,31 +232,40 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     config = ModelConfig(
         name="m", base="b", dataset="d", rank=RANK, alpha=ALPHA, learning_rate=RATE, warmup=0.0,
         schedule="constant", epochs=case.epochs, batch_rows=BATCH_ROWS, layers=case.layers,
+        objective=case.objective,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # The rows are there already, so of the dataset none is read.
-        objective = make_objective(config, dataset_of([], "", FolderBlobs(folder / "blobs")))
+        dataset_blobs = FolderBlobs(folder / "blobs")
+        dataset = dataset_of([], "", dataset_blobs)
+        if case.objective == "dpo":
+            dataset = dataclasses.replace(dataset, format="preference")
+        objective = make_objective(config, dataset)
         engine = make_engine(loaded.model, objective, config, 0, rows)
         assert engine.comparison.ok, engine.comparison
         peak = matmul_rate(2.0)
         training = make_training(engine, rows, config, 0, folder)
         checkpoints = Checkpoints(folder=folder, identity="")
         keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
+        ctx = Context(blobs=dataset_blobs, seed=0, workdir=folder, keep=folder)
         ended = [time.perf_counter()]
+        objective.prepare(ctx, engine.model, engine.hidden, rows)
         for _ in train(training, lambda *_: None, keeper):
             ended.append(time.perf_counter())
     peak = max(peak, matmul_rate(2.0))
     epochs = _epochs(ended, case)
     flop = case.epochs * sum(_flop(row, engine) for row in rows)
     wall_s = ended[-1] - ended[0]
+    is_plain = case.layers == 0 and case.objective == "sft"
     return {
         "wall_s": wall_s,
         "losses": [record.loss for record in training.curve],
         "epochs_s": epochs,
         "gemm_gflops": peak / 1e9,
-        # Where layers are frozen or states are kept, most of the arithmetic is never done.
-        "share_of_gemm": flop / wall_s / peak if case.layers == 0 else None,
+        # Where layers are frozen or states are kept, most of the arithmetic is never done; with a
+        # reference there is more.
+        "share_of_gemm": flop / wall_s / peak if is_plain else None,
     }
 
 
@@ -248,19 +293,13 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
 
     from tunesmith.stages.finetune.batches import steps_of_epoch
 
     ordered = [
         r for e in range(case.epochs) for s in steps_of_epoch(rows, 0, e, BATCH_ROWS) for r in s
     ]
-    data = Dataset.from_dict(
-        {
-            "input_ids": [list(row.prompt + row.answers[0].ids) for row in ordered],
-            "labels": [[-100] * len(row.prompt) + list(row.answers[0].ids) for row in ordered],
-        }
-    )
+    trainer_class, config_class, columns, settings = _trl_of(case.objective, ordered, best=best)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=loaded.tokenizer.core, eos_token="<|im_end|>", pad_token="<|im_end|>"
     )
@@ -271,9 +310,9 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
             if logs and "loss" in logs:
                 losses.append(logs["loss"])
 
-    settings: dict[str, Any] = {"per_device_train_batch_size": BATCH_ROWS}
+    settings["per_device_train_batch_size"] = BATCH_ROWS
     if best:
-        settings = {
+        settings |= {
             "per_device_train_batch_size": BATCH_ROWS // 2,
             "gradient_accumulation_steps": 2,
             "padding_free": True,
@@ -281,16 +320,15 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
         }
     last = model_layers(loaded.model)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = SFTTrainer(
+        trainer = trainer_class(
             model=loaded.model,
-            args=SFTConfig(
+            args=config_class(
                 output_dir=folder, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
                 disable_tqdm=True, logging_steps=1, num_train_epochs=1, learning_rate=RATE,
                 lr_scheduler_type="constant", max_length=None, seed=0,
-                dataset_kwargs={"skip_prepare_dataset": True}, train_sampling_strategy="sequential",
-                **settings,
+                train_sampling_strategy="sequential", **settings,
             ),
-            train_dataset=data,
+            train_dataset=Dataset.from_dict(columns),
             processing_class=tokenizer,
             callbacks=[Log()],
             peft_config=LoraConfig(
@@ -302,8 +340,43 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
         torch.manual_seed(0)
         start = time.perf_counter()
         trainer.train()
-        wall_s = time.perf_counter() - start
+        wall_s = time.perf_counter() - start + getattr(trainer, "asked_s", 0.0)
     return {"wall_s": wall_s, "losses": losses}
+
+
+def _trl_of(
+    objective: str, rows: list[Any], *, best: bool
+) -> tuple[Any, Any, dict[str, list[Any]], dict[str, Any]]:
+    """TRL's trainer, its settings' class, the columns of ids that it reads, and settings."""
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    if objective == "sft":
+        columns = {
+            "input_ids": [list(row.prompt + row.answers[0].ids) for row in rows],
+            "labels": [[-100] * len(row.prompt) + list(row.answers[0].ids) for row in rows],
+        }
+        return SFTTrainer, SFTConfig, columns, {"dataset_kwargs": {"skip_prepare_dataset": True}}
+
+    class Pairs(DPOTrainer):  # type: ignore[misc]
+        """Takes ids as they are, and tells how long it asked the untuned model beforehand."""
+
+        asked_s = 0.0
+
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset
+
+        def _precompute_ref_logps(self, *given: Any) -> Any:
+            start = time.perf_counter()
+            found = super()._precompute_ref_logps(*given)
+            self.asked_s += time.perf_counter() - start
+            return found
+
+    columns = {
+        "prompt_ids": [list(row.prompt) for row in rows],
+        "chosen_ids": [list(row.answers[0].ids) for row in rows],
+        "rejected_ids": [list(row.answers[1].ids) for row in rows],
+    }
+    return Pairs, DPOConfig, columns, {"beta": 0.1, "precompute_ref_log_probs": best}
 
 
 def model_layers(model: Any) -> int:
