@@ -34,7 +34,7 @@ from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.config import DatasetConfig
-from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
@@ -340,6 +340,7 @@ def _check_references(file: ProjectFile) -> None:
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
         settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
+        _check_objective(f"model.{name}", model, file.dataset[model.dataset])
         place, _, teacher = model.teacher.partition(":")
         if place:
             known = file.model if place == "model" else file.base
@@ -382,6 +383,19 @@ def _check_format(key: str, dataset: DatasetConfig, name: str, source: SourceCon
             f"source {name!r} does not say which field is the {lacking} of a row",
             remedy=f"set {lacking} of source.{name}, or the format of the dataset",
         )
+
+
+def _check_objective(key: str, model: ModelConfig, dataset: DatasetConfig) -> None:
+    if (model.objective, dataset.format) in SCORERS:
+        return
+    wanted = " or ".join(form for name, form in SCORERS if name == model.objective)
+    could = ", ".join(name for name, form in SCORERS if form == dataset.format)
+    raise ConfigError(
+        f"{key}.objective",
+        f"{model.objective!r} cannot be learnt from dataset {dataset.name!r}, whose rows are of "
+        f"format {dataset.format!r}",
+        remedy=f"give it a dataset of format {wanted}, or an objective of {could}",
+    )
 
 
 def _check_replay(key: str, what: str, file: ProjectFile) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.canonical import canonical_json
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset, Split
 from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.rows import Labelled
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Tiny:
                 "row_id": [f"{prefix}{number:03}" for number in range(len(rows))],
                 "text": pa.array([text for text, _ in rows], pa.string()),
                 "label": pa.array([label for _, label in rows], pa.string()),
+                "content": [
+                    canonical_json(Labelled(text=text, label=label)).decode()
+                    for text, label in rows
+                ],
             }
         )
         sink = io.BytesIO()

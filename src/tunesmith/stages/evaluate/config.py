@@ -6,6 +6,25 @@ from pydantic import Field
 
 from tunesmith.core.section import Section
 
+_HERE = "tunesmith.stages.evaluate"
+_TOKENS = f"{_HERE}.likelihood:score"
+SCORERS = {
+    ("sft", "labels"): f"{_HERE}.labels:score",
+    ("sft", "chat"): _TOKENS,
+    ("sft", "completion"): _TOKENS,
+    ("cpt", "text"): _TOKENS,
+    ("distil", "labels"): f"{_HERE}.labels:score",
+    ("distil", "chat"): _TOKENS,
+    ("distil", "completion"): _TOKENS,
+    ("dpo", "preference"): f"{_HERE}.judged:score_pairs",
+    ("ipo", "preference"): f"{_HERE}.judged:score_pairs",
+    ("orpo", "preference"): f"{_HERE}.judged:score_pairs",
+    ("simpo", "preference"): f"{_HERE}.judged:score_pairs",
+    ("kto", "feedback"): f"{_HERE}.judged:score_feedback",
+}
+"""(objective, format of the dataset) -> "module:function" of an `Asked` to its `Scored`. What is not
+here does not go together."""
+
 
 class EvaluateConfig(Section):
     """Which rows are asked, and for what."""

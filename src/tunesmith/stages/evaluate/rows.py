@@ -15,7 +15,7 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.stages.evaluate.config import EvaluateConfig
 
-COLUMNS = ["row_id", "text", "label"]
+COLUMNS = ["row_id", "text", "label", "content"]
 
 
 def asked_rows(

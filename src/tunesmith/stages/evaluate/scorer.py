@@ -8,18 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from tunesmith.core.errors import ConfigError
 from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-
-_SCORERS = "tunesmith.stages.evaluate"
-SCORERS = {
-    ("sft", "labels"): f"{_SCORERS}.labels:score",
-    ("distil", "labels"): f"{_SCORERS}.labels:score",
-}
-"""(objective, format) -> function of an `Asked` to its `Scored`."""
+from tunesmith.stages.evaluate.config import SCORERS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,18 +53,6 @@ class Scored:
 
 
 def score(objective: str, asked: Asked) -> Scored:
-    """Ask the model what rows of that format are asked for under that objective.
-
-    Raises:
-        ConfigError: there is no such question.
-    """
-    path = SCORERS.get((objective, asked.dataset.format))
-    if path is None:
-        formats = sorted(form for name, form in SCORERS if name == objective)
-        raise ConfigError(
-            f"dataset.{asked.dataset.name}.format",
-            f"objective {objective!r} does not learn from rows of format {asked.dataset.format!r}",
-            remedy=f"give the dataset the format {' or '.join(formats)}",
-        )
-    function: Callable[[Asked], Scored] = resolve(path)
+    """Ask the model what rows of that format are asked for under that objective."""
+    function: Callable[[Asked], Scored] = resolve(SCORERS[objective, asked.dataset.format])
     return function(asked)

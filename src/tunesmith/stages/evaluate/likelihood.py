@@ -1,0 +1,71 @@
+"""How probable a model holds what the held-out rows say: the metric of what is learnt token by
+token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tunesmith.core.canonical import parse
+from tunesmith.core.ref import from_plain
+from tunesmith.lm.lessons import lessons
+from tunesmith.lm.likelihood import answer_log_probs, tokens_of_answers
+from tunesmith.lm.load import load_model
+from tunesmith.records.rows import FORMATS, Chat, Completion, Content
+from tunesmith.stages.evaluate.scorer import Asked, Scored
+
+SHOWN = 200
+"""Characters of a row that are kept for people to read."""
+
+
+def score(asked: Asked) -> Scored:
+    """Nats of a token of the answers of each row, given all before it.
+
+    The metric is the mean over the rows; the perplexity is of all their tokens together.
+
+    Raises:
+        DataError: a row cannot be rendered, or the model cannot be packed.
+    """
+    loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
+    contents = list(contents_of(asked))
+    pieces = [
+        list(lessons(loaded.tokenizer, asked.instruction, row_id, content, loaded.context_length))
+        for row_id, content in zip(asked.rows["row_id"].to_pylist(), contents, strict=True)
+    ]
+    found = iter(
+        answer_log_probs(
+            loaded,
+            [example for row in pieces for example in row],
+            lambda done: asked.ctx.progress(done, sum(map(len, pieces)), "reads held-out rows"),
+        )
+    )
+    totals = [sum(sum(next(found)) for _ in row) for row in pieces]
+    counts = [sum(sum(tokens_of_answers(example)) for example in row) for row in pieces]
+    means = [total / max(1, count) for total, count in zip(totals, counts, strict=True)]
+    return Scored(
+        metric="log-likelihood",
+        scores=means,
+        losses=[-mean for mean in means],
+        truth=[_shown(content) for content in contents],
+        predicted=[f"{count} tokens" for count in counts],
+        others={"perplexity": math.exp(-sum(totals) / max(1, sum(counts)))},
+    )
+
+
+def contents_of(asked: Asked) -> Iterator[Content]:
+    """What each row says."""
+    kind = FORMATS[asked.dataset.format]
+    for text in asked.rows["content"].to_pylist():
+        yield from_plain(kind, parse(text.encode()))
+
+
+def _shown(content: Content) -> str:
+    """What is to be said, or its beginning."""
+    match content:
+        case Chat():
+            text = content.messages[-1].content
+        case Completion():
+            text = content.completion
+        case _:
+            text = getattr(content, "text", "")
+    return text[:SHOWN]
