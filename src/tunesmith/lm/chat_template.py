@@ -132,6 +132,11 @@ def _answer_ids(
 
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, ask: bool) -> str:
     """The conversation as text; `ask` adds what makes the model answer."""
+    if not tokenizer.chat_template:
+        raise DataError(
+            "the base model has no chat template, so it cannot be asked anything",
+            remedy="use an instruction-tuned base model",
+        )
     variables = {
         "add_generation_prompt": ask,
         "bos_token": tokenizer.bos_token,
@@ -142,7 +147,7 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, ask: bool) -> 
     try:
         return compile_template(tokenizer.chat_template).render(
             [
-                {"role": message.role, "content": _inert(tokenizer, message.content)}
+                {"role": message.role, "content": inert(tokenizer, message.content)}
                 for message in messages
             ],
             variables,
@@ -154,7 +159,7 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, ask: bool) -> 
         ) from error
 
 
-def _inert(tokenizer: Tokenizer, text: str) -> str:
+def inert(tokenizer: Tokenizer, text: str) -> str:
     """`text` in which no special token is recognised: a word joiner parts its first two characters.
 
     Else a document that contains the end-of-turn token would end the turn.

@@ -33,12 +33,19 @@ class Subject:
     """Sum of the losses of a micro-batch, with a graph."""
 
 
-def two_rows(rows: Sequence[Example]) -> list[Example]:
-    """The shortest row, and the shortest with another number of labels: on rows with the same, a
-    mean of means would not show."""
-    ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
+def two_rows(subject: Subject) -> list[Example]:
+    """The shortest row, and the shortest of another weight: on rows of the same, a mean of means
+    would not show. Where all weigh the same, one without a document of the first: two texts that
+    are told from one another must differ."""
+    weight = subject.objective.weight
+    ordered = sorted(subject.rows, key=lambda row: (row.num_tokens, row.row_id))
     first = ordered[0]
-    others = [row for row in ordered if row.num_labels != first.num_labels] or ordered[1:]
+    seen = set(first.documents())
+    others = (
+        [row for row in ordered if weight(row) != weight(first)]
+        or [row for row in ordered if seen.isdisjoint(row.documents())]
+        or ordered[1:]
+    )
     return [first, *(others or ordered)[:1]]
 
 
@@ -73,7 +80,7 @@ def step_errors(subject: Subject, rows: Sequence[Example], stock: Any) -> tuple[
     loss_errors, gradient_errors = [], []
     for size in {len(rows)} if subject.objective.whole_step else {len(rows), 1}:
         loss, found = _accumulated(subject, rows, size)
-        loss_errors.append(abs(loss - expected) / abs(expected))
+        loss_errors.append(abs(loss - expected) / (abs(expected) or 1.0))
         gradient_errors.append(_distance(found, gradient))
     return max(loss_errors), max(gradient_errors)
 

@@ -23,6 +23,11 @@ Hidden = Callable[[MicroBatch], torch.Tensor]
 OBJECTIVES = {
     "sft": "tunesmith.stages.finetune.objectives.answers:Answers",
     "distil": "tunesmith.stages.finetune.objectives.distil:Distillation",
+    "classify": "tunesmith.stages.finetune.objectives.classify:Classify",
+    "tag": "tunesmith.stages.finetune.objectives.tag:Tag",
+    "reward": "tunesmith.stages.finetune.objectives.reward:Reward",
+    "rerank": "tunesmith.stages.finetune.objectives.rerank:Rerank",
+    "embed": "tunesmith.stages.finetune.objectives.embed:Embed",
 }
 """Name in the project file -> class, made of (config, dataset) and the teacher, if there is one."""
 
@@ -38,10 +43,13 @@ class Objective(Protocol):
     """Whether the loss of an example depends on the others of its global step, so that the step is
     one micro-batch."""
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> Any:
-        """The model that is tuned, ready for `read`: a `LoadedModel` or a `LoadedEncoder`.
+    def load(
+        self, base: BaseModel, blobs: Blobs, *, seed: int = 0, drawn_from: int | None = None
+    ) -> Any:
+        """The model that is tuned, ready for `read`: a `LoadedModel` or a `LoadedHead`.
 
-        With `drawn_from`, random weights in place of the base model's, drawn from that seed.
+        What the base model lacks, such as a head, is drawn from `seed`. With `drawn_from`, random
+        weights in place of the base model's, drawn from that seed.
         """
         ...
 
