@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -126,3 +127,116 @@ def tiny(tiny_folder: Path, tmp_path: Path) -> Iterator[Tiny]:
     workdir.mkdir()
     yield Tiny(blobs=blobs, base=base, folder=tiny_folder, workdir=workdir)
     torch.set_num_threads(num_threads)
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Tiny models whose states are read, and rows for them, in the store of `tiny`."""
+
+    tiny: Tiny
+    folder: Path
+
+    def encoder(self, kind: str, **settings: Any) -> BaseModel:
+        """A random two-layer "bert" or "modernbert" in a folder of that name; `cls` is the name of
+        the class that it is saved as."""
+        import torch
+        import transformers
+
+        folder = self.folder / kind
+        folder.mkdir(exist_ok=True)
+        core = _word_pieces()
+        core.save(str(folder / "tokenizer.json"))
+        ids = {f"{name}_token_id": core.token_to_id(f"[{name.upper()}]") for name in SPECIAL}
+        sizes: dict[str, Any] = {
+            "vocab_size": core.get_vocab_size(),
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 64,
+            "initializer_range": 0.2,
+            "pad_token_id": ids["pad_token_id"],
+        }
+        if kind == "modernbert":
+            sizes |= {**ids, "local_attention": 8, "bos_token_id": None, "eos_token_id": None}
+            sizes |= {"layer_types": ["sliding_attention", "full_attention"]}
+        saved_as = settings.pop("cls", transformers.AutoModel)
+        config = transformers.AutoConfig.for_model(kind, **sizes | settings)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            saved_as.from_config(config).save_pretrained(folder)
+        return self.zipped(folder)
+
+    def zipped(self, folder: Path) -> BaseModel:
+        """The model of a folder, in the store."""
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w") as archive:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    archive.write(path, path.relative_to(folder))
+        return BaseModel(
+            name=folder.name,
+            origin="folder",
+            licence="MIT",
+            weights=self.tiny.blobs.put(sink.getvalue()),
+            format="folder",
+        )
+
+    def dataset(self, contents: Sequence[Any], labels: Sequence[str] = ()) -> Dataset:
+        """A dataset of rows of one of the formats in `records.rows`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from tunesmith.core.canonical import canonical_json
+        from tunesmith.records.rows import FORMATS
+
+        table = pa.table(
+            {
+                "row_id": [f"row{number:03}" for number in range(len(contents))],
+                "text": [str(getattr(content, "text", "")) for content in contents],
+                "label": [str(getattr(content, "label", "")) for content in contents],
+                "content": [canonical_json(content).decode() for content in contents],
+            }
+        )
+        sink = io.BytesIO()
+        pq.write_table(table, sink)
+        split = Split(
+            rows=self.tiny.blobs.put(sink.getvalue()), num_rows=len(contents), num_tokens=0
+        )
+        (form,) = {name for name, kind in FORMATS.items() if kind is type(contents[0])}
+        empty = self.tiny.dataset([], labels=labels)
+        return dataclasses.replace(empty, train=split, num_in=len(contents), format=form)
+
+
+TEXTS = [
+    "Permission is hereby granted, free of charge, to any person obtaining a copy of software.",
+    "This program is free software under the GNU General Public License, version 2 or later.",
+    "Licensed under the Apache License, Version 2.0; you may not use this file otherwise.",
+]
+SPECIAL = ("pad", "unk", "cls", "sep", "mask")
+
+
+def _word_pieces() -> Any:
+    import tokenizers
+    from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+
+    names = [f"[{name.upper()}]" for name in SPECIAL]
+    core = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=180, special_tokens=names, show_progress=False)
+    core.train_from_iterator(TEXTS, trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, core.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return core
+
+
+@pytest.fixture
+def readers(tiny: Tiny, tmp_path: Path) -> Readers:
+    """Tiny encoders beside the tiny decoder."""
+    folder = tmp_path / "readers"
+    folder.mkdir()
+    return Readers(tiny=tiny, folder=folder)

@@ -50,7 +50,7 @@ def merge_adapter(model: Any, tensors: bytes, config: bytes) -> None:
                     f"merging makes {name!r} infinite or not a number",
                     remedy="tune again with a lower learning_rate",
                 )
-        if is_overlay and _head_name(model) in merges:
+        if is_overlay and model.get_output_embeddings() and _head_name(model) in merges:
             untie_head(model)
             merges = _replaced(model, state)
         for weight, merged in merges.values():
@@ -91,19 +91,22 @@ def scaling_of(config: Mapping[str, Any]) -> float:
 def _adapted(
     model: Any, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]
 ) -> dict[str, Merge]:
-    """The merges of a LoRA or DoRA adapter, by the name of the layer."""
+    """The merges of a LoRA or DoRA adapter, by the name of the layer; and of the modules that were
+    trained as a whole beside it, by the name of the parameter."""
     scaling = scaling_of(config)
     parts = ["lora_A.weight", "lora_B.weight"]
     if config.get("use_dora"):
         parts.append("lora_magnitude_vector")
     modules = sorted(name.removesuffix(".lora_A.weight") for name in state if ".lora_A." in name)
-    if sorted(state) != sorted(f"{module}.{part}" for module in modules for part in parts):
+    saved = set(config.get("modules_to_save") or ())
+    whole = {name for name in state if saved.intersection(name.split("."))}
+    if state.keys() - whole != {f"{module}.{part}" for module in modules for part in parts}:
         raise DataError(
             f"the adapter holds something other than {', '.join(parts)} for each of its layers",
             remedy="tune again on this base model",
         )
     linears = dict(model.named_modules())
-    merges: dict[str, Merge] = {}
+    merges = _replaced(model, {name.removeprefix(PREFIX): state[name] for name in whole})
     for module in modules:
         name = module.removeprefix(PREFIX)
         linear = linears.get(name)

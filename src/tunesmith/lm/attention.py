@@ -21,12 +21,9 @@ from transformers.masking_utils import sdpa_mask
 from tunesmith.core.errors import DataError
 
 NAME = "tunesmith_documents"
-ARCHITECTURES = (
-    "llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text",
-    "bert", "modernbert",
-)  # fmt: skip
-"""Those whose layers mix tokens in attention only and hand their arguments on to it; the last line
-are encoders."""
+ENCODERS = ("bert", "modernbert")
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text", *ENCODERS)
+"""Those whose layers mix tokens in attention only and hand their arguments on to it."""
 Attend = Callable[..., torch.Tensor]
 """Scaled dot products of query, key and value, with `attn_mask` or `is_causal`."""
 LAYERS = {"full_attention", "sliding_attention"}
@@ -69,14 +66,25 @@ def attend_by_document(model: Any) -> None:
     model.config._attn_implementation = NAME
 
 
+def is_encoder(config: Any) -> bool:
+    """Whether a model of that configuration reads both ways, so that each state is of the whole
+    document."""
+    both_ways = getattr(config, "use_bidirectional_attention", False)
+    return config.model_type in ENCODERS or bool(both_ways)
+
+
 def hidden_states(
-    model: Any, ids: torch.Tensor, positions: torch.Tensor, documents: Documents
+    model: Any,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    documents: Documents,
+    types: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What the output head of `model` would see, for a flat stream; of an encoder its last states.
 
     `ids` and `positions` have shape (num_tokens,); so does the first dimension of the result,
-    (num_tokens, hidden_size). Positions restart in every document. Of token types, where a model
-    has them, all tokens are of the first.
+    (num_tokens, hidden_size). Positions restart in every document. `types` are those of the tokens,
+    (num_tokens,), where a model has them; None is the first for all.
     """
     output = model.base_model(
         input_ids=ids[None],
@@ -85,8 +93,15 @@ def hidden_states(
         attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool),
         documents=documents,
         use_cache=False,
+        **typed(types),
     )
     return output.last_hidden_state[0]
+
+
+def typed(types: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The argument of transformers' models that gives the types of one stream of tokens; a model
+    that has none is not given any."""
+    return {} if types is None else {"token_type_ids": types[None]}
 
 
 def _obstacle(config: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -22,10 +22,10 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any
     Raises:
         DataError: the architecture is not known, or a tensor is missing, too many or misshapen.
     """
-    model = _empty(config, transformers.AutoModelForCausalLM, "causal model")
+    model = empty(config, transformers.AutoModelForCausalLM, "causal model")
     is_tied = model.config.tie_word_embeddings
     head = {"lm_head.weight"} if is_tied else set()
-    return _filled(model, {n: t for n, t in tensors.items() if n not in head}, optional=head)
+    return filled(model, {n: t for n, t in tensors.items() if n not in head}, optional=head)
 
 
 def build_random(config: Mapping[str, Any], seed: int) -> Any:
@@ -34,9 +34,8 @@ def build_random(config: Mapping[str, Any], seed: int) -> Any:
     Raises:
         DataError: the architecture is not known.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _empty(config, transformers.AutoModelForCausalLM, "causal model", drawn=True)
+    with drawn_from(seed):
+        model = empty(config, transformers.AutoModelForCausalLM, "causal model", drawn=True)
     return model.eval().requires_grad_(False)
 
 
@@ -48,16 +47,25 @@ def build_encoder(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
     Raises:
         DataError: the architecture is not known, or a tensor is missing or misshapen.
     """
-    model = _empty(config, transformers.AutoModel, "encoder")
+    model = empty(config, transformers.AutoModel, "encoder")
     if hasattr(model, "pooler"):
         model.pooler = None
     wanted = model.state_dict().keys()
     prefix = f"{model.base_model_prefix}."
     bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return _filled(model, {name: tensor for name, tensor in bare.items() if name in wanted})
+    return filled(model, {name: tensor for name, tensor in bare.items() if name in wanted})
 
 
-def _empty(config: Mapping[str, Any], kind: Any, what: str, *, drawn: bool = False) -> Any:
+@contextlib.contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """All that torch draws inside follows from `seed`; what is drawn after it is as if nothing had
+    been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def empty(config: Mapping[str, Any], kind: Any, what: str, *, drawn: bool = False) -> Any:
     """A model whose weights are not set yet, or are `drawn` from torch's generator."""
     plain = {key: value for key, value in config.items() if key not in ("auto_map", "dtype")}
     try:
@@ -72,10 +80,14 @@ def _empty(config: Mapping[str, Any], kind: Any, what: str, *, drawn: bool = Fal
         ) from error
 
 
-def _filled(
+def filled(
     model: Any, tensors: Mapping[str, torch.Tensor], *, optional: set[str] | None = None
 ) -> Any:
-    """`model` with `tensors` as its weights, ready for use."""
+    """`model` with `tensors` as its weights, ready for use.
+
+    Raises:
+        DataError: a tensor is misshapen, one that is not `optional` is missing, or one too many.
+    """
     state = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
     try:
         missing, unexpected = model.load_state_dict(state, strict=False, assign=True)

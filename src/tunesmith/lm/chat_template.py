@@ -226,6 +226,11 @@ def render(
     Raises:
         DataError: the template cannot render it.
     """
+    if not tokenizer.chat_template:
+        raise DataError(
+            "the base model has no chat template, so it cannot be asked anything",
+            remedy="use an instruction-tuned base model",
+        )
     variables = {
         "add_generation_prompt": ask,
         "bos_token": tokenizer.bos_token,

@@ -22,6 +22,9 @@ class Answer:
     ids: tuple[int, ...]
     weights: tuple[float, ...] = ()
     """How much each token counts in a loss of tokens; none at all is 1 for each."""
+    types: tuple[int, ...] = ()
+    """Which of two texts each token is of, for encoders that tell them apart; none at all is 0 for
+    each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,11 @@ class Example:
     def documents(self) -> list[tuple[int, ...]]:
         """The ids of each document by itself: the prompt with each answer."""
         return [self.prompt + answer.ids for answer in self.answers] or [self.prompt]
+
+    def document_types(self) -> list[tuple[int, ...]]:
+        """The types of the tokens of each document; none at all where all are 0."""
+        prompt = (0,) * len(self.prompt)
+        return [prompt + each.types if each.types else () for each in self.answers] or [()]
 
     def _labels(self) -> Iterator[tuple[int, int, float]]:
         """(answer, place in it, weight); a first token has nothing that predicts it."""
@@ -91,6 +99,8 @@ class MicroBatch:
     """(num_units,): place of the last token of each unit."""
     example_of_unit: torch.Tensor
     """(num_units,): which example each unit is of."""
+    types: torch.Tensor | None = None
+    """(num_tokens,), int64: which of two texts each token is of; None if all of the first."""
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -139,6 +149,7 @@ def pack(examples: Sequence[Example]) -> MicroBatch:
         first=torch.tensor(stream.first),
         last=torch.tensor(stream.last),
         example_of_unit=torch.tensor(stream.example_of_unit),
+        types=torch.tensor(stream.types) if any(stream.types) else None,
     )
 
 
@@ -162,6 +173,7 @@ class _Stream:
 
     ids: list[int] = dataclasses.field(default_factory=list)
     positions: list[int] = dataclasses.field(default_factory=list)
+    types: list[int] = dataclasses.field(default_factory=list)
     lengths: list[int] = dataclasses.field(default_factory=list)
     branches: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     predicting: list[int] = dataclasses.field(default_factory=list)
@@ -178,6 +190,7 @@ class _Stream:
         prompt, start = len(example.prompt), len(self.ids)
         self.ids += example.prompt
         self.positions += range(prompt)
+        self.types += [0] * prompt
         for answer in example.answers:
             begin = len(self.ids)
             weights = answer.weights or (1.0,) * len(answer.ids)
@@ -190,6 +203,7 @@ class _Stream:
                     self.unit_of_label.append(len(self.last))
             self.ids += answer.ids
             self.positions += range(prompt, prompt + len(answer.ids))
+            self.types += answer.types or [0] * len(answer.ids)
             self._end_unit(number, start if prompt else begin)
             if not prompt:
                 self._end_document(len(answer.ids))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,12 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.lm.tokenizer import (
     Tokenizer,
-    core_of_files,
     tokenizer_of_files,
     tokenizer_of_gguf,
 )
-from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.model import BaseModel, ModelVersion, Task
 
 if TYPE_CHECKING:
-    import tokenizers
     import torch
 
 _GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -43,13 +41,20 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LoadedEncoder:
-    """A model that gives a state for each token, in memory, in float32, without gradients."""
+class LoadedHead:
+    """A model that says something of the states of a text, in memory, in float32, with nothing that
+    needs a gradient."""
 
     model: Any
-    """transformers' model without a head, in evaluation mode."""
-    tokenizer: tokenizers.Tokenizer
-    """Adds the special tokens that the model expects; does not truncate or pad."""
+    """transformers' class for the task, in evaluation mode, without dropout; for vectors the model
+    without a head. An adapter is merged into its weights."""
+    tokenizer: Tokenizer
+    task: Task
+    labels: tuple[str, ...]
+    """The classes or tags, in the order of the model's outputs."""
+    is_encoder: bool
+    """Whether it reads both ways: then two texts are told apart by special tokens, and not put into
+    a conversation."""
     context_length: int
     """Tokens of a text, special ones too."""
     num_parameters: int
@@ -67,17 +72,6 @@ def load_tokenizer(base: BaseModel, blobs: Blobs) -> Tokenizer:
 
         return tokenizer_of_gguf(read_header(path).metadata)
     return tokenizer_of_files(_small_files(path))
-
-
-def load_core(base: BaseModel, blobs: Blobs) -> tokenizers.Tokenizer:
-    """How `base` cuts a text into tokens, without its weights, be it a chat model or an encoder.
-
-    Raises:
-        DataError: the file is damaged, or of a kind that is not read here.
-    """
-    if base.format == "gguf":
-        return load_tokenizer(base, blobs).core
-    return core_of_files(_small_files(blobs.path(base.weights)))
 
 
 def is_encoder(base: BaseModel, blobs: Blobs) -> bool:
@@ -110,17 +104,7 @@ def load_model(
     """
     from tunesmith.lm.build import build, build_random
 
-    path = blobs.path(base.weights)
-    if base.format == "gguf":
-        from tunesmith.lm.gguf import config_of, read_header, tensors_of
-
-        header = read_header(path)
-        config, tokenizer = config_of(header), tokenizer_of_gguf(header.metadata)
-        tensors = _as_torch(tensors_of(header))
-    else:
-        files = _small_files(path)
-        config, tokenizer = _config(base, files), tokenizer_of_files(files)
-        tensors = _folder_tensors(path)
+    config, tokenizer, tensors = _parts(base, blobs.path(base.weights))
     model = build(config, dict(tensors)) if drawn_from is None else build_random(config, drawn_from)
     if adapter is not None:
         from tunesmith.lm.adapter import merge_adapter
@@ -134,30 +118,99 @@ def load_model(
     )
 
 
-def load_encoder(base: BaseModel, blobs: Blobs) -> LoadedEncoder:
-    """The weights and tokenizer of `base`, a folder of an encoder such as BERT or MiniLM.
+def load_head(
+    base: BaseModel,
+    blobs: Blobs,
+    task: Task,
+    labels: Sequence[str] = (),
+    *,
+    adapter: ModelVersion | None = None,
+    seed: int = 0,
+    drawn_from: int | None = None,
+) -> LoadedHead:
+    """The weights of `base` under the head that transformers has for `task`, with `adapter` merged
+    into them if there is one.
+
+    `labels` are the classes or tags. What `base` lacks of the head is drawn from `seed`; with
+    `drawn_from`, all weights are random, drawn from that seed.
 
     Raises:
-        DataError: it is not a folder, a file is missing or damaged, or of a kind not read here.
+        DataError: the file is damaged, of a kind that is not read here or that cannot do the task,
+            or the adapter is not one of this model.
     """
-    from tunesmith.lm.build import build_encoder
+    from tunesmith.lm.attention import is_encoder
+    from tunesmith.lm.build_head import build_head
 
-    if base.format != "folder":
-        raise DataError(
-            f"base model {base.name!r}: encoders are not read from {base.format.upper()} files",
-            remedy="use the model's folder instead",
-        )
     path = blobs.path(base.weights)
-    files = _small_files(path)
-    config = _config(base, files)
-    tokenizer = core_of_files(files)
-    model = build_encoder(config, dict(_folder_tensors(path)))
-    return LoadedEncoder(
+    config, tokenizer, tensors = _parts(base, path)
+    if task == "embed" and base.format == "folder":
+        config = {**config, "sentence_pooling": sentence_pooling(_small_files(path))}
+    weights = dict(tensors) if drawn_from is None else None
+    model = build_head(config, weights, task, labels, seed if drawn_from is None else drawn_from)
+    if adapter is not None:
+        from tunesmith.lm.adapter import merge_adapter
+
+        merge_adapter(model, blobs.get(adapter.adapter), blobs.get(adapter.adapter_config))
+    return LoadedHead(
         model=model,
         tokenizer=tokenizer,
+        task=task,
+        labels=tuple(labels),
+        is_encoder=is_encoder(model.config),
         context_length=int(model.config.max_position_embeddings),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def load_tuned_head(version: ModelVersion, blobs: Blobs) -> LoadedHead:
+    """A model version whose objective is one of the tasks, as it was tuned.
+
+    Raises:
+        DataError: as `load_head`.
+    """
+    task: Task = version.objective  # type: ignore[assignment]
+    return load_head(version.base, blobs, task, version.labels, adapter=version)
+
+
+def sentence_pooling(files: Mapping[str, bytes]) -> str:
+    """How the folder of a sentence-transformers model makes one vector of the states of a text:
+    "mean" or "cls"; "mean" where the folder does not say.
+
+    Raises:
+        DataError: in another way, or with layers of its own on top.
+    """
+    modules = json.loads(files.get("modules.json", b"[]"))
+    kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+    settings = json.loads(files.get(f"{kinds.get('Pooling', '')}/config.json", b"{}"))
+    modes = settings.get("pooling_mode") or [
+        key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for key, is_on in settings.items()
+        if key.startswith("pooling_mode_") and is_on
+    ]
+    named = [modes] if isinstance(modes, str) else modes or ["mean"]
+    strange = sorted(kinds.keys() - {"Transformer", "Pooling", "Normalize"})
+    if strange or len(named) != 1 or named[0] not in ("mean", "cls"):
+        raise DataError(
+            f"the base model makes vectors by {', '.join([*named, *strange])}, which is not done "
+            "here",
+            remedy="use a base model that pools by the mean or the first token, with no layer on "
+            "top",
+        )
+    return str(named[0])
+
+
+def _parts(
+    base: BaseModel, path: Path
+) -> tuple[dict[str, Any], Tokenizer, Iterator[tuple[str, torch.Tensor]]]:
+    """The configuration, the tokenizer and the weights that lie at `path`."""
+    if base.format == "gguf":
+        from tunesmith.lm.gguf import config_of, read_header, tensors_of
+
+        header = read_header(path)
+        tensors = _as_torch(tensors_of(header))
+        return config_of(header), tokenizer_of_gguf(header.metadata), tensors
+    files = _small_files(path)
+    return _config(base, files), tokenizer_of_files(files), _folder_tensors(path)
 
 
 def _config(base: BaseModel, files: Mapping[str, bytes]) -> dict[str, Any]:

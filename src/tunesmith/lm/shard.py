@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("prompt", _IDS),
         ("answers", pa.list_(_IDS)),
         ("weights", pa.list_(pa.list_(pa.float64()))),
+        ("types", pa.list_(pa.list_(pa.int8()))),
         ("target", pa.string()),
     ]
 )
@@ -59,8 +60,10 @@ class Shard(Sequence[Example]):
             row_id=row["row_id"],
             prompt=tuple(row["prompt"]),
             answers=tuple(
-                Answer(ids=tuple(ids), weights=tuple(weights))
-                for ids, weights in zip(row["answers"], row["weights"], strict=True)
+                Answer(ids=tuple(ids), weights=tuple(weights), types=tuple(types))
+                for ids, weights, types in zip(
+                    row["answers"], row["weights"], row["types"], strict=True
+                )
             ),
             target=_target(row["target"]),
         )
@@ -109,6 +112,7 @@ def _batch(examples: Sequence[Example]) -> pa.RecordBatch:
             "prompt": [example.prompt for example in examples],
             "answers": [[answer.ids for answer in each.answers] for each in examples],
             "weights": [[answer.weights for answer in each.answers] for each in examples],
+            "types": [[answer.types for answer in each.answers] for each in examples],
             "target": [json.dumps(example.target) for example in examples],
         },
         schema=SCHEMA,

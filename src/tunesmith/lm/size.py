@@ -14,7 +14,7 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.records.model import BaseModel
 
-NOT_A_LAYER = ("token_embd", "embed_tokens", "lm_head", "output.weight")
+NOT_A_LAYER = ("token_embd", "embed_tokens", "embeddings.", "lm_head", "output.weight")
 """Parts of the names of the matrices at both ends of a model, in GGUF's and transformers' words."""
 
 
@@ -33,13 +33,13 @@ def num_layer_weights(base: BaseModel, blobs: Blobs) -> int:
 
 
 def num_layers(base: BaseModel, blobs: Blobs) -> int:
-    """Layers of the decoder, counted by the names of its tensors.
+    """Layers of the model, counted by the names of its tensors.
 
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
     """
     names = (name for name, _ in _shapes(base, blobs))
-    found = (re.search(r"(?:^|\.)(?:blk|layers)\.(\d+)\.", name) for name in names)
+    found = (re.search(r"(?:^|\.)(?:blk|layers?)\.(\d+)\.", name) for name in names)
     return 1 + max((int(place[1]) for place in found if place), default=-1)
 
 

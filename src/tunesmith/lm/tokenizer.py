@@ -35,7 +35,7 @@ class Tokenizer:
 
     core: tokenizers.Tokenizer
     chat_template: str
-    """Jinja source."""
+    """Jinja source; empty if the model cannot be asked anything."""
     bos_token: str
     eos_token: str
     special_tokens: frozenset[str]
@@ -156,8 +156,10 @@ def _pre_tokenizer(pre: str) -> Any:
 def tokenizer_of_files(files: Mapping[str, bytes]) -> Tokenizer:
     """The tokenizer of a model folder: tokenizer.json and tokenizer_config.json.
 
+    Its chat template is empty where the folder has none.
+
     Raises:
-        DataError: a file is missing, or there is no chat template.
+        DataError: a file is missing.
     """
     core = core_of_files(files)
     config = json.loads(files.get("tokenizer_config.json", b"{}"))
@@ -169,7 +171,7 @@ def tokenizer_of_files(files: Mapping[str, bytes]) -> Tokenizer:
     added = core.get_added_tokens_decoder().values()
     return Tokenizer(
         core=core,
-        chat_template=_required(template),
+        chat_template=str(template or ""),
         bos_token=_content(config.get("bos_token")),
         eos_token=_content(config.get("eos_token")),
         special_tokens=frozenset(token.content for token in added if token.special),

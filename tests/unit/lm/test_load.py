@@ -14,7 +14,8 @@ import torch
 import transformers
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.load import is_encoder, load_core, load_encoder, load_model
+from tunesmith.lm.encode import text_ids
+from tunesmith.lm.load import is_encoder, load_head, load_model, load_tokenizer
 from tunesmith.records.model import BaseModel
 
 if TYPE_CHECKING:
@@ -147,10 +148,10 @@ def test_an_encoder_is_loaded_whatever_head_it_was_saved_with(
     folder = tmp_path / "encoder"
     encoder_folder(folder, getattr(transformers, head))
     stock = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
-    loaded = load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+    loaded = load_head(zipped(folder, tiny.blobs), tiny.blobs, "embed")
 
-    ids = loaded.tokenizer.encode("free software licence free").ids
-    assert ids == [1, 4, 5, 6, 4, 2]
+    ids = text_ids(loaded, "free software licence free")
+    assert ids == (1, 4, 5, 6, 4, 2)
     states = loaded.model(torch.tensor([ids])).last_hidden_state
     assert torch.equal(states, stock(torch.tensor([ids])).last_hidden_state)
     assert loaded.context_length == 32
@@ -163,17 +164,14 @@ def test_an_encoder_that_lacks_a_tensor_or_a_file_is_refused(tiny: Any, tmp_path
 
     folder = tmp_path / "encoder"
     encoder_folder(folder, transformers.BertModel)
-    base = zipped(folder, tiny.blobs)
-    with pytest.raises(DataError, match="not read from GGUF"):
-        load_encoder(dataclasses.replace(base, format="gguf"), tiny.blobs)
     tensors = load_file(folder / "model.safetensors")
     del tensors["encoder.layer.1.output.dense.weight"]
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(DataError, match=r"lacks \['encoder\.layer\.1\.output\.dense\.weight'\]"):
-        load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+        load_head(zipped(folder, tiny.blobs), tiny.blobs, "embed")
     (folder / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"no tokenizer\.json"):
-        load_encoder(zipped(folder, tiny.blobs), tiny.blobs)
+        load_head(zipped(folder, tiny.blobs), tiny.blobs, "embed")
 
 
 def test_how_a_model_cuts_text_is_known_of_chat_models_and_encoders(
@@ -183,10 +181,13 @@ def test_how_a_model_cuts_text_is_known_of_chat_models_and_encoders(
     encoder_folder(folder, transformers.BertModel)
     encoder = zipped(folder, tiny.blobs)
     text = "free software licence free"
-    core = load_core(encoder, tiny.blobs)
-    assert core.encode(text).ids == load_encoder(encoder, tiny.blobs).tokenizer.encode(text).ids
+    core = load_tokenizer(encoder, tiny.blobs).core
+    assert (
+        core.encode(text).ids
+        == load_head(encoder, tiny.blobs, "embed").tokenizer.core.encode(text).ids
+    )
     stock = transformers.AutoTokenizer.from_pretrained(tiny.folder)
-    core = load_core(tiny.base, tiny.blobs)
+    core = load_tokenizer(tiny.base, tiny.blobs).core
     assert core.encode(text, add_special_tokens=False).ids == stock.encode(
         text, add_special_tokens=False
     )

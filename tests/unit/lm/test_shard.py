@@ -18,7 +18,12 @@ IDS = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple)
 def answers(draw: st.DrawFn) -> Answer:
     ids = draw(IDS)
     weights = draw(st.lists(st.floats(0, 4), min_size=len(ids), max_size=len(ids)))
-    return Answer(ids=ids, weights=tuple(weights) if draw(st.booleans()) else ())
+    types = draw(st.lists(st.integers(0, 1), min_size=len(ids), max_size=len(ids)))
+    return Answer(
+        ids=ids,
+        weights=tuple(weights) if draw(st.booleans()) else (),
+        types=tuple(types) if draw(st.booleans()) else (),
+    )
 
 
 EXAMPLES = st.lists(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunesmith.core.blobs import Blobs
 from tunesmith.lm.chat_template import answered, conversation, question
 from tunesmith.lm.engine import Message
-from tunesmith.lm.load import is_encoder, load_core, load_tokenizer
+from tunesmith.lm.load import is_encoder, load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
@@ -55,7 +55,7 @@ def counter(
         tokenizer = load_tokenizer(base, blobs)
         words = "over the whole conversation"
         return lambda content: _asked(tokenizer, config.instruction, content), words
-    core = load_core(base, blobs)
+    core = load_tokenizer(base, blobs).core
     return lambda content: _plain(core, content), "over all texts of a row"
 
 

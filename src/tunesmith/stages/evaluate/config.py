@@ -22,8 +22,8 @@ SCORERS = {
     ("simpo", "preference"): f"{_HERE}.judged:score_pairs",
     ("kto", "feedback"): f"{_HERE}.judged:score_feedback",
 }
-"""(objective, format of the dataset) -> "module:function" of an `Asked` to its `Scored`. What is not
-here does not go together."""
+"""(objective, format of the dataset) -> "module:function" of an `Asked` to its `Scored`. What does
+not stand here does not go together."""
 
 
 class EvaluateConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tunesmith.core.canonical import draw
 from tunesmith.lm.example import Example, MicroBatch, streams
@@ -53,12 +53,18 @@ def count_steps(num_rows: int, config: ModelConfig) -> int:
     return config.epochs * -(-num_rows // config.batch_rows)
 
 
-def two_rows(rows: Sequence[Example]) -> list[Example]:
-    """The shortest row, and the shortest with another number of labels: on rows with the same, a
-    mean of means would not show."""
+def two_rows(rows: Sequence[Example], weight: Callable[[Example], float]) -> list[Example]:
+    """The shortest row, and the shortest of another weight: on rows of the same, a mean of means
+    would not show. Where all weigh the same, one without a document of the first: two texts that
+    are told from one another must differ."""
     ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
     first = ordered[0]
-    others = [row for row in ordered if row.num_labels != first.num_labels] or ordered[1:]
+    seen = set(first.documents())
+    others = (
+        [row for row in ordered if weight(row) != weight(first)]
+        or [row for row in ordered if seen.isdisjoint(row.documents())]
+        or ordered[1:]
+    )
     return [first, *(others or ordered)[:1]]
 
 

@@ -53,7 +53,7 @@ def before(
     `stock` is the twin of the model from before anything was trained, `comparison` how far the
     packed forward pass was from it on the first micro-batch. The gradients are left empty.
     """
-    rows = two_rows(subject.rows)
+    rows = two_rows(subject.rows, subject.objective.weight)
     foreign, own = influence(subject, rows)
     loss, gradient = step_errors(subject, rows, stock)
     moved = misplaced(subject.rows, seed)
@@ -232,11 +232,14 @@ def _strayed(subject: Subject, logged: Sequence[Sequence[str]], seed: int, batch
 
 
 def _reload(subject: Subject, reloaded: Forward) -> Check:
-    rows = two_rows(subject.rows)
-    documents = [torch.tensor(ids) for row in rows for ids in row.documents()]
+    documents = [
+        (torch.tensor(ids), types)
+        for row in two_rows(subject.rows, subject.objective.weight)
+        for ids, types in zip(row.documents(), row.document_types(), strict=True)
+    ]
     with torch.no_grad():
-        trained = torch.cat([stock_logits(subject.model, ids) for ids in documents])
-        saved = torch.cat([reloaded(ids) for ids in documents])
+        trained = torch.cat([stock_logits(subject.model, ids, types) for ids, types in documents])
+        saved = torch.cat([reloaded(ids, types) for ids, types in documents])
     difference = relative_difference(saved, trained)
     return _check(
         "after",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -23,6 +23,8 @@ READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "margin": ("objective", ("simpo",)),
     "desirable_weight": ("objective", ("kto",)),
     "undesirable_weight": ("objective", ("kto",)),
+    "scale": ("objective", ("embed",)),
+    "dims": ("objective", ("embed",)),
 }
 """Settings that are not always read: the setting that decides, and its values with which they
 are."""
@@ -42,14 +44,20 @@ class ModelConfig(Section):
     """Name of the base model that is tuned."""
     dataset: str
     """Name of the dataset that it is tuned on."""
-    objective: Literal["sft", "distil", "dpo", "ipo", "orpo", "simpo", "kto"] = "sft"
-    """What is learnt from the rows: answers, token by token ("sft"); what a teacher would say of
-    each of their tokens ("distil"); which of two answers is better ("dpo", "ipo", "orpo", "simpo");
-    or whether an answer was liked ("kto")."""
+    objective: Literal[
+        "sft", "cpt", "distil", "dpo", "ipo", "orpo", "simpo", "kto",
+        "classify", "tag", "reward", "rerank", "embed",
+    ] = "sft"  # fmt: skip
+    """What is learnt from the rows: answers, token by token ("sft"); whole texts ("cpt"); what a
+    teacher would say of each token of the answers ("distil"); which of two answers is better
+    ("dpo", "ipo", "orpo", "simpo"); whether an answer was liked ("kto"); the class of a text
+    ("classify"); a tag for each word ("tag"); a number for an answer, from pairs of a better and a
+    worse one ("reward"); a number for a passage beside a query ("rerank"); or a vector for a text,
+    nearest to those of texts that belong to it ("embed")."""
     method: Literal["lora", "dora", "full", "head"] = "lora"
     """What is trained: low-rank adapters on every linear layer ("lora"), the same with a trained
     length for each row of the weights ("dora"), the weights themselves ("full"), or the output head
-    alone ("head")."""
+    alone ("head"). A head that is new is always trained, as a whole."""
     layers: int = Field(default=0, ge=0)
     """Train only the top so many layers of the decoder; 0 is all of them and, with "full", the
     embeddings and the output head too."""
@@ -78,6 +86,12 @@ class ModelConfig(Section):
     alpha: float = Field(default=8.0, gt=0)
     """Strength of the adapters; they are scaled by alpha / sqrt(rank), so that another rank needs
     no other learning rate."""
+    scale: float = Field(default=20.0, gt=0)
+    """What cosines of vectors are multiplied by before they compete: the inverse of the
+    temperature."""
+    dims: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Vectors are also to be of use when they are cut to so many numbers, e.g. [384, 128, 64]; the
+    losses of all lengths that stand here are added. None at all trains the whole vector."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """Highest learning rate, reached after the warm-up; with the objectives that learn from
     preferences or feedback the default is 5e-5."""
@@ -130,6 +144,15 @@ class ModelConfig(Section):
         kind, _, name = self.teacher.partition(":")
         if self.objective == "distil" and (kind not in ("base", "model") or not name):
             raise ValueError("distillation needs a teacher: base:NAME or model:NAME")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_vectors_without_rivals(self) -> Self:
+        """A vector has no head to train, and is told from those of the other rows of its step."""
+        if self.objective == "embed" and self.method == "head":
+            raise ValueError("vectors have no head: set method to lora or full, or set layers")
+        if self.objective == "embed" and self.batch_rows < 2:
+            raise ValueError("texts are told from those of other rows: set batch_rows to 2 or more")
         return self
 
     @model_validator(mode="after")

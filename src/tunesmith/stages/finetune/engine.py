@@ -124,4 +124,4 @@ def make_engine(
 
 def packed_states(model: Any, micro: MicroBatch) -> torch.Tensor:
     """The final states of a micro-batch's stream in one pass; `model` attends by document."""
-    return hidden_states(model, micro.ids, micro.positions, micro.documents)
+    return hidden_states(model, micro.ids, micro.positions, micro.documents, micro.types)

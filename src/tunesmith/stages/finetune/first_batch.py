@@ -71,7 +71,7 @@ def first_batch(micros: Sequence[MicroBatch], tokenizer: Tokenizer) -> tuple[Sho
 
     Read off the very tensors that the loop makes, so what is shown is what is trained.
     """
-    stop = stop_ids(tokenizer) if micros else frozenset()
+    stop = stop_ids(tokenizer) if micros and tokenizer.chat_template else frozenset()
     shown: list[ShownToken] = []
     document = -1
     for micro in micros:

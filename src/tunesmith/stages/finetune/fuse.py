@@ -1,4 +1,4 @@
-"""Modules of transformers' decoders put together, so that fewer and larger products are computed
+"""Modules of transformers' models put together, so that fewer and larger products are computed
 and less is kept for the backward pass. The arithmetic stays the same but for rounding.
 
 What is not known here stays as it is; before the first step the engine is compared with stock code
@@ -16,7 +16,11 @@ from torch.nn.functional import silu
 from tunesmith.stages.finetune.lora import LoraLinear
 from tunesmith.stages.finetune.lora_matmul import lora_matmul, wide, wide_backward
 
-READ_THE_SAME = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+READ_THE_SAME = (
+    ("q_proj", "k_proj", "v_proj"),
+    ("query", "key", "value"),
+    ("gate_proj", "up_proj"),
+)
 """Layers of one module that are given the same input, in the order in which they are called."""
 PLAIN_NORMS = {
     f"{family}RMSNorm" for family in ("Llama", "Mistral", "Qwen2", "Qwen3", "SmolLM3")
@@ -24,8 +28,8 @@ PLAIN_NORMS = {
 
 
 def fuse(model: Any) -> None:
-    """Put together, in place, what can be of a decoder whose layers were wrapped by `add_lora`."""
-    modules = list(model.get_decoder().modules())
+    """Put together, in place, what can be of a model whose layers were wrapped by `add_lora`."""
+    modules = list(model.base_model.modules())
     for module in modules:
         for names in READ_THE_SAME:
             members: list[Any] = [getattr(module, name, None) for name in names]

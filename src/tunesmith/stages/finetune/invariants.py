@@ -64,7 +64,7 @@ def step_errors(subject: Subject, rows: Sequence[Example], stock: Any) -> tuple[
     loss_errors, gradient_errors = [], []
     for size in {len(rows)} if subject.objective.whole_step else {len(rows), 1}:
         loss, found = _accumulated(subject, rows, size)
-        loss_errors.append(abs(loss - expected) / abs(expected))
+        loss_errors.append(abs(loss - expected) / (abs(expected) or 1.0))
         gradient_errors.append(_distance(found, gradient))
     return max(loss_errors), max(gradient_errors)
 

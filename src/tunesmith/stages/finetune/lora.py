@@ -1,4 +1,4 @@
-"""Low-rank adapters on every linear layer of the decoder (LoRA, arXiv 2106.09685), scaled by
+"""Low-rank adapters on every linear layer inside a model (LoRA, arXiv 2106.09685), scaled by
 alpha / sqrt(rank) (rank-stabilised, arXiv 2312.03732), saved in PEFT's format."""
 
 from __future__ import annotations
@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -50,7 +52,7 @@ def add_lora(
     lowest_layer: int = 0,
     kind: type[LoraLinear] = LoraLinear,
 ) -> dict[str, LoraLinear]:
-    """Wrap every linear layer of the decoder's layers from `lowest_layer` up, not the output head;
+    """Wrap every linear layer of the model's layers from `lowest_layer` up, not the output head;
     the wrappers by layer name.
 
     All other parameters stay as they are and need no gradient. The scaling is alpha / sqrt(rank)
@@ -58,30 +60,30 @@ def add_lora(
     """
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
-    decoder = model.get_decoder()
     linears = [
         name
-        for name, module in decoder.named_modules()
+        for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and layer_of(name) >= lowest_layer
     ]
-    prefix = next(name for name, module in model.named_modules() if module is decoder)
     layers = {}
     for name in linears:
         parent, _, leaf = name.rpartition(".")
-        holder = decoder.get_submodule(parent)
+        holder = model.get_submodule(parent)
         wrapper = kind(getattr(holder, leaf), rank, alpha / math.sqrt(rank), generator)
         setattr(holder, leaf, wrapper)
-        layers[f"{prefix}.{name}"] = wrapper
+        layers[name] = wrapper
     return layers
 
 
 def layer_of(name: str) -> int:
-    """The index of the decoder layer that the module or parameter `name` is in; -1 if in none.
+    """The index of the layer that the module or parameter `name` is in; -1 if in none.
 
     >>> layer_of("model.layers.12.mlp.up_proj.weight"), layer_of("model.norm.weight")
     (12, -1)
+    >>> layer_of("bert.encoder.layer.3.output.dense.bias")
+    3
     """
-    found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    found = re.search(r"(?:^|\.)layers?\.(\d+)\.", name)
     return int(found[1]) if found else -1
 
 
@@ -90,22 +92,41 @@ def trainable(layers: dict[str, LoraLinear]) -> list[torch.nn.Parameter]:
     return [parameter for layer in layers.values() for parameter in layer.trained().values()]
 
 
-def adapter_bytes(layers: dict[str, LoraLinear]) -> bytes:
-    """The contents of PEFT's adapter_model.safetensors."""
+def adapter_bytes(
+    layers: dict[str, LoraLinear], whole: Mapping[str, torch.nn.Parameter] = MappingProxyType({})
+) -> bytes:
+    """The contents of PEFT's adapter_model.safetensors; `whole` are parameters that were trained as
+    they are, by name."""
     tensors = {
         f"{PREFIX}{name}.{part}": parameter.detach().contiguous()
         for name, layer in layers.items()
         for part, parameter in layer.trained().items()
     }
+    tensors |= {f"{PREFIX}{name}": p.detach().contiguous() for name, p in whole.items()}
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
 
-def adapter_config(layers: dict[str, LoraLinear], rank: int, alpha: float, base: str) -> bytes:
-    """The contents of PEFT's adapter_config.json; `base` says which model it belongs to."""
+def adapter_config(
+    layers: dict[str, LoraLinear],
+    rank: int,
+    alpha: float,
+    base: str,
+    task: str = "CAUSAL_LM",
+    whole: Sequence[str] = (),
+) -> bytes:
+    """The contents of PEFT's adapter_config.json.
+
+    `base` says which model it belongs to, `task` is PEFT's word for the model's class, and `whole`
+    are the last parts of the names of the modules that were trained as they are.
+    """
     adapted = sorted({layer_of(name) for name in layers})
+    # Of a model that is saved without what stands above its layers, stock classes have a pooler,
+    # whose linear layer has the same last name as others.
+    is_bare = task == "FEATURE_EXTRACTION"
+    leaves = layers if is_bare else {name.rpartition(".")[2] for name in layers}
     config = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "base_model_name_or_path": base,
         "r": rank,
         "lora_alpha": alpha,
@@ -115,7 +136,8 @@ def adapter_config(layers: dict[str, LoraLinear], rank: int, alpha: float, base:
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
-        "target_modules": sorted({name.rpartition(".")[2] for name in layers}),
-        "layers_to_transform": adapted if adapted[0] > 0 else None,
+        "target_modules": sorted(leaves),
+        "layers_to_transform": adapted if adapted[0] > 0 and not is_bare else None,
+        "modules_to_save": list(whole) or None,
     }
     return json.dumps(config, indent=2, sort_keys=True).encode()

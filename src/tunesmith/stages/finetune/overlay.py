@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from tunesmith.lm.adapter import OVERLAY, untie_head
+from tunesmith.lm.heads import head_parameters
 from tunesmith.stages.finetune.lora import layer_of
 
 
@@ -24,9 +25,14 @@ def unfreeze_all(model: Any) -> dict[str, torch.nn.Parameter]:
 
 
 def unfreeze_top(model: Any, lowest_layer: int) -> dict[str, torch.nn.Parameter]:
-    """Train the decoder's layers from `lowest_layer` up and the norm that follows them, neither the
-    embeddings nor the head; the trained parameters by name."""
-    edges = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    """Train the model's layers from `lowest_layer` up, the norm that follows them and a head that
+    reads states, neither the embeddings nor the vocabulary's head; the trained parameters by name.
+    """
+    edges = {id(model.get_input_embeddings().weight)}
+    if model.get_output_embeddings() is not None:
+        edges.add(id(model.get_output_embeddings().weight))
+    if hasattr(model.base_model, "embeddings"):  # an encoder's: positions, types and a norm too
+        edges |= {id(parameter) for parameter in model.base_model.embeddings.parameters()}
     trained = {}
     for name, parameter in model.named_parameters():
         layer = layer_of(name)
@@ -41,6 +47,9 @@ def unfreeze_head(model: Any) -> dict[str, torch.nn.Parameter]:
     A head that is tied to the embeddings is untied first: it gets its own copy of the matrix, and
     the embeddings stay as they are. The model, and what it is merged into, grows by that copy.
     """
+    reading = head_parameters(model)
+    if reading:
+        return _train_only(model, reading)
     untie_head(model)
     head = model.get_output_embeddings().weight
     return _train_only(model, {name: p for name, p in model.named_parameters() if p is head})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +20,18 @@ MAX_LISTED = 5
 """Rows named in an error message."""
 
 TEMPLATE = "use a base model whose template ends each turn with a special token, once"
-RULES: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
+Rule = tuple[str, tuple[int, ...], str, str]
+"""Name, numbers of the known defects, what is wrong with the rows, remedy."""
+LENGTH: Rule = (
+    "length",
+    (11, 18),
+    "are longer than the model's {} tokens",
+    "set the dataset's max_tokens to what the base model can read",
+)
+ROW_ID: Rule = ("row id", (33,), "have the id of another row", "give every row an id of its own")
+RULES: tuple[Rule, ...] = (
     ("label", (15, 17), "have no label token", "give every row a label"),
-    (
-        "length",
-        (11, 18),
-        "are longer than the model's {} tokens",
-        "set the dataset's max_tokens to what the base model can read",
-    ),
+    LENGTH,
     ("end of turn", (14, 18), "do not end with a token that ends a turn", TEMPLATE),
     ("trained end", (13, 14), "end with a token that is not trained", "train every answer's end"),
     ("padding", (13,), "end a turn more than once, as padding does", TEMPLATE),
@@ -43,10 +47,10 @@ RULES: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
         "are asked in other tokens than a served request would be",
         "use a base model whose template renders the same prompt every time",
     ),
-    ("row id", (33,), "have the id of another row", "give every row an id of its own"),
+    ROW_ID,
 )
-"""Name, numbers of the known defects, what is wrong with the rows, remedy."""
-WRITTEN_RULES: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
+"""Of conversations."""
+WRITTEN_RULES: tuple[Rule, ...] = (
     (
         "source text",
         (20, 23),
@@ -115,28 +119,37 @@ def inspect(
     `served` are the prompts of the rows as serving would make them, in the same order; `written`
     the texts of the answers of each row, where somebody judged them.
     """
-    rules = RULES if written is None else (*RULES, *WRITTEN_RULES)
-    found: dict[str, dict[str, None]] = {rule: {} for rule, *_ in rules}
-    for row, texts in zip(rows, written or (), strict=written is not None):
-        for rule in _broken_by_answers(row, texts, tokenizer):
-            found[rule][row.row_id] = None
-    times = Counter(row.row_id for row in rows)
-    num_labels = 0
-    for row, prompt in zip(rows, served, strict=True):
-        num_labels += row.num_labels
-        broken = list(_broken(row, tokenizer))
-        if max(map(len, row.documents())) > context_length:
-            broken.append("length")
+    broken = [list(_broken(row, tokenizer)) for row in rows]
+    for row, texts, rules in zip(rows, written or (), broken, strict=written is not None):
+        rules.extend(_broken_by_answers(row, texts, tokenizer))
+    for row, prompt, rules in zip(rows, served, broken, strict=True):
         if row.prompt != tuple(prompt):
-            broken.append("served prompt")
-        if times[row.row_id] > 1:
-            broken.append("row id")
-        for rule in broken:
+            rules.append("served prompt")
+    rules_of_all = RULES if written is None else (*RULES, *WRITTEN_RULES)
+    return found_in(rows, broken, rules_of_all, context_length)
+
+
+def found_in(
+    rows: Sequence[Example],
+    broken: Sequence[Iterable[str]],
+    rules: Sequence[Rule],
+    context_length: int,
+) -> Preflight:
+    """What there is to say of `rows`, of which each breaks the `rules` named in its part of
+    `broken`, and those that hold for all: its length and its id."""
+    found: dict[str, dict[str, None]] = {rule: {} for rule, *_ in rules}
+    times = Counter(row.row_id for row in rows)
+    for row, names in zip(rows, broken, strict=True):
+        for rule in names:
             found[rule][row.row_id] = None
+        if max(map(len, row.documents())) > context_length:
+            found["length"][row.row_id] = None
+        if times[row.row_id] > 1:
+            found["row id"][row.row_id] = None
     return Preflight(
         num_rows=len(rows),
         num_tokens=sum(row.num_tokens for row in rows),
-        num_labels=num_labels,
+        num_labels=sum(row.num_labels for row in rows),
         findings=tuple(
             Finding(
                 rule=rule,

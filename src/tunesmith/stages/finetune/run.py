@@ -51,7 +51,8 @@ def finetune(
     clock = Clock()
     drawn_from = ctx.seed if config.start == "random" else None
     objective = make_objective(config, dataset, teacher)
-    loaded, load_s = objective.load(base, ctx.blobs, drawn_from=drawn_from), clock.wall_s
+    loaded = objective.load(base, ctx.blobs, seed=ctx.seed, drawn_from=drawn_from)
+    load_s = clock.wall_s
     ctx.progress(0, 0, "looking at each row")
     all_rows = tokenised(config, ctx, objective, loaded, base, dataset)
     preflight = objective.inspect(ctx.blobs.path(dataset.train.rows), loaded, all_rows)

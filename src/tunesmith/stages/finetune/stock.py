@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tunesmith.lm.attention import hidden_states
-from tunesmith.lm.example import MicroBatch
+from tunesmith.lm.attention import hidden_states, typed
+from tunesmith.lm.example import Example, MicroBatch
 
 TOLERANCE = 1e-3
 """Of the states' root mean square. Rounding in float32 makes a tenth of it where a few states are
 far larger than the others, as in SmolLM2; a leak makes a hundred times as much and more."""
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
-"""(num_tokens,) ids of one document to (num_tokens, width) states, or logits."""
+Forward = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+"""(num_tokens,) ids of one document, and the types of its tokens or none at all, to logits, for
+each token or for the whole, or to states."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +51,26 @@ def stock_twin(model: Any) -> Any:
     return twin
 
 
-def stock_hidden(model: Any, ids: torch.Tensor) -> torch.Tensor:
+def stock_hidden(model: Any, ids: torch.Tensor, types: Sequence[int] = ()) -> torch.Tensor:
     """What the output head sees of one document: (num_tokens,) to (num_tokens, hidden_size)."""
-    states: torch.Tensor = model.base_model(input_ids=ids[None], use_cache=False)[0][0]
+    given = typed(torch.tensor(types) if types else None)
+    states: torch.Tensor = model.base_model(input_ids=ids[None], use_cache=False, **given)[0][0]
     return states
 
 
-def stock_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """The logits of one document: (num_tokens,) to (num_tokens, vocabulary)."""
-    logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
+def stock_logits(model: Any, ids: torch.Tensor, types: Sequence[int] = ()) -> torch.Tensor:
+    """The logits of one document: (num_tokens,) to (num_tokens, vocabulary); of a head that reads
+    the whole document (num_outputs,), and without a head the states."""
+    given = typed(torch.tensor(types) if types else None)
+    output = model(input_ids=ids[None], use_cache=False, **given)
+    logits: torch.Tensor = output["logits" if "logits" in output else "last_hidden_state"][0]
     return logits
+
+
+def stock_outputs(model: Any, example: Example) -> list[torch.Tensor]:
+    """What `stock_logits` gives of each document of `example`."""
+    pairs = zip(example.documents(), example.document_types(), strict=True)
+    return [stock_logits(model, torch.tensor(ids), types) for ids, types in pairs]
 
 
 def stock_states(model: Any, micro: MicroBatch) -> torch.Tensor:
@@ -72,8 +83,9 @@ def stock_states(model: Any, micro: MicroBatch) -> torch.Tensor:
     parts = []
     for example in micro.examples:
         start = len(example.prompt)
-        for number, document in enumerate(example.documents()):
-            states = stock_hidden(model, torch.tensor(document))
+        pairs = zip(example.documents(), example.document_types(), strict=True)
+        for number, (document, types) in enumerate(pairs):
+            states = stock_hidden(model, torch.tensor(document), types)
             parts.append(states[start if number and start else 0 :])
     return torch.cat(parts)
 
@@ -84,7 +96,7 @@ def matches_stock(model: Any, twin: Any, micro: MicroBatch) -> Comparison:
     `model` has been through `attend_by_document`, and its adapters are still zero.
     """
     with torch.no_grad():
-        packed = hidden_states(model, micro.ids, micro.positions, micro.documents)
+        packed = hidden_states(model, micro.ids, micro.positions, micro.documents, micro.types)
         alone = stock_states(twin, micro)
     return Comparison(difference=relative_difference(packed, alone))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from tunesmith.core.errors import ConfigError
+from tunesmith.lm.heads import head_modules, head_parameters
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.dora import DoraLinear
@@ -26,6 +28,15 @@ from tunesmith.stages.finetune.overlay import (
     unfreeze_top,
 )
 
+TASK_TYPES = {
+    "classify": "SEQ_CLS",
+    "reward": "SEQ_CLS",
+    "rerank": "SEQ_CLS",
+    "tag": "TOKEN_CLS",
+    "embed": "FEATURE_EXTRACTION",
+}
+"""PEFT's words for the class of a model that reads states, by objective."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
@@ -34,18 +45,22 @@ class Trained:
     parameters: list[torch.nn.Parameter]
     """In a fixed order; no other parameter of the model needs a gradient."""
     lowest_layer: int
-    """Index of the lowest decoder layer that holds one of them; the number of layers if none does.
+    """Index of the lowest layer that holds one of them; the number of layers if none does.
     If it is not 0, nothing below that layer is trained, and no gradient goes there."""
     adapters: dict[str, LoraLinear] = field(default_factory=dict)
     """With "lora" and "dora": the wrappers, by the name of the layer that they wrap."""
     overlay: dict[str, torch.nn.Parameter] = field(default_factory=dict)
-    """With "full" and "head": the parameters, by their names in the model."""
+    """What is saved as it is, by its name in the model: with "full" and "head" all that is trained;
+    with adapters a head that reads states."""
+    heads: tuple[str, ...] = ()
+    """The names of the modules of such a head beside adapters, as PEFT's configuration has them."""
 
 
 def prepare(model: Any, config: ModelConfig, seed: int) -> Trained:
-    """Wrap or unfreeze, in place, what `config` says is trained of a transformers' causal model.
+    """Wrap or unfreeze, in place, what `config` says is trained of a transformers' model.
 
-    `seed` draws the matrices A of new adapters.
+    A head that reads states is always trained, as a whole. `seed` draws the matrices A of new
+    adapters.
 
     Raises:
         ConfigError: more layers are to be trained than the model has.
@@ -61,23 +76,44 @@ def prepare(model: Any, config: ModelConfig, seed: int) -> Trained:
     if config.method in ("lora", "dora"):
         kind = DoraLinear if config.method == "dora" else LoraLinear
         adapters = add_lora(model, config.rank, config.alpha, seed, lowest, kind)
-        return Trained(parameters=trainable(adapters), lowest_layer=lowest, adapters=adapters)
+        whole = head_parameters(model)
+        return Trained(
+            parameters=[*trainable(adapters), *_moving(whole, config)],
+            lowest_layer=lowest,
+            adapters=adapters,
+            overlay=whole,
+            heads=tuple(name.rpartition(".")[2] for name in head_modules(model)),
+        )
     if config.method == "head":
         lowest, overlay = num_layers, unfreeze_head(model)
     else:
         overlay = unfreeze_top(model, lowest) if config.layers else unfreeze_all(model)
-    return Trained(parameters=list(overlay.values()), lowest_layer=lowest, overlay=overlay)
+    return Trained(parameters=_moving(overlay, config), lowest_layer=lowest, overlay=overlay)
+
+
+def _moving(
+    overlay: Mapping[str, torch.nn.Parameter], config: ModelConfig
+) -> list[torch.nn.Parameter]:
+    """Those that the objective can move, which then need a gradient. What is added to every reward
+    is in none of their differences."""
+    still = {"classifier.bias"} if config.objective == "reward" else set()
+    for name, parameter in overlay.items():
+        parameter.requires_grad_(name not in still)
+    return [parameter for parameter in overlay.values() if parameter.requires_grad]
 
 
 def trained_bytes(trained: Trained) -> bytes:
     """What was learnt, as safetensors; `lm.adapter.merge_adapter` reads it."""
     if trained.adapters:
-        return adapter_bytes(trained.adapters)
+        return adapter_bytes(trained.adapters, trained.overlay)
     return overlay_bytes(trained.overlay)
 
 
 def trained_config(trained: Trained, config: ModelConfig, base: BaseModel) -> bytes:
     """The JSON that belongs to `trained_bytes`: PEFT's adapter_config.json, or an overlay's."""
     if trained.adapters:
-        return adapter_config(trained.adapters, config.rank, config.alpha, base.origin)
+        task = TASK_TYPES.get(config.objective, "CAUSAL_LM")
+        return adapter_config(
+            trained.adapters, config.rank, config.alpha, base.origin, task, trained.heads
+        )
     return overlay_config(config.method, config.layers, base.origin)

@@ -16,15 +16,17 @@ from typing import Any
 import torch
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.attention import hidden_states
+from tunesmith.lm.attention import hidden_states, typed
 from tunesmith.lm.example import Example, MicroBatch
 
+NORMS = ("norm", "final_norm")
+"""What transformers calls the norm after the last layer, in models that have one."""
 TOLERANCE = 1e-5
 """Of the states' scale: how far the two parts, one after the other, may be from the whole."""
 
 
 class Trunk:
-    """A decoder cut below its lowest trained layer, and the states at the cut, by row."""
+    """A model cut below its lowest trained layer, and the states at the cut, by row."""
 
     def __init__(
         self, model: Any, lowest_layer: int, rows: Sequence[Example], folder: Path
@@ -40,10 +42,9 @@ class Trunk:
                 "what dropout changes in every pass cannot be computed once",
                 remedy="put the model into evaluation mode",
             )
-        decoder = model.get_decoder()
         self._model = model
-        self._below = _part(decoder, slice(0, lowest_layer), norm=torch.nn.Identity())
-        self._above = _part(decoder, slice(lowest_layer, None), norm=decoder.norm)
+        self._below = _below(model.base_model, lowest_layer)
+        self._above = _above(model.base_model, lowest_layer)
         self._places: dict[str, slice] = {}
         start = 0
         for row in rows:
@@ -64,7 +65,9 @@ class Trunk:
     def is_exact(self, micro: MicroBatch) -> bool:
         """Whether the parts one after the other are the whole, on `micro`."""
         with torch.no_grad():
-            whole = hidden_states(self._model, micro.ids, micro.positions, micro.documents)
+            whole = hidden_states(
+                self._model, micro.ids, micro.positions, micro.documents, micro.types
+            )
             gap = (self.hidden(micro) - whole).abs().max()
             return bool(gap <= TOLERANCE * whole.square().mean().sqrt())
 
@@ -72,7 +75,7 @@ class Trunk:
     def _at_the_cut(self, micro: MicroBatch) -> torch.Tensor:
         places = [self._places[row_id] for row_id in micro.row_ids]
         if not self.is_known(micro.row_ids):
-            states = _through(self._below, micro, input_ids=micro.ids[None])
+            states = _through(self._below, micro, input_ids=micro.ids[None], **typed(micro.types))
             parts = torch.split_with_sizes(states, micro.sizes)
             for place, part in zip(places, parts, strict=True):
                 self._states[place] = part
@@ -90,18 +93,53 @@ def _mapped(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> torch.Ten
     return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)
 
 
-def _part(decoder: Any, layers: slice, norm: torch.nn.Module) -> Any:
-    """Some layers of `decoder`, with the same parameters; the decoder itself is not changed."""
-    part = copy.copy(decoder)
-    part._modules = dict(decoder._modules)
-    part.layers = decoder.layers[layers]
-    part.norm = norm
-    part.config = copy.deepcopy(decoder.config)
-    kinds = getattr(decoder.config, "layer_types", None)
-    part.config.num_hidden_layers = len(part.layers)
+class _GivenStates(torch.nn.Module):
+    """Stands where an encoder's embeddings stood, above the cut."""
+
+    def forward(self, *, inputs_embeds: torch.Tensor, **_kwargs: Any) -> torch.Tensor:
+        """States, as they are."""
+        return inputs_embeds
+
+
+def _below(base: Any, cut: int) -> Any:
+    """The model up to the layer `cut`, that one not included; no norm follows."""
+    part = _part(base, slice(0, cut))
+    for name in NORMS:
+        if hasattr(base, name):
+            setattr(part, name, torch.nn.Identity())
+    return part
+
+
+def _above(base: Any, cut: int) -> Any:
+    """The model from the layer `cut` on."""
+    part = _part(base, slice(cut, None))
+    if hasattr(base, "embeddings"):  # an encoder's do more than to look up
+        part.embeddings = _GivenStates()
+    return part
+
+
+def _part(base: Any, layers: slice) -> Any:
+    """Some layers of `base`, with the same parameters; `base` itself is not changed."""
+    part = _twin(base)
+    if hasattr(base, "encoder"):  # as in BERT
+        part.encoder = _twin(base.encoder)
+        part.encoder.layer = base.encoder.layer[layers]
+        part.pooler = None
+    else:
+        part.layers = base.layers[layers]
+    part.config = copy.deepcopy(base.config)
+    kinds = getattr(base.config, "layer_types", None)
+    part.config.num_hidden_layers = len(range(*layers.indices(base.config.num_hidden_layers)))
     if kinds:
         part.config.layer_types = kinds[layers]
     return part
+
+
+def _twin(module: Any) -> Any:
+    """`module` with the same parts, of which some can be replaced."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
 
 
 def _through(part: Any, micro: MicroBatch, **inputs: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,14 @@ class Answers:
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
         self._config, self._dataset = config, dataset
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> LoadedModel:
+    def load(
+        self,
+        base: BaseModel,
+        blobs: Blobs,
+        *,
+        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
+        drawn_from: int | None = None,
+    ) -> LoadedModel:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 

@@ -52,9 +52,11 @@ class Distillation:
         self._states: dict[str, torch.Tensor] = {}
         self._head = torch.empty(0)
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> LoadedModel:
+    def load(
+        self, base: BaseModel, blobs: Blobs, *, seed: int = 0, drawn_from: int | None = None
+    ) -> LoadedModel:
         """A causal language model."""
-        loaded = self._answers.load(base, blobs, drawn_from=drawn_from)
+        loaded = self._answers.load(base, blobs, seed=seed, drawn_from=drawn_from)
         self._tokenizer_of_student = loaded.tokenizer
         return loaded
 

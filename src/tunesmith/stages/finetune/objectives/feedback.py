@@ -78,7 +78,7 @@ class Liked:
         epochs, size = self._config.epochs, self._config.batch_rows
         steps = itertools.chain(
             *(steps_of_epoch(examples, ctx.seed, epoch, size) for epoch in range(epochs)),
-            [two_rows(examples)],
+            [two_rows(examples, self.weight)],
         )
         arranged = map(_with_others, steps)
         self._reference.prepare(ctx, model, hidden, arranged, epochs * len(examples))

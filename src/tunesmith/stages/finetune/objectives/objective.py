@@ -23,12 +23,18 @@ Hidden = Callable[[MicroBatch], torch.Tensor]
 _HERE = "tunesmith.stages.finetune.objectives"
 OBJECTIVES = {
     "sft": f"{_HERE}.answers:Answers",
+    "cpt": f"{_HERE}.answers:Answers",
     "distil": f"{_HERE}.distil:Distillation",
     "dpo": f"{_HERE}.preference:Pairs",
     "ipo": f"{_HERE}.preference:Pairs",
     "orpo": f"{_HERE}.preference:Pairs",
     "simpo": f"{_HERE}.preference:Pairs",
     "kto": f"{_HERE}.feedback:Liked",
+    "classify": f"{_HERE}.classify:Classify",
+    "tag": f"{_HERE}.tag:Tag",
+    "reward": f"{_HERE}.reward:Reward",
+    "rerank": f"{_HERE}.rerank:Rerank",
+    "embed": f"{_HERE}.embed:Embed",
 }
 """Name in the project file -> class, made of (config, dataset) and the teacher, if there is one."""
 
@@ -44,10 +50,13 @@ class Objective(Protocol):
     """Whether the loss of an example depends on the others of its global step, so that the step is
     one micro-batch."""
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> Any:
-        """The model that is tuned, ready for `read`: a `LoadedModel` or a `LoadedEncoder`.
+    def load(
+        self, base: BaseModel, blobs: Blobs, *, seed: int = 0, drawn_from: int | None = None
+    ) -> Any:
+        """The model that is tuned, ready for `read`: a `LoadedModel` or a `LoadedHead`.
 
-        With `drawn_from`, random weights in place of the base model's, drawn from that seed.
+        What the base model lacks, such as a head, is drawn from `seed`. With `drawn_from`, random
+        weights in place of the base model's, drawn from that seed.
         """
         ...
 
