@@ -198,8 +198,8 @@ def preferences(cache: Path) -> list[Any]:
 def rows_of(name: str, case: Case, tokenizer: Any, cache: Path) -> list[Any]:
     """The rows as ids, those that fit."""
     from tunesmith.lm.chat_template import answered, question
+    from tunesmith.lm.lessons import labelled
     from tunesmith.lm.questions import preference_example
-    from tunesmith.stages.finetune.objectives.answers import labelled
 
     instruction = instruction_of(name)
     rows: list[Any] = []

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.lm.chat_template import answered, inert, question
+from tunesmith.lm.chat_template import answered, inert
 from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.load import LoadedHead
+from tunesmith.lm.questions import asked
 from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
 
 NO_TAG = -100
@@ -54,8 +55,8 @@ def preferred(
             row_id=row_id,
             answers=tuple(_pair(loaded, content.prompt, answer) for answer in answers),
         )
-    asked = question(instruction, content.prompt)
-    rendered = [answered(loaded.tokenizer, asked, answer) for answer in answers]
+    messages = asked(instruction, content.prompt)
+    rendered = [answered(loaded.tokenizer, messages, answer) for answer in answers]
     num_prompt = rendered[0].num_prompt
     return Example(
         row_id=row_id,

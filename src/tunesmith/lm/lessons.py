@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.chat_template import conversation
+from tunesmith.lm.chat_template import conversation, prompt_ids, with_instruction
+from tunesmith.lm.engine import Message
 from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.lm.turns import RenderedChat, render_chat
@@ -51,6 +52,25 @@ def labelled(row_id: str, ids: Sequence[int], num_prompt: int) -> Example:
         prompt=tuple(ids[:num_prompt]),
         answers=(Answer(ids=tuple(ids[num_prompt:])),),
     )
+
+
+def served_prompt(tokenizer: Tokenizer, instruction: str, content: Content) -> list[int]:
+    """The ids that serving would ask the model with for the first thing that is learnt of a row.
+
+    They are made as a served request's are, and not by what renders the rows.
+
+    Raises:
+        DataError: the chat template cannot render it.
+    """
+    match content:
+        case Labelled():
+            asked = with_instruction([Message(role="user", content=content.text)], instruction)
+            return prompt_ids(tokenizer, asked)
+        case Chat():
+            turns = with_system(content, instruction)
+            learnt = [turn.role == "assistant" and turn.weight > 0 for turn in turns]
+            return prompt_ids(tokenizer, turns[: learnt.index(True)], content.tools)
+    raise TypeError(f"{type(content).__name__} is not asked by a chat template")
 
 
 def with_system(chat: Chat, instruction: str) -> tuple[Turn, ...]:

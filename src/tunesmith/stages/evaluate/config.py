@@ -21,6 +21,11 @@ SCORERS = {
     ("orpo", "preference"): f"{_HERE}.judged:score_pairs",
     ("simpo", "preference"): f"{_HERE}.judged:score_pairs",
     ("kto", "feedback"): f"{_HERE}.judged:score_feedback",
+    ("classify", "labels"): f"{_HERE}.states:score_classes",
+    ("tag", "tags"): f"{_HERE}.states:score_tags",
+    ("reward", "preference"): f"{_HERE}.states:score_rewards",
+    ("rerank", "pairs"): f"{_HERE}.states:score_passages",
+    ("embed", "pairs"): f"{_HERE}.states:score_vectors",
 }
 """(objective, format of the dataset) -> "module:function" of an `Asked` to its `Scored`. What does
 not stand here does not go together."""

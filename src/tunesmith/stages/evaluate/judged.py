@@ -12,7 +12,7 @@ from tunesmith.lm.likelihood import answer_log_probs, tokens_of_answers
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.lm.questions import feedback_example, preference_example
 from tunesmith.records.rows import Feedback, Preference
-from tunesmith.stages.evaluate.likelihood import SHOWN, contents_of
+from tunesmith.stages.evaluate.likelihood import SHOWN
 from tunesmith.stages.evaluate.scorer import Asked, Scored
 
 
@@ -22,7 +22,7 @@ def score_pairs(asked: Asked) -> Scored:
     One measure for every objective that learns from pairs, and for the base model too.
     """
     loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
-    contents = [each for each in contents_of(asked) if isinstance(each, Preference)]
+    contents = asked.contents(Preference)
     row_ids = asked.rows["row_id"].to_pylist()
     examples = [
         preference_example(loaded.tokenizer, asked.instruction, row_id, content)
@@ -45,7 +45,7 @@ def score_pairs(asked: Asked) -> Scored:
 def score_feedback(asked: Asked) -> Scored:
     """Nats of a token of each answer, counted against the model where the answer was not liked."""
     loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
-    contents = [each for each in contents_of(asked) if isinstance(each, Feedback)]
+    contents = asked.contents(Feedback)
     row_ids = asked.rows["row_id"].to_pylist()
     examples = [
         feedback_example(loaded.tokenizer, asked.instruction, row_id, content)

@@ -4,10 +4,7 @@ token."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from tunesmith.core.canonical import parse
-from tunesmith.core.ref import from_plain
 from tunesmith.lm.lessons import lessons
 from tunesmith.lm.likelihood import answer_log_probs, tokens_of_answers
 from tunesmith.lm.load import load_model
@@ -27,7 +24,7 @@ def score(asked: Asked) -> Scored:
         DataError: a row cannot be rendered, or the model cannot be packed.
     """
     loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
-    contents = list(contents_of(asked))
+    contents = asked.contents(FORMATS[asked.dataset.format])
     pieces = [
         list(lessons(loaded.tokenizer, asked.instruction, row_id, content, loaded.context_length))
         for row_id, content in zip(asked.rows["row_id"].to_pylist(), contents, strict=True)
@@ -50,13 +47,6 @@ def score(asked: Asked) -> Scored:
         predicted=[f"{count} tokens" for count in counts],
         others={"perplexity": math.exp(-sum(totals) / max(1, sum(counts)))},
     )
-
-
-def contents_of(asked: Asked) -> Iterator[Content]:
-    """What each row says."""
-    kind = FORMATS[asked.dataset.format]
-    for text in asked.rows["content"].to_pylist():
-        yield from_plain(kind, parse(text.encode()))
 
 
 def _shown(content: Content) -> str:

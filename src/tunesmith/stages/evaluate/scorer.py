@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Context
+from tunesmith.lm.contents import Said, content_of
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.evaluate.config import SCORERS
@@ -31,6 +32,10 @@ class Asked:
     def instruction(self) -> str:
         """The system message: the tuned model's own."""
         return self.model.instruction if self.model else self.dataset.instruction
+
+    def contents(self, kind: type[Said]) -> list[Said]:
+        """What each row says; `kind` is that of the dataset's format."""
+        return [content_of(text, kind) for text in self.rows["content"].to_pylist()]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,13 +6,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.chat_template import WORD_JOINER, prompt_ids, stop_ids, with_instruction
-from tunesmith.lm.engine import Message
+from tunesmith.lm.chat_template import WORD_JOINER, stop_ids
 from tunesmith.lm.example import Example, pack
 from tunesmith.lm.tokenizer import Tokenizer
 
@@ -95,18 +91,6 @@ class Preflight:
     findings: tuple[Finding, ...]
 
 
-def served_prompts(path: Path, tokenizer: Tokenizer, instruction: str) -> list[list[int]]:
-    """The ids that serving would ask the model with for the text of each row, in the file's order.
-
-    They are made as a served request's are, and not by what renders the rows.
-    """
-    texts = pq.read_table(path, columns=["text"]).column("text").to_pylist()
-    return [
-        prompt_ids(tokenizer, with_instruction([Message(role="user", content=text)], instruction))
-        for text in texts
-    ]
-
-
 def inspect(
     rows: Sequence[Example],
     served: Sequence[Sequence[int]],
@@ -127,6 +111,13 @@ def inspect(
             rules.append("served prompt")
     rules_of_all = RULES if written is None else (*RULES, *WRITTEN_RULES)
     return found_in(rows, broken, rules_of_all, context_length)
+
+
+def inspect_texts(rows: Sequence[Example], tokenizer: Tokenizer, context_length: int) -> Preflight:
+    """As `inspect`, of texts that no template has rendered."""
+    names = ("label", "length", "one beginning", "row id")
+    broken = [[rule for rule in _broken(row, tokenizer) if rule in names] for row in rows]
+    return found_in(rows, broken, [rule for rule in RULES if rule[0] in names], context_length)
 
 
 def found_in(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.lm.example import Example, pack
+from tunesmith.lm.lessons import labelled
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.stages.finetune.batches import (
     count_steps,
@@ -16,7 +17,6 @@ from tunesmith.stages.finetune.batches import (
     steps_of_epoch,
 )
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.objectives.answers import labelled
 
 lengths = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), min_size=1, max_size=25)
 

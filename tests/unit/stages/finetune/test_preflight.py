@@ -8,19 +8,19 @@ import pytest
 from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import conversation
 from tunesmith.lm.example import Answer, Example, pack
+from tunesmith.lm.lessons import labelled, served_prompt
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.records.rows import Labelled
 from tunesmith.stages.finetune import preflight
 from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.first_batch import first_batch, look
-from tunesmith.stages.finetune.objectives.answers import labelled
 from tunesmith.stages.finetune.preflight import (
     RULES,
     Preflight,
     inspect,
     require_sound,
-    served_prompts,
 )
 
 TEXTS = [("Permission is\ngranted.", "mit"), ("x", "gpl-2.0"), ("\u00e9", "mit")]
@@ -63,8 +63,10 @@ def test_sound_rows_break_no_rule(tiny: Any, tokenizer: Tokenizer, rows: list[Ex
     assert found.num_rows == 3
     assert found.num_tokens == sum(len(ids_of(row)) for row in rows)
     assert found.num_labels == sum(row.num_labels for row in rows)
-    path = tiny.blobs.path(tiny.split(TEXTS).rows)
-    served = served_prompts(path, tokenizer, "Name it.")
+    served = [
+        served_prompt(tokenizer, "Name it.", Labelled(text=text, label=label))
+        for text, label in TEXTS
+    ]
     assert [list(row.prompt) for row in rows] == served
 
 

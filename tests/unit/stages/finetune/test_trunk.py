@@ -11,9 +11,10 @@ import transformers
 from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.example import Answer, Example, MicroBatch, pack
+from tunesmith.lm.lessons import labelled
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
-from tunesmith.stages.finetune.objectives.answers import Answers, labelled
+from tunesmith.stages.finetune.objectives.answers import Answers
 from tunesmith.stages.finetune.trained import prepare
 from tunesmith.stages.finetune.trunk import Trunk
 

@@ -6,22 +6,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import cross_entropy
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
-from tunesmith.lm.chat_template import conversation
-from tunesmith.lm.example import Answer, Example, MicroBatch
+from tunesmith.lm.contents import read_contents
+from tunesmith.lm.example import Example, MicroBatch
+from tunesmith.lm.lessons import lessons, served_prompt
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel
+from tunesmith.records.rows import FORMATS
 from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import cross_entropy_sum
 from tunesmith.stages.finetune.objectives.objective import Hidden
-from tunesmith.stages.finetune.preflight import Preflight, inspect, served_prompts
+from tunesmith.stages.finetune.preflight import Preflight, inspect, inspect_texts
 from tunesmith.stages.finetune.stock import stock_logits
 
 
@@ -45,18 +46,25 @@ class Answers:
         return load_model(base, blobs, drawn_from=drawn_from)
 
     def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
-        """Each row's text as a question and its label as the answer."""
-        for batch in pq.ParquetFile(path).iter_batches(columns=["row_id", "text", "label"]):
-            for row in batch.to_pylist():
-                rendered = conversation(
-                    loaded.tokenizer, self._dataset.instruction, row["text"], row["label"]
-                )
-                yield labelled(row["row_id"], rendered.ids, rendered.num_prompt)
+        """Each row as what is to be learnt of it, by the dataset's format."""
+        instruction = self._dataset.instruction
+        for row_id, content in read_contents(path, FORMATS[self._dataset.format]):
+            yield from lessons(
+                loaded.tokenizer, instruction, row_id, content, loaded.context_length
+            )
 
     def inspect(self, path: Path, loaded: LoadedModel, examples: Sequence[Example]) -> Preflight:
-        """The rules of conversations that are served as they were tuned."""
-        served = served_prompts(path, loaded.tokenizer, self._dataset.instruction)
-        return inspect(examples, served, loaded.tokenizer, loaded.context_length)
+        """The rules of conversations that are served as they were tuned, or of plain texts."""
+        if self._dataset.format in ("completion", "text"):
+            return inspect_texts(examples, loaded.tokenizer, loaded.context_length)
+        instruction = self._dataset.instruction
+        served = {
+            row_id: served_prompt(loaded.tokenizer, instruction, content)
+            for row_id, content in read_contents(path, FORMATS[self._dataset.format])
+        }
+        # A later piece of a row begins as serving would by construction; its first is looked at.
+        prompts = [served.get(example.row_id, example.prompt) for example in examples]
+        return inspect(examples, prompts, loaded.tokenizer, loaded.context_length)
 
     def prepare(
         self, ctx: Context, model: Any, hidden: Hidden, examples: Sequence[Example]
@@ -79,15 +87,6 @@ class Answers:
     def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's cross-entropy of the labels, by their definition."""
         return torch.stack([_plain(stock, example) for example in examples]).sum()
-
-
-def labelled(row_id: str, ids: Sequence[int], num_prompt: int) -> Example:
-    """A conversation of which all after the first `num_prompt` tokens is the answer."""
-    return Example(
-        row_id=row_id,
-        prompt=tuple(ids[:num_prompt]),
-        answers=(Answer(ids=tuple(ids[num_prompt:])),),
-    )
 
 
 def _plain(stock: Any, example: Example) -> torch.Tensor:

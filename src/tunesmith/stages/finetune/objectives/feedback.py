@@ -18,6 +18,7 @@ import torch
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
+from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.lm.questions import feedback_example
@@ -31,8 +32,6 @@ from tunesmith.stages.finetune.objectives.judged import (
     inspect_judged,
     log_probs_of_answers,
     plain_log_probs,
-    read_contents,
-    require_format,
 )
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight
@@ -49,11 +48,17 @@ class Liked:
         Raises:
             ConfigError: it is of another format.
         """
-        require_format(config, dataset, "feedback")
         self._config, self._dataset = config, dataset
         self._reference = Reference()
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> LoadedModel:
+    def load(
+        self,
+        base: BaseModel,
+        blobs: Blobs,
+        *,
+        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
+        drawn_from: int | None = None,
+    ) -> LoadedModel:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 

@@ -6,54 +6,22 @@ A reference is the model as it is before the first step. Its log-probabilities a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
-from tunesmith.core.canonical import parse
-from tunesmith.core.errors import ConfigError
-from tunesmith.core.ref import from_plain
 from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import prompt_ids, with_instruction
 from tunesmith.lm.engine import Message
 from tunesmith.lm.example import Answer, Example, MicroBatch
 from tunesmith.lm.likelihood import sums_by_unit
 from tunesmith.lm.load import LoadedModel
-from tunesmith.records.data import Dataset
-from tunesmith.records.rows import Feedback, Preference
 from tunesmith.stages.finetune.batches import micro_batches
-from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import token_log_probs
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight, inspect
 from tunesmith.stages.finetune.stock import stock_logits
-
-Judged = TypeVar("Judged", Preference, Feedback)
-
-
-def require_format(config: ModelConfig, dataset: Dataset, wanted: str) -> None:
-    """Refuse a dataset whose rows say something else.
-
-    Raises:
-        ConfigError: it is not of the format `wanted`.
-    """
-    if dataset.format != wanted:
-        raise ConfigError(
-            f"model.{config.name}.objective",
-            f"{config.objective!r} cannot be learnt from dataset {dataset.name!r}, whose rows are "
-            f"of format {dataset.format!r}",
-            remedy=f"give it a dataset of format {wanted!r}, or another objective",
-        )
-
-
-def read_contents(path: Path, kind: type[Judged]) -> Iterator[tuple[str, Judged]]:
-    """(row id, content) of each row of a split's Parquet file."""
-    for batch in pq.ParquetFile(path).iter_batches(columns=["row_id", "content"]):
-        for row in batch.to_pylist():
-            yield row["row_id"], from_plain(kind, parse(row["content"].encode()))
 
 
 def inspect_judged(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.errors import ConfigError
 from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Context
 from tunesmith.lm.example import Example, MicroBatch
@@ -21,22 +22,24 @@ Hidden = Callable[[MicroBatch], torch.Tensor]
 """A micro-batch to the final states of its stream, (num_tokens, hidden_size)."""
 
 _HERE = "tunesmith.stages.finetune.objectives"
-OBJECTIVES = {
-    "sft": f"{_HERE}.answers:Answers",
-    "cpt": f"{_HERE}.answers:Answers",
-    "distil": f"{_HERE}.distil:Distillation",
-    "dpo": f"{_HERE}.preference:Pairs",
-    "ipo": f"{_HERE}.preference:Pairs",
-    "orpo": f"{_HERE}.preference:Pairs",
-    "simpo": f"{_HERE}.preference:Pairs",
-    "kto": f"{_HERE}.feedback:Liked",
-    "classify": f"{_HERE}.classify:Classify",
-    "tag": f"{_HERE}.tag:Tag",
-    "reward": f"{_HERE}.reward:Reward",
-    "rerank": f"{_HERE}.rerank:Rerank",
-    "embed": f"{_HERE}.embed:Embed",
+_SAID = ("labels", "chat", "completion")
+OBJECTIVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "sft": (f"{_HERE}.answers:Answers", _SAID),
+    "cpt": (f"{_HERE}.answers:Answers", ("text",)),
+    "distil": (f"{_HERE}.distil:Distillation", _SAID),
+    "dpo": (f"{_HERE}.preference:Pairs", ("preference",)),
+    "ipo": (f"{_HERE}.preference:Pairs", ("preference",)),
+    "orpo": (f"{_HERE}.preference:Pairs", ("preference",)),
+    "simpo": (f"{_HERE}.preference:Pairs", ("preference",)),
+    "kto": (f"{_HERE}.feedback:Liked", ("feedback",)),
+    "classify": (f"{_HERE}.classify:Classify", ("labels",)),
+    "tag": (f"{_HERE}.tag:Tag", ("tags",)),
+    "reward": (f"{_HERE}.reward:Reward", ("preference",)),
+    "rerank": (f"{_HERE}.rerank:Rerank", ("pairs",)),
+    "embed": (f"{_HERE}.embed:Embed", ("pairs",)),
 }
-"""Name in the project file -> class, made of (config, dataset) and the teacher, if there is one."""
+"""Name in the project file -> class, made of (config, dataset) and the teacher, if there is one; the
+formats of the rows that it learns from."""
 
 
 class Objective(Protocol):
@@ -107,6 +110,14 @@ def make_objective(
     Raises:
         ConfigError: it cannot be learnt from rows of that format.
     """
+    path, formats = OBJECTIVES[config.objective]
+    if dataset.format not in formats:
+        raise ConfigError(
+            f"model.{config.name}.objective",
+            f"{config.objective!r} cannot be learnt from dataset {dataset.name!r}, whose rows are "
+            f"of format {dataset.format!r}",
+            remedy=f"give it a dataset of format {' or '.join(formats)}, or another objective",
+        )
     given = () if teacher is None else (teacher,)
-    objective: Objective = resolve(OBJECTIVES[config.objective])(config, dataset, *given)
+    objective: Objective = resolve(path)(config, dataset, *given)
     return objective

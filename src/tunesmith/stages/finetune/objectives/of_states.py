@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
 import torch
 
 from tunesmith.core.blobs import Blobs
-from tunesmith.core.errors import ConfigError
-from tunesmith.core.ref import from_plain
 from tunesmith.core.step import Context
+from tunesmith.lm.contents import read_contents
 from tunesmith.lm.encode import num_special
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import LoadedHead, load_head
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, Task
-from tunesmith.records.rows import FORMATS, Labelled, Pair, Preference, Tagged
+from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
 from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.objectives.objective import Hidden
@@ -81,17 +78,6 @@ class OfStates(ABC):
     """Those that are looked at beside the length, the ids and empty texts."""
 
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
-        """Raises:
-        ConfigError: the rows are of another format.
-        """
-        if FORMATS.get(dataset.format) is not self.content:
-            wanted = next(name for name, kind in FORMATS.items() if kind is self.content)
-            raise ConfigError(
-                f"dataset.{dataset.name}.format",
-                f"objective {config.objective!r} does not learn from rows of format "
-                f"{dataset.format!r}",
-                remedy=f"give the dataset the format {wanted!r}, or set another objective",
-            )
         self._config, self._dataset = config, dataset
 
     def load(
@@ -160,12 +146,7 @@ class OfStates(ABC):
 
     def _contents(self, path: Path) -> Iterator[tuple[str, Any]]:
         """The id of each row, and what it says."""
-        if self.content is Labelled:
-            for row in pq.read_table(path, columns=["row_id", "text", "label"]).to_pylist():
-                yield row["row_id"], Labelled(text=row["text"], label=row["label"])
-            return
-        for row in pq.read_table(path, columns=["row_id", "content"]).to_pylist():
-            yield row["row_id"], from_plain(self.content, json.loads(row["content"]))
+        return read_contents(path, self.content)
 
 
 def _texts(said: Labelled | Pair | Preference | Tagged) -> tuple[str, ...]:

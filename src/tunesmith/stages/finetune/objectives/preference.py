@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
+from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.lm.questions import preference_example
@@ -29,8 +30,6 @@ from tunesmith.stages.finetune.objectives.judged import (
     inspect_judged,
     log_probs_of_answers,
     plain_log_probs,
-    read_contents,
-    require_format,
 )
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight
@@ -113,12 +112,18 @@ class Pairs:
         Raises:
             ConfigError: `dataset` is of another format.
         """
-        require_format(config, dataset, "preference")
         self._config, self._dataset = config, dataset
         self._formula = FORMULAS[config.objective]
         self._reference = Reference() if config.objective in WITH_REFERENCE else None
 
-    def load(self, base: BaseModel, blobs: Blobs, *, drawn_from: int | None = None) -> LoadedModel:
+    def load(
+        self,
+        base: BaseModel,
+        blobs: Blobs,
+        *,
+        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
+        drawn_from: int | None = None,
+    ) -> LoadedModel:
         """A causal language model."""
         return load_model(base, blobs, drawn_from=drawn_from)
 

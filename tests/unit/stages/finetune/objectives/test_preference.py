@@ -331,7 +331,7 @@ def test_without_an_instruction_there_is_no_system_message(preferences: Any) -> 
 def test_rows_of_another_format_are_refused(preferences: Any, feedbacks: Any) -> None:
     with pytest.raises(ConfigError, match="'dpo' cannot be learnt from dataset 'tiny'") as caught:
         make_objective(preferences.config("dpo"), feedbacks.dataset([]))
-    assert "format 'preference'" in caught.value.remedy
+    assert "format preference" in caught.value.remedy
     with pytest.raises(ConfigError, match="format 'preference'"):
         make_objective(preferences.config("kto"), preferences.dataset([]))
 
