@@ -140,9 +140,16 @@ def attended(micro: MicroBatch) -> torch.Tensor:
     dense = torch.zeros(micro.num_tokens, micro.num_tokens, dtype=torch.bool)
     lengths = micro.documents.lengths
     start = 0
-    for length, mask in zip(lengths, micro.documents.masks or (None,) * len(lengths), strict=True):
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
-        dense[start : start + length, start : start + length] = causal if mask is None else mask
+    for length, parts in zip(
+        lengths, micro.documents.branches or ((),) * len(lengths), strict=True
+    ):
+        seen = torch.ones(length, length, dtype=torch.bool).tril()
+        end = parts[0] if parts else length
+        for part in parts[1:]:  # what comes after a branch does not see it
+            seen[end + part :, end : end + part] = False
+            end += part
+        assert end == length
+        dense[start : start + length, start : start + length] = seen
         start += length
     assert start == micro.num_tokens
     return dense
@@ -161,17 +168,19 @@ def test_a_token_sees_what_is_before_it_in_a_document_of_its_own(rows: list[Exam
     assert torch.equal(attended(micro), expected)
 
 
-def test_a_mask_is_made_only_where_answers_share_a_prompt() -> None:
-    """A mask costs the quick kernel, and memory by the square of the document."""
+def test_documents_have_branches_only_where_answers_share_a_prompt() -> None:
+    """Others need one call of the quick kernel. A mask is never made: it costs memory by the square
+    of the document."""
     one, two = Answer(ids=(4, 5)), Answer(ids=(6,))
     single = Example(row_id="a", prompt=(1, 2), answers=(one,))
     apart = Example(row_id="b", answers=(one, two))
     shared = Example(row_id="c", prompt=(1, 2), answers=(one, two))
 
-    assert pack([single, apart]).documents.masks == ()
+    assert pack([single, apart]).documents.branches == ()
     assert pack([single, apart]).documents.lengths == (4, 2, 1)
     documents = pack([single, shared, apart]).documents
-    assert [mask is None for mask in documents.masks] == [True, False, True, True]
+    assert documents.branches == ((), (2, 2, 1), (), ())
+    assert documents.masks == ()
     assert documents.lengths == (4, 5, 2, 1)
 
 
