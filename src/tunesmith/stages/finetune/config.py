@@ -11,6 +11,8 @@ from tunesmith.core.section import Section
 
 PAIRS = ("dpo", "ipo", "orpo", "simpo")
 JUDGED = (*PAIRS, "kto")
+WITH_REFERENCE = ("dpo", "ipo", "kto")
+"""Objectives that compare the model with what it was before the first step."""
 READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rank": ("method", ("lora", "dora")),
     "alpha": ("method", ("lora", "dora")),

@@ -12,7 +12,7 @@ from tunesmith.lm.size import num_layer_weights
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.finetune.batches import MICRO_TOKENS
-from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
 
 FLOP_PER_WEIGHT = 4
 """Of one token: a multiplication and an addition forward, and both again for the gradient of the
@@ -39,6 +39,9 @@ def preview(
     if teacher is not None:  # forward only, and once
         asked = teacher.base if isinstance(teacher, ModelVersion) else teacher
         flop += 2 * num_layer_weights(asked, blobs) * dataset.train.num_tokens
+    if config.objective in WITH_REFERENCE:  # forward only; KTO asks for other pairs in each epoch
+        times = config.epochs if config.objective == "kto" else 1
+        flop += 2 * num_layer_weights(base, blobs) * num_tokens * times // config.epochs
     rate = matmul_rate(TIMED_S)
     wall_s = flop / (SHARE_OF_PEAK * rate)
     cpu_s = wall_s * torch.get_num_threads()

@@ -45,5 +45,21 @@ def test_a_preview_grows_with_the_tokens_and_says_how_it_was_made(tiny: Any) -> 
     assert math.isclose(once.cpu_s, once.wall_s)  # one thread, see the fixture
 
 
+@pytest.mark.parametrize(("objective", "share"), [("orpo", 1.0), ("dpo", 1.25), ("kto", 1.5)])
+def test_asking_the_untuned_model_is_counted(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, objective: str, share: float
+) -> None:
+    """Two epochs of forward and backward, 8; once forward, 2, or, with KTO, in each epoch."""
+    monkeypatch.setattr("tunesmith.stages.finetune.preview.matmul_rate", lambda _seconds: 1e9)
+    side = Split(rows=tiny.blobs.put(b""), num_rows=1, num_tokens=1000)
+    dataset = dataclasses.replace(tiny.dataset([]), train=side)
+    asked = [
+        preview(ModelConfig(base="t", dataset="t", objective=name), tiny.blobs, tiny.base, dataset)
+        for name in ("sft", objective)
+    ]
+
+    assert asked[1].wall_s == pytest.approx(share * asked[0].wall_s)
+
+
 def test_a_matrix_product_runs_at_a_believable_speed() -> None:
     assert 1e8 < matmul_rate(0.05) < 1e14

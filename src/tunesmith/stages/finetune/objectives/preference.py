@@ -24,7 +24,7 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Preference
 from tunesmith.stages.finetune.batches import micro_batches, steps_of_epoch
-from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
 from tunesmith.stages.finetune.objectives.judged import (
     Reference,
     inspect_judged,
@@ -98,7 +98,6 @@ def _log_odds(log_p: torch.Tensor) -> torch.Tensor:
 
 Formula = Callable[[Side, Side, ModelConfig], torch.Tensor]
 FORMULAS: Mapping[str, Formula] = {"dpo": dpo, "ipo": ipo, "orpo": orpo, "simpo": simpo}
-WITH_REFERENCE = ("dpo", "ipo")
 
 
 class Pairs:

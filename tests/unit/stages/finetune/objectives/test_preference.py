@@ -22,7 +22,7 @@ from tunesmith.stages.finetune.engine import subject_of
 from tunesmith.stages.finetune.first_batch import look
 from tunesmith.stages.finetune.invariants import step_errors
 from tunesmith.stages.finetune.objectives.objective import make_objective
-from tunesmith.stages.finetune.objectives.preference import FORMULAS, WITH_REFERENCE, Side
+from tunesmith.stages.finetune.objectives.preference import FORMULAS, Side
 from tunesmith.stages.finetune.preflight import require_sound
 from tunesmith.stages.finetune.run import finetune
 from tunesmith.stages.finetune.stock import stock_logits
@@ -39,6 +39,7 @@ PAIRS = [
 ]
 CONTENTS = [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in PAIRS]
 SEED = 5
+WITH_REFERENCE = ("dpo", "ipo")
 OBJECTIVES = sorted(FORMULAS)
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
