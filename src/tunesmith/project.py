@@ -30,6 +30,7 @@ from tunesmith.core.step import Step
 from tunesmith.ledger.budget import over_budget
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.index import Index
+from tunesmith.records.model import TASKS
 from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
@@ -362,6 +363,14 @@ def _check_references(file: ProjectFile) -> None:
             )
     for name, service in file.service.items():
         settings.nearest(f"service.{name}.model", service.model, file.model, "model")
+        objective = file.model[service.model].objective
+        if objective in TASKS:
+            raise ConfigError(
+                f"service.{name}.model",
+                f"{service.model!r} is tuned to {objective}, so it cannot answer in conversations",
+                remedy="serve a model that goes on with a text; export this one "
+                f"(`tunesmith model export {service.model}`) to use it elsewhere",
+            )
         if service.index:
             settings.nearest(f"service.{name}.index", service.index, file.index, "index")
     for name, monitor in file.monitor.items():

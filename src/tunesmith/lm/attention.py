@@ -66,7 +66,7 @@ def attend_by_document(model: Any) -> None:
     model.config._attn_implementation = NAME
 
 
-def is_encoder(config: Any) -> bool:
+def reads_both_ways(config: Any) -> bool:
     """Whether a model of that configuration reads both ways, so that each state is of the whole
     document."""
     both_ways = getattr(config, "use_bidirectional_attention", False)

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tunesmith.core.errors import DataError
-from tunesmith.lm.attention import is_encoder
+from tunesmith.lm.attention import reads_both_ways
 from tunesmith.lm.build import build_encoder, drawn_from, empty, filled
 from tunesmith.lm.heads import head_modules
 from tunesmith.records.model import Task
@@ -49,7 +49,7 @@ def build_head(
     what = f"model to {task}"
     with drawn_from(seed):
         model = empty(settings, KINDS[task], what, drawn=True)
-    if task not in ON_DECODERS and not is_encoder(model.config):
+    if task not in ON_DECODERS and not reads_both_ways(model.config):
         raise DataError(
             f"{model.config.model_type!r} models read one way only, so a state does not know what "
             f"follows: they cannot {task}",

@@ -138,7 +138,7 @@ def load_head(
         DataError: the file is damaged, of a kind that is not read here or that cannot do the task,
             or the adapter is not one of this model.
     """
-    from tunesmith.lm.attention import is_encoder
+    from tunesmith.lm.attention import reads_both_ways
     from tunesmith.lm.build_head import build_head
 
     path = blobs.path(base.weights)
@@ -156,7 +156,7 @@ def load_head(
         tokenizer=tokenizer,
         task=task,
         labels=tuple(labels),
-        is_encoder=is_encoder(model.config),
+        is_encoder=reads_both_ways(model.config),
         context_length=int(model.config.max_position_embeddings),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tunesmith.core.ref import Blob
 
 Task = Literal["classify", "tag", "reward", "rerank", "embed"]
 """Objectives of models that do not go on with a text, but say something of it: its class; a tag for
 each word; a number, of an answer or of a passage; or a vector."""
+TASKS: tuple[str, ...] = get_args(Task)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

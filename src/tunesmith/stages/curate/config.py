@@ -40,6 +40,7 @@ READ_BY = {
     "train_rows": _OTHERS,
     "test_rows": _OTHERS,
     "test_share": _OTHERS,
+    "max_tokens": tuple(name for name in FORMATS if name != "text"),
     "min_chars": ("labels", "text"),
     "similarity": ("labels", "chat", "completion", "text"),
 }
@@ -83,7 +84,8 @@ class DatasetConfig(Section):
     """Test on this many rows instead, but never on more than half of them; 0 is `test_share`."""
     max_tokens: int = Field(default=512, ge=8)
     """Drop rows with more tokens than this in one piece: the whole conversation (instruction, text,
-    answer), the whole text, a prompt with either of its answers, each of the texts of a pair."""
+    answer), a prompt with either of its answers, each of the texts of a pair. A text that is learnt
+    as a whole is learnt in windows, so it is never too long."""
     min_chars: int = Field(default=20, ge=1)
     """Drop rows whose text is shorter than this many characters."""
     similarity: float = Field(default=0.6, gt=0, le=1)

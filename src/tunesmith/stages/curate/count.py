@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from tunesmith.core.blobs import Blobs
 from tunesmith.lm.chat_template import answered, conversation, question
 from tunesmith.lm.engine import Message
+from tunesmith.lm.lessons import with_system
 from tunesmith.lm.load import is_encoder, load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.lm.turns import render_chat
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
     Chat,
@@ -65,7 +67,7 @@ def _asked(tokenizer: Tokenizer, instruction: str, content: Content) -> Length:
         case Labelled():
             return _one(len(conversation(tokenizer, instruction, content.text, content.label).ids))
         case Chat():
-            return _one(_chat_tokens(tokenizer, instruction, content))
+            return _of_chat(tokenizer, instruction, content)
         case Feedback():
             asked = _question(instruction, content.prompt)
             return _one(len(answered(tokenizer, asked, content.completion).ids))
@@ -109,13 +111,8 @@ def _question(instruction: str, prompt: str) -> tuple[Message, ...]:
     return question(instruction, prompt)[0 if instruction else 1 :]
 
 
-def _chat_tokens(tokenizer: Tokenizer, instruction: str, chat: Chat) -> int:
-    """Of a conversation. The turns before the last are joined into as many as a template that knows
-    no tools can be given; the schemas of tools are not counted."""
-    asked = [
-        Message(role="user" if turn.role == "tool" else turn.role, content=turn.content)
-        for turn in chat.messages[:-1]
-    ]
-    if instruction and asked[0].role != "system":
-        asked.insert(0, Message(role="system", content=instruction))
-    return len(answered(tokenizer, asked, chat.messages[-1].content).ids)
+def _of_chat(tokenizer: Tokenizer, instruction: str, chat: Chat) -> Length:
+    """Of a conversation, in as many pieces as it is learnt in."""
+    pieces = render_chat(tokenizer, with_system(chat, instruction), chat.tools)
+    counts = [len(piece.ids) for piece in pieces]
+    return Length(total=sum(counts), longest=max(counts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -104,6 +105,7 @@ def _measured(
     kept: list[Row] = []
     dropped: list[Dropped] = []
     min_chars = config.min_chars if config.format in READ_BY["min_chars"] else 0
+    max_tokens = config.max_tokens if config.format in READ_BY["max_tokens"] else math.inf
     for done, (row, content) in enumerate(read):
         if done % _ROWS_BETWEEN_REPORTS == 0:
             progress(done, len(read))
@@ -115,7 +117,7 @@ def _measured(
         except DataError as error:
             dropped.append(drop(row, "the template refuses it", _short(error.message)))
             continue
-        if length.longest > config.max_tokens:
+        if length.longest > max_tokens:
             dropped.append(drop(row, "too long", f"{length.longest} tokens"))
         else:
             kept.append(dataclasses.replace(row, num_tokens=length.total))

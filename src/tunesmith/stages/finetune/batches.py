@@ -54,14 +54,18 @@ def count_steps(num_rows: int, config: ModelConfig) -> int:
 
 
 def two_rows(rows: Sequence[Example], weight: Callable[[Example], float]) -> list[Example]:
-    """The shortest row, and the shortest of another weight: on rows of the same, a mean of means
-    would not show. Where all weigh the same, one without a document of the first: two texts that
-    are told from one another must differ."""
+    """The shortest row, and the shortest of another `weight` or number of labels: on rows of the
+    same, a mean of means would not show. Where all are alike, one without a document of the first:
+    two texts that are told from one another must differ."""
+
+    def weigh(row: Example) -> tuple[float, int]:
+        return weight(row), row.num_labels
+
     ordered = sorted(rows, key=lambda row: (row.num_tokens, row.row_id))
     first = ordered[0]
     seen = set(first.documents())
     others = (
-        [row for row in ordered if weight(row) != weight(first)]
+        [row for row in ordered if weigh(row) != weigh(first)]
         or [row for row in ordered if seen.isdisjoint(row.documents())]
         or ordered[1:]
     )

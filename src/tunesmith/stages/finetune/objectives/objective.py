@@ -38,8 +38,8 @@ OBJECTIVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rerank": (f"{_HERE}.rerank:Rerank", ("pairs",)),
     "embed": (f"{_HERE}.embed:Embed", ("pairs",)),
 }
-"""Name in the project file -> class, made of (config, dataset) and the teacher, if there is one; the
-formats of the rows that it learns from."""
+"""Name in the project file -> class, made of (config, dataset) and the teacher, if any, and
+the formats of the rows that it learns from."""
 
 
 class Objective(Protocol):
