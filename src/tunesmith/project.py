@@ -336,7 +336,8 @@ def _check_references(file: ProjectFile) -> None:
     for name, dataset in file.dataset.items():
         for source in dataset.sources:
             settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
-            _check_format(f"dataset.{name}.sources", dataset, source, file.source[source])
+            if dataset.format == "labels":
+                file.source[source].require_labelled(f"dataset.{name}.sources")
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
@@ -378,20 +379,12 @@ def _check_references(file: ProjectFile) -> None:
         settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
         for source in monitor.retrain_with:
             settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
-            dataset = file.dataset[monitor.dataset]
-            _check_format(f"monitor.{name}.retrain_with", dataset, source, file.source[source])
+            if file.dataset[monitor.dataset].format == "labels":
+                file.source[source].require_labelled(f"monitor.{name}.retrain_with")
         for traffic, what in monitor.replay.items():
-            _check_replay(f"monitor.{name}.replay.{traffic}", what, file)
-
-
-def _check_format(key: str, dataset: DatasetConfig, name: str, source: SourceConfig) -> None:
-    """A labelled text is what its source says is the text and the label, and no other field."""
-    if dataset.format == "labels" and (lacking := " and ".join(source.lacks_for_labels())):
-        raise ConfigError(
-            key,
-            f"source {name!r} does not say which field is the {lacking} of a row",
-            remedy=f"set {lacking} of source.{name}, or the format of the dataset",
-        )
+            place, _, named = what.removesuffix("/test").partition(":")  # `MonitorConfig` checks it
+            of_kind = file.source if place == "source" else file.dataset
+            settings.nearest(f"monitor.{name}.replay.{traffic}", named, of_kind, place)
 
 
 def _check_objective(key: str, model: ModelConfig, dataset: DatasetConfig) -> None:
@@ -405,13 +398,3 @@ def _check_objective(key: str, model: ModelConfig, dataset: DatasetConfig) -> No
         f"format {dataset.format!r}",
         remedy=f"give it a dataset of format {wanted}, or an objective of {could}",
     )
-
-
-def _check_replay(key: str, what: str, file: ProjectFile) -> None:
-    place, _, name = what.partition(":")
-    if place == "source":
-        settings.nearest(key, name, file.source, "source")
-    elif place == "dataset" and name.endswith("/test"):
-        settings.nearest(key, name.removesuffix("/test"), file.dataset, "dataset")
-    else:
-        raise ConfigError(key, f'write "source:NAME" or "dataset:NAME/test", not {what!r}')

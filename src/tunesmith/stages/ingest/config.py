@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 
 _PACKAGE = (
@@ -128,10 +129,20 @@ class SourceConfig(Section):
         """What is to be taken into the store, of a local source."""
         return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
 
-    def lacks_for_labels(self) -> list[str]:
-        """The settings without which its rows are no texts with labels."""
-        lacking = [] if self.label else ["label"]
-        return [*lacking, "text"] if self.format in READ_BY["text"] and not self.text else lacking
+    def require_labelled(self, key: str) -> None:
+        """A labelled text is what the source says is the text and the label, and no other field.
+
+        Raises:
+            ConfigError: it does not say so; `key` is where its rows are asked for.
+        """
+        without_text = self.format in READ_BY["text"] and not self.text
+        wanted = (("label", not self.label), ("text", without_text))
+        if lacking := " and ".join(name for name, is_lacking in wanted if is_lacking):
+            raise ConfigError(
+                key,
+                f"source {self.name!r} does not say which field is the {lacking} of a row",
+                remedy=f"set {lacking} of source.{self.name}, or the format of the dataset",
+            )
 
     @field_validator("files")
     @classmethod

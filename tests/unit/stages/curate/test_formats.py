@@ -234,6 +234,28 @@ def test_each_piece_has_to_fit_not_their_sum(
     ]
 
 
+def test_a_long_text_is_kept_whole(ctx: Context, base: BaseModel, records: MakeRecords) -> None:
+    """Defect 11: it is learnt in windows, so nothing of it is dropped or cut here."""
+    fields = [{"text": words(number, 2000)} for number in range(3)]
+    dataset = curate(config("text"), ctx, assets=(records(fields),), base=base)
+    train, test, _ = check(ctx, dataset)
+    assert [row["num_tokens"] for row in (*train, *test)] == [2001] * 3
+
+
+def test_a_conversation_of_which_the_template_leaves_out_a_part_is_dropped(
+    ctx: Context, base: BaseModel, records: MakeRecords
+) -> None:
+    """Defect 21: a template that knows no tools."""
+    fields = [good("chat", number) for number in range(6)]
+    fields[1]["tools"] = [{"type": "function", "function": {"name": "look"}}]
+    dataset = curate(config("chat"), ctx, assets=(records(fields),), base=base)
+    _, _, dropped = check(ctx, dataset)
+    assert [(row["pointer"], row["reason"]) for row in dropped] == [
+        ("rows.jsonl#2", "the template refuses it")
+    ]
+    assert "leaves out the tools" in dropped[0]["detail"]
+
+
 def test_prompts_that_are_alike_are_on_one_side_and_keep_their_answers(
     ctx: Context, base: BaseModel, records: MakeRecords
 ) -> None:
@@ -369,6 +391,7 @@ def test_a_row_that_the_template_refuses_costs_itself_alone(
     ("changes", "words"),
     [
         ({"format": "chat", "num_labels": 3}, "num_labels is not read with format 'chat'"),
+        ({"format": "text", "max_tokens": 64}, "max_tokens is not read with format 'text'"),
         ({"format": "text", "instruction": "x"}, "instruction is not read with format 'text'"),
         ({"format": "pairs", "train_per_label": 3}, "train_per_label is not read"),
         ({"format": "pairs", "similarity": 0.9}, "similarity is not read"),
