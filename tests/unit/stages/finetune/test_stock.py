@@ -71,8 +71,8 @@ def test_a_leak_between_documents_is_caught(
     """Defect 7: the stream as one document, positions and all."""
     right = stock.hidden_states
 
-    def leaky(model: Any, ids: Any, positions: Any, _documents: Documents) -> torch.Tensor:
-        return right(model, ids, positions, Documents(lengths=(len(ids),)))
+    def leaky(model: Any, ids: Any, positions: Any, _documents: Any, *more: Any) -> torch.Tensor:
+        return right(model, ids, positions, Documents(lengths=(len(ids),)), *more)
 
     monkeypatch.setattr(stock, "hidden_states", leaky)
     assert not matches_stock(*pair, micro).ok
