@@ -40,6 +40,7 @@ check: $(VENV)/.ready-test      ## style, types, the map, budgets, generated doc
 bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there is one
 	$(BIN)/python -m pytest -m bench -s -p no:randomly bench
 	$(BIN)/python bench/finetune_cpu.py
+	$(BIN)/python bench/finetune_encoder.py
 	$(BIN)/python bench/forecast.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code

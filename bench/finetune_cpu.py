@@ -144,13 +144,22 @@ def dataset_of(found: list[tuple[str, str]], instruction: str, blobs: Any) -> An
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from tunesmith.core.canonical import canonical_json
     from tunesmith.records.data import Dataset, Split
+    from tunesmith.records.rows import Labelled
 
     table = pa.table(
         {
             "row_id": [f"{number:05}" for number in range(len(found))],
             "text": pa.array([asked for asked, _ in found], pa.string()),
             "label": pa.array([answer for _, answer in found], pa.string()),
+            "content": pa.array(
+                [
+                    canonical_json(Labelled(text=asked, label=answer)).decode()
+                    for asked, answer in found
+                ],
+                pa.string(),
+            ),
         }
     )
     sink = io.BytesIO()
@@ -456,7 +465,8 @@ def report(name: str, rounds: list[dict[str, dict[str, Any]]]) -> None:
 def main() -> None:
     """Parse, measure in turn, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), choices=list(CASES))
+    # argparse looks for what it found among the choices, also where it found nothing.
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=SIDES)
     parser.add_argument(
@@ -469,7 +479,7 @@ def main() -> None:
         worker(given.side, given.cases[0], given.cache)
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    for name in given.cases:
+    for name in given.cases or CASES:
         rounds = [
             {side: measure(side, name, given.cache) for side in given.sides}
             for _ in range(given.rounds)

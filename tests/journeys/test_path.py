@@ -40,7 +40,7 @@ def test_cards_are_there(finished):
     assert card.startswith("---\n")
     assert "base_model" in card
     assert "desk" in finished.tunesmith("model", "list")
-    assert "wrong" in finished.tunesmith("model", "mistakes", "desk")
+    assert "not wholly right" in finished.tunesmith("model", "mistakes", "desk")
 
 
 def test_an_answer_cites_what_show_opens(finished):

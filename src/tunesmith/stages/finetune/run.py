@@ -10,6 +10,7 @@ from typing import Any
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import merge_adapter
+from tunesmith.lm.example import Example
 from tunesmith.records.certificate import Certificate
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
@@ -20,8 +21,8 @@ from tunesmith.stages.finetune.engine import make_engine, make_training, subject
 from tunesmith.stages.finetune.forecast import Clock, forecast
 from tunesmith.stages.finetune.keeper import keeper_of
 from tunesmith.stages.finetune.loop import train
-from tunesmith.stages.finetune.objectives.objective import make_objective
-from tunesmith.stages.finetune.preflight import require_sound
+from tunesmith.stages.finetune.objectives.objective import Objective, make_objective
+from tunesmith.stages.finetune.preflight import Preflight, require_sound
 from tunesmith.stages.finetune.report import Report
 from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
@@ -53,10 +54,8 @@ def finetune(
     objective = make_objective(config, dataset, teacher)
     loaded = objective.load(base, ctx.blobs, seed=ctx.seed, drawn_from=drawn_from)
     load_s = clock.wall_s
-    ctx.progress(0, 0, "looking at each row")
     all_rows = tokenised(config, ctx, objective, loaded, base, dataset)
-    preflight = objective.inspect(ctx.blobs.path(dataset.train.rows), loaded, all_rows)
-    require_sound(preflight)
+    preflight = _inspected(ctx, objective, loaded, dataset, all_rows)
     rows = share_of(all_rows, config.share_of_rows, ctx.seed)
 
     ctx.progress(0, 0, "comparing the engine with transformers' own code")
@@ -92,6 +91,16 @@ def finetune(
         **_of_settings(config, dataset),
         **_of_curve(ctx, training.curve),
     )
+
+
+def _inspected(
+    ctx: Context, objective: Objective, loaded: Any, dataset: Dataset, rows: Sequence[Example]
+) -> Preflight:
+    """What was found in all training rows, also in those that a share leaves out."""
+    ctx.progress(0, 0, "looking at each row")
+    preflight = objective.inspect(ctx.blobs.path(dataset.train.rows), loaded, rows)
+    require_sound(preflight)
+    return preflight
 
 
 def _of_settings(config: ModelConfig, dataset: Dataset) -> dict[str, Any]:
