@@ -62,3 +62,23 @@ def test_tests_that_documents_name_are_there():
             if named not in (here if "/" in named else names):
                 lost.append(f"{path.relative_to(ROOT)}: {named}")
     assert lost == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=lambda p: p.stem
+)
+def test_settings_in_the_documents_are_settings(path):
+    """Each section of each TOML block is one that a project file could have."""
+    import tomllib
+
+    from tunesmith.project import ProjectFile
+
+    for block in re.findall(r"```toml\n(.*?)```", path.read_text(), re.DOTALL):
+        for kind, sections in tomllib.loads(block).items():
+            field = ProjectFile.model_fields[kind]
+            if field.annotation.__dict__.get("__origin__") is not dict:
+                field.annotation.model_validate(sections)
+                continue
+            section = field.annotation.__args__[1]
+            for name, settings in sections.items():
+                section.model_validate({"name": name, **settings})
