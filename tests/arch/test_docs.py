@@ -82,3 +82,30 @@ def test_settings_in_the_documents_are_settings(path):
             _, section = typing.get_args(made_of)
             for name, settings in sections.items():
                 section.model_validate({"name": name, **settings})
+
+
+def test_the_examples_of_preferences_are_what_they_say():
+    """Each section of the how-to is valid, and says the defaults where it says a value."""
+    import tomllib
+
+    from tunesmith.stages.curate.config import DatasetConfig
+    from tunesmith.stages.finetune.config import ModelConfig
+    from tunesmith.stages.ingest.config import SourceConfig
+
+    text = (ROOT / "docs" / "how-to" / "tune-on-preferences.md").read_text()
+    toml = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    blocks = re.findall(
+        r"^\[(source|dataset|model)\.(\w+)\](.*?)(?=^\[|^tunesmith|^\{|\Z)", toml, re.M | re.S
+    )
+    seen = []
+    for kind, name, body in blocks:
+        values = tomllib.loads(body.split("\n", 1)[1])
+        section = {"source": SourceConfig, "dataset": DatasetConfig, "model": ModelConfig}[kind]
+        found = section(name=name, **values)
+        if kind == "model":
+            seen.append(found.objective)
+            bare = ModelConfig(
+                name=name, base=found.base, dataset=found.dataset, objective=found.objective
+            )
+            assert found == bare
+    assert sorted(seen) == ["dpo", "ipo", "kto", "orpo", "simpo"]
