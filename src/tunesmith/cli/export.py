@@ -20,7 +20,7 @@ from tunesmith.stages.export.config import ExportConfig, Format, Quantisation
 if TYPE_CHECKING:
     from tunesmith.core.blobs import Blobs
     from tunesmith.core.ref import Blob
-    from tunesmith.records.export import Export
+    from tunesmith.records.export import Export, Parity
 
 
 def model_export(
@@ -59,6 +59,7 @@ def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         for name, blob in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)  # some lie in a folder of their own
             shutil.copyfile(blobs.path(blob), temporary / name)
         temporary.chmod(0o755)
         try:
@@ -94,13 +95,25 @@ def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:
 
 
 def _lines(made: Export, folder: Path) -> list[str]:
-    parity = made.parity
     rows = [[name, size(blob.num_bytes), blob.sha256[:12]] for name, blob in made.files.items()]
     return [
         f"{made.name} as {made.format} ({made.quantisation}) in {folder}",
         "",
         *table(rows, ["file", "size", "digest"]),
         "",
+        *_proof(made.parity),
+    ]
+
+
+def _proof(parity: Parity) -> list[str]:
+    if parity.required_difference:  # it reads states
+        return [
+            f"the same model: over {parity.num_prompts} held-out rows, alone and padded, its "
+            f"numbers differ by up to {parity.max_difference:.1e} of the largest",
+            f"(allowed {parity.required_difference:.0e}), and {percent(parity.same_answers)} of "
+            "the classes or orders are equal",
+        ]
+    return [
         f"the same model: over {parity.num_prompts} held-out prompts the mean KL is "
         f"{parity.mean_kl:.1e} nats a token (allowed {parity.required_kl:.0e}),",
         f"{percent(parity.same_answers)} of the greedy answers are equal, and it stops where an "

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tunesmith.core.section import Section
 
-Format = Literal["adapter", "merged", "gguf", "gguf-adapter"]
+Format = Literal["adapter", "merged", "gguf", "gguf-adapter", "onnx"]
 Quantisation = Literal["f32", "f16", "q8_0", "q4_0"]
 
 
@@ -18,7 +18,8 @@ class ExportConfig(Section):
     format: Format = "gguf"
     """"adapter": PEFT's folder, to go with the base model. "merged": a folder that transformers
     loads. "gguf": one file for llama.cpp, and a Modelfile for Ollama. "gguf-adapter": the adapter
-    alone for llama.cpp."""
+    alone for llama.cpp. "onnx": one file for ONNX Runtime, and its tokenizer, of an encoder. Models
+    that read states (classify, tag, reward, rerank, embed) can be "adapter", "merged" or "onnx"."""
     quantisation: Quantisation = "f32"
     """Of what the matrices of a GGUF file are made; every other format is "f32"."""
     num_prompts: int = Field(default=16, ge=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import safetensors.torch
 import torch
@@ -28,8 +30,18 @@ def write_folder(folder: Path, loaded: LoadedModel) -> None:
     model.config.save_pretrained(folder)
     stops = sorted(stop_ids(loaded.tokenizer))
     transformers.GenerationConfig(do_sample=False, eos_token_id=stops).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(loaded.tokenizer.core.to_str(), encoding="utf-8")
-    settings = _tokenizer_config(loaded.tokenizer, loaded.context_length)
+    write_tokenizer(folder, loaded.tokenizer, loaded.context_length)
+
+
+def write_tokenizer(
+    folder: Path,
+    tokenizer: Tokenizer,
+    context_length: int,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Write tokenizer.json and tokenizer_config.json, which says `more` beside the usual."""
+    (folder / "tokenizer.json").write_text(tokenizer.core.to_str(), encoding="utf-8")
+    settings = _tokenizer_config(tokenizer, context_length) | dict(more)
     (folder / "tokenizer_config.json").write_text(
         json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8"
     )
@@ -58,11 +70,14 @@ def reload_folder(folder: Path, instruction: str) -> Subject:
 
 
 def _tokenizer_config(tokenizer: Tokenizer, context_length: int) -> dict[str, object]:
-    special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
+    named = {
+        "bos_token": tokenizer.bos_token,
+        "eos_token": tokenizer.eos_token,
+        "chat_template": tokenizer.chat_template,
+    }
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "chat_template": tokenizer.chat_template,
         "clean_up_tokenization_spaces": False,
         "model_max_length": context_length,
-        **{key: token for key, token in special.items() if token},
+        **{key: text for key, text in named.items() if text},
     }

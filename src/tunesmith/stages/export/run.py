@@ -21,11 +21,13 @@ from tunesmith.lm.gguf_write import write_model
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.lm.tokenizer import Tokenizer, tokenizer_of_gguf
 from tunesmith.records.data import Dataset
-from tunesmith.records.export import Export
-from tunesmith.records.model import ModelVersion
+from tunesmith.records.export import Export, Parity
+from tunesmith.records.model import TASKS, ModelVersion
+from tunesmith.stages.export.adapter import ADAPTER, ADAPTER_CONFIG, write_adapter_files
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.export.folder import reload_folder, write_folder
 from tunesmith.stages.export.modelfile import modelfile
+from tunesmith.stages.export.of_states import export_states, require_states_format
 from tunesmith.stages.export.parity import (
     REQUIRED,
     Subject,
@@ -36,7 +38,6 @@ from tunesmith.stages.export.parity import (
 )
 
 GGUF = "model.gguf"
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 GGUF_ADAPTER = "adapter.gguf"
 MEDIA_TYPES = {".json": "application/json", "": "text/plain"}
 
@@ -49,7 +50,40 @@ def export(config: ExportConfig, ctx: Context, *, model: ModelVersion, dataset: 
         UsageError: the model has no adapter of the kind that the format holds.
         DataError: the model cannot be written in this format exactly.
     """
-    require_adapter(config, ctx.blobs.get(model.adapter_config))
+    is_reader = model.objective in TASKS
+    if is_reader:
+        require_states_format(config, model)
+    elif config.format == "onnx":
+        raise UsageError(
+            "only encoders that classify, tag, rank, reward or embed are written as ONNX, and "
+            f"{model.name} answers in text",
+            remedy='export it as "merged" or "gguf"',
+        )
+    require_adapter(config, ctx.blobs.get(model.adapter_config), is_reader=is_reader)
+    folder = ctx.workdir / "export"
+    folder.mkdir()
+    make = export_states if is_reader else _export_causal
+    parity = make(config, ctx, folder, model, dataset)
+    files = {
+        path.relative_to(folder).as_posix(): ctx.blobs.put(
+            path, MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return Export(
+        name=model.name,
+        format=config.format,
+        quantisation=config.quantisation,
+        files=files,
+        parity=parity,
+    )
+
+
+def _export_causal(
+    config: ExportConfig, ctx: Context, folder: Path, model: ModelVersion, dataset: Dataset
+) -> Parity:
+    """Write a model that answers in text to `folder`, load it again and compare the two."""
     ctx.progress(0, 0, "loading the tuned model")
     tuned = load_model(model.base, ctx.blobs, adapter=model)
     tokenizer = tuned.tokenizer
@@ -61,8 +95,6 @@ def export(config: ExportConfig, ctx: Context, *, model: ModelVersion, dataset: 
         tuned.context_length,
     )
 
-    folder = ctx.workdir / "export"
-    folder.mkdir()
     ctx.progress(0, 0, f"writing {config.format} {config.quantisation}")
     write(config, ctx, folder, model, tuned)
 
@@ -86,20 +118,10 @@ def export(config: ExportConfig, ctx: Context, *, model: ModelVersion, dataset: 
             f"that was tuned: {misses(parity)}",
             remedy="nothing was kept; use a finer quantisation, or another format",
         )
-    files = {
-        path.name: ctx.blobs.put(path, MEDIA_TYPES.get(path.suffix, "application/octet-stream"))
-        for path in sorted(folder.iterdir())
-    }
-    return Export(
-        name=model.name,
-        format=config.format,
-        quantisation=config.quantisation,
-        files=files,
-        parity=parity,
-    )
+    return parity
 
 
-def require_adapter(config: ExportConfig, adapter_config: bytes) -> None:
+def require_adapter(config: ExportConfig, adapter_config: bytes, *, is_reader: bool) -> None:
     """Refuse to export something else as an adapter.
 
     Raises:
@@ -110,7 +132,7 @@ def require_adapter(config: ExportConfig, adapter_config: bytes) -> None:
     if config.format == "adapter" and kind != "LORA":
         raise UsageError(
             f"what was tuned is {kind or 'the weights themselves'}, not a LoRA or DoRA adapter",
-            remedy='export it as "merged" or "gguf"',
+            remedy=f'export it as "merged" or "{"onnx" if is_reader else "gguf"}"',
         )
     if config.format == "gguf-adapter" and (kind != "LORA" or settings.get("use_dora")):
         raise UsageError(
@@ -126,8 +148,7 @@ def write(
     tensors, settings = ctx.blobs.get(model.adapter), ctx.blobs.get(model.adapter_config)
     match config.format:
         case "adapter":
-            (folder / ADAPTER).write_bytes(tensors)
-            (folder / ADAPTER_CONFIG).write_bytes(settings)
+            write_adapter_files(folder, ctx.blobs, model)
         case "merged":
             write_folder(folder, tuned)
         case "gguf-adapter":
