@@ -27,7 +27,12 @@ def model_export(
     name: Annotated[str, typer.Argument(help="Name of a model.")],
     out: Annotated[Path, typer.Option(help="Folder to write to; a new or an empty one.")],
     folder: Folder = HERE,
-    format: Annotated[Format, typer.Option(help="For which software.")] = "gguf",
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="For which software; of models that read states adapter, merged or onnx."
+        ),
+    ] = "gguf",
     quantisation: Annotated[
         Quantisation | None,
         typer.Option(help="Of a GGUF file; q8_0 if not given.", show_default=False),

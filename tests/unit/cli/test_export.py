@@ -103,3 +103,30 @@ def test_people_read_files_and_the_proof() -> None:
     assert "model.gguf  144.8 MB  abababababab" in text
     assert "5.4e-05 nats a token (allowed 1e-02)" in text
     assert "93.8 % of the greedy answers" in text
+
+
+def test_a_file_may_lie_in_a_folder_of_its_own(tmp_path: Path, blobs: FolderBlobs) -> None:
+    save({"1_Pooling/config.json": blobs.put(b"{}"), "a": blobs.put(b"a")}, blobs, tmp_path / "out")
+    assert (tmp_path / "out" / "1_Pooling" / "config.json").read_bytes() == b"{}"
+
+
+def test_people_read_the_proof_of_a_model_that_reads_states() -> None:
+    parity = Parity(
+        num_prompts=16,
+        num_positions=32,
+        mean_kl=0.0,
+        max_kl=0.0,
+        required_kl=1e-4,
+        same_prompts=1.0,
+        same_answers=1.0,
+        required_answers=1.0,
+        same_stops=1.0,
+        stops_at_turn=True,
+        max_difference=2.5e-6,
+        required_difference=1e-3,
+        verdict="pass",
+    )
+    made = Export(name="desk", format="onnx", quantisation="f32", files={}, parity=parity)
+    text = "\n".join(_lines(made, Path("out")))
+    assert "differ by up to 2.5e-06 of the largest\n(allowed 1e-03), and 100.0 %" in text
+    assert "greedy" not in text

@@ -11,11 +11,13 @@ import safetensors.torch
 import torch
 import transformers
 
-from tunesmith.lm.chat_template import question, stop_ids
+from tunesmith.lm.chat_template import stop_ids
+from tunesmith.lm.engine import Message
 from tunesmith.lm.gguf_write import is_tied
 from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.tokenizer import Tokenizer
-from tunesmith.stages.export.parity import Subject
+from tunesmith.records.rows import Turn
+from tunesmith.stages.export.parity import Question, Subject
 
 
 def write_folder(folder: Path, loaded: LoadedModel) -> None:
@@ -47,7 +49,7 @@ def write_tokenizer(
     )
 
 
-def reload_folder(folder: Path, instruction: str) -> Subject:
+def reload_folder(folder: Path) -> Subject:
     """What stock transformers makes of `folder`."""
     transformers.utils.logging.disable_progress_bar()  # the step reports its own
     model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -55,18 +57,37 @@ def reload_folder(folder: Path, instruction: str) -> Subject:
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
-    def prompt(text: str) -> list[int]:
-        messages = [
-            {"role": message.role, "content": message.content}
-            for message in question(instruction, text)
-        ]
+    def prompt(asked: Question) -> list[int]:
+        if not asked.messages:
+            ids = tokenizer(asked.text, add_special_tokens=False)["input_ids"]
+            return [*asked.before, *ids]
+        messages = [as_message(message) for message in asked.messages]
         return list(
-            tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+            tokenizer.apply_chat_template(
+                messages,
+                tools=[dict(tool) for tool in asked.tools] or None,
+                add_generation_prompt=True,
+                return_dict=False,
+            )
         )
 
     stops = model.generation_config.eos_token_id
     declared = frozenset(stops if isinstance(stops, list) else [stops])
     return Subject(model=model.eval(), prompt=prompt, stops=declared)
+
+
+def as_message(message: Message | Turn) -> dict[str, object]:
+    """A turn as transformers takes it."""
+    found: dict[str, object] = {"role": message.role, "content": message.content}
+    if isinstance(message, Turn) and message.tool_calls:
+        found["tool_calls"] = [
+            {
+                "type": "function",
+                "function": {"name": call.name, "arguments": dict(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    return found
 
 
 def _tokenizer_config(tokenizer: Tokenizer, context_length: int) -> dict[str, object]:

@@ -18,7 +18,7 @@ from tunesmith.lm.chat_template import stop_ids
 from tunesmith.lm.load import LoadedHead
 from tunesmith.lm.questions import asked
 from tunesmith.records.model import Task
-from tunesmith.stages.export.folder import write_tokenizer
+from tunesmith.stages.export.folder import as_message, write_tokenizer
 from tunesmith.stages.export.states import Document, Reader, padded
 
 ROLES = ("unk", "cls", "sep", "mask")
@@ -129,7 +129,7 @@ def own_ids(
     def answered(document: Document) -> Sequence[int]:
         """The question by the template, and the answer as it was learnt."""
         turns = asked(instruction, document.said[0])
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        messages = [as_message(turn) for turn in turns]
         prompt = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_dict=False
         )

@@ -8,17 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow.parquet as pq
 import torch
 
-from tunesmith.core.errors import DataError
-from tunesmith.lm.chat_template import conversation
+from tunesmith.lm.engine import Message
 from tunesmith.lm.generate import continuation
-from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.export import Parity
+from tunesmith.records.rows import Turn
 
 Kept = TypeVar("Kept")
 
@@ -66,9 +63,16 @@ class Question:
     """A held-out row as ids."""
 
     text: str
+    """What is asked; all that was said in a conversation."""
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     """With the token that ends the turn, unless it was cut at `MAX_ANSWER`."""
+    messages: tuple[Message | Turn, ...] = ()
+    """The conversation that asks; none at all where no template is used."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """JSON schemas of the functions that it may call."""
+    before: tuple[int, ...] = ()
+    """Where no template is used: what stands before the ids of `text`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +81,8 @@ class Subject:
 
     model: Any
     """transformers' model, in float32."""
-    prompt: Callable[[str], Sequence[int]]
-    """The ids that ask it about a text."""
+    prompt: Callable[[Question], Sequence[int]]
+    """The ids that ask it, by its own tokenizer and template."""
     stops: frozenset[int]
 
 
@@ -94,34 +98,6 @@ class Observation:
     stopped: bool
 
 
-def held_out(
-    rows: Path, tokenizer: Tokenizer, instruction: str, num_prompts: int, context_length: int
-) -> list[Question]:
-    """`num_prompts` rows of a test split, or all if it has fewer, spread evenly over it.
-
-    Rows that do not fit the context, or contain a special token as text, are left out.
-
-    Raises:
-        DataError: there is no such row.
-    """
-    table = pq.read_table(rows, columns=["text", "label"]).to_pylist()
-    questions = []
-    for index in range(min(num_prompts, len(table))):
-        row = table[index * len(table) // min(num_prompts, len(table))]
-        rendered = conversation(tokenizer, instruction, row["text"], row["label"])
-        special = any(token in row["text"] for token in tokenizer.special_tokens)
-        if special or rendered.num_prompt + MAX_ANSWER + ROOM > context_length:
-            continue
-        prompt, answer = rendered.ids[: rendered.num_prompt], rendered.ids[rendered.num_prompt :]
-        questions.append(Question(text=row["text"], prompt=prompt, answer=answer[:MAX_ANSWER]))
-    if not questions:
-        raise DataError(
-            "no row of the test split can be used to compare the export with the model",
-            remedy="raise test_per_label, or add data",
-        )
-    return questions
-
-
 def spread(rows: Sequence[Kept], num: int) -> list[Kept]:
     """`num` of `rows`, or all if they are fewer, spread evenly over them."""
     num = min(num, len(rows))
@@ -135,7 +111,7 @@ def observe(
     limit = min(MAX_ANSWER, max(len(question.answer) for question in questions)) + ROOM
     found = []
     for question in questions:
-        prompt = tuple(subject.prompt(question.text))
+        prompt = tuple(subject.prompt(question))
         answer = _greedy(subject, prompt, limit)
         found.append(
             Observation(

@@ -13,7 +13,7 @@ import torch
 from tunesmith.core.errors import GateFailed, UsageError
 from tunesmith.core.step import Context
 from tunesmith.lm.build import build
-from tunesmith.lm.chat_template import end_of_turn, prompt_ids, question, stop_ids
+from tunesmith.lm.chat_template import end_of_turn, stop_ids
 from tunesmith.lm.gguf import config_of, read_header, tensors_of
 from tunesmith.lm.gguf_adapter import merge_gguf_adapter, write_adapter
 from tunesmith.lm.gguf_tokenizer import declared_stops, gguf_metadata
@@ -32,10 +32,10 @@ from tunesmith.stages.export.parity import (
     REQUIRED,
     Subject,
     compare,
-    held_out,
     misses,
     observe,
 )
+from tunesmith.stages.export.questions import asking, held_out
 
 GGUF = "model.gguf"
 GGUF_ADAPTER = "adapter.gguf"
@@ -93,6 +93,7 @@ def _export_causal(
         model.instruction,
         config.num_prompts,
         tuned.context_length,
+        dataset.format,
     )
 
     ctx.progress(0, 0, f"writing {config.format} {config.quantisation}")
@@ -101,7 +102,7 @@ def _export_causal(
     def asked(note: str) -> Callable[[int], None]:
         return lambda done: ctx.progress(done, len(questions), note)
 
-    subject = _subject(tuned.model, tokenizer, model.instruction, stop_ids(tokenizer))
+    subject = _subject(tuned.model, tokenizer, stop_ids(tokenizer))
     expected = observe(subject, questions, asked("asking the tuned model"))
     del tuned, subject  # one model at a time is in memory
     ctx.progress(0, 0, "loading what was written")
@@ -172,14 +173,14 @@ def load_again(config: ExportConfig, ctx: Context, folder: Path, model: ModelVer
     """What answers when the files in `folder` are loaded, an adapter on a fresh base model."""
     match config.format:
         case "merged":
-            return reload_folder(folder, model.instruction)
+            return reload_folder(folder)
         case "gguf":
             header = read_header(folder / GGUF)
             tokenizer = tokenizer_of_gguf(header.metadata)
             stops = declared_stops(header.metadata)
             tensors = {name: torch.from_numpy(array) for name, array in tensors_of(header)}
             built = build(config_of(header), tensors)
-            return _subject(built, tokenizer, model.instruction, stops)
+            return _subject(built, tokenizer, stops)
         case "adapter":
             written = replace(
                 model,
@@ -191,12 +192,8 @@ def load_again(config: ExportConfig, ctx: Context, folder: Path, model: ModelVer
             loaded = load_model(model.base, ctx.blobs)
             merge_gguf_adapter(loaded.model, folder / GGUF_ADAPTER)
     tokenizer = loaded.tokenizer
-    return _subject(loaded.model, tokenizer, model.instruction, stop_ids(tokenizer))
+    return _subject(loaded.model, tokenizer, stop_ids(tokenizer))
 
 
-def _subject(model: Any, tokenizer: Tokenizer, instruction: str, stops: frozenset[int]) -> Subject:
-    return Subject(
-        model=model,
-        prompt=lambda text: prompt_ids(tokenizer, question(instruction, text)),
-        stops=stops,
-    )
+def _subject(model: Any, tokenizer: Tokenizer, stops: frozenset[int]) -> Subject:
+    return Subject(model=model, prompt=asking(tokenizer), stops=stops)

@@ -21,10 +21,10 @@ from tunesmith.stages.export.parity import (
     Subject,
     compare,
     divergence,
-    held_out,
     misses,
     observe,
 )
+from tunesmith.stages.export.questions import held_out
 
 EXACT = Required(mean_kl=1e-4, same_answers=1.0)
 
@@ -105,7 +105,7 @@ def test_held_out_rows_are_spread_over_the_split(tiny: Any) -> None:
 
     found = held_out(tiny.blobs.path(split.rows), tokenizer, "Name it.", 4, 256)
 
-    assert [each.text for each in found] == ["text 2", "text 7"]
+    assert [each.text for each in found] == ["Name it.\ntext 2", "Name it.\ntext 7"]
     assert list(found[0].prompt) == prompt_ids(tokenizer, question("Name it.", "text 2"))
     assert found[0].answer[-1] in stop_ids(tokenizer)
     with pytest.raises(DataError, match="no row"):

@@ -1,0 +1,69 @@
+"""What an export is asked is what the rows ask, in every format."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from tunesmith.lm.chat_template import prompt_ids, question
+from tunesmith.lm.load import load_tokenizer
+from tunesmith.records.rows import Chat, Completion, Feedback, Labelled, Preference, Text, Turn
+from tunesmith.stages.export.questions import asking, held_out
+
+USER = Turn(role="user", content="Which licence?")
+LAST = Turn(role="user", content="And this?")
+ROWS: dict[str, Any] = {
+    "labels": Labelled(text="Which licence?", label="mit"),
+    "chat": Chat(
+        messages=(
+            USER, Turn(role="assistant", content="gpl"), LAST,
+            Turn(role="assistant", content="mit"), Turn(role="user", content="Thanks"),
+        )
+    ),
+    "completion": Completion(prompt="Which licence?", completion=" mit"),
+    "text": Text(text="This program is free software, version 2 or later."),
+    "preference": Preference(prompt="Which licence?", chosen="mit", rejected="gpl"),
+    "feedback": Feedback(prompt="Which licence?", completion="mit", label=False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", sorted(ROWS))
+def test_rows_ask_and_answer(readers: Any, form: str) -> None:
+    tiny = readers.tiny
+    tokenizer = load_tokenizer(tiny.base, tiny.blobs)
+    path = tiny.blobs.path(readers.dataset([ROWS[form]]).train.rows)
+
+    (found,) = held_out(path, tokenizer, "Name it.", 4, 256, form)
+
+    assert list(asking(tokenizer)(found)) == list(found.prompt)
+    answer = tokenizer.decode(found.answer)
+    match form:
+        case "text":
+            assert found.text + answer == ROWS[form].text
+            assert abs(len(found.prompt) - len(found.answer)) <= 1
+        case "completion":
+            assert (found.text, answer) == ("Which licence?", " mit")
+        case "chat":
+            turns = [Turn(role="system", content="Name it."), *ROWS[form].messages[:3]]
+            assert list(found.prompt) == prompt_ids(tokenizer, turns)
+            assert answer.strip() == "mit"
+        case _:
+            told = question("Name it.", "Which licence?")
+            assert list(found.prompt) == prompt_ids(tokenizer, told)
+            assert answer.strip() == "mit"
+
+
+@pytest.mark.parametrize("form", sorted(ROWS))
+@pytest.mark.parametrize("kind", ["merged", "gguf"])
+def test_every_format_of_rows_is_exported(tuned: Any, readers: Any, form: str, kind: str) -> None:
+    dataset = readers.dataset([ROWS[form]])
+    held = dataclasses.replace(dataset, test=dataset.train)
+    desk = dataclasses.replace(tuned, dataset=held)
+
+    parity = desk.export(format=kind, quantisation="f32").parity
+
+    assert parity.verdict == "pass"
+    assert parity.same_prompts == 1
+    assert parity.num_positions >= 2
