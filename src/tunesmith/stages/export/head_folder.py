@@ -70,7 +70,8 @@ def set_padding(loaded: LoadedHead) -> int | None:
         ends: set[int | None] = set(stop_ids(tokenizer)) if tokenizer.chat_template else set()
         ends |= {tokenizer.core.token_to_id(t) for t in (tokenizer.bos_token, tokenizer.eos_token)}
         free = [number for number in sorted(tokenizer.special_ids) if number not in ends]
-        named = [number for number in free if "pad" in tokenizer.core.id_to_token(number).lower()]
+        words = {number: tokenizer.core.id_to_token(number) or "" for number in free}
+        named = [number for number, word in words.items() if "pad" in word.lower()]
         config.pad_token_id = next(iter([*named, *free]), None)
     found: int | None = config.pad_token_id
     return found
