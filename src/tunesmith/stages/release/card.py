@@ -12,7 +12,7 @@ import yaml
 
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import GateResult
-from tunesmith.records.model import ModelVersion
+from tunesmith.records.model import TASKS, ModelVersion
 
 NUM_DIGITS = 12
 """Of a digest, as shown to people."""
@@ -39,6 +39,58 @@ FORMS = {
 """By method."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Does:
+    """What a model of an objective does, in the words of people and of the metadata."""
+
+    what: str
+    pipeline: str
+    tag: str
+
+
+_ANSWERS = {"pipeline": "text-generation", "tag": "conversational"}
+NAMES_LABELS = Does(
+    what="names the label of a text", pipeline="text-generation", tag="text-classification"
+)
+"""What a model does that learnt to answer with labels."""
+DOES = {
+    "sft": Does(what="answers as the dataset does", **_ANSWERS),
+    "cpt": Does(
+        what="goes on with texts like the dataset's", pipeline="text-generation", tag="text"
+    ),
+    "distil": Does(what="answers as its teacher does", **_ANSWERS),
+    "kto": Does(what="answers as was liked", **_ANSWERS),
+    **{
+        name: Does(what="answers as was preferred", **_ANSWERS)
+        for name in ("dpo", "ipo", "orpo", "simpo")
+    },
+    "classify": Does(
+        what="names the class of a text", pipeline="text-classification", tag="text-classification"
+    ),
+    "tag": Does(
+        what="tags the words of a text", pipeline="token-classification", tag="token-classification"
+    ),
+    "reward": Does(
+        what="says how good an answer is", pipeline="text-classification", tag="reward-model"
+    ),
+    "rerank": Does(
+        what="says how well a passage answers a query", pipeline="text-ranking", tag="reranker"
+    ),
+    "embed": Does(
+        what="gives alike texts alike vectors",
+        pipeline="sentence-similarity",
+        tag="feature-extraction",
+    ),
+}
+"""By objective, where it does not answer with labels."""
+
+
+def does(model: ModelVersion, dataset: Dataset) -> Does:
+    """What `model` does."""
+    by_labels = model.objective in ("sft", "distil") and dataset.format == "labels"
+    return NAMES_LABELS if by_labels else DOES[model.objective]
+
+
 def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> str:
     """The card of `model`, released as `name`."""
     block = yaml.safe_dump(
@@ -46,7 +98,7 @@ def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResul
     )
     sections = (
         _summary(name, model, dataset),
-        _use(model),
+        _use(model, dataset),
         _tuning(model, dataset),
         _results(dataset, gate),
         _licences(model, dataset),
@@ -61,23 +113,23 @@ def metadata(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult)
     The licence is that of the base model, without which what was tuned is of no use.
     """
     form = FORMS[model.method]
-    results = [_result(dataset, gate)] if gate.comparisons else []
+    results = [_result(model, dataset, gate)] if gate.comparisons else []
     return {
         "license": model.base.licence.lower(),
         "base_model": model.base.name,
         "base_model_relation": form.relation,
         "library_name": form.library,
-        "pipeline_tag": "text-generation",
-        "tags": [model.method, "text-classification", "tunesmith"],
+        "pipeline_tag": does(model, dataset).pipeline,
+        "tags": [model.method, does(model, dataset).tag, "tunesmith"],
         "datasets": [dataset.name],
         "metrics": sorted({comparison.metric for comparison in gate.comparisons}),
         "model-index": [{"name": name, "results": results}],
     }
 
 
-def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
+def _result(model: ModelVersion, dataset: Dataset, gate: GateResult) -> dict[str, Any]:
     return {
-        "task": {"type": "text-classification", "name": dataset.instruction},
+        "task": {"type": does(model, dataset).tag, "name": dataset.instruction or dataset.name},
         "dataset": {"name": dataset.name, "type": dataset.name, "split": "test"},
         "metrics": [
             {
@@ -92,18 +144,27 @@ def _result(dataset: Dataset, gate: GateResult) -> dict[str, Any]:
 
 def _summary(name: str, model: ModelVersion, dataset: Dataset) -> str:
     form = FORMS[model.method]
+    labels = f", {len(dataset.labels)} labels" if dataset.labels else ""
     return f"""# {name}
 
-{form.what} of {model.base.name} ({model.base.origin}) that names the label of a text.
+{form.what} of {model.base.name} ({model.base.origin}) that
+{does(model, dataset).what} (objective {model.objective}).
 {model.num_trainable:,} parameters were tuned beside {model.num_parameters:,} of the base model.
 
 - {form.part}: sha256 {model.adapter.sha256[:NUM_DIGITS]}
 - base model: sha256 {model.base.weights.sha256[:NUM_DIGITS]}
-- dataset: {dataset.name}, {len(dataset.labels)} labels, {dataset.train.num_rows} rows to tune on,
+- dataset: {dataset.name}{labels}, {dataset.train.num_rows} rows to tune on,
   {dataset.test.num_rows} to test"""
 
 
-def _use(model: ModelVersion) -> str:
+def _use(model: ModelVersion, dataset: Dataset) -> str:
+    if does(model, dataset) is not NAMES_LABELS:
+        said = f'Conversations start with the system message "{model.instruction}". '
+        kinds = f"It knows: {', '.join(model.labels)}." if model.labels else ""
+        return f"""## Use
+
+{said if model.instruction and model.objective not in TASKS else ""}It is for texts like those of
+dataset {dataset.name}, in which one row is of the format "{dataset.format}". {kinds}"""
     labels = "\n".join(f"- {label}" for label in model.labels)
     return f"""## Use
 
@@ -123,7 +184,7 @@ def _tuning(model: ModelVersion, dataset: Dataset) -> str:
 
 On the {dataset.train.num_rows} rows of the train split of {dataset.name}: {model.num_steps} steps,
 {model.num_trained_tokens:,} tokens, of which {model.num_labelled_tokens:,} were answers. The mean
-loss of an answer's token went from {model.first_loss:.3f} to {model.last_loss:.3f}."""
+loss went from {model.first_loss:.3f} to {model.last_loss:.3f}."""
 
 
 def _results(dataset: Dataset, gate: GateResult) -> str:
