@@ -185,7 +185,9 @@ def batch_lines(batch: FirstBatch) -> list[str]:
         tokens = list(group)
         trained = sum(token.trained != "no" for token in tokens)
         row = f"document {number}, row {batch.row_ids[number]}"
-        lines += [f"{row}: {len(tokens)} tokens, {trained} trained", *_token_lines(tokens), ""]
+        lines += [f"{row}: {len(tokens)} tokens, {trained} trained", *_token_lines(tokens)]
+        target = batch.targets[number]
+        lines += [f"  to be said of it: {target}", ""] if target else [""]
     found = batch.preflight
     labels = sum(token.trained != "no" for token in batch.tokens)
     counts = [[len(finding.row_ids), f"rows {finding.fault}"] for finding in found.findings]

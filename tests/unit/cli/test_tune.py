@@ -33,6 +33,7 @@ def batch(broken: tuple[str, ...] = ()) -> FirstBatch:
     return FirstBatch(
         preflight=Preflight(num_rows=9, num_tokens=900, num_labels=27, findings=(finding,)),
         row_ids=("aa", "bb"),
+        targets=("", "mit gpl"),
         tokens=(
             token("<s>", 0),
             token("Name\\n", 0),
@@ -62,6 +63,7 @@ def test_trained_tokens_are_marked_without_colour_too() -> None:
         "  it[gpl][-2]{</s>}",
     ]
     assert "document 1, row bb: 61 tokens, 1 trained" in lines
+    assert [line for line in lines if "said of it" in line] == ["  to be said of it: mit gpl"]
     assert all(len(line) <= WIDTH for line in lines)
     assert "".join(lines).count("word") == 60
     assert LEGEND in lines

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.lm.chat_template import stop_ids
+from tunesmith.lm.encode import NO_TAG
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.data import Dataset
@@ -39,6 +40,8 @@ class FirstBatch:
     preflight: Preflight
     row_ids: tuple[str, ...]
     """The row of each document."""
+    targets: tuple[str, ...]
+    """What the model is to say of each row, where that is not a part of its tokens; else empty."""
     tokens: tuple[ShownToken, ...]
     num_steps: int
     """Of the whole run."""
@@ -61,6 +64,7 @@ def look(
     return FirstBatch(
         preflight=objective.inspect(path, loaded, rows),
         row_ids=tuple(row.row_id for row in step),
+        targets=tuple(_target(row, dataset.labels, config.objective) for row in step),
         tokens=first_batch(list(objective.cut(step)), loaded.tokenizer),
         num_steps=count_steps(len(drawn), config),
     )
@@ -91,6 +95,14 @@ def first_batch(micros: Sequence[MicroBatch], tokenizer: Tokenizer) -> tuple[Sho
                 )
             )
     return tuple(shown)
+
+
+def _target(row: Example, labels: Sequence[str], objective: str) -> str:
+    """The class of a row, or its tags in the order of its words."""
+    if objective not in ("classify", "tag") or row.target is None:
+        return ""
+    numbers = row.target if isinstance(row.target, tuple) else (row.target,)
+    return " ".join(labels[int(number)] for number in numbers if number != NO_TAG)
 
 
 def _visible(tokenizer: Tokenizer, token: int) -> str:

@@ -40,9 +40,8 @@ def finetune(
     dataset: Dataset,
     teacher: BaseModel | ModelVersion | None = None,
 ) -> ModelVersion:
-    """What tunes `base` on the training rows of `dataset`, and the run's certificate.
-
-    Deterministic on one machine, given the inputs and `ctx.seed`, also when it was interrupted.
+    """What tunes `base` on the training rows of `dataset`, and the run's certificate. Deterministic
+    on one machine, given the inputs and `ctx.seed`, also when it was interrupted.
 
     Raises:
         DataError: no rows, rows that cannot be learnt from, a check of the certificate that does

@@ -22,6 +22,7 @@ from tunesmith.lm.load import load_head
 from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.engine import packed_states
+from tunesmith.stages.finetune.first_batch import look
 from tunesmith.stages.finetune.loop import accumulate
 from tunesmith.stages.finetune.objectives.objective import make_objective
 from tunesmith.stages.finetune.trained import prepare, trained_bytes, trained_config
@@ -354,6 +355,21 @@ def test_a_tag_stands_at_the_first_token_of_its_word(readers: Any) -> None:
     assert [target[n] for n in firsts] == [0 if len(w) > 4 else 1 for w in words]
     pieces = [core.id_to_token(row.prompt[n]) for n in firsts]
     assert all(w.lower().startswith(p.lower()) for w, p in zip(words, pieces, strict=True))
+
+
+@pytest.mark.parametrize("objective", ["classify", "tag", "rerank"])
+def test_the_first_batch_says_what_is_to_be_said(objective: str, readers: Any) -> None:
+    dataset = readers.dataset(CONTENTS[objective], labels_of(objective))
+    recipe = config(objective, batch_rows=3)
+    found = look(recipe, readers.tiny.blobs, readers.encoder("bert"), dataset, seed=1)
+
+    assert len(found.targets) == len(found.row_ids) == 3
+    for row_id, target in zip(found.row_ids, found.targets, strict=True):
+        said = CONTENTS[objective][int(row_id[3:])]
+        expected = getattr(said, "label", "") or " ".join(getattr(said, "tags", ()))
+        assert target == expected
+    assert {token.trained for token in found.tokens} == {"no"}
+    assert found.tokens[0].text == "[CLS]"
 
 
 def test_the_adapters_file_says_what_it_belongs_to(readers: Any) -> None:
