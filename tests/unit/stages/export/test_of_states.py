@@ -196,7 +196,9 @@ def test_sentence_transformers_loads_the_folder(tuned: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("kind", "task"), [ENCODERS[1], ENCODERS[2], ENCODERS[4]])
-def test_onnx_runtime_reads_the_file(tuned: Any, tmp_path: Path, kind: str, task: Any) -> None:
+def test_onnx_runtime_reads_the_file(
+    tuned: Any, tmp_path: Path, kind: str, task: Any, monkeypatch: Any
+) -> None:
     import onnx
     import onnxruntime
 
@@ -223,6 +225,19 @@ def test_onnx_runtime_reads_the_file(tuned: Any, tmp_path: Path, kind: str, task
         expected = said(desk.stock, ids, task)
         shown = row[: len(ids)] if task == "tag" else row
         torch.testing.assert_close(shown, expected, atol=1e-4, rtol=1e-4)
+
+    def spoilt(out: Path, _loaded: Any) -> None:
+        """One matrix of the file is another."""
+        desk.unpack(made, out)
+        model = onnx.load(out / "model.onnx")
+        (words, *_) = [each for each in model.graph.initializer if "embeddings" in each.name]
+        values = onnx.numpy_helper.to_array(words)
+        words.CopyFrom(onnx.numpy_helper.from_array(values[::-1].copy(), words.name))
+        onnx.save(model, out / "model.onnx")
+
+    monkeypatch.setattr(of_states, "write_onnx", spoilt)
+    with pytest.raises(GateFailed, match="the onnx export of desk is not the model"):
+        desk.export("onnx")
 
 
 def test_a_folder_with_another_head_is_not_kept(tuned: Any, monkeypatch: Any) -> None:

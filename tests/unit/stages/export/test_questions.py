@@ -42,9 +42,12 @@ def test_rows_ask_and_answer(readers: Any, form: str) -> None:
     match form:
         case "text":
             assert found.text + answer == ROWS[form].text
-            assert abs(len(found.prompt) - len(found.answer)) <= 1
+            end = tokenizer.id_of(tokenizer.eos_token)
+            assert found.answer[-1] == end
+            assert abs(len(found.prompt) - len(found.answer[:-1])) <= 1
         case "completion":
             assert (found.text, answer) == ("Which licence?", " mit")
+            assert found.answer[-1] == tokenizer.id_of(tokenizer.eos_token)
         case "chat":
             turns = [Turn(role="system", content="Name it."), *ROWS[form].messages[:3]]
             assert list(found.prompt) == prompt_ids(tokenizer, turns)
