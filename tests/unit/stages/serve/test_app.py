@@ -92,6 +92,7 @@ def test_the_engine_sees_the_ids_of_the_training_row(start, engines, tiny):
             "pointer": ["here"] * 4,
             "text": documents,
             "label": ["mit", "mit", "gpl", "gpl"],
+            "attributes": ["{}"] * 4,
         }
     )
     sink = io.BytesIO()
