@@ -31,8 +31,8 @@ READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Settings that are not always read: the setting that decides, and its values with which they
 are."""
 OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    **{name: {"learning_rate": 5e-5} for name in JUDGED},
-    "simpo": {"learning_rate": 5e-5, "beta": 2.0},
+    **{name: {"learning_rate": 1e-4} for name in JUDGED},
+    "simpo": {"learning_rate": 1e-4, "beta": 2.0},
 }
 """What a setting is with an objective, where nothing is said and its default is another."""
 
@@ -96,7 +96,7 @@ class ModelConfig(Section):
     losses of all lengths that stand here are added. None at all trains the whole vector."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """Highest learning rate, reached after the warm-up; with the objectives that learn from
-    preferences or feedback the default is 5e-5."""
+    preferences or feedback the default is 1e-4."""
     share_of_rows: float = Field(default=1.0, gt=0, le=1)
     """Train on this share of the training rows only. A smaller share is a part of a larger one."""
     epochs: int = Field(default=2, ge=1)

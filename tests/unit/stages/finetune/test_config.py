@@ -79,7 +79,7 @@ def test_defaults_are_those_of_the_objective_and_can_be_seen() -> None:
     assert {name: each.get("beta") for name, each in written.items()} == {
         "sft": None, "dpo": 0.1, "ipo": 0.1, "orpo": 0.1, "simpo": 2.0, "kto": 0.1,
     }  # fmt: skip
-    assert {name for name, each in written.items() if each["learning_rate"] == 5e-5} == {
+    assert {name for name, each in written.items() if each["learning_rate"] == 1e-4} == {
         "dpo", "ipo", "orpo", "simpo", "kto",
     }  # fmt: skip
     assert written["sft"]["learning_rate"] == 1e-3
