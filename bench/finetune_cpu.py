@@ -63,7 +63,7 @@ CASES = {
     "long": Case(num_rows=32),
     "frozen": Case(num_rows=64, epochs=2, layers=1),
     "frozen-2": Case(num_rows=64, epochs=2, layers=2),
-    "dpo": Case(num_rows=8, objective="dpo"),
+    "dpo": Case(num_rows=48, objective="dpo"),
 }
 
 
