@@ -95,11 +95,8 @@ class Distillation:
                 ]
                 store[done : done + len(states)] = states
                 sizes = [example.num_labels for example in micro.examples]
-                places = torch.split(torch.arange(done, done + len(states)), sizes)
-                self._states |= {
-                    example.row_id: store[place[0] : place[-1] + 1]
-                    for example, place in zip(micro.examples, places, strict=True)
-                }
+                kept = torch.split(store[done : done + len(states)], sizes)
+                self._states |= dict(zip(micro.row_ids, kept, strict=True))
                 done += len(states)
                 ctx.progress(done, len(store), "asking the teacher")
 
@@ -143,7 +140,8 @@ class Distillation:
         (answer,) = example.answers
         ids = torch.tensor(example.prompt + answer.ids)
         first = max(len(example.prompt), 1)
-        weights = torch.tensor(answer.weights or (1.0,) * len(answer.ids))[first - len(ids) :]
+        weights = torch.tensor(answer.weights or (1.0,) * len(answer.ids))
+        weights = weights[first - len(example.prompt) :]
         logits = stock_logits(stock, ids)[first - 1 : -1][weights > 0].double()
         wanted, weights = ids[first:][weights > 0], weights[weights > 0].double()
         taught = self._states[example.row_id].double() @ self._head.double().t()
