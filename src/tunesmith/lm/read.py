@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from tunesmith.core.errors import UsageError
 from tunesmith.lm.attention import attend_by_document, hidden_states
-from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedHead
 from tunesmith.lm.matmul import speed_up
 
@@ -49,7 +49,7 @@ def read(
     speed_up(loaded.model)
     found, finished = [], 0
     with torch.inference_mode():
-        for micro in _groups(examples):
+        for micro in streams(examples, MAX_TOKENS):
             states = hidden_states(
                 loaded.model, micro.ids, micro.positions, micro.documents, micro.types
             )
@@ -57,17 +57,3 @@ def read(
             finished += len(micro.examples)
             done(finished)
     return found
-
-
-def _groups(examples: Sequence[Example]) -> Iterator[MicroBatch]:
-    """The examples in their order, as many as fit one forward pass, at least one."""
-    group: list[Example] = []
-    num_tokens = 0
-    for example in examples:
-        if group and num_tokens + example.num_tokens > MAX_TOKENS:
-            yield pack(group)
-            group, num_tokens = [], 0
-        group.append(example)
-        num_tokens += example.num_tokens
-    if group:
-        yield pack(group)
