@@ -195,7 +195,14 @@ def test_sentence_transformers_loads_the_folder(tuned: Any, tmp_path: Path) -> N
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "task"), [ENCODERS[1], ENCODERS[2], ENCODERS[4]])
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        pytest.param(*ENCODERS[1], marks=pytest.mark.slow),  # torch takes its time to write a file
+        pytest.param(*ENCODERS[2], marks=pytest.mark.slow),
+        ENCODERS[4],
+    ],
+)
 def test_onnx_runtime_reads_the_file(
     tuned: Any, tmp_path: Path, kind: str, task: Any, monkeypatch: Any
 ) -> None:
