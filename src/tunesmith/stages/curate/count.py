@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.core.blobs import Blobs
-from tunesmith.lm.chat_template import answered, conversation, question
-from tunesmith.lm.engine import Message
+from tunesmith.lm.chat_template import answered, conversation
 from tunesmith.lm.lessons import with_system
 from tunesmith.lm.load import is_encoder, load_tokenizer
+from tunesmith.lm.questions import asked
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.lm.turns import render_chat
 from tunesmith.records.model import BaseModel
@@ -69,12 +69,12 @@ def _asked(tokenizer: Tokenizer, instruction: str, content: Content) -> Length:
         case Chat():
             return _of_chat(tokenizer, instruction, content)
         case Feedback():
-            asked = _question(instruction, content.prompt)
-            return _one(len(answered(tokenizer, asked, content.completion).ids))
+            messages = asked(instruction, content.prompt)
+            return _one(len(answered(tokenizer, messages, content.completion).ids))
         case Preference():
-            asked = _question(instruction, content.prompt)
-            chosen = answered(tokenizer, asked, content.chosen)
-            rejected = answered(tokenizer, asked, content.rejected)
+            messages = asked(instruction, content.prompt)
+            chosen = answered(tokenizer, messages, content.chosen)
+            rejected = answered(tokenizer, messages, content.rejected)
             return Length(
                 total=len(chosen.ids) + len(rejected.ids) - chosen.num_prompt,
                 longest=max(len(chosen.ids), len(rejected.ids)),
@@ -104,11 +104,6 @@ def _plain(core: tokenizers.Tokenizer, content: Content) -> Length:
 
 def _one(num_tokens: int) -> Length:
     return Length(total=num_tokens, longest=num_tokens)
-
-
-def _question(instruction: str, prompt: str) -> tuple[Message, ...]:
-    """The messages of a question; without an instruction no system message."""
-    return question(instruction, prompt)[0 if instruction else 1 :]
 
 
 def _of_chat(tokenizer: Tokenizer, instruction: str, chat: Chat) -> Length:

@@ -43,11 +43,7 @@ class Liked:
     whole_step = True
 
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
-        """Of all rows of `dataset`.
-
-        Raises:
-            ConfigError: it is of another format.
-        """
+        """Of all rows of `dataset`."""
         self._config, self._dataset = config, dataset
         self._reference = Reference()
 

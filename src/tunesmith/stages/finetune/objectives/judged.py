@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from tunesmith.core.step import Context
-from tunesmith.lm.chat_template import prompt_ids, with_instruction
-from tunesmith.lm.engine import Message
+from tunesmith.lm.chat_template import prompt_ids
 from tunesmith.lm.example import Answer, Example, MicroBatch
 from tunesmith.lm.likelihood import sums_by_unit
 from tunesmith.lm.load import LoadedModel
+from tunesmith.lm.questions import asked
 from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.loss import token_log_probs
 from tunesmith.stages.finetune.objectives.objective import Hidden
@@ -35,12 +35,7 @@ def inspect_judged(
 
     `prompts` and `answers` are the texts of each row.
     """
-    served = [
-        prompt_ids(
-            loaded.tokenizer, with_instruction([Message(role="user", content=prompt)], instruction)
-        )
-        for prompt in prompts
-    ]
+    served = [prompt_ids(loaded.tokenizer, asked(instruction, prompt)) for prompt in prompts]
     return inspect(examples, served, loaded.tokenizer, loaded.context_length, answers)
 
 

@@ -106,11 +106,7 @@ class Pairs:
     whole_step = False
 
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
-        """`config` says which of the losses.
-
-        Raises:
-            ConfigError: `dataset` is of another format.
-        """
+        """`config` says which of the losses."""
         self._config, self._dataset = config, dataset
         self._formula = FORMULAS[config.objective]
         self._reference = Reference() if config.objective in WITH_REFERENCE else None
