@@ -11,7 +11,7 @@ import typer.main
 
 from tunesmith.cli.main import app
 from tunesmith.core import errors
-from tunesmith.project import ProjectFile
+from tunesmith.project_file import ProjectFile
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -4,7 +4,8 @@
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
     graph      from the project file to steps: which step is given what
-    project    reads tunesmith.toml, opens the store; the only place that picks backends
+    project    opens the store of a project; the only place that picks backends
+    project_file  tunesmith.toml: its sections, and whether they refer to what is there
     testing    fakes and conformance suites for plug-ins
     core       what ran, on what, with what result: store, step keys, runner, evidence
     records    nouns: frozen dataclasses that flow between steps
@@ -13,7 +14,8 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals -> pipeline -> graph -> project | testing -> stages | ledger -> retrieve
+cli -> search -> rivals -> pipeline -> graph -> project | testing -> project_file
+-> stages | ledger -> retrieve
 -> lm | text -> records -> core
 """
 

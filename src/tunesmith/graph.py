@@ -14,7 +14,7 @@ from typing import Any
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Step
-from tunesmith.project import ProjectFile
+from tunesmith.project_file import ProjectFile
 from tunesmith.records.service import Traffic
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig

@@ -1,97 +1,43 @@
-"""The composition root: reads tunesmith.toml, opens the store, and alone picks the backends."""
+"""The composition root: opens the store of a project file, and alone picks the backends."""
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import catalog, settings
 from tunesmith.core.blobs import NO_SPACE, FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
-from tunesmith.core.errors import ConfigError, NotFound, StoreError, StoreFull
+from tunesmith.core.errors import NotFound, StoreError, StoreFull
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
-from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
 from tunesmith.ledger.budget import over_budget
-from tunesmith.ledger.config import LedgerConfig
+from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.index import Index
-from tunesmith.records.model import TASKS
 from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
-from tunesmith.stages.curate.config import DatasetConfig
-from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.index.config import IndexConfig
-from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.local import as_it_is_now
-from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.serve.config import ServiceConfig
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-FILE = "tunesmith.toml"
 STORE = ".tunesmith"
-
-
-class ProjectSection(Section):
-    """What holds for the whole project."""
-
-    name: str
-    """Name of the project, for people."""
-    seed: int = 0
-    """Seed of everything that is drawn at random."""
-    database: str = ""
-    """SQLAlchemy URL of the store's database; empty for SQLite in .tunesmith/."""
-    executor: Literal["inline", "subprocess"] = "inline"
-    """Where steps run: in this process, or each in a process of its own."""
-    busy_timeout_s: float = Field(default=60.0, gt=0)
-    """How long to wait for a store that another process is writing to."""
-
-
-class ProjectFile(Section):
-    """The whole of tunesmith.toml."""
-
-    project: ProjectSection
-    """What holds for the whole project."""
-    source: dict[str, SourceConfig] = Field(default_factory=dict)
-    """Systems that data comes from; each becomes a data asset."""
-    base: dict[str, BaseConfig] = Field(default_factory=dict)
-    """Pre-trained weights."""
-    dataset: dict[str, DatasetConfig] = Field(default_factory=dict)
-    """Training sets cut from data assets."""
-    model: dict[str, ModelConfig] = Field(default_factory=dict)
-    """How to tune which base model on which dataset."""
-    gate: dict[str, GateConfig] = Field(default_factory=dict)
-    """What a model must show before it is released."""
-    index: dict[str, IndexConfig] = Field(default_factory=dict)
-    """Documents that answers are grounded in."""
-    service: dict[str, ServiceConfig] = Field(default_factory=dict)
-    """What serves."""
-    monitor: dict[str, MonitorConfig] = Field(default_factory=dict)
-    """What is watched."""
-    ledger: LedgerConfig = Field(default_factory=LedgerConfig)
-    """Rates, and what people have stated about the six criteria of IAS 38.57."""
-
-    def alias_of(self, model: str) -> str:
-        """The alias that a model gets which passes its gate."""
-        return next((gate.alias for gate in self.gate.values() if gate.model == model), "candidate")
 
 
 @dataclass(kw_only=True)
@@ -222,24 +168,6 @@ class Project:
         )
 
 
-def read(folder: Path, *, flags: Sequence[str] = ()) -> tuple[ProjectFile, Layers]:
-    """The settings of the project in `folder`; nothing is opened.
-
-    Raises:
-        NotFound: there is no project file.
-        ConfigError: a key is unknown, missing or wrong, or refers to what is not there.
-    """
-    layers = settings.merge(
-        user=_user_settings(),
-        project=settings.read_toml(folder / FILE),
-        environment=os.environ,
-        flags=flags,
-    )
-    file = settings.validate(ProjectFile, _with_names(layers.values))
-    _check_references(file)
-    return file, layers
-
-
 def open_project(
     folder: Path,
     *,
@@ -300,101 +228,3 @@ def _actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return f"uid-{os.getuid()}"
-
-
-def _user_settings() -> dict[str, Any]:
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    path = Path(home) / "tunesmith" / "config.toml"
-    if not path.is_file():
-        return {}
-    values = settings.read_toml(path)
-    for section in values:
-        if section not in ("project", "ledger"):
-            raise ConfigError(
-                f"{path}: {section}",
-                "a user file may set [project] and [ledger] only",
-                remedy=f"move this section to the project's {FILE}",
-            )
-    return values
-
-
-def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables, with each named section told its own name."""
-    named = dict(values)
-    for section in ProjectFile.model_fields:
-        tables = values.get(section)
-        if section in ("project", "ledger") or not isinstance(tables, Mapping):
-            continue
-        named[section] = {
-            name: {"name": name, **table} if isinstance(table, Mapping) else table
-            for name, table in tables.items()
-        }
-    return named
-
-
-def _check_references(file: ProjectFile) -> None:
-    for name, dataset in file.dataset.items():
-        for source in dataset.sources:
-            settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
-            if dataset.format == "labels":
-                file.source[source].require_labelled(f"dataset.{name}.sources")
-        settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
-    for name, model in file.model.items():
-        settings.nearest(f"model.{name}.base", model.base, file.base, "base")
-        settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
-        _check_objective(f"model.{name}", model, file.dataset[model.dataset])
-        place, _, teacher = model.teacher.partition(":")
-        if place:
-            known = file.model if place == "model" else file.base
-            settings.nearest(f"model.{name}.teacher", teacher, known, place)
-    for name, gate in file.gate.items():
-        settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
-        for other, its in file.gate.items():
-            if other < name and its.model == gate.model:
-                raise ConfigError(
-                    f"gate.{name}.model",
-                    f"{gate.model!r} has a gate already: {other}",
-                    remedy="put all that the model must show into one gate",
-                )
-    for name, index in file.index.items():
-        settings.nearest(f"index.{name}.source", index.source, file.source, "source")
-        if index.commonest_in:
-            settings.nearest(
-                f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
-            )
-    for name, service in file.service.items():
-        settings.nearest(f"service.{name}.model", service.model, file.model, "model")
-        objective = file.model[service.model].objective
-        if objective in TASKS:
-            raise ConfigError(
-                f"service.{name}.model",
-                f"{service.model!r} is tuned to {objective}, so it cannot answer in conversations",
-                remedy="serve a model that goes on with a text; export this one "
-                f"(`tunesmith model export {service.model}`) to use it elsewhere",
-            )
-        if service.index:
-            settings.nearest(f"service.{name}.index", service.index, file.index, "index")
-    for name, monitor in file.monitor.items():
-        settings.nearest(f"monitor.{name}.model", monitor.model, file.model, "model")
-        settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
-        for source in monitor.retrain_with:
-            settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
-            if file.dataset[monitor.dataset].format == "labels":
-                file.source[source].require_labelled(f"monitor.{name}.retrain_with")
-        for traffic, what in monitor.replay.items():
-            place, _, named = what.removesuffix("/test").partition(":")  # `MonitorConfig` checks it
-            of_kind = file.source if place == "source" else file.dataset
-            settings.nearest(f"monitor.{name}.replay.{traffic}", named, of_kind, place)
-
-
-def _check_objective(key: str, model: ModelConfig, dataset: DatasetConfig) -> None:
-    if (model.objective, dataset.format) in SCORERS:
-        return
-    wanted = " or ".join(form for name, form in SCORERS if name == model.objective)
-    could = ", ".join(name for name, form in SCORERS if form == dataset.format)
-    raise ConfigError(
-        f"{key}.objective",
-        f"{model.objective!r} cannot be learnt from dataset {dataset.name!r}, whose rows are of "
-        f"format {dataset.format!r}",
-        remedy=f"give it a dataset of format {wanted}, or an objective of {could}",
-    )

@@ -61,7 +61,7 @@ def test_public_things_have_docstrings():
 
 def test_every_setting_is_explained():
     """A field of a section has its docstring under it: it is what the reference prints."""
-    from tunesmith.project import ProjectFile
+    from tunesmith.project_file import ProjectFile
 
     def sections(model):
         yield model

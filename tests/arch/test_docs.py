@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tunesmith
-from tunesmith.project import ProjectFile
+from tunesmith.project_file import ProjectFile
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")

@@ -73,7 +73,7 @@ def test_the_example_project_is_valid(tmp_path):
     """Every shipped project file is read by the code that would run it."""
     from tunesmith.cli.path import EXAMPLES, write_example
     from tunesmith.graph import build, steps
-    from tunesmith.project import read
+    from tunesmith.project_file import read
 
     names = [path.stem for path in EXAMPLES.glob("*.toml")]
     assert names

@@ -6,7 +6,7 @@ import pytest
 
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.graph import build, ordered
-from tunesmith.project import FILE, read
+from tunesmith.project_file import FILE, read
 
 PROJECT = """
 [project]

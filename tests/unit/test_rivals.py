@@ -6,7 +6,7 @@ import pytest
 
 from tunesmith.core.ref import Blob
 from tunesmith.graph import ModelPath, build
-from tunesmith.project import ProjectFile
+from tunesmith.project_file import ProjectFile
 from tunesmith.records.data import Split
 from tunesmith.rivals import OWN, pilots, recipe_of, to_set, transfers, variant, whole_tokens
 from tunesmith.stages.finetune.config import ModelConfig

@@ -9,7 +9,8 @@ from pathlib import Path
 from tunesmith.cli.render import difference, metrics_table, seconds
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
-from tunesmith.project import FILE, STORE, Project
+from tunesmith.project import STORE, Project
+from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset
 
 

@@ -67,10 +67,10 @@ def write_example(folder: Path, example: str) -> Path:
 
 def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
     """Print every setting, its value, and where it came from."""
-    from tunesmith import project
+    from tunesmith import project_file
     from tunesmith.core import settings
 
-    file, layers = project.read(folder, flags=flags)
+    file, layers = project_file.read(folder, flags=flags)
     shown = settings.explain(file, layers)
     out(
         shown, table([[s.key, s.value, s.origin] for s in shown], ["key", "value", "from"]), as_json
