@@ -22,6 +22,13 @@ from tunesmith.core.runner import Runner
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys first, in whatever order: begun last, one would be waited for alone."""
+    items.sort(key=lambda item: "journeys" not in item.path.parts)
+
+
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and messages[0]['role'] != 'system' %}"
