@@ -8,9 +8,10 @@ library as answers), `frozen`, `frozen-2` (`desk` with one or two top layers; ep
 `dpo` (two answers about a long notice; the time includes that of asking the untuned model, which
 TRL's best settings do beforehand, as ours).
 Same weights, rows, token ids, labels, order, steps, learning rate and adapters on both sides; a
-side's time is that of its training loop alone, without loading. Speeds are of real tokens; padding
-does not count. Peak memory is the process's, the model's loading included. The machine's two cores
-must have nothing else to do; only ratios of one round are compared.
+side's time is that of its training loop alone, without loading. Speeds are of the rows' tokens:
+padding does not count, and what rows begin with alike counts in each, computed once or not. Peak
+memory is the process's, the model's loading included. The machine's two cores must have nothing
+else to do; only ratios of one round are compared.
 """
 
 from __future__ import annotations
@@ -264,7 +265,7 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
             ended.append(time.perf_counter())
     peak = max(peak, matmul_rate(2.0))
     epochs = _epochs(ended, case)
-    flop = case.epochs * sum(_flop(row, engine) for row in rows)
+    flop = sum(_flop(micro, engine) for step in _steps(rows, case) for micro in objective.cut(step))
     wall_s = ended[-1] - ended[0]
     is_plain = case.layers == 0 and case.objective == "sft"
     return {
@@ -283,17 +284,30 @@ def _epochs(ended: list[float], case: Case) -> list[float]:
     return [ended[(n + 1) * each] - ended[n * each] for n in range(case.epochs)]
 
 
-def _flop(row: Any, engine: Any) -> float:
-    """Useful arithmetic of one row of LoRA on every layer: products only, nothing recomputed."""
+def _steps(rows: list[Any], case: Case) -> list[list[Any]]:
+    """The rows of each global step, in turn."""
+    from tunesmith.stages.finetune.batches import steps_of_epoch
+
+    return [step for e in range(case.epochs) for step in steps_of_epoch(rows, 0, e, BATCH_ROWS)]
+
+
+def _flop(micro: Any, engine: Any) -> float:
+    """Useful arithmetic of LoRA on every layer: products only, nothing computed twice."""
+    from tunesmith.lm.prefixes import share_prefixes
+
     config = engine.model.config
     trained = sum(p.numel() for p in engine.trained.parameters)
     layers = engine.twin.model.layers
     inside = sum(p.numel() for p in layers.parameters() if p.dim() == 2) - trained
     head = config.vocab_size * config.hidden_size
-    length = row.num_tokens
     width = config.num_attention_heads * config.head_dim
-    attention = 6 * length * length * width * config.num_hidden_layers
-    return (4 * inside + 6 * trained) * length + 4 * head * row.num_labels + attention
+    shared = share_prefixes(micro)
+    branches = [parts for parts in shared.documents.branches if parts] if shared else []
+    num_tokens = len(shared.ids) if shared else micro.num_tokens
+    attended = sum(row.num_tokens**2 for row in micro.examples)
+    attended -= sum((len(parts) - 2) * parts[0] ** 2 for parts in branches)
+    attention = 6 * attended * width * config.num_hidden_layers
+    return (4 * inside + 6 * trained) * num_tokens + 4 * head * len(micro.labels) + attention
 
 
 def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, Any]:
@@ -303,11 +317,7 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
     from peft import LoraConfig
     from transformers import PreTrainedTokenizerFast, TrainerCallback
 
-    from tunesmith.stages.finetune.batches import steps_of_epoch
-
-    ordered = [
-        r for e in range(case.epochs) for s in steps_of_epoch(rows, 0, e, BATCH_ROWS) for r in s
-    ]
+    ordered = [row for step in _steps(rows, case) for row in step]
     trainer_class, config_class, columns, settings = _trl_of(case.objective, ordered, best=best)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=loaded.tokenizer.core, eos_token="<|im_end|>", pad_token="<|im_end|>"

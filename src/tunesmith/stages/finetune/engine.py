@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from tunesmith.lm.attention import attend_by_document, hidden_states
+from tunesmith.lm.attention import attend_by_document, hidden_states, reads_both_ways
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.matmul import speed_up
+from tunesmith.lm.prefixes import share_prefixes
 from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
@@ -109,13 +110,16 @@ def make_engine(
     if config.method == "lora":
         fuse(model)
     first = next(objective.cut(next(steps_of_epoch(rows, seed, 0, config.batch_rows))))
-    comparison = matches_stock(model, twin, first)
+    # What is kept of frozen layers is kept by row, and is computed once anyway.
+    shares = trained.lowest_layer == 0 and not reads_both_ways(model.config)
+    states = partial(shared_states if shares else packed_states, model)
+    comparison = matches_stock(states, twin, first)
     fast = comparison.ok
     return Engine(
         model=model if fast else twin,
         trained=trained,
         objective=objective,
-        hidden=partial(packed_states, model) if fast else partial(stock_states, twin),
+        hidden=states if fast else partial(stock_states, twin),
         twin=twin,
         first=first,
         comparison=comparison,
@@ -125,3 +129,12 @@ def make_engine(
 def packed_states(model: Any, micro: MicroBatch) -> torch.Tensor:
     """The final states of a micro-batch's stream in one pass; `model` attends by document."""
     return hidden_states(model, micro.ids, micro.positions, micro.documents, micro.types)
+
+
+def shared_states(model: Any, micro: MicroBatch) -> torch.Tensor:
+    """The same, with what documents begin with alike computed once; `model` is a decoder."""
+    shared = share_prefixes(micro)
+    if shared is None:
+        return packed_states(model, micro)
+    states = hidden_states(model, shared.ids, shared.positions, shared.documents)
+    return states.index_select(0, shared.places)

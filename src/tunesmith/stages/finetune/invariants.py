@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tunesmith.lm.example import Example, MicroBatch, pack
+from tunesmith.lm.prefixes import share_prefixes
 from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.loop import accumulate
 from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
@@ -130,8 +131,15 @@ def _derivatives(subject: Subject, micro: MicroBatch, number: int) -> list[float
     if len(found) == 1:  # one piece from the engine
         (whole,) = found
         assert whole is not None
-        parts = torch.split_with_sizes(whole.reshape(-1, whole.shape[-1]), micro.sizes)
-        return [float(part.abs().max()) for part in parts]
+        by_token = whole.reshape(-1, whole.shape[-1]).abs().amax(dim=1)
+        shared = share_prefixes(micro) if len(by_token) < micro.num_tokens else None
+        places = torch.arange(micro.num_tokens) if shared is None else shared.places
+        parts = torch.split_with_sizes(places, micro.sizes)
+        # What two rows begin with alike is each one's own.
+        return [
+            float(by_token[part if row == number else _without(part, parts[number])].amax())
+            for row, part in enumerate(parts)
+        ]
     # One for each document from the stock path, in the order of the rows.
     pieces = iter(found)
     effects = []
@@ -139,6 +147,10 @@ def _derivatives(subject: Subject, micro: MicroBatch, number: int) -> list[float
         mine = [next(pieces) for _ in example.documents()]
         effects.append(max(0.0 if g is None else float(g.abs().max()) for g in mine))
     return effects
+
+
+def _without(places: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    return places[~torch.isin(places, others)]
 
 
 def _changes(subject: Subject, micro: MicroBatch, number: int) -> list[float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tunesmith.lm.attention import hidden_states, typed
+from tunesmith.lm.attention import typed
 from tunesmith.lm.example import Example, MicroBatch
 
 TOLERANCE = 1e-3
@@ -90,13 +90,15 @@ def stock_states(model: Any, micro: MicroBatch) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def matches_stock(model: Any, twin: Any, micro: MicroBatch) -> Comparison:
+def matches_stock(
+    states: Callable[[MicroBatch], torch.Tensor], twin: Any, micro: MicroBatch
+) -> Comparison:
     """Compare the states of `micro` as the engine packs it with those of its documents alone.
 
-    `model` has been through `attend_by_document`, and its adapters are still zero.
+    The adapters of the model that `states` are of are still zero.
     """
     with torch.no_grad():
-        packed = hidden_states(model, micro.ids, micro.positions, micro.documents, micro.types)
+        packed = states(micro)
         alone = stock_states(twin, micro)
     return Comparison(difference=relative_difference(packed, alone))
 

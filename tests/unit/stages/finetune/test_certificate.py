@@ -26,7 +26,7 @@ from tunesmith.stages.finetune.certificate import (
     require_held,
 )
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.engine import Engine, make_engine, subject_of
+from tunesmith.stages.finetune.engine import Engine, make_engine, packed_states, subject_of
 from tunesmith.stages.finetune.invariants import Subject
 from tunesmith.stages.finetune.objectives.answers import Answers
 from tunesmith.stages.finetune.preflight import inspect
@@ -196,7 +196,8 @@ def test_a_leak_is_caught_where_the_trunk_has_no_gradient(run: Run, graph: bool)
         return found + 0 * run.subject.parameters[0].sum() if graph else found
 
     leaky = functools.partial(leaky_states, model)
-    assert run.failed(hidden=functools.partial(trunkless, run.engine.hidden)) == set()
+    alone = functools.partial(packed_states, model)
+    assert run.failed(hidden=functools.partial(trunkless, alone)) == set()
     assert run.failed(hidden=functools.partial(trunkless, leaky)) == {LEAK}
 
 

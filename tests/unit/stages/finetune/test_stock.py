@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from tunesmith.lm.attention import Documents, attend_by_document
 from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 from tunesmith.lm.load import load_model
-from tunesmith.stages.finetune import stock
+from tunesmith.stages.finetune import engine
 from tunesmith.stages.finetune.lora import add_lora, trainable
 from tunesmith.stages.finetune.objectives.answers import Answers
 from tunesmith.stages.finetune.stock import matches_stock, stock_states, stock_twin
@@ -48,8 +49,13 @@ def pair(tiny: Any) -> tuple[Any, Any]:
     return model, twin
 
 
+def _states(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    model, twin = pair
+    return partial(engine.packed_states, model), twin
+
+
 def test_the_packed_states_are_the_stock_ones(pair: tuple[Any, Any], micro: MicroBatch) -> None:
-    found = matches_stock(*pair, micro)
+    found = matches_stock(*_states(pair), micro)
 
     assert found.ok
     assert 0 <= found.difference < found.tolerance / 10
@@ -69,13 +75,13 @@ def test_a_leak_between_documents_is_caught(
     pair: tuple[Any, Any], micro: MicroBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Defect 7: the stream as one document, positions and all."""
-    right = stock.hidden_states
+    right = engine.hidden_states
 
     def leaky(model: Any, ids: Any, positions: Any, _documents: Any, *more: Any) -> torch.Tensor:
         return right(model, ids, positions, Documents(lengths=(len(ids),)), *more)
 
-    monkeypatch.setattr(stock, "hidden_states", leaky)
-    assert not matches_stock(*pair, micro).ok
+    monkeypatch.setattr(engine, "hidden_states", leaky)
+    assert not matches_stock(*_states(pair), micro).ok
 
 
 def test_a_leak_between_answers_to_one_prompt_is_caught(
@@ -83,13 +89,13 @@ def test_a_leak_between_answers_to_one_prompt_is_caught(
 ) -> None:
     """Defect 7: an answer that sees the one before it."""
     leaky = dataclasses.replace(micro, documents=Documents(lengths=micro.documents.lengths))
-    assert not matches_stock(*pair, leaky).ok
+    assert not matches_stock(*_states(pair), leaky).ok
 
 
 def test_wrong_positions_are_caught(pair: tuple[Any, Any], micro: MicroBatch) -> None:
     """Defect 9. Rotary positions that do not restart change nothing: they are relative."""
     wrong = dataclasses.replace(micro, positions=torch.zeros_like(micro.positions))
-    assert not matches_stock(*pair, wrong).ok
+    assert not matches_stock(*_states(pair), wrong).ok
 
 
 def test_a_patched_module_is_caught(pair: tuple[Any, Any], micro: MicroBatch) -> None:
@@ -97,15 +103,15 @@ def test_a_patched_module_is_caught(pair: tuple[Any, Any], micro: MicroBatch) ->
     norm = model.get_decoder().norm
     norm.forward = lambda states: type(norm).forward(norm, states) * 1.001
 
-    assert not matches_stock(*pair, micro).ok
+    assert not matches_stock(*_states(pair), micro).ok
 
 
 def test_what_is_not_a_number_does_not_match(pair: tuple[Any, Any], micro: MicroBatch) -> None:
-    model, twin = pair
+    _, twin = pair
     norm = twin.get_decoder().norm
     norm.forward = lambda states: type(norm).forward(norm, states) * float("nan")
 
-    assert not matches_stock(model, twin, micro).ok
+    assert not matches_stock(*_states(pair), micro).ok
 
 
 def test_the_stock_states_are_those_of_transformers_by_hand(

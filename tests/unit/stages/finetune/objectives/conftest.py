@@ -159,19 +159,6 @@ class Judge:
 
 
 @pytest.fixture
-def exact_norms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers takes the norm of a model in float64 in float32; here it does not, so that what
-    is left of a difference is the engine's."""
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
-
-    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
-        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
-        return self.weight * (x * inverse)
-
-    monkeypatch.setattr(LlamaRMSNorm, "forward", forward)
-
-
-@pytest.fixture
 def preferences(tiny: Any, exact_norms: None) -> Judge:
     """Of pairs of answers."""
     return Judge(tiny, "preference", load_tokenizer(tiny.base, tiny.blobs))

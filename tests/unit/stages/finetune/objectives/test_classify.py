@@ -33,7 +33,9 @@ def base_of(readers: Any, kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert", "modernbert-mean", "llama"])
-def test_losses_and_weights_are_those_of_transformers(kind: str, readers: Any, loops: Any) -> None:
+def test_losses_and_weights_are_those_of_transformers(
+    kind: str, readers: Any, loops: Any, exact_norms: None
+) -> None:
     kind, _, pooling = kind.partition("-")
     base = readers.encoder(kind, classifier_pooling="mean") if pooling else base_of(readers, kind)
     dataset = readers.dataset(ROWS, LABELS)
