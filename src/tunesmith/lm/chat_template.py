@@ -10,12 +10,14 @@ of several turns are in `lm.turns`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError
 from tunesmith.lm.engine import Message
 from tunesmith.lm.sandbox import compile_template
@@ -23,6 +25,8 @@ from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.rows import ToolCall, Turn
 
 WORD_JOINER = "\u2060"
+ID_CHARS = 9
+"""Of the id of a call: what templates of the Mistral family insist on, and others do with."""
 NEVER_STOPS = "so the model would never learn to stop"
 
 
@@ -94,11 +98,14 @@ def prompt_ids(
 
 @functools.lru_cache(maxsize=16)
 def end_of_turn(tokenizer: Tokenizer) -> int:
-    """The id that ends an answer: the first special token of what the template writes behind any.
+    """The id that ends an answer: the first special token of what the template writes behind any;
+    without a template, the token that ends a text.
 
     Raises:
-        DataError: the template does not end a turn with a special token.
+        DataError: the template does not end a turn with a special token, or there is none at all.
     """
+    if not tokenizer.chat_template and tokenizer.eos_token:
+        return tokenizer.id_of(tokenizer.eos_token)
     asked = question("a", "b")
     try:
         behind = _behind_answers(tokenizer, asked)
@@ -195,7 +202,35 @@ def for_template(
     tokenizer: Tokenizer, messages: Sequence[Message | Turn]
 ) -> tuple[dict[str, Any], ...]:
     """`messages` as templates expect them; no special token is left in what they say."""
-    return tuple(_for_template(tokenizer, message) for message in messages)
+    return tuple(_for_template(tokenizer, message) for message in with_call_ids(messages))
+
+
+def with_call_ids(messages: Sequence[Message | Turn]) -> tuple[Message | Turn, ...]:
+    """`messages` in which every call of a tool, and every answer to one, has an id.
+
+    Those of the data stay. Others follow from the place of the turn and from what is called, so
+    that what comes later changes none. Answers without one are to the calls in their order.
+    """
+    found: list[Message | Turn] = []
+    called: list[str] = []
+    for place, message in enumerate(messages):
+        turn = message
+        if isinstance(turn, Turn) and turn.role == "tool":
+            next_id = called.pop(0) if called else ""
+            turn = dataclasses.replace(turn, tool_call_id=turn.tool_call_id or next_id)
+        elif isinstance(turn, Turn) and turn.tool_calls:
+            calls = tuple(
+                dataclasses.replace(call, id=call.id or _id_of(call, place, number))
+                for number, call in enumerate(turn.tool_calls)
+            )
+            turn = dataclasses.replace(turn, tool_calls=calls)
+            called = [call.id for call in calls]
+        found.append(turn)
+    return tuple(found)
+
+
+def _id_of(call: ToolCall, place: int, number: int) -> str:
+    return fingerprint([place, number, call.name, call.arguments])[:ID_CHARS]
 
 
 def _for_template(tokenizer: Tokenizer, message: Message | Turn) -> dict[str, Any]:
@@ -204,6 +239,7 @@ def _for_template(tokenizer: Tokenizer, message: Message | Turn) -> dict[str, An
         found["tool_calls"] = [
             {
                 "type": "function",
+                "id": inert(tokenizer, call.id),
                 "function": {
                     "name": inert(tokenizer, call.name),
                     "arguments": inert(tokenizer, call.arguments),
@@ -211,6 +247,8 @@ def _for_template(tokenizer: Tokenizer, message: Message | Turn) -> dict[str, An
             }
             for call in message.tool_calls
         ]
+    if isinstance(message, Turn) and message.tool_call_id:
+        found["tool_call_id"] = inert(tokenizer, message.tool_call_id)
     return found
 
 

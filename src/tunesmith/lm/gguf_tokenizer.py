@@ -74,8 +74,9 @@ def _entries(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
         "tokenizer.ggml.merges": [
             pair if isinstance(pair, str) else " ".join(pair) for pair in saved["model"]["merges"]
         ],
-        "tokenizer.chat_template": tokenizer.chat_template,
     }
+    if tokenizer.chat_template:
+        entries["tokenizer.chat_template"] = tokenizer.chat_template
     if tokenizer.bos_token:
         entries["tokenizer.ggml.bos_token_id"] = tokenizer.id_of(tokenizer.bos_token)
     if tokenizer.eos_token:

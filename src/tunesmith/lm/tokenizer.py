@@ -89,8 +89,10 @@ class Tokenizer:
         return frozenset(self.id_of(token) for token in self.special_tokens)
 
 
-def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_of_gguf(metadata: Mapping[str, Any], *, is_asked: bool = True) -> Tokenizer:
     """The byte-level BPE tokenizer that the metadata of a GGUF file describes.
+
+    Unless it `is_asked`, it goes on with texts, and needs no chat template.
 
     Raises:
         DataError: it is of a kind that is not read here, or it has no chat template.
@@ -118,9 +120,10 @@ def tokenizer_of_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     core.add_special_tokens([AddedToken(token, normalized=False) for token in special])
     core.add_tokens([AddedToken(token, normalized=False) for token in kept])
     bos = metadata.get("tokenizer.ggml.bos_token_id")
+    template = metadata.get("tokenizer.chat_template")
     return Tokenizer(
         core=core,
-        chat_template=_required(metadata.get("tokenizer.chat_template")),
+        chat_template=_required(template) if is_asked else str(template or ""),
         bos_token="" if bos is None else tokens[bos],
         eos_token=tokens[metadata["tokenizer.ggml.eos_token_id"]],
         special_tokens=frozenset(special),

@@ -18,6 +18,8 @@ class ToolCall:
 
     name: str
     arguments: Mapping[str, Any]
+    id: str = ""
+    """What the answer refers to; empty where the data have none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,8 @@ class Turn:
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     """Of an assistant's turn."""
+    tool_call_id: str = ""
+    """Of a tool's turn: the call that it answers; empty where the data have none."""
     weight: float = 1.0
     """Of an assistant's turn: how much each of its tokens counts; 0 leaves it out of the loss."""
 

@@ -28,6 +28,7 @@ from tunesmith.lm.chat_template import (
     prompt_ids,
     question,
     stop_ids,
+    with_call_ids,
 )
 from tunesmith.lm.engine import Message
 from tunesmith.lm.tokenizer import Tokenizer
@@ -169,9 +170,21 @@ def plain(turn: Turn) -> dict[str, Any]:
     found: dict[str, Any] = {"role": turn.role, "content": turn.content}
     if turn.tool_calls:
         found["tool_calls"] = [
-            {"type": "function", "function": dataclasses.asdict(call)} for call in turn.tool_calls
+            {
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **({"id": call.id} if call.id else {}),
+            }
+            for call in turn.tool_calls
         ]
+    if turn.tool_call_id:
+        found["tool_call_id"] = turn.tool_call_id
     return found
+
+
+def identified(messages: Sequence[Turn]) -> list[dict[str, Any]]:
+    """With ids, by which some templates find what was called; they are data as any other."""
+    return [plain(turn) for turn in with_call_ids(messages) if isinstance(turn, Turn)]
 
 
 # -- properties over random conversations and several tokenizers -----------------------------------
@@ -334,7 +347,7 @@ def expected_marks(
 ) -> tuple[list[int], list[bool]]:
     """Ids and marks by transformers alone: what the tags mark, but for what the prompt already has
     and for what is behind a token that stops generation."""
-    said_so = [plain(turn) for turn in messages]
+    said_so = identified(messages)
     whole = stock.apply_chat_template(
         said_so, tools=tools or None, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -492,7 +505,7 @@ def test_prompts_with_tools_are_those_of_transformers(name: str) -> None:
     ours, stock = pair_of(name, read(name).replace("strftime_now(", "'2024' or ("))
     for length in (1, 3, 5):
         expected = stock.apply_chat_template(
-            [plain(turn) for turn in CALLING[:length]],
+            identified(CALLING[:length]),
             tools=TOOLS,
             add_generation_prompt=True,
             return_dict=False,
@@ -551,6 +564,86 @@ def test_a_call_ends_with_a_token_that_stops(name: str, end: str) -> None:
 
     assert first.ids[last - 1] == ours.id_of(end)
     assert ours.id_of(end) in stop_ids(ours)
+
+
+# -- ids of calls ----------------------------------------------------------------------------------
+
+WITH_IDS = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
+    "{% if tools and loop.first %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]"
+    "{% endif %}"
+    "[INST] {{ m.content }}[/INST]{% elif m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}"
+    "{% if c.id is not defined or c.id | length != 9 or not c.id.isalnum() %}"
+    "{{ raise_exception('Tool call IDs must be 9 letters and digits') }}{% endif %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}, '
+    '"id": "{{ c.id }}"}{{ ", " if not loop.last }}{% endfor %}]{{ eos_token }}'
+    "{% elif m.role == 'tool' %}"
+    "{% if m.tool_call_id is not defined or m.tool_call_id | length != 9 %}"
+    "{{ raise_exception('Tool call IDs must be 9 letters and digits') }}{% endif %}"
+    '[TOOL_RESULTS]{"content": {{ m.content }}, "call_id": "{{ m.tool_call_id }}"}[/TOOL_RESULTS]'
+    "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+"""What templates of the Mistral family write, and refuse."""
+TWO_CALLS = (
+    said("user", "Weather in Paris, twice?"),
+    said("assistant", "", 1.0, CALL, CALL),
+    said("tool", "20"),
+    said("tool", "21"),
+    said("assistant", "Both"),
+    said("user", "Again"),
+    said("assistant", "", 1.0, CALL),
+    said("tool", "22"),
+    said("assistant", "Done"),
+)
+
+
+def named(ids: Sequence[str]) -> tuple[Turn, ...]:
+    """`TWO_CALLS` with ids, as in the data of some."""
+    one, two, three = ids
+    first, second = dataclasses.replace(CALL, id=one), dataclasses.replace(CALL, id=two)
+    changes: dict[int, dict[str, Any]] = {
+        1: {"tool_calls": (first, second)},
+        2: {"tool_call_id": one},
+        3: {"tool_call_id": two},
+        6: {"tool_calls": (dataclasses.replace(CALL, id=three),)},
+        7: {"tool_call_id": three},
+    }
+    return tuple(
+        dataclasses.replace(turn, **changes.get(place, {})) for place, turn in enumerate(TWO_CALLS)
+    )
+
+
+def test_ids_of_the_data_are_kept() -> None:
+    ours, stock = pair_of("", WITH_IDS)
+    messages = named(["abcdefgh1", "abcdefgh2", "abcdefgh3"])
+    (piece,) = render_chat(ours, messages, TOOLS)
+
+    expected = stock.apply_chat_template(
+        [plain(turn) for turn in messages], tools=TOOLS, return_dict=False
+    )
+    assert list(piece.ids) == expected
+    assert len(spans(piece)) == 4
+    backwards = list(messages)
+    backwards[2], backwards[3] = backwards[3], backwards[2]
+    assert "abcdefgh2" in text_of(ours, render_chat(ours, backwards, TOOLS)[0].ids)
+
+
+def test_calls_without_ids_are_given_some() -> None:
+    """Templates that insist on them refused; each call has its own, and answers have the call's."""
+    ours, stock = pair_of("", WITH_IDS)
+    (piece,) = render_chat(ours, TWO_CALLS, TOOLS)
+    text = text_of(ours, piece.ids)
+    ids = re.findall('"id": "([0-9a-f]{9})"', text)
+
+    assert len(set(ids)) == 3
+    assert re.findall('"call_id": "([0-9a-f]{9})"', text) == ids
+    assert render_chat(ours, named(ids), TOOLS) == (piece,)
+    for length in (1, 4, 6, 8):  # what is served, before more is said, has the same ones
+        expected = stock.apply_chat_template(
+            [plain(turn) for turn in named(ids)[:length]], tools=TOOLS, return_dict=False
+        )
+        assert prompt_ids(ours, TWO_CALLS[:length], TOOLS) == expected
+        assert list(piece.ids[: len(expected)]) == expected
 
 
 # -- what is said stays text -----------------------------------------------------------------------

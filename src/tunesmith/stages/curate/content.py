@@ -28,7 +28,7 @@ from tunesmith.records.rows import (
 )
 
 _TURN_FIELDS = frozenset(field.name for field in dataclasses.fields(Turn))
-_TURN_NAMES = frozenset({"id", "name", "tool_call_id"})
+_TURN_NAMES = frozenset({"id", "name"})
 """What other trainers' files add to a turn, and no chat template of a model needs."""
 _STRINGS = ("str", "bool")
 
@@ -58,7 +58,8 @@ def to_content(format: str, columns: Mapping[str, str], source: Mapping[str, Any
             continue
         values[field.name] = value if is_plain else _parsed(column, value)
     if "messages" in values:
-        values["messages"] = [_turn(turn) for turn in _list("messages", values["messages"])]
+        turns = [_turn(turn) for turn in _list("messages", values["messages"])]
+        values["messages"] = _with_ids_of_answers(turns)
     try:
         content = from_plain(kind, values)
     except pydantic.ValidationError as error:
@@ -131,12 +132,27 @@ def _turn(turn: Any) -> Any:
     return {key: value for key, value in fields.items() if key in _TURN_FIELDS}
 
 
+def _with_ids_of_answers(turns: Sequence[Any]) -> list[Any]:
+    """Calls without ids have those of the answers that follow them, in their order."""
+    found = list(turns)
+    for place, turn in enumerate(turns):
+        calls = turn.get("tool_calls", [])
+        answers = itertools.takewhile(lambda each: each.get("role") == "tool", turns[place + 1 :])
+        ids = [answer.get("tool_call_id") for answer in answers]
+        if calls and len(ids) == len(calls) and all(ids) and not any("id" in c for c in calls):
+            named = [{**call, "id": each} for call, each in zip(calls, ids, strict=True)]
+            found[place] = {**turn, "tool_calls": named}
+    return found
+
+
 def _call(call: Any) -> Any:
     """A call of a tool; OpenAI's interface wraps it, and has the arguments as JSON in a string."""
     inner = call.get("function", call) if isinstance(call, Mapping) else call
     if not isinstance(inner, Mapping):
         raise NotInFormat("a call of a tool is not an object")
-    return {"name": inner.get("name"), "arguments": _parsed("arguments", inner.get("arguments"))}
+    found = {"name": inner.get("name"), "arguments": _parsed("arguments", inner.get("arguments"))}
+    given = call.get("id")
+    return found if given is None else {**found, "id": given}
 
 
 def _problem(content: Content) -> str:
@@ -201,9 +217,26 @@ def _problem_of_turns(turns: Sequence[Turn]) -> str:
             return f"message {number}: {after.role} comes after {turn.role}"
         if after.role == "tool" and turn.role == "assistant" and not turn.tool_calls:
             return f"message {number}: a tool answers though none was called"
+    if problem := _problem_of_ids(turns):
+        return problem
     last = turns[-1]
     if last.role != "assistant" or not last.weight:
         return "it does not end with a message of the assistant that is learnt"
+    return ""
+
+
+def _problem_of_ids(turns: Sequence[Turn]) -> str:
+    """An answer to no call, or calls that cannot be told apart; of those that have ids."""
+    called: tuple[str, ...] = ()
+    for number, turn in enumerate(turns, start=1):
+        if turn.role == "assistant":
+            called = tuple(call.id for call in turn.tool_calls if call.id)
+            if len(set(called)) < len(called):
+                return f"message {number}: two calls have one id"
+        elif turn.tool_call_id and turn.tool_call_id not in called:
+            return (
+                f"message {number}: it answers the call {turn.tool_call_id!r}, which there is not"
+            )
     return ""
 
 
@@ -212,6 +245,8 @@ def _problem_of_turn(turn: Turn) -> str:
         return "it is empty"
     if turn.role != "assistant" and (turn.tool_calls or turn.weight != 1.0):
         return f"tool_calls and weight are of the assistant's turns, not of {turn.role}"
+    if turn.role != "tool" and turn.tool_call_id:
+        return f"tool_call_id is of a tool's turns, not of {turn.role}"
     if not (math.isfinite(turn.weight) and turn.weight >= 0):
         return "its weight is below 0 or no number"
     return next(("a call has no name" for call in turn.tool_calls if not call.name.strip()), "")

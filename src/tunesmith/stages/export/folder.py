@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 import transformers
 
-from tunesmith.lm.chat_template import stop_ids
+from tunesmith.lm.chat_template import stop_ids, with_call_ids
 from tunesmith.lm.engine import Message
 from tunesmith.lm.gguf_write import is_tied
 from tunesmith.lm.load import LoadedModel
@@ -61,7 +61,7 @@ def reload_folder(folder: Path) -> Subject:
         if not asked.messages:
             ids = tokenizer(asked.text, add_special_tokens=False)["input_ids"]
             return [*asked.before, *ids]
-        messages = [as_message(message) for message in asked.messages]
+        messages = [as_message(message) for message in with_call_ids(asked.messages)]
         return list(
             tokenizer.apply_chat_template(
                 messages,
@@ -83,10 +83,13 @@ def as_message(message: Message | Turn) -> dict[str, object]:
         found["tool_calls"] = [
             {
                 "type": "function",
+                "id": call.id,
                 "function": {"name": call.name, "arguments": dict(call.arguments)},
             }
             for call in message.tool_calls
         ]
+    if isinstance(message, Turn) and message.tool_call_id:
+        found["tool_call_id"] = message.tool_call_id
     return found
 
 

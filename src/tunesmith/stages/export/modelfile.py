@@ -16,22 +16,28 @@ def modelfile(tokenizer: Tokenizer, instruction: str) -> str:
     It states the template: Ollama does not run the Jinja template of a GGUF file but guesses which
     of those that it knows is the nearest (https://github.com/ollama/ollama/pull/18153). What is
     stated is one question as it is rendered for tuning, so further turns of a conversation are
-    not those of the base model.
+    not those of the base model. A model without a template goes on with what it is given.
 
     Raises:
         DataError: the instruction or the template cannot be quoted.
     """
+    if not tokenizer.chat_template:
+        return _modelfile(tokenizer, "{{ .Prompt }}", "")
     template = _template(tokenizer)
     if QUOTES in instruction + template:
         raise DataError(
             f"a Modelfile cannot hold an instruction or a template with {QUOTES}",
             remedy="change the dataset's instruction",
         )
+    return _modelfile(tokenizer, template, f"SYSTEM {QUOTES}{instruction}{QUOTES}\n")
+
+
+def _modelfile(tokenizer: Tokenizer, template: str, system: str) -> str:
     end = _text(tokenizer, [end_of_turn(tokenizer)])
     return (
         "FROM ./model.gguf\n"
         f"TEMPLATE {QUOTES}{template}{QUOTES}\n"
-        f"SYSTEM {QUOTES}{instruction}{QUOTES}\n"
+        f"{system}"
         f'PARAMETER stop "{end}"\n'
         "PARAMETER temperature 0\n"
     )

@@ -176,7 +176,8 @@ def load_again(config: ExportConfig, ctx: Context, folder: Path, model: ModelVer
             return reload_folder(folder)
         case "gguf":
             header = read_header(folder / GGUF)
-            tokenizer = tokenizer_of_gguf(header.metadata)
+            is_asked = "tokenizer.chat_template" in header.metadata
+            tokenizer = tokenizer_of_gguf(header.metadata, is_asked=is_asked)
             stops = declared_stops(header.metadata)
             tensors = {name: torch.from_numpy(array) for name, array in tensors_of(header)}
             built = build(config_of(header), tensors)

@@ -55,11 +55,11 @@ def step_errors(subject: Subject, rows: Sequence[Example], stock: Any) -> tuple[
     """How far the loop's mean loss of `rows`, and its gradient, are from what they should be, whole
     or, where the objective allows it, row by row, whichever is further.
 
-    They should be the objective's own plain ones, by autograd through `stock`, the twin. The error
-    of the loss is relative to it, that of the gradient to its length.
+    They should be the objective's own plain ones, by autograd through `stock`, the twin, whose
+    denominator is not that of the loop. The error of the loss is relative to it, that of the
+    gradient to its length.
     """
-    weight = sum(map(subject.objective.weight, rows))
-    mean = subject.objective.plain_loss(stock, rows) / weight
+    mean = subject.objective.plain_mean(stock, rows)
     expected = float(mean.detach())
     gradient = torch.autograd.grad(mean, subject.parameters, allow_unused=True)
     loss_errors, gradient_errors = [], []

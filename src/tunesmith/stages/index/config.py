@@ -13,7 +13,8 @@ class IndexConfig(Section):
     name: str = ""
     """Name of the index: what follows `index.` in the section's heading."""
     source: str
-    """Name of the source whose rows are the documents; a row's label is what citations call it."""
+    """Name of the source whose rows are the documents; a row's label is what citations call it, or,
+    where every file is one text, the file's path. Its name is then the document's title."""
     num_documents: int = Field(default=1000, ge=1)
     """Documents to take at most."""
     commonest_in: str = ""

@@ -20,7 +20,7 @@ def index(
     """Index the documents of `asset` whose labels are the commonest in `ranking`.
 
     Raises:
-        DataError: a row has no label, two have the same, or there is no text to index.
+        DataError: a row has nothing to be called by, two have the same, or there is no text.
     """
     ctx.progress(0, 0, "reads the documents")
     rows = pq.read_table(

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 from tunesmith.core.errors import DataError
 from tunesmith.retrieve.store import Document
@@ -27,27 +28,37 @@ def select(
 ) -> tuple[list[Document], list[Document]]:
     """(`num_documents` documents to take, those left out), both with the first to take first.
 
-    The order is by how many of `labels` name the document, then by key; a compound label counts
-    for each of its parts.
+    The order is by how many of `labels` name the document, by its key or its title, then by key; a
+    compound label counts for each of its parts.
     """
     counts = Counter(part for label in labels for part in parts(label))
-    ordered = sorted(documents, key=lambda document: (-counts[document.key], document.key))
+
+    def rank(document: Document) -> tuple[int, str]:
+        return -max(counts[document.key], counts[document.title]), document.key
+
+    ordered = sorted(documents, key=rank)
     return ordered[:num_documents], ordered[num_documents:]
 
 
 def to_document(row: dict[str, str]) -> Document:
     """The document that a row of a data asset is.
 
+    A file that is one text, which has neither a label nor fields, is called by its path; its title
+    is the file's name.
+
     Raises:
-        DataError: the row has no label to be called by.
+        DataError: the row is one of several in a file, and has no label to be called by.
     """
-    key = row["label"]
+    key, attributes = row["label"], json.loads(row["attributes"] or "{}")
+    if not key and not attributes:
+        key = row["pointer"]
+        title = " ".join(re.split(r"[\s_-]+", PurePosixPath(key).stem)).strip() or key
+        return Document(key=key, title=title, names=(title,), text=row["text"])
     if not key:
         raise DataError(
             f"{row['pointer']} has no label, so no citation could name it",
             remedy="set `label` of the source to a field that every row has",
         )
-    attributes = json.loads(row["attributes"] or "{}")
     names = [attributes.get(field) for field in ("title", "name", "short_name")]
     known = [name for name in names if isinstance(name, str) and name.strip()]
     return Document(

@@ -88,8 +88,11 @@ def test_a_conversation_with_tools_as_other_trainers_write_it() -> None:
         messages=(
             Turn(role="system", content="Be brief."),
             Turn(role="user", content="Hi"),
-            Turn(role="assistant", tool_calls=(ToolCall(name="look", arguments={"for": "x"}),)),
-            Turn(role="tool", content="42"),
+            Turn(
+                role="assistant",
+                tool_calls=(ToolCall(name="look", arguments={"for": "x"}, id="1"),),
+            ),
+            Turn(role="tool", content="42", tool_call_id="1"),
             Turn(role="assistant", content="Hello", weight=0.5),
         ),
         tools=tuple(tools),
@@ -97,9 +100,8 @@ def test_a_conversation_with_tools_as_other_trainers_write_it() -> None:
     said = to_content("chat", {}, chat(*turns, tools=tools))
     assert said == expected
     assert to_content("chat", {}, {"messages": json.dumps(turns), "tools": tools}) == expected
-    assert (
-        to_content("chat", {}, chat(USER, CALLING, TOOL, TOOL, ASSISTANT)).messages[1]
-        == (expected.messages[2])
+    assert to_content("chat", {}, chat(USER, CALLING, TOOL, TOOL, ASSISTANT)).messages[1] == Turn(
+        role="assistant", tool_calls=(ToolCall(name="look", arguments={"for": "x"}),)
     )
     assert compared(said) == "Be brief.\nHi\n42\nHello"
     assert compared(said, frozenset({"Be brief."})) == "Hi\n42\nHello"
@@ -122,6 +124,16 @@ def test_the_example_lines_of_the_documents_are_in_their_formats() -> None:
     assert lines.keys() == FORMATS.keys()
     for format, line in lines.items():
         assert to_content(format, {}, json.loads(line))
+
+
+def test_calls_are_called_as_their_answers_call_them() -> None:
+    """Ids that stand on one side only are those of both; ids that the data have stay."""
+    calls = [CALL, CALL | {"name": "see"}]
+    answers = [TOOL | {"tool_call_id": "x"}, TOOL | {"tool_call_id": "y"}]
+    said = to_content("chat", {}, chat(USER, CALLING | {"tool_calls": calls}, *answers, ASSISTANT))
+    assert isinstance(said, Chat)
+    assert [call.id for call in said.messages[1].tool_calls] == ["x", "y"]
+    assert [turn.tool_call_id for turn in said.messages[2:4]] == ["x", "y"]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +180,11 @@ def test_the_example_lines_of_the_documents_are_in_their_formats() -> None:
         ("chat", chat(USER | {"role": "human"}, ASSISTANT), "messages.0.role: input should be"),
         ("chat", chat({"content": "Hi"}, ASSISTANT), "messages.0.role"),
         ("chat", chat(USER | {"thought": "hm"}, ASSISTANT), "'thought', which nothing reads"),
+        ("chat", chat(USER, CALLING, TOOL | {"tool_call_id": "a"}, TOOL | {"tool_call_id": "b"},
+                      ASSISTANT), "message 3: it answers the call 'a', which there is not"),
+        ("chat", chat(USER, CALLING | {"tool_calls": [CALL | {"id": "a"}] * 2}, TOOL, ASSISTANT),
+         "message 2: two calls have one id"),
+        ("chat", chat(USER | {"tool_call_id": "a"}, ASSISTANT), "message 1: tool_call_id is of"),
         ("chat", chat(USER, CALLING | {"tool_calls": ["x"]}), "call of a tool is not an object"),
         ("chat", chat(USER, CALLING | {"tool_calls": [{"name": "x"}]}), "arguments: input"),
         ("chat", chat(USER, CALLING | {"tool_calls": [CALL | {"name": " "}]}), "has no name"),

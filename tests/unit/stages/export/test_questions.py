@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +73,31 @@ def test_every_format_of_rows_is_exported(tuned: Any, readers: Any, form: str, k
     assert parity.verdict == "pass"
     assert parity.same_prompts == 1
     assert parity.num_positions >= 2
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged", "gguf", "gguf-adapter"])
+@pytest.mark.parametrize("form", ["completion", "text"])
+def test_a_base_without_a_chat_template_is_exported(
+    tuned: Any, readers: Any, tmp_path: Path, kind: str, form: str
+) -> None:
+    """It goes on with plain texts, and stops where a text ends."""
+    folder = tmp_path / "bare"
+    shutil.copytree(tuned.tiny.folder, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    model = dataclasses.replace(tuned.model, base=readers.zipped(folder))
+    dataset = readers.dataset([ROWS[form]])
+    held = dataclasses.replace(dataset, test=dataset.train)
+    desk = dataclasses.replace(tuned, model=model, dataset=held)
+
+    made = desk.export(format=kind, quantisation="f32")
+
+    assert made.parity.verdict == "pass"
+    assert made.parity.same_prompts == made.parity.same_stops == 1
+    assert made.parity.stops_at_turn
+    if kind == "gguf":
+        text = tuned.tiny.blobs.get(made.files["Modelfile"]).decode()
+        assert 'TEMPLATE """{{ .Prompt }}"""' in text
+        assert "SYSTEM" not in text
+        assert 'PARAMETER stop "<|im_end|>"' in text

@@ -266,10 +266,6 @@ def test_a_mean_of_means_is_caught(run: Run) -> None:
             mean = self.right.loss(model, states, micro) / len(micro.labels)
             return mean * len(micro.examples)
 
-        def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
-            num_labels = sum(example.num_labels for example in examples)
-            return self.right.plain_loss(stock, examples) / num_labels * len(examples)
-
     two = dataclasses.replace(run, rows=run.rows[:2])
     assert len({row.num_labels for row in two.rows}) == 2, "on rows with as many it is right"
     assert two.failed_with(MeanOfMeans) == {LOSS, GRADIENT}
@@ -285,6 +281,17 @@ def test_a_gradient_by_another_denominator_than_the_loss_is_caught(run: Run) -> 
             return by_tokens + (loss - by_tokens).detach()
 
     assert run.failed_with(OtherGradient) == {GRADIENT}
+
+
+@pytest.mark.parametrize("wrong", [1.0, None])
+def test_a_wrong_weight_is_caught(run: Run, wrong: float | None) -> None:
+    """Defect 3: of each row as one, or with its prompt; nothing else of the objective is wrong."""
+
+    class Weighed(Erring):
+        def weight(self, example: Example) -> float:
+            return wrong or float(example.num_tokens)
+
+    assert run.failed_with(Weighed) == {LOSS, GRADIENT}
 
 
 def test_a_loop_with_another_denominator_is_caught(

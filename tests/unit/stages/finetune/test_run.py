@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tunesmith.lm.engine import Message, Sampling
 from tunesmith.lm.generate import torch_engine
 from tunesmith.lm.load import load_model
 from tunesmith.records.model import ModelVersion
+from tunesmith.records.rows import Completion, Text
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.first_batch import look
 from tunesmith.stages.finetune.run import finetune
@@ -162,3 +164,26 @@ def test_a_share_of_the_rows_is_trained_on_and_no_other(tiny: Any) -> None:
     assert said.count("tokens_per_s") == said.count("tokens_per_cpu_s") == len(steps)
     batch = look(config(share_of_rows=0.5, epochs=2), tiny.blobs, tiny.base, dataset, 1)
     assert (list(batch.row_ids), batch.num_steps) == (steps[0]["row_ids"], len(steps))
+
+
+@pytest.mark.parametrize(("objective", "form"), [("sft", "completion"), ("cpt", "text")])
+def test_a_base_without_a_chat_template_learns_plain_texts(
+    tiny: Any, readers: Any, tmp_path: Path, objective: str, form: str
+) -> None:
+    """What ends a text ends an answer; it was looked for in a template that there is not."""
+    folder = tmp_path / "bare"
+    shutil.copytree(tiny.folder, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    contents = {
+        "completion": [Completion(prompt=text, completion=label) for text, label in ROWS],
+        "text": [Text(text=text) for text, _ in ROWS],
+    }
+    recipe = config(objective=objective, learning_rate=5e-3)
+
+    model = finetune(
+        recipe, tiny.context(), base=readers.zipped(folder), dataset=readers.dataset(contents[form])
+    )
+
+    assert model.last_loss < model.first_loss

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pyarrow as pa
@@ -11,6 +12,9 @@ from tunesmith.records.data import DataAsset
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.index.run import index
+from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.local import as_it_is_now, land
+from tunesmith.stages.ingest.run import ingest
 
 
 @pytest.fixture
@@ -19,6 +23,7 @@ def ctx(tmp_path):
 
 
 def _asset(ctx, rows):
+    """Of (label, text)."""
     table = pa.table(
         {
             "row_id": [f"{number:032x}" for number in range(len(rows))],
@@ -78,3 +83,31 @@ def test_the_first_without_a_ranking(ctx):
 def test_no_text_at_all(ctx):
     with pytest.raises(DataError, match="no row with text"):
         index(IndexConfig(source="licences"), ctx, asset=_asset(ctx, [("empty", " ")]))
+
+
+PLAIN = [
+    ("returns policy", "A kettle may be sent back within thirty days. The box must be whole."),
+    ("delivery_times", "A parcel takes three days to arrive. On islands it takes a week."),
+    ("warranty", "A motor is replaced without charge for two years. Keep the receipt."),
+]
+
+
+def test_a_folder_of_plain_texts(ctx):
+    """`format = "text"`: no label, no fields; as `tunesmith run` reads it, and with calibration."""
+    folder = ctx.workdir / "docs"
+    folder.mkdir()
+    for number, (name, text) in enumerate(PLAIN):
+        (folder / f"{number}_{name}.txt").write_text(text)
+    there = dataclasses.replace(ctx, project=ctx.workdir)
+    source = as_it_is_now(SourceConfig(name="docs", origin="file:docs", format="text"), ctx.workdir)
+    files = land(source.landing(), there)
+    asset = ingest(source, there, package=files)
+
+    made = index(IndexConfig(name="docs", source="docs", num_documents=2), ctx, asset=asset)
+
+    assert (made.num_documents, made.calibration != "") == (2, True)
+    path = ctx.blobs.path(made.database)
+    answer = ask(made, path, "Within how many days may a kettle be sent back?")
+    (citation,) = answer.citations[:1]
+    assert citation.document == "0_returns policy.txt"
+    assert citation.title == "0 returns policy"

@@ -41,4 +41,15 @@ def test_names_and_title():
 
 def test_a_row_without_a_label_is_refused():
     with pytest.raises(DataError, match="no label"):
-        to_document(_row(""))
+        to_document(_row("", page=3))
+
+
+def test_a_file_that_is_one_text_is_called_by_its_path():
+    row = _row("") | {"pointer": "terms/returns_of-kettles.v2.txt"}
+    document = to_document(row)
+    assert document.key == "terms/returns_of-kettles.v2.txt"
+    assert document.title == "returns of kettles.v2"
+    assert document.names == (document.title,)
+    other = to_document(_row("") | {"pointer": "a.txt"})
+    taken, _ = select([other, document], ["returns of kettles.v2"], 1)
+    assert taken == [document]

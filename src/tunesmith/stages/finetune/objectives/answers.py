@@ -9,41 +9,27 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.lessons import lessons, served_prompt
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.load import LoadedModel
 from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import FORMATS
 from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import cross_entropy_sum
+from tunesmith.stages.finetune.objectives.causal import Causal
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight, inspect, inspect_texts
 from tunesmith.stages.finetune.stock import stock_logits
 
 
-class Answers:
+class Answers(Causal):
     """Each token of an answer, given all before it; one denominator, the sum of their weights."""
-
-    whole_step = False
 
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
         self._config, self._dataset = config, dataset
-
-    def load(
-        self,
-        base: BaseModel,
-        blobs: Blobs,
-        *,
-        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
-        drawn_from: int | None = None,
-    ) -> LoadedModel:
-        """A causal language model."""
-        return load_model(base, blobs, drawn_from=drawn_from)
 
     def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row as what is to be learnt of it, by the dataset's format."""
@@ -84,13 +70,16 @@ class Answers:
         head = model.get_output_embeddings().weight
         return cross_entropy_sum(states[micro.predicting], head, micro.labels, micro.weights)
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's cross-entropy of the labels, by their definition."""
-        return torch.stack([_plain(stock, example) for example in examples]).sum()
+        losses, weights = zip(*(_plain(stock, example) for example in examples), strict=True)
+        return torch.stack(losses).sum() / torch.stack(weights).sum()
 
 
-def _plain(stock: Any, example: Example) -> torch.Tensor:
+def _plain(stock: Any, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the losses of an example's labels, and that of their weights."""
     total = torch.zeros((), dtype=torch.float64)
+    weight = torch.zeros((), dtype=torch.float64)
     prompt = len(example.prompt)
     first = max(prompt, 1)
     for answer in example.answers:
@@ -99,4 +88,5 @@ def _plain(stock: Any, example: Example) -> torch.Tensor:
         logits = stock_logits(stock, ids)[first - 1 : -1]
         losses = cross_entropy(logits.double(), ids[first:], reduction="none")
         total = total + losses @ weights[first - prompt :]
-    return total
+        weight = weight + weights[first - prompt :].sum()
+    return total, weight

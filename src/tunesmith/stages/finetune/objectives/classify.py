@@ -39,10 +39,10 @@ class Classify(OfStates):
             outputs(model, states, micro), _classes(micro.examples), reduction="sum"
         )
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's cross-entropy of the logits of transformers' class."""
         found = [stock_outputs(stock, example)[0] for example in examples]
-        return cross_entropy(torch.stack(found).double(), _classes(examples), reduction="sum")
+        return cross_entropy(torch.stack(found).double(), _classes(examples), reduction="mean")
 
 
 def _classes(examples: Sequence[Example]) -> torch.Tensor:

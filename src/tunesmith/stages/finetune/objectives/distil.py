@@ -132,11 +132,13 @@ class Distillation:
 
         return head_loss_sum(states[micro.predicting], head, chunk_loss)
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's divergence and cross-entropy of each row."""
-        return torch.stack([self._plain(stock, example) for example in examples]).sum()
+        losses, weights = zip(*(self._plain(stock, example) for example in examples), strict=True)
+        return torch.stack(losses).sum() / torch.stack(weights).sum()
 
-    def _plain(self, stock: Any, example: Example) -> torch.Tensor:
+    def _plain(self, stock: Any, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of the losses of a row's labels, and that of their weights."""
         (answer,) = example.answers
         ids = torch.tensor(example.prompt + answer.ids)
         first = max(len(example.prompt), 1)
@@ -153,7 +155,8 @@ class Distillation:
             reduction="none",
         ).sum(dim=-1)
         plain = cross_entropy(logits, wanted, reduction="none")
-        return (share * temperature**2 * divergence + (1 - share) * plain) @ weights
+        losses = share * temperature**2 * divergence + (1 - share) * plain
+        return losses @ weights, weights.sum()
 
     def _require_same_tokens(self, teacher: LoadedModel) -> None:
         student = self._tokenizer_of_student.core.get_vocab(with_added_tokens=True)

@@ -71,7 +71,7 @@ class Embed(OfStates):
             total = total + cross_entropy(scores, torch.arange(len(anchors)), reduction="sum")
         return total
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """The cosine of each two texts, of the states that transformers' model gives each alone."""
         how = stock.config.sentence_pooling
         texts = [
@@ -89,7 +89,7 @@ class Embed(OfStates):
                 ]
                 logits = self._config.scale * torch.stack(cosines)
                 total = total + torch.logsumexp(logits, dim=0) - logits[number]
-        return total
+        return total / len(texts)
 
 
 def _columns(examples: Sequence[Example]) -> tuple[list[int], list[int]]:

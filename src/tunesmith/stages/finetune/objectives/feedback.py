@@ -16,17 +16,16 @@ from typing import Any
 
 import torch
 
-from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Answer, Example, MicroBatch, pack
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.questions import feedback_example
 from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Feedback
 from tunesmith.stages.finetune.batches import steps_of_epoch, two_rows
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.objectives.causal import Causal
 from tunesmith.stages.finetune.objectives.judged import (
     Reference,
     inspect_judged,
@@ -37,7 +36,7 @@ from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight
 
 
-class Liked:
+class Liked(Causal):
     """One answer to each question, liked or not; one denominator, the number of rows."""
 
     whole_step = True
@@ -46,17 +45,6 @@ class Liked:
         """Of all rows of `dataset`."""
         self._config, self._dataset = config, dataset
         self._reference = Reference()
-
-    def load(
-        self,
-        base: BaseModel,
-        blobs: Blobs,
-        *,
-        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
-        drawn_from: int | None = None,
-    ) -> LoadedModel:
-        """A causal language model."""
-        return load_model(base, blobs, drawn_from=drawn_from)
 
     def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row's prompt with its answer; whether it was liked is the target."""
@@ -100,12 +88,13 @@ class Liked:
         reference = self._reference.of(micro)
         return self._sum(micro.examples, (own - reference)[::2], (others - reference)[1::2])
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
-        """The same by torch in float64, before the first step: the model is its own reference."""
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+        """The mean over the rows by torch in float64, before the first step: the model is its own
+        reference."""
         arranged = _with_others(examples)
         pairs = [torch.stack(plain_log_probs(stock, example)) for example in arranged]
         ratios = torch.stack(pairs) - torch.stack(pairs).detach()
-        return self._sum(arranged, ratios[:, 0], ratios[:, 1].detach())
+        return self._sum(arranged, ratios[:, 0], ratios[:, 1].detach()) / len(ratios)
 
     def _sum(
         self, examples: Sequence[Example], own: torch.Tensor, others: torch.Tensor

@@ -95,10 +95,10 @@ class Objective(Protocol):
         (num_tokens, hidden_size)."""
         ...
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
-        """The same sum of `examples` as one global step, by transformers' forward pass of each
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+        """The mean loss of `examples` as one global step, by transformers' forward pass of each
         document alone and torch's functions: what the engine is compared with before the first
-        step."""
+        step. What it is the mean of is counted here, so that a wrong `weight` shows."""
         ...
 
 

@@ -126,8 +126,8 @@ class OfStates(ABC):
         """The sum of the losses of a micro-batch."""
 
     @abstractmethod
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
-        """The same by its definition, each document alone."""
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+        """The mean loss of a global step by its definition, each document alone."""
 
     def faults(self, loaded: LoadedHead, said: Any) -> Iterator[str]:  # noqa: ARG002
         """The rules that a row breaks by what it says."""

@@ -14,17 +14,16 @@ from typing import Any
 import torch
 from torch.nn.functional import logsigmoid
 
-from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Example, MicroBatch
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.questions import preference_example
 from tunesmith.records.data import Dataset
-from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Preference
 from tunesmith.stages.finetune.batches import micro_batches, steps_of_epoch
 from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
+from tunesmith.stages.finetune.objectives.causal import Causal
 from tunesmith.stages.finetune.objectives.judged import (
     Reference,
     inspect_judged,
@@ -100,27 +99,14 @@ Formula = Callable[[Side, Side, ModelConfig], torch.Tensor]
 FORMULAS: Mapping[str, Formula] = {"dpo": dpo, "ipo": ipo, "orpo": orpo, "simpo": simpo}
 
 
-class Pairs:
+class Pairs(Causal):
     """Two answers to each question; one denominator, the number of pairs."""
-
-    whole_step = False
 
     def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
         """`config` says which of the losses."""
         self._config, self._dataset = config, dataset
         self._formula = FORMULAS[config.objective]
         self._reference = Reference() if config.objective in WITH_REFERENCE else None
-
-    def load(
-        self,
-        base: BaseModel,
-        blobs: Blobs,
-        *,
-        seed: int = 0,  # noqa: ARG002  (its head is the vocabulary's)
-        drawn_from: int | None = None,
-    ) -> LoadedModel:
-        """A causal language model."""
-        return load_model(base, blobs, drawn_from=drawn_from)
 
     def read(self, path: Path, loaded: LoadedModel) -> Iterator[Example]:
         """Each row's prompt with the chosen answer and the rejected one, in this order."""
@@ -157,12 +143,12 @@ class Pairs:
         known = self._reference.of(micro) if self._reference else torch.zeros_like(log_p)
         return self._sum(micro.examples, log_p.view(-1, 2), known.view(-1, 2))
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
-        """The same by torch in float64, before the first step: the model is its own reference."""
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+        """The mean over the pairs by torch in float64, before the first step: the model is its own
+        reference."""
         log_p = torch.stack([torch.stack(plain_log_probs(stock, example)) for example in examples])
-        return self._sum(
-            examples, log_p, log_p.detach() if self._reference else torch.zeros_like(log_p)
-        )
+        reference = log_p.detach() if self._reference else torch.zeros_like(log_p)
+        return self._sum(examples, log_p, reference) / len(log_p)
 
     def _sum(
         self, examples: Sequence[Example], log_p: torch.Tensor, reference: torch.Tensor

@@ -41,10 +41,10 @@ class Rerank(OfStates):
         """Only what is pooled of each pair reaches the head."""
         return _loss(outputs(model, states, micro), micro.examples)
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's binary cross-entropy of the logits of transformers' class."""
         found = [each for example in examples for each in stock_outputs(stock, example)]
-        return _loss(torch.stack(found).double(), examples)
+        return _loss(torch.stack(found).double(), examples) / len(found)
 
 
 def _loss(logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:

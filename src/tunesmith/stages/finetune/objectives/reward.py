@@ -40,10 +40,10 @@ class Reward(OfStates):
         chosen, rejected = outputs(model, states, micro).view(-1, 2).unbind(dim=1)
         return -logsigmoid(chosen - rejected).sum()
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """Each answer after its question through transformers' class."""
         losses = []
         for example in examples:
             chosen, rejected = stock_outputs(stock, example)
             losses.append(-logsigmoid(chosen.double() - rejected.double()))
-        return torch.cat(losses).sum()
+        return torch.cat(losses).mean()

@@ -47,19 +47,11 @@ class Tag(OfStates):
         tagged = tags != NO_TAG
         return cross_entropy(logits(model, states[tagged]), tags[tagged], reduction="sum")
 
-    def plain_loss(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
+    def plain_mean(self, stock: Any, examples: Sequence[Example]) -> torch.Tensor:
         """torch's cross-entropy of the logits of transformers' class, which leaves out `NO_TAG`."""
-        return torch.stack(
-            [
-                cross_entropy(
-                    stock_outputs(stock, example)[0].double(),
-                    torch.tensor(_tags(example)),
-                    ignore_index=NO_TAG,
-                    reduction="sum",
-                )
-                for example in examples
-            ]
-        ).sum()
+        found = torch.cat([stock_outputs(stock, example)[0] for example in examples])
+        tags = torch.tensor([tag for example in examples for tag in _tags(example)])
+        return cross_entropy(found.double(), tags, ignore_index=NO_TAG, reduction="mean")
 
 
 def _tags(example: Example) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What holds for all objectives that read states: accumulation, resuming, preflight, the format of
+"""What holds for all objectives that read states: accumulation, preflight, the format of
 what is saved."""
 
 from __future__ import annotations
@@ -204,45 +204,6 @@ def test_what_is_frozen_is_computed_once_and_changes_nothing(
     assert (readers.tiny.workdir / "trunk").stat().st_size > 0
     monkeypatch.setattr("tunesmith.stages.finetune.engine._trunk", lambda *_: None)
     loops.same(loops.ours(recipe, base, dataset), kept, close=1e-10)
-
-
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(
-    readers: Any, certified: Callable[..., Any]
-) -> None:
-    """Defect 33, with a head beside adapters and kept states below them."""
-    recipe = config("classify", epochs=3, batch_rows=3, layers=1, rank=4)
-    dataset = readers.dataset(CONTENTS["classify"], LABELS)
-    base = readers.encoder("bert")
-    expected = certified(recipe, base, dataset)
-
-    class Killed(BaseException):
-        pass
-
-    for when in (2, 5):
-
-        def kill(_name: str, _value: float, step: int, when: int = when) -> None:
-            if step == when:
-                raise Killed
-
-        from tunesmith.stages.finetune import keeper
-
-        kept_every, keeper.KEEP_EVERY_S = keeper.KEEP_EVERY_S, 0.0
-        share, keeper.MAX_SHARE = keeper.MAX_SHARE, 1e9
-        try:
-            with pytest.raises(Killed):
-                certified(recipe, base, dataset, metric=kill)
-        finally:
-            keeper.KEEP_EVERY_S, keeper.MAX_SHARE = kept_every, share
-    steps: list[int] = []
-    again = certified(
-        recipe,
-        base,
-        dataset,
-        metric=lambda name, _, step: steps.append(step) if name == "tokens_per_s" else None,
-    )
-    assert min(steps) > 1, "it began anew"
-    assert dataclasses.replace(again, certificate=expected.certificate) == expected
-    assert again.adapter == expected.adapter
 
 
 FAULTS: list[tuple[str, str, list[Any], dict[str, list[str]]]] = [

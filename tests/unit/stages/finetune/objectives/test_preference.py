@@ -335,33 +335,3 @@ def test_rows_of_another_format_are_refused(preferences: Any, feedbacks: Any) ->
     assert "format preference" in caught.value.remedy
     with pytest.raises(ConfigError, match="format 'preference'"):
         make_objective(preferences.config("kto"), preferences.dataset([]))
-
-
-@pytest.mark.parametrize("objective", ["dpo", "orpo"])
-def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(
-    preferences: Any, monkeypatch: pytest.MonkeyPatch, objective: str
-) -> None:
-    """Defect 33: the reference of the second attempt is that of the first."""
-    tiny, dataset = preferences.tiny, preferences.dataset(CONTENTS)
-    config = preferences.config(objective, batch_rows=2)
-
-    def run(**hooks: Any) -> Any:
-        return finetune(config, tiny.context(SEED, **hooks), base=tiny.base, dataset=dataset)
-
-    expected = run()
-    for path in tiny.workdir.iterdir():
-        path.unlink()
-    monkeypatch.setattr("tunesmith.stages.finetune.keeper.KEEP_EVERY_S", 0.0)
-    monkeypatch.setattr("tunesmith.stages.finetune.keeper.MAX_SHARE", float("inf"))
-
-    def interrupt(name: str, _value: float, step: int) -> None:
-        if step == 4 and name == "loss":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(metric=interrupt)
-    seen: list[int] = []
-    again = run(metric=lambda name, _value, step: seen.append(step) if name == "loss" else None)
-
-    assert again == expected
-    assert seen == list(range(1, 9))

@@ -1,0 +1,24 @@
+"""What objectives have in common that tune a model which answers in text."""
+
+from __future__ import annotations
+
+from tunesmith.core.blobs import Blobs
+from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.records.model import BaseModel
+
+
+class Causal:
+    """A causal language model, whose head is that of its vocabulary."""
+
+    whole_step = False
+
+    def load(
+        self,
+        base: BaseModel,
+        blobs: Blobs,
+        *,
+        seed: int = 0,  # noqa: ARG002  (nothing that the base model has is drawn)
+        drawn_from: int | None = None,
+    ) -> LoadedModel:
+        """As it is, or with random weights that are drawn from `drawn_from`."""
+        return load_model(base, blobs, drawn_from=drawn_from)
