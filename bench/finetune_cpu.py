@@ -238,6 +238,7 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     from tunesmith.stages.finetune.loop import train
     from tunesmith.stages.finetune.objectives.objective import make_objective
     from tunesmith.stages.finetune.preview import matmul_rate
+    from tunesmith.stages.finetune.states import Shelf
 
     config = ModelConfig(
         name="m", base="b", dataset="d", rank=RANK, alpha=ALPHA, learning_rate=RATE, warmup=0.0,
@@ -255,7 +256,8 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
         engine = make_engine(loaded.model, objective, config, 0, rows)
         assert engine.comparison.ok, engine.comparison
         peak = matmul_rate(2.0)
-        training = make_training(engine, rows, config, 0, folder)
+        shelf = Shelf(folder=folder, workdir=folder, made_of={})
+        training = make_training(engine, rows, config, 0, shelf)
         checkpoints = Checkpoints(folder=folder, identity="")
         keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
         ctx = Context(blobs=dataset_blobs, seed=0, workdir=folder, keep=folder)

@@ -101,13 +101,15 @@ def ours(objective: Any, config: Any, loaded: Any, rows: list[Any]) -> dict[str,
     from tunesmith.stages.finetune.keeper import Keeper
     from tunesmith.stages.finetune.loop import train
     from tunesmith.stages.finetune.preview import matmul_rate
+    from tunesmith.stages.finetune.states import Shelf
 
     engine = make_engine(loaded.model, objective, config, 0, rows)
     assert engine.comparison.ok, engine.comparison
     peak = matmul_rate(2.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        training = make_training(engine, rows, config, 0, folder)
+        shelf = Shelf(folder=folder, workdir=folder, made_of={})
+        training = make_training(engine, rows, config, 0, shelf)
         checkpoints = Checkpoints(folder=folder, identity="")
         keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
         ended = [time.perf_counter()]

@@ -129,9 +129,7 @@ def pilot(project: Project, name: str) -> Pilot:
                 num_steps=model.num_steps,
                 loss=loss,
                 metric=metric,
-                **spent_by(
-                    project, rival.model, model, whole_tokens(recipe_of(path), dataset.train)
-                ),
+                **spent_by(project, rival.model, model, recipe_of(path), dataset.train),
             )
         )
     recipe = recipe_of(rivals["own"])
@@ -166,28 +164,35 @@ def used_by(project: Project, step: Step) -> tuple[Usage, Mapping[str, float]]:
     return total, {name: points[-1][1] for name, points in curves.items()}
 
 
-def spent_by(project: Project, step: Step, model: ModelVersion, tokens: float) -> dict[str, Spent]:
-    """What a pilot took ("spent"), and what it would have with so many `tokens` ("whole").
+def spent_by(
+    project: Project, step: Step, model: ModelVersion, whole: ModelConfig, train: Split
+) -> dict[str, Spent]:
+    """What a pilot took ("spent"), and what the `whole` recipe would take ("whole").
 
     Loading and checking take what they take; only what is left to train is added, at the speed that
     the pilot went. If that is not known, because nothing was left to do when it was interrupted,
-    all of its time counts as training.
+    all of its time counts as training. Where states below what is trained are kept, those of the
+    whole's rows are to be computed yet, at the speed that a few were.
     """
     used, last = used_by(project, step)
-    left = max(0.0, tokens - model.num_trained_tokens)
-    speed = last.get("tokens_per_s", model.num_trained_tokens / used.wall_s)
-    cpu_speed = last.get("tokens_per_cpu_s", model.num_trained_tokens / used.cpu_s)
-    cpu_s = used.cpu_s + left / cpu_speed
-    whole = replace(
+    left = max(0.0, whole_tokens(whole, train) - model.num_trained_tokens)
+    wall_s = left / last.get("tokens_per_s", model.num_trained_tokens / used.wall_s)
+    cpu_s = left / last.get("tokens_per_cpu_s", model.num_trained_tokens / used.cpu_s)
+    if "tokens_below_per_s" in last:
+        below = whole.share_of_rows * train.num_tokens
+        wall_s += below / last["tokens_below_per_s"]
+        cpu_s += below / last["tokens_below_per_cpu_s"]
+    cpu_s += used.cpu_s
+    of_all = replace(
         used,
-        wall_s=used.wall_s + left / speed,
+        wall_s=used.wall_s + wall_s,
         cpu_s=cpu_s,
         joules=used.joules * cpu_s / used.cpu_s,
     )
     rates = project.file.ledger.rates
     return {
         "spent": Spent(wall_s=used.wall_s, cost=price(used, rates)),
-        "whole": Spent(wall_s=whole.wall_s, cost=price(whole, rates)),
+        "whole": Spent(wall_s=of_all.wall_s, cost=price(of_all, rates)),
     }
 
 

@@ -63,7 +63,7 @@ class Listener:
 CACHE = "cache"
 """The folder that all steps share, inside the one where they work."""
 CACHED_S = 30 * 24 * 3600.0
-"""How long what is in it is kept after it was last written."""
+"""How long what is in it is kept after it was last written, or used where its readers say so."""
 
 
 class Executor(Protocol):

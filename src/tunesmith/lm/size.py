@@ -17,10 +17,13 @@ from tunesmith.records.model import BaseModel
 NOT_A_LAYER = ("token_embd", "embed_tokens", "embeddings.", "lm_head", "output.weight")
 """Parts of the names of the matrices at both ends of a model, in GGUF's and transformers' words."""
 
+EMBEDDINGS = ("token_embd", "embed_tokens", "tok_embeddings", "word_embeddings")
+"""Of tokens, in the same words."""
 
-def num_layer_weights(base: BaseModel, blobs: Blobs) -> int:
-    """Weights of the matrices inside the layers: what nearly all of a token's arithmetic is spent
-    on. The embeddings and the output head are left out.
+
+def num_layer_weights(base: BaseModel, blobs: Blobs, below: int | None = None) -> int:
+    """Weights of the matrices inside the layers, or inside those `below` one: what nearly all of a
+    token's arithmetic is spent on. The embeddings and the output head are left out.
 
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
@@ -28,7 +31,24 @@ def num_layer_weights(base: BaseModel, blobs: Blobs) -> int:
     return sum(
         prod(shape)
         for name, shape in _shapes(base, blobs)
-        if len(shape) == 2 and not any(part in name for part in NOT_A_LAYER)
+        if len(shape) == 2
+        and not any(part in name for part in NOT_A_LAYER)
+        and (below is None or 0 <= _layer_of(name) < below)
+    )
+
+
+def width(base: BaseModel, blobs: Blobs) -> int:
+    """Numbers of a token's state: the shorter side of the matrix of embeddings.
+
+    Raises:
+        DataError: the file is damaged, of a kind that is not read here, or has no such matrix.
+    """
+    for name, shape in _shapes(base, blobs):
+        if len(shape) == 2 and any(part in name for part in EMBEDDINGS):
+            return min(shape)
+    raise DataError(
+        f"base model {base.name!r} has no embeddings of tokens",
+        remedy="use a language model or an encoder of texts",
     )
 
 
@@ -38,9 +58,13 @@ def num_layers(base: BaseModel, blobs: Blobs) -> int:
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
     """
-    names = (name for name, _ in _shapes(base, blobs))
-    found = (re.search(r"(?:^|\.)(?:blk|layers?)\.(\d+)\.", name) for name in names)
-    return 1 + max((int(place[1]) for place in found if place), default=-1)
+    return 1 + max((_layer_of(name) for name, _ in _shapes(base, blobs)), default=-1)
+
+
+def _layer_of(name: str) -> int:
+    """The index of the layer that a tensor is of; -1 if of none."""
+    found = re.search(r"(?:^|\.)(?:blk|layers?)\.(\d+)\.", name)
+    return int(found[1]) if found else -1
 
 
 def _shapes(base: BaseModel, blobs: Blobs) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -36,7 +36,6 @@ from tunesmith.rivals import (
     spent_by,
     to_set,
     variant,
-    whole_tokens,
 )
 from tunesmith.search.order import explore, require_optuna
 from tunesmith.search.space import shares_of, space_of
@@ -110,8 +109,8 @@ class Log:
             self._keep(replace(trial, fault=error.message))
             return inf
         loss, metric = self._estimates(asked)
-        tokens = whole_tokens(own.changed(**settings), self.dataset.train)
-        whole = spent_by(self.project, rival.model, model, tokens)["whole"]
+        recipe = own.changed(**settings)
+        whole = spent_by(self.project, rival.model, model, recipe, self.dataset.train)["whole"]
         took = self._total(rival.model.name, rival.tuned_evaluation.name)
         reached = Reached(loss=loss, metric=metric, num_steps=model.num_steps, spent=took)
         self.metric, self.num_asked[rung] = asked.metric, asked.num_rows

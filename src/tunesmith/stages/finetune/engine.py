@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from tunesmith.stages.finetune.invariants import Subject
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
 from tunesmith.stages.finetune.optimiser import make_optimiser
+from tunesmith.stages.finetune.states import Shelf
 from tunesmith.stages.finetune.stock import Comparison, matches_stock, stock_states, stock_twin
 from tunesmith.stages.finetune.trained import Trained, prepare
 from tunesmith.stages.finetune.trunk import Trunk
@@ -48,15 +48,15 @@ class Engine:
 
 
 def make_training(
-    engine: Engine, rows: Sequence[Example], config: ModelConfig, seed: int, folder: Path
+    engine: Engine, rows: Sequence[Example], config: ModelConfig, seed: int, shelf: Shelf
 ) -> Training:
-    """A run of `engine` that has not begun; `folder` is for what it need not compute twice."""
+    """A run of `engine` that has not begun; `shelf` is for what it need not compute twice."""
     parameters = engine.trained.parameters
-    trunk = _trunk(engine, rows, config, folder)
+    trunk = _trunk(engine, rows, shelf)
     return Training(
         objective=engine.objective,
         loss=partial(engine.loss, hidden=trunk.hidden if trunk else None),
-        is_known=trunk.is_known if trunk else None,
+        trunk=trunk,
         parameters=parameters,
         rows=rows,
         config=config,
@@ -65,18 +65,19 @@ def make_training(
     )
 
 
-def _trunk(
-    engine: Engine, rows: Sequence[Example], config: ModelConfig, folder: Path
-) -> Trunk | None:
-    """What is frozen below the trained layers, where it pays to keep its states and is exact."""
+def _trunk(engine: Engine, rows: Sequence[Example], shelf: Shelf) -> Trunk | None:
+    """What is frozen below the trained layers, where its states are not too many and it is exact.
+
+    This depends on the model and the rows alone, and not on what is on the shelf or the disk.
+    """
     lowest = engine.trained.lowest_layer
-    if lowest == 0 or config.epochs == 1 or engine.model is engine.twin:
+    if lowest == 0 or engine.model is engine.twin:
         return None
     places = {row_id: place for place, row_id in enumerate(row_ids_of(rows))}
     if any(rows[places[example.row_id]] != example for example in engine.first.examples):
         return None  # what goes through the model with a row is another thing in every epoch
-    trunk = Trunk(engine.model, lowest, rows, folder)
-    return trunk if trunk.is_exact(engine.first) else None
+    trunk = Trunk(engine.model, lowest, rows, shelf)
+    return trunk if trunk.states.fit and trunk.is_exact(engine.first) else None
 
 
 def subject_of(engine: Engine, rows: Sequence[Example]) -> Subject:
@@ -108,7 +109,7 @@ def make_engine(
     attend_by_document(model)
     speed_up(model)
     if config.method == "lora":
-        fuse(model)
+        fuse(model, trained.lowest_layer)
     first = next(objective.cut(next(steps_of_epoch(rows, seed, 0, config.batch_rows))))
     # What is kept of frozen layers is kept by row, and is computed once anyway.
     shares = trained.lowest_layer == 0 and not reads_both_ways(model.config)

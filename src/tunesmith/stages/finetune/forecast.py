@@ -6,18 +6,25 @@ import bisect
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import psutil
 import torch
 from scipy import special
 
-from tunesmith.core.meter import Forecast, Meter, estimate_joules
+from tunesmith.core.meter import Forecast, Meter, Usage, estimate_joules
 from tunesmith.lm.example import MicroBatch
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.optimiser import make_optimiser
+from tunesmith.stages.finetune.trunk import Trunk
+
+Pass = TypeVar("Pass")
+Seconds = tuple[float, float]
+"""On the wall, and of all threads."""
 
 SHARE = 0.03
 """Of the run that may go into its forecast..."""
@@ -39,6 +46,9 @@ STEP_NUMBERS = 4_000_000
 GOLDEN = (math.sqrt(5) - 1) / 2
 MOMENTS = 2
 """Numbers that AdamW keeps for each trained one, beside the gradient."""
+SHAPES_BYTES = 700_000_000
+"""The most that is kept for products of different shapes: 1024 of them, of 0.7 MB each as seen with
+one and with two threads."""
 KEPT_COPIES = 2
 """Of the trained numbers and their moments, that are in memory while a checkpoint is written."""
 
@@ -84,13 +94,24 @@ class Estimate:
         return Estimate(wall_s=self.wall_s + other.wall_s, margin_s=self.margin_s + other.margin_s)
 
 
-def forecast(training: Training, clock: Clock, load_s: float, load_bytes: int) -> Forecast:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Below:
+    """What is to be computed once, before the first step, of layers that are not trained."""
+
+    wall: Estimate = Estimate(wall_s=0.0, margin_s=0.0)
+    cpu_s: float = 0.0
+    basis: str = ""
+    """For people."""
+
+
+def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> Forecast:
     """Time forward and backward on some of the run's own micro-batches, and a step; add up.
 
-    `clock` tells what the run has used already, `load_s` how long the base model takes to load and
+    `clock` tells what the run has used already, `load` what the base model took to load and
     `load_bytes` how large it is then: at the end it is loaded once more. Nothing that bears on the
     result is changed: no step is taken, and the gradients are thrown away.
     """
+    load_s = load.wall_s
     steps = list(training.steps_to_do())
     cut = [list(training.objective.cut(rows)) for rows in steps]
     micros = list(itertools.chain.from_iterable(cut))
@@ -102,32 +123,37 @@ def forecast(training: Training, clock: Clock, load_s: float, load_bytes: int) -
             low_s=wall_s * (1 - DRIFT),
             high_s=wall_s * (1 + DRIFT),
             cpu_s=cpu_s,
-            peak_bytes=before,
+            peak_bytes=max(before, load.peak_bytes),
             joules=estimate_joules(cpu_s),
             basis="every step is done already",
         )
-    first, again = _passes(micros, training)
-    to_come = [_timing(micro) for micro in first]
+    to_come = [_timing(micro) for micro in micros]
     with Meter(interval_s=0.01) as meter:
         if any(len(each) > 1 for each in cut):  # gradients are there while a pass runs
             for parameter in training.parameters:
                 parameter.grad = torch.empty_like(parameter).fill_(0.0)
-        timed, busy = _calibrate(training, first, to_come)
-        left = estimate(timed, to_come) + _known(training, first, again)
-    for parameter in training.parameters:
-        parameter.grad = None
+        below = _below(training.trunk)
+        resident: list[int] = []
+        timed, busy = _calibrate(micros, to_come, partial(_pass, training, resident))
+        left = estimate(timed, to_come)
+    _clear(training)
     stepping_s = len(steps) * step_seconds(training)
     used_s, rest_s = clock.wall_s, stepping_s + load_s
-    wall_s = used_s + left.wall_s + rest_s
-    cpu_s = clock.cpu_s + busy * (left.wall_s + stepping_s) + load_s
+    main = below.wall + left
+    wall_s = used_s + main.wall_s + rest_s
+    cpu_s = clock.cpu_s + below.cpu_s + busy * (left.wall_s + stepping_s) + load_s
     return Forecast(
         wall_s=wall_s,
-        low_s=max(used_s, wall_s - left.margin_s - DRIFT * rest_s),
-        high_s=wall_s + left.margin_s + DRIFT * rest_s,
+        low_s=max(used_s, wall_s - main.margin_s - DRIFT * rest_s),
+        high_s=wall_s + main.margin_s + DRIFT * rest_s,
         cpu_s=cpu_s,
-        peak_bytes=_peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
+        peak_bytes=max(
+            load.peak_bytes,
+            growth(resident, [each.num_tokens for each in to_come])
+            + _peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
+        ),
         joules=estimate_joules(cpu_s),
-        basis=_basis(timed, [_timing(micro) for micro in micros]),
+        basis=_basis(timed, to_come) + below.basis,
     )
 
 
@@ -190,6 +216,22 @@ def spread_out(count: int) -> Iterator[int]:
             return
 
 
+def growth(resident: Sequence[int], lengths: Sequence[int]) -> int:
+    """Bytes that a process still grows by after passes that left it at `resident`, the longest
+    first, when passes of all `lengths` have been made.
+
+    oneDNN keeps code for each shape of product that it has met, and so for each new length of a
+    micro-batch, up to so many shapes (`SHAPES_BYTES`): with a small model as much as all else.
+
+    >>> growth([500, 510, 520], [90, 70, 70, 60, 50, 40, 30])
+    30
+    """
+    if len(resident) < 2:
+        return 0
+    each = max(0, resident[-1] - resident[0]) / (len(resident) - 1)
+    return round(min(SHAPES_BYTES, each * max(0, len(set(lengths)) - len(resident))))
+
+
 def step_seconds(training: Training) -> float:
     """Seconds that a step of the optimiser takes, and the gradient's length before it.
 
@@ -210,20 +252,38 @@ def step_seconds(training: Training) -> float:
     return timed.wall_s * shorter
 
 
-def _calibrate(
-    training: Training, micros: Sequence[MicroBatch], to_come: Sequence[Timing]
-) -> tuple[list[Timing], float]:
-    """Timings of passes of all lengths, and how many cores they kept busy.
+def _below(trunk: Trunk | None) -> Below:
+    """Timed on some of the micro-batches whose states are missing. They are thrown away: the run
+    computes them in order."""
+    if trunk is None:
+        return Below()
+    states = trunk.states
+    held = f"; states below layer {trunk.lowest_layer}, {states.num_bytes / 1e9:.2g} GB, are "
+    missing = states.missing()
+    if states.complete:
+        return Below(basis=f"{held}kept already")
+    to_come = [Timing(num_tokens=states.num_tokens(rows), num_labels=0) for rows in missing]
 
-    Where states of rows are kept, what was new before a pass must be new, and what was known known.
-    """
-    by_length = sorted(range(len(micros)), key=lambda number: to_come[number].num_tokens)
+    def compute(rows: range) -> Seconds:
+        micro = states.micro(rows)
+        clock = Clock()
+        trunk.below(micro)
+        return clock.wall_s, clock.cpu_s
+
+    timed, busy = _calibrate(missing, to_come, compute)
+    wall = estimate(timed, to_come)
+    basis = f"{held}computed once and kept, in {wall.wall_s:.0f} s of that"
+    return Below(wall=wall, cpu_s=busy * wall.wall_s, basis=basis)
+
+
+def _calibrate(
+    passes: Sequence[Pass], to_come: Sequence[Timing], run: Callable[[Pass], Seconds]
+) -> tuple[list[Timing], float]:
+    """Timings of `passes` of all lengths, and how many cores they kept busy; `run` does one."""
+    by_length = sorted(range(len(passes)), key=lambda number: to_come[number].num_tokens)
     ends = list(itertools.accumulate(to_come[number].num_tokens for number in by_length))
     spent = Clock()
-    longest = micros[by_length[-1]]
-    was_known = _knows(training, longest)
-    _dry(training, longest)  # it allocates: its memory counts, its time does not
-    changed = len(micros) > 1 and _knows(training, longest) != was_known
+    run(passes[by_length[-1]])  # it allocates: its memory counts, its time does not
     timed: list[Timing] = []
     cpu_s = 0.0
     # Evenly over the tokens, not over the passes: a short pass is slow by the token, and where
@@ -231,56 +291,13 @@ def _calibrate(
     places = (bisect.bisect_right(ends, token) for token in spread_out(ends[-1]))
     for place in dict.fromkeys(itertools.islice(places, MAX_DRAWN)):
         number = by_length[place]
-        if changed and micros[number] is longest:
-            continue
-        clock = Clock()
-        _dry(training, micros[number])
-        cpu_s += clock.cpu_s
-        expected = to_come[number]
-        timed.append(
-            Timing(
-                num_tokens=expected.num_tokens,
-                num_labels=expected.num_labels,
-                wall_s=clock.wall_s,
-            )
-        )
+        took_s, busy_s = run(passes[number])
+        cpu_s += busy_s
+        timed.append(replace(to_come[number], wall_s=took_s))
         few = len(timed) < ENOUGH and spent.wall_s < MIN_S
-        if not few and spent.wall_s + clock.wall_s > min(
-            SHARE * estimate(timed, to_come).wall_s, MAX_S
-        ):
+        if not few and spent.wall_s + took_s > min(SHARE * estimate(timed, to_come).wall_s, MAX_S):
             break
     return timed, cpu_s / sum(each.wall_s for each in timed)
-
-
-def _passes(
-    micros: Sequence[MicroBatch], training: Training
-) -> tuple[list[MicroBatch], list[MicroBatch]]:
-    """Those in which a row is seen for the first time, and, where states of rows are kept, those
-    that find all of theirs."""
-    if training.is_known is None:
-        return list(micros), []
-    first: list[MicroBatch] = []
-    again: list[MicroBatch] = []
-    seen: set[str] = set()
-    for micro in micros:
-        (again if seen.issuperset(micro.row_ids) else first).append(micro)
-        seen.update(micro.row_ids)
-    return first, again
-
-
-def _knows(training: Training, micro: MicroBatch) -> bool:
-    return training.is_known is not None and training.is_known(micro.row_ids)
-
-
-def _known(
-    training: Training, first: Sequence[MicroBatch], again: Sequence[MicroBatch]
-) -> Estimate:
-    """Of the passes `again`, timed on those of `first` that were just run: their rows are known."""
-    if not again:
-        return Estimate(wall_s=0.0, margin_s=0.0)
-    known = [micro for micro in first if _knows(training, micro)]
-    timed, _ = _calibrate(training, known, [_timing(micro) for micro in known])
-    return estimate(timed, [_timing(micro) for micro in again])
 
 
 def _peak_bytes(training: Training, before: int, passing: int, load_bytes: int) -> int:
@@ -302,8 +319,24 @@ def _timing(micro: MicroBatch) -> Timing:
     return Timing(num_tokens=micro.num_tokens, num_labels=len(micro.labels))
 
 
-def _dry(training: Training, micro: MicroBatch) -> None:
+def _pass(training: Training, resident: list[int], micro: MicroBatch) -> Seconds:
+    """Forward and backward of what is computed in every step; what is resident after it is added to
+    `resident`."""
+    if training.trunk is not None and not training.trunk.states.complete:
+        training.trunk.take(micro)
+    clock = Clock()
     torch.autograd.backward(training.loss(micro))
+    took = clock.wall_s, clock.cpu_s
+    resident.append(psutil.Process().memory_info().rss)
+    return took
+
+
+def _clear(training: Training) -> None:
+    """Leave nothing of the timed passes behind."""
+    for parameter in training.parameters:
+        parameter.grad = None
+    if training.trunk is not None:
+        training.trunk.let_go()
 
 
 def _basis(timed: Sequence[Timing], to_come: Sequence[Timing]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import silu
 
-from tunesmith.stages.finetune.lora import LoraLinear
+from tunesmith.stages.finetune.lora import LoraLinear, layer_of
 from tunesmith.stages.finetune.lora_matmul import lora_matmul, wide, wide_backward
 
 READ_THE_SAME = (
@@ -27,9 +27,17 @@ PLAIN_NORMS = {
 }  # fmt: skip
 
 
-def fuse(model: Any) -> None:
-    """Put together, in place, what can be of a model whose layers were wrapped by `add_lora`."""
-    modules = list(model.base_model.modules())
+def fuse(model: Any, lowest_layer: int = 0) -> None:
+    """Put together, in place, what can be of a model whose layers were wrapped by `add_lora`.
+
+    The layers below `lowest_layer` stay as they are, so that the states that come out of them are
+    those of any other method, to the bit.
+    """
+    modules = [
+        module
+        for name, module in model.base_model.named_modules()
+        if not 0 <= layer_of(f"{name}.") < lowest_layer
+    ]
     for module in modules:
         for names in READ_THE_SAME:
             members: list[Any] = [getattr(module, name, None) for name in names]

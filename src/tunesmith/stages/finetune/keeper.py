@@ -57,14 +57,28 @@ class Keeper:
         if wish == "go on" and waited_s < max(KEEP_EVERY_S, self._took_s / MAX_SHARE):
             return
         self.keep(parameters, optimiser, curve)
+        self._hear(
+            f"after step {len(curve)}",
+            "; to use the model as it is now, add "
+            f"--set model.{self.model}.stop_after={len(curve)}",
+        )
+        self._kept_at = time.monotonic()
+
+    def before_steps(self) -> None:
+        """Wait or end, if somebody asks for it while there is nothing of the model to keep.
+
+        Raises:
+            Stopped: somebody asked for it.
+        """
+        self._hear("before the first of its steps", "")
+
+    def _hear(self, when: str, advice: str) -> None:
         wait_while_paused(self.folder, self.waiting)
         if requested(self.folder) == "stop":
             raise Stopped(
-                f"stopped after step {len(curve)}, as asked",
-                remedy="the same command goes on from there; to use the model as it is now, add "
-                f"--set model.{self.model}.stop_after={len(curve)}",
+                f"stopped {when}, as asked",
+                remedy=f"the same command goes on from there{advice}",
             )
-        self._kept_at = time.monotonic()
 
     def keep(
         self,

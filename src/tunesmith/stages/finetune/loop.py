@@ -18,6 +18,7 @@ from tunesmith.stages.finetune.keeper import Keeper
 from tunesmith.stages.finetune.objectives.objective import Objective
 from tunesmith.stages.finetune.optimiser import learning_rate
 from tunesmith.stages.finetune.step_record import StepRecord
+from tunesmith.stages.finetune.trunk import Trunk
 
 
 @dataclass(kw_only=True)
@@ -32,8 +33,8 @@ class Training:
     config: ModelConfig
     seed: int
     optimiser: torch.optim.Optimizer
-    is_known: Callable[[Sequence[str]], bool] | None = None
-    """Where states of rows are kept (`trunk.py`): whether those of all these rows are there."""
+    trunk: Trunk | None = None
+    """Where `loss` begins at kept states: what they are of, and where they are."""
     curve: list[StepRecord] = field(default_factory=list)
     """The global steps that are done."""
 
@@ -86,14 +87,22 @@ def accumulate(
 
 
 def train(
-    training: Training, done: Callable[[int, float], None], keeper: Keeper
+    training: Training,
+    done: Callable[[int, float], None],
+    keeper: Keeper,
+    computed: Callable[[int], None] = lambda _num_tokens: None,
 ) -> Iterator[StepRecord]:
     """Take the steps that are not done yet; yields after each global step.
 
+    `done` is told of every micro-batch its tokens and its mean loss, `computed` the tokens of those
+    whose states below what is trained are computed, and kept, before the first step.
+
     Raises:
         DataError: a loss or a gradient is not finite; the step is not applied.
+        OSError: there is no space for the states.
         Stopped: somebody asked for it, or `done` did, within a step; the whole steps are kept.
     """
+    _fill(training, keeper, computed)
     optimiser, curve, config = training.optimiser, training.curve, training.config
     num_steps = training.num_steps
     for rows in training.steps_to_do():
@@ -134,3 +143,15 @@ def train(
         yield curve[-1]
         failpoint("finetune.step")
         keeper.after_step(training.parameters, optimiser, curve)
+
+
+def _fill(training: Training, keeper: Keeper, computed: Callable[[int], None]) -> None:
+    """Have the states that the steps which are left begin at."""
+    if training.trunk is None or len(training.curve) == training.last_step:
+        return
+
+    def heard(num_tokens: int) -> None:
+        computed(num_tokens)
+        keeper.before_steps()
+
+    training.trunk.fill(heard)

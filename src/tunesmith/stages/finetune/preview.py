@@ -8,15 +8,18 @@ import torch
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.meter import Preview, estimate_joules
-from tunesmith.lm.size import num_layer_weights
+from tunesmith.lm.size import num_layer_weights, num_layers, width
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.finetune.batches import MICRO_TOKENS
 from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
+from tunesmith.stages.finetune.states import MOST_BYTES
 
 FLOP_PER_WEIGHT = 4
 """Of one token: a multiplication and an addition forward, and both again for the gradient of the
 layer's input. A frozen weight needs no gradient of its own."""
+FORWARD = 2
+"""Of one token, where no gradient is wanted."""
 SHARE_OF_PEAK = 0.6
 """Of the speed of a bare matrix product that a whole step reaches; seen on two AVX2 cores."""
 WIDTH = 1024
@@ -35,13 +38,13 @@ def preview(
     It costs a third of a second; the forecast, which times the run's own rows, comes later.
     """
     num_tokens = round(config.epochs * config.share_of_rows * dataset.train.num_tokens)
-    flop = FLOP_PER_WEIGHT * num_layer_weights(base, blobs) * num_tokens
+    flop, held = _flop(config, blobs, base, num_tokens)
     if teacher is not None:  # forward only, and once
         asked = teacher.base if isinstance(teacher, ModelVersion) else teacher
-        flop += 2 * num_layer_weights(asked, blobs) * dataset.train.num_tokens
+        flop += FORWARD * num_layer_weights(asked, blobs) * dataset.train.num_tokens
     if config.objective in WITH_REFERENCE:  # forward only; KTO asks for other pairs in each epoch
         times = config.epochs if config.objective == "kto" else 1
-        flop += 2 * num_layer_weights(base, blobs) * num_tokens * times // config.epochs
+        flop += FORWARD * num_layer_weights(base, blobs) * num_tokens * times // config.epochs
     rate = matmul_rate(TIMED_S)
     wall_s = flop / (SHARE_OF_PEAK * rate)
     cpu_s = wall_s * torch.get_num_threads()
@@ -50,8 +53,32 @@ def preview(
         cpu_s=cpu_s,
         joules=estimate_joules(cpu_s),
         basis=f"{num_tokens} tokens, {flop / 1e12:.1f} TFLOP, "
-        f"a matrix product runs at {rate / 1e9:.0f} GFLOP/s here",
+        f"a matrix product runs at {rate / 1e9:.0f} GFLOP/s here{held}",
     )
+
+
+def _flop(config: ModelConfig, blobs: Blobs, base: BaseModel, num_tokens: int) -> tuple[int, str]:
+    """The arithmetic of `num_tokens`, and what is said of the layers that are not trained.
+
+    They are computed once, forward only, as if nothing were kept yet; where they cannot be kept, in
+    every epoch.
+    """
+    lowest = 0
+    if config.method == "head":
+        lowest = num_layers(base, blobs)
+    elif config.layers:
+        lowest = max(0, num_layers(base, blobs) - config.layers)
+    below = num_layer_weights(base, blobs, lowest)
+    above = num_layer_weights(base, blobs) - below
+    flop = FLOP_PER_WEIGHT * above * num_tokens
+    if lowest == 0:
+        return flop, ""
+    once = num_tokens // config.epochs
+    num_bytes = once * width(base, blobs) * torch.float32.itemsize
+    if config.objective == "kto" or num_bytes > MOST_BYTES:
+        return flop + FORWARD * below * num_tokens, "; states below the layers cannot be kept"
+    held = f"; states below layer {lowest} would take {num_bytes / 1e9:.2g} GB, computed once"
+    return flop + FORWARD * below * once, held
 
 
 def matmul_rate(timed_s: float) -> float:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tunesmith.core.canonical import canonical_json
+from tunesmith.core.meter import Meter
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import merge_adapter
 from tunesmith.lm.example import Example
@@ -24,6 +25,7 @@ from tunesmith.stages.finetune.loop import train
 from tunesmith.stages.finetune.objectives.objective import Objective, make_objective
 from tunesmith.stages.finetune.preflight import Preflight, require_sound
 from tunesmith.stages.finetune.report import Report
+from tunesmith.stages.finetune.states import shelf_of
 from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
 from tunesmith.stages.finetune.tokens import tokenised
@@ -51,8 +53,8 @@ def finetune(
     clock = Clock()
     drawn_from = ctx.seed if config.start == "random" else None
     objective = make_objective(config, dataset, teacher)
-    loaded = objective.load(base, ctx.blobs, seed=ctx.seed, drawn_from=drawn_from)
-    load_s = clock.wall_s
+    with Meter(interval_s=0.01) as meter:
+        loaded = objective.load(base, ctx.blobs, seed=ctx.seed, drawn_from=drawn_from)
     all_rows = tokenised(config, ctx, objective, loaded, base, dataset)
     preflight = _inspected(ctx, objective, loaded, dataset, all_rows)
     rows = share_of(all_rows, config.share_of_rows, ctx.seed)
@@ -65,12 +67,12 @@ def finetune(
     checks = before(subject, engine.twin, engine.comparison, preflight, ctx.seed)
     require_held(checks)
 
-    training = make_training(engine, rows, config, ctx.seed, ctx.workdir)
+    training = make_training(engine, rows, config, ctx.seed, shelf_of(ctx, base))
     keeper = keeper_of(ctx, config.name)
     training.curve = keeper.restore(training.parameters, training.optimiser)
-    ctx.forecast(forecast(training, clock, load_s, 4 * loaded.num_parameters))
+    ctx.forecast(forecast(training, clock, meter.usage, 4 * loaded.num_parameters))
     report = Report(ctx, training)
-    for record in train(training, report.micro, keeper):
+    for record in train(training, report.micro, keeper, report.computed):
         report.step(record)
 
     tensors, settings = trained_bytes(engine.trained), trained_config(engine.trained, config, base)

@@ -1,16 +1,16 @@
-"""What lies below the lowest trained layer, computed once for each row and then read from a file.
+"""What lies below the lowest trained layer, computed once for each row and then read from files.
 
 Nothing there is trained, and no dropout or augmentation is ever drawn, so the states that enter the
-lowest trained layer are the same in every epoch. From the second one on only the layers above are
-computed (as in Skip2-LoRA, arXiv 2410.21073).
+lowest trained layer are the same in every epoch, and in every run that trains from that layer on.
+Only the layers above are computed in a step (as in Skip2-LoRA, arXiv 2410.21073).
 """
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Sequence
-from pathlib import Path
+import platform
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ import torch
 from tunesmith.core.errors import DataError
 from tunesmith.lm.attention import hidden_states, typed
 from tunesmith.lm.example import Example, MicroBatch
+from tunesmith.stages.finetune.states import Shelf, States
 
 NORMS = ("norm", "final_norm")
 """What transformers calls the norm after the last layer, in models that have one."""
@@ -29,12 +30,11 @@ class Trunk:
     """A model cut below its lowest trained layer, and the states at the cut, by row."""
 
     def __init__(
-        self, model: Any, lowest_layer: int, rows: Sequence[Example], folder: Path
+        self, model: Any, lowest_layer: int, rows: Sequence[Example], shelf: Shelf
     ) -> None:
-        """`folder` gets a file with a number for each token and hidden unit.
+        """The states lie on `shelf`, a number for each token and hidden unit.
 
         Raises:
-            OSError: there is no space for it.
             DataError: the model is in training mode, in which dropout makes each pass another one.
         """
         if model.training:
@@ -45,22 +45,60 @@ class Trunk:
         self._model = model
         self._below = _below(model.base_model, lowest_layer)
         self._above = _above(model.base_model, lowest_layer)
-        self._places: dict[str, slice] = {}
-        start = 0
-        for row in rows:
-            self._places[row.row_id] = slice(start, start + row.num_tokens)
-            start += row.num_tokens
-        shape = (start, model.config.hidden_size)
-        self._states = _mapped(folder / "trunk", shape, model.dtype)
-        self._known: set[str] = set()
+        self.lowest_layer = lowest_layer
+        made_of = {
+            "model": type(model.base_model).__name__,
+            "cut": lowest_layer,
+            # Of what sums are added up in another order by, that which can be told.
+            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+            "threads": torch.get_num_threads(),
+        }
+        self.states = States(shelf, made_of, rows, model.config.hidden_size, model.dtype)
+        self._at_hand: tuple[MicroBatch, torch.Tensor] | None = None
+        self._num_tokens, self._wall_s, self._cpu_s = 0, 0.0, 0.0
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:
-        """What the output head sees: (num_tokens, hidden_size)."""
-        return _through(self._above, micro, inputs_embeds=self._at_the_cut(micro)[None])
+        """What the output head sees: (num_tokens, hidden_size).
 
-    def is_known(self, row_ids: Sequence[str]) -> bool:
-        """Whether the states of all these rows have been computed."""
-        return self._known.issuperset(row_ids)
+        Raises:
+            KeyError: states of its rows are missing, and are not at hand.
+        """
+        if self._at_hand is None or self._at_hand[0] is not micro:
+            return self.above(micro, self.states.read(micro.row_ids, micro.sizes))
+        return self.above(micro, self._at_hand[1])
+
+    def take(self, micro: MicroBatch) -> None:
+        """Have the states of `micro` at hand, so that `hidden` of it is what is above alone: for a
+        forecast, which is made before they are kept. The bits are not those that are kept."""
+        self._at_hand = micro, self.below(micro)
+
+    def let_go(self) -> None:
+        """Have no states at hand."""
+        self._at_hand = None
+
+    def fill(self, done: Callable[[int], None]) -> None:
+        """Compute what is missing; see `States.fill`."""
+        self.states.fill(self.below, done)
+
+    @torch.no_grad()
+    def below(self, micro: MicroBatch) -> torch.Tensor:
+        """The states at the cut: (num_tokens, hidden_size)."""
+        wall, cpu = time.monotonic(), time.process_time()
+        states = _through(self._below, micro, input_ids=micro.ids[None], **typed(micro.types))
+        self._num_tokens += micro.num_tokens
+        self._wall_s += time.monotonic() - wall
+        self._cpu_s += time.process_time() - cpu
+        return states
+
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """Tokens that went through what is below, by their seconds on the wall and of all threads;
+        also where all is kept already some have, to see that the cut is exact."""
+        return self._num_tokens / self._wall_s, self._num_tokens / max(1e-9, self._cpu_s)
+
+    def above(self, micro: MicroBatch, states: torch.Tensor) -> torch.Tensor:
+        """The states at the cut to what the output head sees."""
+        return _through(self._above, micro, inputs_embeds=states[None])
 
     def is_exact(self, micro: MicroBatch) -> bool:
         """Whether the parts one after the other are the whole, on `micro`."""
@@ -68,29 +106,8 @@ class Trunk:
             whole = hidden_states(
                 self._model, micro.ids, micro.positions, micro.documents, micro.types
             )
-            gap = (self.hidden(micro) - whole).abs().max()
+            gap = (self.above(micro, self.below(micro)) - whole).abs().max()
             return bool(gap <= TOLERANCE * whole.square().mean().sqrt())
-
-    @torch.no_grad()
-    def _at_the_cut(self, micro: MicroBatch) -> torch.Tensor:
-        places = [self._places[row_id] for row_id in micro.row_ids]
-        if not self.is_known(micro.row_ids):
-            states = _through(self._below, micro, input_ids=micro.ids[None], **typed(micro.types))
-            parts = torch.split_with_sizes(states, micro.sizes)
-            for place, part in zip(places, parts, strict=True):
-                self._states[place] = part
-            self._known.update(micro.row_ids)
-            return states
-        return torch.cat([self._states[place] for place in places])
-
-
-def _mapped(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of `shape` whose memory is the file `path`."""
-    size = shape[0] * shape[1]
-    with path.open("wb") as file:
-        # The space is taken now: a full disk is an error here, and would be a crash later.
-        os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)
-    return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)
 
 
 class _GivenStates(torch.nn.Module):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunesmith.core.meter import estimate_joules
+from tunesmith.core.meter import Usage, estimate_joules
 from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import load_model
@@ -26,6 +25,7 @@ from tunesmith.stages.finetune.forecast import (
     Timing,
     estimate,
     forecast,
+    growth,
     spread_out,
     step_seconds,
     student_quantile,
@@ -33,6 +33,8 @@ from tunesmith.stages.finetune.forecast import (
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.lora import add_lora, trainable
 from tunesmith.stages.finetune.objectives.answers import Answers
+from tunesmith.stages.finetune.states import shelf_of
+from tunesmith.stages.finetune.trunk import Trunk
 
 ROWS = [(f"Permission is hereby granted {number}", "mit") for number in range(40)]
 SIZES = st.lists(st.tuples(st.integers(50, 1024), st.integers(1, 50)), min_size=6, max_size=30)
@@ -56,6 +58,12 @@ def training_of(
     )
 
 
+def load_of(wall_s: float = 0.0, peak_bytes: int = 0) -> Usage:
+    return Usage(
+        wall_s=wall_s, cpu_s=0.0, peak_bytes=peak_bytes, joules=0.0, joules_method="estimated"
+    )
+
+
 def timings(sizes: list[tuple[int, int]], a: float, b: float = 0.0) -> list[Timing]:
     return [
         Timing(num_tokens=tokens, num_labels=labels, wall_s=a * tokens + b * labels)
@@ -72,7 +80,7 @@ def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    short, long = (forecast(training_of(epochs), Clock(), 100.0, 0) for epochs in (1, 400))
+    short, long = (forecast(training_of(epochs), Clock(), load_of(100.0), 0) for epochs in (1, 400))
 
     assert 100 < short.wall_s < long.wall_s
     assert 100 < short.cpu_s < long.cpu_s
@@ -91,7 +99,7 @@ def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
 def test_a_run_that_is_done_has_only_its_end_to_come(training_of: Callable[..., Training]) -> None:
     run = training_of()
     run.config = run.config.model_copy(update={"epochs": 0})
-    found = forecast(run, Clock(), 2.0, 0)
+    found = forecast(run, Clock(), load_of(2.0), 0)
     assert found.basis == "every step is done already"
     assert found.low_s < found.wall_s < found.high_s
 
@@ -111,7 +119,7 @@ def test_what_goes_into_it_grows_with_the_run(
 
         run.loss = counted
         passes.clear()
-        forecast(run, Clock(), 0.0, 0)
+        forecast(run, Clock(), load_of(), 0)
         return len(passes)
 
     assert count(training_of(2)) == 1 + module.ENOUGH
@@ -208,55 +216,86 @@ def test_a_step_is_timed_by_its_numbers(
     assert whole / 5 < part < whole * 5
 
 
-def test_rows_whose_states_are_kept_are_forecast_by_their_own_speed(
-    tiny: Any, tmp_path: Path, rows: list[Example], objective: Answers
+class Simulated:
+    """A clock that only passes move."""
+
+    now = 0.0
+
+    def __init__(self) -> None:
+        self._start = Simulated.now
+
+    @property
+    def wall_s(self) -> float:
+        return Simulated.now - self._start
+
+    cpu_s = wall_s
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
+    tiny: Any,
+    rows: list[Example],
+    objective: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+    layers: int,
 ) -> None:
-    """Known rows take no more than new ones; more epochs of them add to the forecast."""
+    """A second for each token below, a hundredth for each token of a step."""
     model = load_model(tiny.base, tiny.blobs).model
-    config = ModelConfig(base="b", dataset="d", layers=1, epochs=60)
+    config = ModelConfig(base="b", dataset="d", layers=layers, epochs=4)
     engine = engines.make_engine(model, objective, config, 0, rows)
-
-    def ask(epochs: int) -> Any:
-        recipe = config.model_copy(update={"epochs": epochs})
-        training = engines.make_training(engine, rows, recipe, 0, tmp_path)
-        assert training.is_known is not None
-        return forecast(training, Clock(), 0.0, 0)
-
-    assert 0 < ask(2).wall_s < ask(60).wall_s
-    assert ask(60).low_s <= ask(60).high_s
-
-
-def test_new_rows_and_known_ones_are_timed_apart(
-    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a clock that only the passes move: a second where a row is new, a hundredth where not."""
-    now = [0.0]
-
-    class Simulated:
-        def __init__(self) -> None:
-            self._start = now[0]
-
-        @property
-        def wall_s(self) -> float:
-            return now[0] - self._start
-
-        cpu_s = wall_s
-
     monkeypatch.setattr(module, "Clock", Simulated)
-    run = training_of(50)
-    seen: set[str] = set()
+    below, loss = Trunk.below, engines.Engine.loss
 
-    def loss(micro: MicroBatch) -> torch.Tensor:
-        now[0] += 0.01 if seen.issuperset(micro.row_ids) else 1.0
-        seen.update(micro.row_ids)
-        return run.parameters[0].sum() * 0
+    def slow(trunk: Trunk, micro: MicroBatch) -> torch.Tensor:
+        Simulated.now += micro.num_tokens
+        return below(trunk, micro)
 
-    run.loss, run.is_known = loss, seen.issuperset
-    clock = Simulated()
-    found = forecast(run, clock, 0.0, 0)
+    def quick(engine: Any, micro: MicroBatch, hidden: Any = None) -> torch.Tensor:
+        found = loss(engine, micro, hidden)
+        Simulated.now += micro.num_tokens / 100
+        return found
 
-    steps = list(run.steps_to_do())
-    per_epoch = len(steps) // 50
-    assert [len(step) for step in steps] == [8] * len(steps)
-    expected = per_epoch * 1.0 + (len(steps) - per_epoch) * 0.01
-    assert found.wall_s - clock.wall_s == pytest.approx(expected, rel=0.05)
+    monkeypatch.setattr(Trunk, "below", slow)
+    monkeypatch.setattr(engines.Engine, "loss", quick)
+    num_tokens = sum(row.num_tokens for row in rows)
+
+    def ask() -> tuple[float, Any, Training]:
+        run = engines.make_training(engine, rows, config, 0, shelf_of(tiny.context(), tiny.base))
+        clock = Simulated()
+        found = forecast(run, clock, load_of(), 0)
+        return found.wall_s - clock.wall_s, found, run
+
+    cold, said, run = ask()
+    steps = 4 * num_tokens / 100
+    if layers == 2:  # there is nothing below
+        assert run.trunk is None
+        assert cold == pytest.approx(steps, rel=0.01)
+        return
+    assert run.trunk is not None
+    assert cold == pytest.approx(num_tokens + steps, rel=0.01)
+    assert "computed once and kept, in" in said.basis
+    assert not run.trunk.states.complete  # what was timed is not what is kept
+    run.trunk.fill(lambda _num_tokens: None)
+    warm, said, run = ask()
+    assert warm == pytest.approx(steps, rel=0.01)
+    assert said.basis.endswith("are kept already")
+
+
+def test_new_lengths_take_more_memory_up_to_a_bound() -> None:
+    """Of 100 lengths three were passed: each of the last two took 5 MB."""
+    resident = [900_000_000, 905_000_000, 910_000_000]
+    assert growth(resident, range(100)) == 97 * 5_000_000
+    assert growth(resident, [7] * 100) == 0
+    assert growth(resident, range(10_000)) == module.SHAPES_BYTES
+    assert growth(resident[::-1], range(100)) == 0
+    assert growth(resident[:1], range(100)) == 0
+
+
+def test_the_memory_that_loading_took_counts(training_of: Callable[..., Training]) -> None:
+    """It was used, whatever the rest takes."""
+    small = forecast(training_of(), Clock(), load_of(), 0)
+    large = forecast(training_of(), Clock(), load_of(peak_bytes=10**15), 0)
+    assert small.peak_bytes < large.peak_bytes == 10**15
+    done = training_of()
+    done.config = done.config.model_copy(update={"epochs": 0})
+    assert forecast(done, Clock(), load_of(peak_bytes=10**15), 0).peak_bytes == 10**15

@@ -9,11 +9,11 @@ import pytest
 from tunesmith.core.errors import DataError
 from tunesmith.core.meter import estimate_joules
 from tunesmith.lm.load import load_model
-from tunesmith.lm.size import num_layer_weights
+from tunesmith.lm.size import num_layer_weights, width
 from tunesmith.records.data import Split
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.preview import matmul_rate, preview
+from tunesmith.stages.finetune.preview import SHARE_OF_PEAK, matmul_rate, preview
 
 
 def test_the_weights_of_the_layers_are_counted_from_the_header(tiny: Any) -> None:
@@ -59,6 +59,52 @@ def test_asking_the_untuned_model_is_counted(
     ]
 
     assert asked[1].wall_s == pytest.approx(share * asked[0].wall_s)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cost"),
+    [
+        ({}, 8.0),  # two layers, two epochs, forward and backward
+        ({"layers": 2}, 8.0),
+        ({"layers": 1}, 5.0),  # the lower one once, and forward only
+        ({"layers": 1, "epochs": 6}, 13.0),
+        ({"method": "head"}, 2.0),
+    ],
+)
+def test_what_is_frozen_is_counted_once(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], cost: float
+) -> None:
+    monkeypatch.setattr("tunesmith.stages.finetune.preview.matmul_rate", lambda _seconds: 1e9)
+    side = Split(rows=tiny.blobs.put(b""), num_rows=1, num_tokens=10**6)
+    dataset = dataclasses.replace(tiny.dataset([]), train=side)
+    found = preview(ModelConfig(base="t", dataset="t", **settings), tiny.blobs, tiny.base, dataset)
+
+    a_layer = num_layer_weights(tiny.base, tiny.blobs) / 2
+    # In each of two layers as many products: `cost` counts pairs of layers.
+    assert found.wall_s * SHARE_OF_PEAK * 1e9 == pytest.approx(cost * 2 * a_layer * 10**6)
+    kept = "0.26 GB" in found.basis  # 64 numbers of 4 bytes for each token
+    assert kept == (cost not in (8.0,))
+
+
+def test_what_cannot_be_kept_is_counted_in_every_epoch(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.stages.finetune.preview.matmul_rate", lambda _seconds: 1e9)
+    monkeypatch.setattr("tunesmith.stages.finetune.preview.MOST_BYTES", 1000)
+    side = Split(rows=tiny.blobs.put(b""), num_rows=1, num_tokens=10**6)
+    dataset = dataclasses.replace(tiny.dataset([]), train=side)
+    config = ModelConfig(base="t", dataset="t", layers=1)
+    found = preview(config, tiny.blobs, tiny.base, dataset)
+
+    assert found.basis.endswith("cannot be kept")
+    whole = num_layer_weights(tiny.base, tiny.blobs)
+    assert found.wall_s * SHARE_OF_PEAK * 1e9 == pytest.approx(6 * whole * 10**6)
+
+
+def test_the_width_is_the_model_s(tiny: Any) -> None:
+    assert (
+        width(tiny.base, tiny.blobs) == load_model(tiny.base, tiny.blobs).model.config.hidden_size
+    )
 
 
 def test_a_matrix_product_runs_at_a_believable_speed() -> None:

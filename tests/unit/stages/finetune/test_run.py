@@ -123,7 +123,7 @@ def test_what_is_frozen_is_computed_once_and_changes_nothing(
     dataset = tiny.dataset(ROWS)
     recipe = ModelConfig(name="desk", base="tiny", dataset="tiny", epochs=3, **settings)
     kept = finetune(recipe, tiny.context(1), base=tiny.base, dataset=dataset)
-    assert (tiny.workdir / "trunk").stat().st_size > 0
+    assert any(tiny.workdir.glob("states-*"))
     monkeypatch.setattr("tunesmith.stages.finetune.engine._trunk", lambda *_: None)
     again = finetune(recipe, tiny.context(1), base=tiny.base, dataset=dataset)
 

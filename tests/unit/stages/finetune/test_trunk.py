@@ -15,6 +15,7 @@ from tunesmith.lm.lessons import labelled
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
 from tunesmith.stages.finetune.objectives.answers import Answers
+from tunesmith.stages.finetune.states import Shelf
 from tunesmith.stages.finetune.trained import prepare
 from tunesmith.stages.finetune.trunk import Trunk
 
@@ -51,8 +52,18 @@ def make(kind: str, **settings: Any) -> tuple[Any, Any]:
         if "lora_b" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     if settings.get("method", "lora") == "lora":
-        fuse(model)
+        fuse(model, trained.lowest_layer)
     return model, trained
+
+
+def trunk_of(model: Any, lowest: int, folder: Path) -> Trunk:
+    return Trunk(model, lowest, ROWS, Shelf(folder=folder, workdir=folder, made_of={}))
+
+
+def filled(model: Any, lowest: int, folder: Path) -> Trunk:
+    trunk = trunk_of(model, lowest, folder)
+    trunk.fill(lambda _num_tokens: None)
+    return trunk
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -61,9 +72,9 @@ def test_loss_and_gradients_are_those_of_the_whole_model(
     tmp_path: Path, kind: str, settings: dict[str, Any], objective: Answers, loss_by: LossBy
 ) -> None:
     model, trained = make(kind, **settings)
-    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
-    first, again, other = pack(ROWS[:3]), pack(ROWS[:3]), pack([ROWS[3], ROWS[0], ROWS[2]])
-    for micro in (first, again, pack(ROWS[3:]), other):  # new, known, new, known in another order
+    trunk = filled(model, trained.lowest_layer, tmp_path)
+    other = pack([ROWS[3], ROWS[0], ROWS[2]])
+    for micro in (pack(ROWS[:3]), pack(ROWS[3:]), other):
         found = objective.loss(model, trunk.hidden(micro), micro)
         expected = loss_by(model)(micro)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
@@ -76,44 +87,71 @@ def test_loss_and_gradients_are_those_of_the_whole_model(
     assert trunk.is_exact(other)
 
 
-def test_from_the_second_time_on_nothing_below_is_computed(tmp_path: Path) -> None:
+def test_once_it_is_kept_nothing_below_is_computed(tmp_path: Path) -> None:
     model, trained = make("llama", layers=1)
-    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
     calls: list[int] = []
     for number, layer in enumerate(model.model.layers):
         layer.register_forward_hook(lambda *_, number=number: calls.append(number))
-    micro = pack(ROWS)
-    assert not trunk.is_known(micro.row_ids)
-    trunk.hidden(micro)
+    trunk = filled(model, trained.lowest_layer, tmp_path)
+    assert calls == [0, 1, 2]
+    trunk.hidden(pack(ROWS))
     assert calls == [0, 1, 2, 3]
-    assert trunk.is_known(micro.row_ids)
-    trunk.hidden(micro)
+    again = filled(model, trained.lowest_layer, tmp_path)  # another run
+    again.hidden(pack(ROWS[2:]))
     assert calls == [0, 1, 2, 3, 3]
+
+
+def test_what_is_missing_is_computed_only_when_it_is_asked_to(tmp_path: Path) -> None:
+    """So no state of a run's own micro-batches gets into it, but to be timed."""
+    model, trained = make("llama", layers=1)
+    trunk, micro = trunk_of(model, trained.lowest_layer, tmp_path), pack(ROWS)
+    with pytest.raises(KeyError):
+        trunk.hidden(micro)
+    trunk.take(micro)
+    at_hand = trunk.hidden(micro)
+    trunk.let_go()
+    with pytest.raises(KeyError):
+        trunk.hidden(micro)
+    trunk.fill(lambda _num_tokens: None)
+    torch.testing.assert_close(trunk.hidden(micro), at_hand, rtol=0, atol=1e-12)
 
 
 def test_with_the_head_alone_no_layer_is_computed_again(
     tmp_path: Path, objective: Answers, loss_by: LossBy
 ) -> None:
     model, trained = make("llama", method="head")
-    trunk = Trunk(model, trained.lowest_layer, ROWS, tmp_path)
+    trunk = filled(model, trained.lowest_layer, tmp_path)
     micro = pack(ROWS)
     expected = torch.autograd.grad(loss_by(model)(micro), trained.parameters)
-    trunk.hidden(micro)
     states = trunk.hidden(micro)
     assert states.grad_fn is None
     found = torch.autograd.grad(objective.loss(model, states, micro), trained.parameters)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_method_finds_the_same_states(tmp_path: Path, kind: str) -> None:
+    """To the bit: those of one are read by the others."""
+    states = []
+    for number, settings in enumerate(
+        [{"layers": 2}, {"method": "full", "layers": 2}, {"method": "dora", "layers": 2}]
+    ):
+        model, trained = make(kind, **settings)
+        trunk = trunk_of(model.float(), trained.lowest_layer, tmp_path / str(number))
+        states.append(trunk.below(pack(ROWS)))
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+
+
 def test_dropout_is_refused(tmp_path: Path) -> None:
     model, trained = make("llama", layers=1)
     with pytest.raises(DataError, match="dropout"):
-        Trunk(model.train(), trained.lowest_layer, ROWS, tmp_path)
+        trunk_of(model.train(), trained.lowest_layer, tmp_path)
 
 
 def test_a_wrong_cut_is_noticed(tmp_path: Path, loss_by: LossBy) -> None:
     model, trained = make("llama", layers=2)
-    trunk = Trunk(model, trained.lowest_layer + 1, ROWS, tmp_path)
-    trunk._below = Trunk(model, trained.lowest_layer, ROWS, tmp_path)._below
+    trunk = trunk_of(model, trained.lowest_layer + 1, tmp_path)
+    trunk._below = trunk_of(model, trained.lowest_layer, tmp_path)._below
     assert not trunk.is_exact(pack(ROWS))
     assert loss_by(model)(pack(ROWS)).isfinite()

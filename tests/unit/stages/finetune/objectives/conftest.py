@@ -28,6 +28,7 @@ from tunesmith.stages.finetune.engine import Engine, make_engine, make_training
 from tunesmith.stages.finetune.keeper import keeper_of
 from tunesmith.stages.finetune.loop import accumulate, train
 from tunesmith.stages.finetune.objectives.objective import make_objective
+from tunesmith.stages.finetune.states import shelf_of
 from tunesmith.stages.finetune.step_record import StepRecord
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # it is an oracle here, of the version in the lock
@@ -94,7 +95,9 @@ class Judge:
 
     def train(self, engine: Engine, config: ModelConfig, rows: Sequence[Example]) -> list[float]:
         """The loss of every step."""
-        training = make_training(engine, rows, config, SEED, self.tiny.workdir)
+        training = make_training(
+            engine, rows, config, SEED, shelf_of(self.tiny.context(), self.tiny.base)
+        )
         keeper = keeper_of(self.tiny.context(SEED), "desk")
         records: list[StepRecord] = list(train(training, lambda *_: None, keeper))
         return [record.loss for record in records]
@@ -276,7 +279,7 @@ class Loops:
         engine = make_engine(loaded.model, objective, config, seed, rows)
         assert engine.comparison.ok
         assert engine.model is loaded.model
-        training = make_training(engine, rows, config, seed, tiny.workdir)
+        training = make_training(engine, rows, config, seed, shelf_of(tiny.context(), base))
         keeper = keeper_of(tiny.context(seed), config.name)
         losses = [record.loss for record in train(training, lambda *_: None, keeper)]
         weights = {name: p.detach().clone() for name, p in engine.twin.named_parameters()}

@@ -19,6 +19,7 @@ from tunesmith.stages.finetune.first_batch import look
 from tunesmith.stages.finetune.invariants import step_errors
 from tunesmith.stages.finetune.preflight import require_sound
 from tunesmith.stages.finetune.run import finetune
+from tunesmith.stages.finetune.states import shelf_of
 from tunesmith.stages.finetune.stock import stock_logits
 
 SEED = 5
@@ -146,7 +147,8 @@ def test_every_step_pairs_its_own_rows(feedbacks: Any, rows: list[Example]) -> N
     """Which answer is the second follows from the step's order: another one in another epoch."""
     config = feedbacks.config("kto", batch_rows=3)
     engine = feedbacks.engine(config, rows)
-    training = make_training(engine, rows, config, SEED, feedbacks.tiny.workdir)
+    tiny = feedbacks.tiny
+    training = make_training(engine, rows, config, SEED, shelf_of(tiny.context(), tiny.base))
     seen: dict[str, set[tuple[int, ...]]] = {row.row_id: set() for row in rows}
     for step in training.steps_to_do():
         (micro,) = engine.objective.cut(step)

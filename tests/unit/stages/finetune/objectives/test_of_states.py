@@ -201,7 +201,7 @@ def test_what_is_frozen_is_computed_once_and_changes_nothing(
     dataset = readers.dataset(CONTENTS[objective], labels_of(objective))
     recipe = config(objective, epochs=3, batch_rows=3, **settings)
     kept = loops.ours(recipe, base, dataset)
-    assert (readers.tiny.workdir / "trunk").stat().st_size > 0
+    assert any(readers.tiny.workdir.glob("states-*"))
     monkeypatch.setattr("tunesmith.stages.finetune.engine._trunk", lambda *_: None)
     loops.same(loops.ours(recipe, base, dataset), kept, close=1e-10)
 
