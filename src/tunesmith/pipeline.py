@@ -168,12 +168,15 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
 
 
 def watch_served(project: Project, name: str, service: str) -> Signal:
-    """Compare what a service was asked and answered with what its model was tuned on.
+    """Compare what a service was asked of the monitor's model, and answered, with what that model
+    was tuned on.
 
     Raises:
-        NotFound: the service has answered nothing yet.
+        UsageError: the service does not serve that model.
+        NotFound: it has answered nothing yet.
     """
-    traffic = gather(service, project.traces(service), "served", project.runner.blobs)
+    asked = project.traces(service, project.file.monitor[name].model)
+    traffic = gather(service, asked, "served", project.runner.blobs)
     signal: Signal = project.run(watch_traffic(project.file, name, service, traffic))
     return signal
 

@@ -15,7 +15,7 @@ from tunesmith.core.blobs import NO_SPACE, FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
-from tunesmith.core.errors import NotFound, StoreError, StoreFull
+from tunesmith.core.errors import NotFound, StoreError, StoreFull, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
@@ -130,13 +130,20 @@ class Project:
         with self.runner.database.write() as connection:
             catalog.add_trace(connection, trace)
 
-    def traces(self, service: str) -> list[tuple[str, str]]:
-        """What the released model of a service was asked and answered to the end, oldest first.
+    def traces(self, service: str, model: str) -> list[tuple[str, str]]:
+        """What the released version of `model` was asked by the clients of a service, and answered
+        to the end, oldest first.
 
         Raises:
+            UsageError: the service does not serve that model.
             NotFound: nothing yet.
         """
-        model = self.file.service[service].model
+        models = self.file.service[service].models
+        if model not in models:
+            raise UsageError(
+                f"service {service} serves {', '.join(models)}, not {model}",
+                remedy="name a monitor of a model that it serves, or add one",
+            )
         _, version = self.released(model, self.file.alias_of(model))
         with self.runner.database.read() as connection:
             rows = catalog.traces(connection, service, version)
@@ -148,20 +155,22 @@ class Project:
         return [(row.text, row.answer) for row in rows]
 
     def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the released model, and an index to answer from.
+        """A service as an application: the released models, and an index to answer from.
 
         Raises:
-            NotFound: no version of the model is released.
+            NotFound: no version of one of the models is released.
         """
-        from tunesmith.lm.generate import torch_engine
-        from tunesmith.stages.serve.app import create_app
+        from tunesmith.lm.generate import torch_engines
+        from tunesmith.stages.serve.app import Served, create_app
 
-        release, version = self.released(config.model, self.file.alias_of(config.model))
+        found = [self.released(name, self.file.alias_of(name)) for name in config.models]
         blobs = self.runner.blobs
+        engines = torch_engines([release.model for release, _ in found], blobs)
         return create_app(
-            torch_engine(release.model, blobs),
-            model_id=version,
-            instruction=release.model.instruction,
+            [
+                Served(model_id=version, engine=engine, instruction=release.model.instruction)
+                for (release, version), engine in zip(found, engines, strict=True)
+            ],
             config=config,
             record_trace=self.add_trace,
             ask=partial(ask, index, blobs.path(index.database)) if index else None,

@@ -149,15 +149,16 @@ def _check_references(file: ProjectFile) -> None:
                 f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
             )
     for name, service in file.service.items():
-        settings.nearest(f"service.{name}.model", service.model, file.model, "model")
-        objective = file.model[service.model].objective
-        if objective in TASKS:
-            raise ConfigError(
-                f"service.{name}.model",
-                f"{service.model!r} is tuned to {objective}, so it cannot answer in conversations",
-                remedy="serve a model that goes on with a text; export this one "
-                f"(`tunesmith model export {service.model}`) to use it elsewhere",
-            )
+        for model_name in service.models:
+            settings.nearest(f"service.{name}.models", model_name, file.model, "model")
+            objective = file.model[model_name].objective
+            if objective in TASKS:
+                raise ConfigError(
+                    f"service.{name}.models",
+                    f"{model_name!r} is tuned to {objective}, so it cannot answer in conversations",
+                    remedy="serve models that go on with a text; export this one "
+                    f"(`tunesmith model export {model_name}`) to use it elsewhere",
+                )
         if service.index:
             settings.nearest(f"service.{name}.index", service.index, file.index, "index")
     for name, monitor in file.monitor.items():

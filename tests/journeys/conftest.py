@@ -81,7 +81,7 @@ num_documents = 4
 commonest_in = "notices"
 
 [service.desk]
-model = "desk"
+models = ["desk"]
 index = "licences"
 
 [monitor.desk]

@@ -87,7 +87,7 @@ def serve(
     folder: Folder = HERE,
     port: Annotated[int, typer.Option(help="Port, over the project file's.")] = 0,
 ) -> None:
-    """Serve the released model at an address of this machine, in OpenAI's format."""
+    """Serve the released models at an address of this machine, in OpenAI's format."""
     from tunesmith.cli.opening import opened
     from tunesmith.stages.serve.run import serve as run_service
 
@@ -96,10 +96,11 @@ def serve(
         config = project.file.service[service]
         if port:
             config = config.model_copy(update={"port": port})
-        say(f"loading the model of {service} ...")
+        say(f"loading {', '.join(config.models)} for {service} ...")
         index = current_index(project, config.index) if config.index else None
         app = project.endpoint(config, index)
-        say(f"serving {config.model} at http://{config.host}:{config.port}/v1 (stop: Ctrl-C)")
+        url = f"http://{config.host}:{config.port}/v1"
+        say(f"serving {', '.join(config.models)} at {url} (stop: Ctrl-C)")
         run_service(app, config)
 
 

@@ -20,7 +20,7 @@ def monitor(
     name: Annotated[str, typer.Argument(help="Which monitor; needed if there are several.")] = "",
     folder: Folder = HERE,
     served: Annotated[
-        str, typer.Option(help="Compare what this service was asked, instead of the replays.")
+        str, typer.Option(help="Compare what this service was asked of the model, not the replays.")
     ] = "",
     as_json: Json = False,
 ) -> None:

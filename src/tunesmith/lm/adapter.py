@@ -2,7 +2,8 @@
 
 Three kinds: low-rank adapters (LoRA, arXiv 2106.09685, scaled by alpha / rank or, rank-stabilised,
 by alpha / sqrt(rank), arXiv 2312.03732), the same with a length for each row (DoRA, arXiv
-2402.09353), both in PEFT's format, and overlays: weights that replace the model's.
+2402.09353), both in PEFT's format, with rows of tokens if there are new ones, and overlays: weights
+that replace the model's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
@@ -20,11 +22,44 @@ from tunesmith.core.errors import DataError
 
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
+TOKEN_ROWS = ".token_adapter.trainable_tokens_delta"  # noqa: S105  (no password)
+"""What PEFT puts after the name of a module of which some rows were trained, those of tokens; they
+are saved as they are, not as what is to be added to the model's."""
 OVERLAY = "OVERLAY"
 """The `tunesmith_type` of the configuration of an overlay."""
 
 Merge = tuple[torch.Tensor, Callable[[], torch.Tensor]]
 """A weight, and what computes its new value from its present one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What an adapter does to one linear layer of weight W: `V = W + scaling * B @ A` or, with a
+    magnitude m, `m * V / |V|`."""
+
+    low: torch.Tensor
+    """A, (rank, in_features)."""
+    high: torch.Tensor
+    """B, (out_features, rank)."""
+    scaling: float
+    magnitude: torch.Tensor | None = None
+    """m, (out_features,)."""
+
+    def direction(self, weight: torch.Tensor) -> torch.Tensor:
+        """V, in the type of `weight`, whatever that of the adapter is."""
+        return weight + self.scaling * (self.high.to(weight.dtype) @ self.low.to(weight.dtype))
+
+    def stretch(self, direction: torch.Tensor) -> torch.Tensor | None:
+        """By how much each row of V is longer in the end, (out_features,); None if as long."""
+        if self.magnitude is None:
+            return None
+        return self.magnitude.to(direction.dtype) / row_norms(direction)
+
+    def merged(self, weight: torch.Tensor) -> torch.Tensor:
+        """What W becomes."""
+        direction = self.direction(weight)
+        stretch = self.stretch(direction)
+        return direction if stretch is None else direction * stretch[:, None]
 
 
 def merge_adapter(model: Any, tensors: bytes, config: bytes) -> None:
@@ -88,11 +123,15 @@ def scaling_of(config: Mapping[str, Any]) -> float:
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
 
 
-def _adapted(
+def adapted_layers(
     model: Any, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]
-) -> dict[str, Merge]:
-    """The merges of a LoRA or DoRA adapter, by the name of the layer; and of the modules that were
-    trained as a whole beside it, by the name of the parameter."""
+) -> tuple[dict[str, Adapted], dict[str, Merge]]:
+    """What a LoRA or DoRA adapter adds, by the name of the layer; and, by the name of the
+    parameter, the merges of what was trained beside it: whole modules, and rows of tokens.
+
+    Raises:
+        DataError: it is of another kind or model, or incomplete.
+    """
     scaling = scaling_of(config)
     parts = ["lora_A.weight", "lora_B.weight"]
     if config.get("use_dora"):
@@ -100,13 +139,16 @@ def _adapted(
     modules = sorted(name.removesuffix(".lora_A.weight") for name in state if ".lora_A." in name)
     saved = set(config.get("modules_to_save") or ())
     whole = {name for name in state if saved.intersection(name.split("."))}
-    if state.keys() - whole != {f"{module}.{part}" for module in modules for part in parts}:
+    rows = {name for name in state if name.endswith(TOKEN_ROWS)}
+    if state.keys() - whole - rows != {f"{module}.{part}" for module in modules for part in parts}:
         raise DataError(
             f"the adapter holds something other than {', '.join(parts)} for each of its layers",
             remedy="tune again on this base model",
         )
     linears = dict(model.named_modules())
+    layers: dict[str, Adapted] = {}
     merges = _replaced(model, {name.removeprefix(PREFIX): state[name] for name in whole})
+    merges |= _with_rows(model, {name: state[name] for name in rows}, config)
     for module in modules:
         name = module.removeprefix(PREFIX)
         linear = linears.get(name)
@@ -117,26 +159,52 @@ def _adapted(
         shapes = [(config["r"], in_features), (out_features, config["r"]), (out_features,)]
         if [tuple(part.shape) for part in (low, high, *magnitude)] != shapes[: len(parts)]:
             raise _other_model(f"tensors of other shapes for {name!r}")
-        merges[name] = linear.weight, _added(linear.weight, low, high, scaling, *magnitude)
+        layers[name] = Adapted(low, high, scaling, *magnitude)
+    return layers, merges
+
+
+def _adapted(
+    model: Any, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]
+) -> dict[str, Merge]:
+    layers, merges = adapted_layers(model, state, config)
+    for name, adapted in layers.items():
+        weight = model.get_submodule(name).weight
+        merges[name] = weight, functools.partial(adapted.merged, weight)
     return merges
 
 
-def _added(
-    weight: torch.Tensor,
-    low: torch.Tensor,
-    high: torch.Tensor,
-    scaling: float,
-    magnitude: torch.Tensor | None = None,
+def _with_rows(
+    model: Any, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]
+) -> dict[str, Merge]:
+    """The merges of rows of tokens, by the name of the parameter. A head that is tied to the
+    embeddings gets theirs: they are the same."""
+    places = config.get("trainable_token_indices") or {}
+    modules = dict(model.named_modules())
+    merges: dict[str, Merge] = {}
+    for key, rows in state.items():
+        name = key.removeprefix(PREFIX).removesuffix(TOKEN_ROWS)
+        named = places.get(name.rpartition(".")[2], ()) if isinstance(places, Mapping) else places
+        ids = torch.tensor(named, dtype=torch.long)
+        weight = getattr(modules.get(name), "weight", torch.empty(0, 0))
+        fits = tuple(rows.shape) == (len(ids), weight.shape[1]) and len(ids) > 0
+        if not fits or not 0 <= int(ids.min()) <= int(ids.max()) < len(weight):
+            raise _other_model(f"no rows {list(named)} of {name!r}")
+        if any(weight is other for other, _ in merges.values()):
+            raise _other_model(f"{name!r} is the matrix of another module, and has rows of its own")
+        merges[f"{name}.weight"] = weight, _with_these(weight, ids, rows)
+    if len(state) != (len(places) if isinstance(places, Mapping) else bool(places)):
+        raise DataError(
+            "the adapter has no rows for the tokens that it names",
+            remedy="tune again on this base model",
+        )
+    return merges
+
+
+def _with_these(
+    weight: torch.Tensor, ids: torch.Tensor, rows: torch.Tensor
 ) -> Callable[[], torch.Tensor]:
-    """What computes `V = W + scaling * B @ A` or, with a magnitude m, `m * V / |V|`."""
-
-    def merged() -> torch.Tensor:
-        direction = weight + scaling * (high.to(weight.dtype) @ low.to(weight.dtype))
-        if magnitude is None:
-            return direction
-        return direction * (magnitude.to(weight.dtype) / row_norms(direction))[:, None]
-
-    return merged
+    """What computes `weight` with `rows` in the places of `ids`."""
+    return lambda: weight.index_copy(0, ids, rows.to(weight.dtype))
 
 
 def _replaced(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, Merge]:

@@ -13,23 +13,31 @@ from transformers import DynamicCache
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import UsageError
+from tunesmith.lm.attach import load_version
 from tunesmith.lm.chat_template import is_tuned_task, prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message, Piece, Sampling
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.score import ScoreRow, likeliest, make_scorable, score_row
 from tunesmith.records.model import ModelVersion
 
 FinishReason = Literal["stop", "length"]
 
 
-def torch_engine(model: ModelVersion, blobs: Blobs) -> TorchEngine:
-    """The engine that answers with `model`, its adapter merged into the weights.
+def torch_engines(models: Sequence[ModelVersion], blobs: Blobs) -> list[TorchEngine]:
+    """An engine for each of `models`, in their order.
 
-    What the model was tuned for is answered with one of its labels (see `TorchEngine`).
+    Those that are adapters of one base model share its weights, which are in memory once; each
+    answers as it does alone, to the bit. Others, of which the weights themselves were tuned, are
+    loaded apart.
+
+    What a model was tuned for is answered with one of its labels (see `TorchEngine`).
     """
-    loaded = load_model(model.base, blobs, adapter=model)
-    return TorchEngine(loaded, model.instruction, model.labels)
+    bases: dict[str, LoadedModel] = {}
+    return [
+        TorchEngine(load_version(model, blobs, bases), model.instruction, model.labels)
+        for model in models
+    ]
 
 
 class TorchEngine:

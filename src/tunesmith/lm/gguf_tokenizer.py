@@ -24,9 +24,9 @@ def gguf_metadata(
 ) -> dict[str, Any]:
     """The entries that describe `tokenizer` to llama.cpp.
 
-    `known` is the metadata of the GGUF file that it was read from, which is kept as it is; without
-    it the entries are made from the tokenizer. `vocab_size` counts the rows of the embedding
-    matrix, which may have more of them than there are tokens.
+    `known` is the metadata of the GGUF file that it was read from, which is kept as it is but for
+    tokens that were added; without it the entries are made from the tokenizer. `vocab_size` counts
+    the rows of the embedding matrix, which may have more of them than there are tokens.
 
     In both cases nothing is added to a prompt that the template did not write, as in tuning, and
     the token that ends a turn is one to stop at.
@@ -38,6 +38,7 @@ def gguf_metadata(
         entries = _entries(tokenizer, vocab_size)
     else:
         entries = {key: value for key, value in known.items() if key.startswith(PREFIX)}
+        entries |= _extended(tokenizer, entries)
     end = end_of_turn(tokenizer)
     eos = entries.setdefault("tokenizer.ggml.eos_token_id", end)
     if eos != end:
@@ -52,6 +53,19 @@ def declared_stops(metadata: Mapping[str, Any]) -> frozenset[int]:
     """The ids at which a GGUF file says that an answer is over."""
     keys = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
     return frozenset(metadata[key] for key in keys if key in metadata)
+
+
+def _extended(tokenizer: Tokenizer, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The lists with an entry for each token, with those that `tokenizer` has beyond them."""
+    tokens = entries["tokenizer.ggml.tokens"]
+    size = tokenizer.core.get_vocab_size(with_added_tokens=True)
+    new = [tokenizer.core.id_to_token(index) for index in range(len(tokens), size)]
+    beyond: dict[str, list[Any]] = {
+        "tokenizer.ggml.tokens": new,
+        "tokenizer.ggml.token_type": [USER_DEFINED] * len(new),
+        "tokenizer.ggml.scores": [0.0] * len(new),
+    }
+    return {key: entries[key] + more for key, more in beyond.items() if new and entries.get(key)}
 
 
 def _entries(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:

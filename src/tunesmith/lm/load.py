@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tunesmith.lm.tokenizer import (
     Tokenizer,
     tokenizer_of_files,
     tokenizer_of_gguf,
+    with_tokens,
 )
 from tunesmith.records.model import BaseModel, ModelVersion, Task
 
@@ -93,29 +94,50 @@ def load_model(
     *,
     adapter: ModelVersion | None = None,
     drawn_from: int | None = None,
+    new_tokens: Sequence[str] = (),
 ) -> LoadedModel:
     """The weights of `base` in float32, with `adapter` merged into them if there is one.
 
-    With `drawn_from`, random weights in their place, drawn from that seed.
+    With `drawn_from`, random weights in their place, drawn from that seed. With `new_tokens`, a
+    larger vocabulary (see `lm.grow`); an adapter brings its own.
 
     Raises:
         DataError: the file is damaged, of a kind that is not read here, or the adapter is not one
-            of this model.
+            of this model; a new token cannot be added.
     """
     from tunesmith.lm.build import build, build_random
 
     config, tokenizer, tensors = _parts(base, blobs.path(base.weights))
     model = build(config, dict(tensors)) if drawn_from is None else build_random(config, drawn_from)
-    if adapter is not None:
-        from tunesmith.lm.adapter import merge_adapter
-
-        merge_adapter(model, blobs.get(adapter.adapter), blobs.get(adapter.adapter_config))
-    return LoadedModel(
+    plain = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         context_length=int(model.config.max_position_embeddings),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+    loaded = grown(plain, adapter.new_tokens if adapter else new_tokens)
+    if adapter is not None:
+        from tunesmith.lm.adapter import merge_adapter
+
+        merge_adapter(model, blobs.get(adapter.adapter), blobs.get(adapter.adapter_config))
+    return loaded
+
+
+def grown(loaded: LoadedModel, new_tokens: Sequence[str]) -> LoadedModel:
+    """`loaded` with `new_tokens` in its tokenizer and, in place, rows for them in its model.
+
+    Raises:
+        DataError: one of them cannot be added.
+    """
+    if not new_tokens:
+        return loaded
+    from tunesmith.lm.grow import add_rows
+
+    old, model = loaded.tokenizer, loaded.model
+    tokenizer = with_tokens(old, new_tokens)
+    add_rows(model, {tokenizer.id_of(token): old.encode(token) for token in new_tokens})
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return replace(loaded, tokenizer=tokenizer, num_parameters=num_parameters)
 
 
 def load_head(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,32 @@ class Tokenizer:
     def special_ids(self) -> frozenset[int]:
         """The ids of `special_tokens`."""
         return frozenset(self.id_of(token) for token in self.special_tokens)
+
+
+def with_tokens(tokenizer: Tokenizer, tokens: Sequence[str]) -> Tokenizer:
+    """`tokenizer` with `tokens` after its own, in their order; each is kept whole wherever it
+    stands, and said as it is written. They do not steer the model: any text may contain them.
+
+    Raises:
+        DataError: one is a token already, or would not be read back as it was written.
+    """
+    core = tokenizers.Tokenizer.from_str(tokenizer.core.to_str())
+    known = [token for token in tokens if core.token_to_id(token) is not None]
+    if known:
+        raise DataError(
+            f"the base model's vocabulary has {known[0]!r} already",
+            remedy="leave it out of new_tokens: it can be used as it is",
+        )
+    core.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+    extended = dataclasses.replace(tokenizer, core=core)
+    for token in tokens:
+        ids = extended.encode(token)
+        if ids != [core.token_to_id(token)] or extended.decode(ids) != token:
+            raise DataError(
+                f"the new token {token!r} would be read back as {extended.decode(ids)!r}",
+                remedy="make it of ASCII characters other than white space, e.g. <icd>",
+            )
+    return extended
 
 
 def tokenizer_of_gguf(metadata: Mapping[str, Any], *, is_asked: bool = True) -> Tokenizer:

@@ -58,7 +58,9 @@ class ModelVersion:
     num_trainable: int
     """Parameters that were trained."""
     num_parameters: int
-    """Parameters of the base model."""
+    """Parameters of the base model, with the rows of new tokens."""
     first_loss: float
     last_loss: float
     """Mean loss over the first and the last tenth of the steps; with "sft" of a labelled token."""
+    new_tokens: tuple[str, ...] = ()
+    """Tokens that the base model's vocabulary lacks: they follow its own, in this order."""

@@ -10,6 +10,7 @@ import torch
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.adapter import merge_adapter
+from tunesmith.lm.attach import attached
 from tunesmith.lm.load import load_model
 
 IDS = torch.arange(50)[None]
@@ -71,6 +72,28 @@ def test_an_adapter_that_peft_made_is_merged_as_peft_computes_it(
 
     torch.testing.assert_close(model(IDS).logits, expected, rtol=0, atol=1e-10)
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}], ids=str)
+def test_an_adapter_stored_in_another_type_is_computed_in_the_models(
+    tiny: Any, tmp_path: Any, stored: torch.dtype, settings: dict[str, Any]
+) -> None:
+    """Defect 29: in float32 here, as PEFT does with the same file; the product is not rounded."""
+    tensors, config, _ = made_by_peft(tiny, tmp_path, **settings)
+    halved = {name: t.to(stored) for name, t in safetensors.torch.load(tensors).items()}
+    data = safetensors.torch.save(halved, metadata={"format": "pt"})
+    (tmp_path / "adapter_model.safetensors").write_bytes(data)
+    theirs = peft.PeftModel.from_pretrained(load_model(tiny.base, tiny.blobs).model, tmp_path)
+    merged = load_model(tiny.base, tiny.blobs).model
+    merge_adapter(merged, data, config)
+    version = tiny.version(tiny.blobs.put(data), tiny.blobs.put(config))
+    beside = attached(load_model(tiny.base, tiny.blobs), version, tiny.blobs).model
+
+    for model in (merged, beside):
+        kinds = {tensor.dtype for tensor in [*model.parameters(), *model.buffers()]}
+        assert kinds == {torch.float32}
+        torch.testing.assert_close(model(IDS).logits, theirs(IDS).logits, rtol=0, atol=1e-4)
 
 
 LAST = "base_model.model.model.layers.1.self_attn.q_proj"

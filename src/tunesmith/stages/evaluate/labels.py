@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tunesmith.lm.attach import load_version
 from tunesmith.lm.load import load_model
 from tunesmith.lm.score import score_labels
 from tunesmith.stages.evaluate.metrics import f1_by_label, macro_f1
@@ -18,7 +19,8 @@ def score(asked: Asked) -> Scored:
         UsageError: a row does not fit the model's context.
     """
     labels, truth = asked.dataset.labels, asked.rows["label"].to_pylist()
-    loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
+    blobs = asked.ctx.blobs
+    loaded = load_version(asked.model, blobs) if asked.model else load_model(asked.base, blobs)
     scores = score_labels(
         loaded,
         asked.instruction,

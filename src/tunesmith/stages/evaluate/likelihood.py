@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import math
 
+from tunesmith.lm.example import Example
 from tunesmith.lm.lessons import lessons
 from tunesmith.lm.likelihood import answer_log_probs, tokens_of_answers
 from tunesmith.lm.load import load_model
+from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.rows import FORMATS, Chat, Completion, Content
 from tunesmith.stages.evaluate.scorer import Asked, Scored
 
@@ -18,17 +20,23 @@ SHOWN = 200
 def score(asked: Asked) -> Scored:
     """Nats of a token of the answers of each row, given all before it.
 
-    The metric is the mean over the rows; the perplexity is of all their tokens together.
+    The metric is the mean over the rows; the perplexity is of all their tokens together. Tokens
+    are those of the base model, also where new ones were added.
 
     Raises:
         DataError: a row cannot be rendered, or the model cannot be packed.
     """
     loaded = load_model(asked.base, asked.ctx.blobs, adapter=asked.model)
     contents = asked.contents(FORMATS[asked.dataset.format])
-    pieces = [
-        list(lessons(loaded.tokenizer, asked.instruction, row_id, content, loaded.context_length))
-        for row_id, content in zip(asked.rows["row_id"].to_pylist(), contents, strict=True)
-    ]
+    row_ids = asked.rows["row_id"].to_pylist()
+
+    def cut(tokenizer: Tokenizer) -> list[list[Example]]:
+        return [
+            list(lessons(tokenizer, asked.instruction, row_id, content, loaded.context_length))
+            for row_id, content in zip(row_ids, contents, strict=True)
+        ]
+
+    pieces = cut(loaded.tokenizer)
     found = iter(
         answer_log_probs(
             loaded,
@@ -37,7 +45,8 @@ def score(asked: Asked) -> Scored:
         )
     )
     totals = [sum(sum(next(found)) for _ in row) for row in pieces]
-    counts = [sum(sum(tokens_of_answers(example)) for example in row) for row in pieces]
+    counted = cut(asked.counting(loaded))
+    counts = [sum(sum(tokens_of_answers(example)) for example in row) for row in counted]
     means = [total / max(1, count) for total, count in zip(totals, counts, strict=True)]
     return Scored(
         metric="log-likelihood",

@@ -11,6 +11,8 @@ import pyarrow as pa
 from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Context
 from tunesmith.lm.contents import Said, content_of
+from tunesmith.lm.load import LoadedModel, load_tokenizer
+from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.evaluate.config import SCORERS
@@ -36,6 +38,14 @@ class Asked:
     def contents(self, kind: type[Said]) -> list[Said]:
         """What each row says; `kind` is that of the dataset's format."""
         return [content_of(text, kind) for text in self.rows["content"].to_pylist()]
+
+    def counting(self, loaded: LoadedModel) -> Tokenizer:
+        """The tokenizer whose tokens are counted when something is said of a token: the base
+        model's. A model that was given new tokens says the same text in fewer of them, and would
+        look worse."""
+        if self.model is None or not self.model.new_tokens:
+            return loaded.tokenizer
+        return load_tokenizer(self.base, self.ctx.blobs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,7 +25,7 @@ from tunesmith.records.export import Export, Parity
 from tunesmith.records.model import TASKS, ModelVersion
 from tunesmith.stages.export.adapter import ADAPTER, ADAPTER_CONFIG, write_adapter_files
 from tunesmith.stages.export.config import ExportConfig
-from tunesmith.stages.export.folder import reload_folder, write_folder
+from tunesmith.stages.export.folder import reload_folder, write_folder, write_tokenizer
 from tunesmith.stages.export.modelfile import modelfile
 from tunesmith.stages.export.of_states import export_states, require_states_format
 from tunesmith.stages.export.parity import (
@@ -60,6 +60,12 @@ def export(config: ExportConfig, ctx: Context, *, model: ModelVersion, dataset: 
             remedy='export it as "merged" or "gguf"',
         )
     require_adapter(config, ctx.blobs.get(model.adapter_config), is_reader=is_reader)
+    if config.format == "gguf-adapter" and model.new_tokens:
+        raise UsageError(
+            f"{model.name} was given {len(model.new_tokens)} new tokens, and an adapter of "
+            "llama.cpp has no place for their embeddings",
+            remedy='export it as "gguf"',
+        )
     folder = ctx.workdir / "export"
     folder.mkdir()
     make = export_states if is_reader else _export_causal
@@ -150,6 +156,8 @@ def write(
     match config.format:
         case "adapter":
             write_adapter_files(folder, ctx.blobs, model)
+            if model.new_tokens:
+                write_tokenizer(folder, tuned.tokenizer, tuned.context_length)
         case "merged":
             write_folder(folder, tuned)
         case "gguf-adapter":

@@ -112,7 +112,7 @@ def after(
     now = fingerprints(subject.model, subject.parameters)
     unmoved = sum(old == new for old, new in zip(was.trained, now.trained, strict=True))
     # A single step moves no matrix A: its gradient is zero as long as B is.
-    allowed = len(now.trained) - 1 if len(logged) == 1 else 0
+    allowed = len(now.trained) - 1 if len(logged) == 1 else _unseen(subject, logged)
     broken = sum(not bool(torch.isfinite(p).all()) for p in subject.parameters)
     strayed = _strayed(subject, logged, seed, batch_rows)
     return [
@@ -229,6 +229,19 @@ def _strayed(subject: Subject, logged: Sequence[Sequence[str]], seed: int, batch
         [row.row_id for row in step] != list(row_ids)
         for row_ids, step in zip(logged, steps, strict=False)
     )
+
+
+def _unseen(subject: Subject, logged: Sequence[Sequence[str]]) -> int:
+    """Parameters that got no gradient: the embeddings' rows of new tokens, if no row of the log has
+    one of them, as may be with a share of the rows."""
+    row_ids = {row_id for step in logged for row_id in step}
+    documents = (
+        document
+        for row in subject.rows
+        if subject.token_ids and row.row_id in row_ids
+        for document in row.documents()
+    )
+    return int(bool(subject.token_ids) and all(map(subject.token_ids.isdisjoint, documents)))
 
 
 def _reload(subject: Subject, reloaded: Forward) -> Check:

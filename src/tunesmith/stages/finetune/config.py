@@ -11,12 +11,15 @@ from tunesmith.core.section import Section
 
 PAIRS = ("dpo", "ipo", "orpo", "simpo")
 JUDGED = (*PAIRS, "kto")
+SAYING = ("sft", "cpt", *JUDGED)
+"""Objectives that new tokens are learnt with: the model says them, and no teacher needs to."""
 WITH_REFERENCE = ("dpo", "ipo", "kto")
 """Objectives that compare the model with what it was before the first step."""
 READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rank": ("method", ("lora", "dora")),
     "alpha": ("method", ("lora", "dora")),
     "layers": ("method", ("lora", "dora", "full")),
+    "new_tokens": ("method", ("lora", "dora")),
     "start": ("method", ("full",)),
     "teacher": ("objective", ("distil",)),
     "teacher_share": ("objective", ("distil",)),
@@ -63,6 +66,10 @@ class ModelConfig(Section):
     layers: int = Field(default=0, ge=0)
     """Train only the top so many layers of the decoder; 0 is all of them and, with "full", the
     embeddings and the output head too."""
+    new_tokens: tuple[str, ...] = ()
+    """Tokens that the vocabulary lacks, e.g. ["<icd>", "<atc>"]: each is kept whole wherever it
+    stands. Its rows of the embeddings and of the output head begin as the mean of those of the
+    pieces that it was cut into before, and are trained beside the adapters; no other row is."""
     start: Literal["pretrained", "random"] = "pretrained"
     """What the weights are before the first step: the base model's ("pretrained"), or drawn anew
     from the seed as transformers initialises them ("random"), which keeps only the base model's
@@ -139,6 +146,20 @@ class ModelConfig(Section):
         """What is not trained is not saved, and would be the base model's again when it is used."""
         if self.start == "random" and self.layers:
             raise ValueError("random weights are trained as a whole: leave layers out, or start")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_tokens_that_are_not_said(self) -> Self:
+        if self.new_tokens and self.objective not in SAYING:
+            raise ValueError(
+                f"new tokens cannot be learnt with objective {self.objective!r}: leave new_tokens "
+                f"out, or set objective to {' or '.join(map(repr, SAYING))}"
+            )
+        for token in self.new_tokens:
+            if token.split() != [token]:
+                raise ValueError(f"a new token has no white space and is not empty, as {token!r}")
+        if len(set(self.new_tokens)) < len(self.new_tokens):
+            raise ValueError("new_tokens has one token twice")
         return self
 
     @model_validator(mode="after")

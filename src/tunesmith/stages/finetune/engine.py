@@ -89,13 +89,20 @@ def subject_of(engine: Engine, rows: Sequence[Example]) -> Subject:
         objective=engine.objective,
         hidden=engine.hidden,
         loss=engine.loss,
+        token_ids=frozenset(engine.trained.token_ids),
     )
 
 
 def make_engine(
-    model: Any, objective: Objective, config: ModelConfig, seed: int, rows: Sequence[Example]
+    model: Any,
+    objective: Objective,
+    config: ModelConfig,
+    seed: int,
+    rows: Sequence[Example],
+    token_ids: Sequence[int] = (),
 ) -> Engine:
-    """Prepare `model`, in place, to be tuned on `rows` as `config` says.
+    """Prepare `model`, in place, to be tuned on `rows` as `config` says; `token_ids` are its new
+    tokens.
 
     Its packed forward pass is compared with transformers' own on the first micro-batch; where they
     differ, the engine takes the slow path: each document alone through stock code.
@@ -104,7 +111,7 @@ def make_engine(
         ConfigError: more layers are to be trained than the model has.
         DataError: the architecture cannot be served here, so that tuning it would be in vain.
     """
-    trained = prepare(model, config, seed)
+    trained = prepare(model, config, seed, token_ids)
     twin = stock_twin(model)
     attend_by_document(model)
     speed_up(model)

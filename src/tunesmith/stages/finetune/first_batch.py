@@ -17,6 +17,7 @@ from tunesmith.stages.finetune.batches import count_steps, share_of, steps_of_ep
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.objectives.objective import make_objective
 from tunesmith.stages.finetune.preflight import Preflight
+from tunesmith.stages.finetune.token_rows import require_used
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +54,13 @@ def look(
     """The first batch of the run that these arguments would start; nothing is trained.
 
     Raises:
-        DataError: the rows cannot be read or rendered at all.
+        DataError: the rows cannot be read or rendered at all, or lack a new token.
     """
     objective = make_objective(config, dataset)
     loaded = objective.load(base, blobs)
     path = blobs.path(dataset.train.rows)
     rows = list(objective.read(path, loaded))
+    require_used({loaded.tokenizer.id_of(token): token for token in config.new_tokens}, rows)
     drawn = share_of(rows, config.share_of_rows, seed)
     step: list[Example] = next(steps_of_epoch(drawn, seed, 0, config.batch_rows), [])
     return FirstBatch(

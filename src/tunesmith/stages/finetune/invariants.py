@@ -32,6 +32,8 @@ class Subject:
     hidden: Hidden
     loss: Callable[[MicroBatch], torch.Tensor]
     """Sum of the losses of a micro-batch, with a graph."""
+    token_ids: frozenset[int] = frozenset()
+    """New tokens, of which rows of the embeddings are trained."""
 
 
 def influence(subject: Subject, rows: Sequence[Example]) -> tuple[float, float]:

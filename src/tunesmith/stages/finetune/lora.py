@@ -113,11 +113,13 @@ def adapter_config(
     base: str,
     task: str = "CAUSAL_LM",
     whole: Sequence[str] = (),
+    rows: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> bytes:
     """The contents of PEFT's adapter_config.json.
 
     `base` says which model it belongs to, `task` is PEFT's word for the model's class, and `whole`
-    are the last parts of the names of the modules that were trained as they are.
+    are the last parts of the names of the modules that were trained as they are, `rows` those of
+    the modules of which some rows were, with their places.
     """
     adapted = sorted({layer_of(name) for name in layers})
     # Of a model that is saved without what stands above its layers, stock classes have a pooler,
@@ -139,5 +141,6 @@ def adapter_config(
         "target_modules": sorted(leaves),
         "layers_to_transform": adapted if adapted[0] > 0 and not is_bare else None,
         "modules_to_save": list(whole) or None,
+        "trainable_token_indices": {name: list(ids) for name, ids in rows.items()} or None,
     }
     return json.dumps(config, indent=2, sort_keys=True).encode()

@@ -28,6 +28,7 @@ from tunesmith.stages.finetune.report import Report
 from tunesmith.stages.finetune.states import shelf_of
 from tunesmith.stages.finetune.step_record import StepRecord
 from tunesmith.stages.finetune.stock import stock_logits
+from tunesmith.stages.finetune.token_rows import require_used
 from tunesmith.stages.finetune.tokens import tokenised
 from tunesmith.stages.finetune.trained import trained_bytes, trained_config
 
@@ -57,10 +58,12 @@ def finetune(
         loaded = objective.load(base, ctx.blobs, seed=ctx.seed, drawn_from=drawn_from)
     all_rows = tokenised(config, ctx, objective, loaded, base, dataset)
     preflight = _inspected(ctx, objective, loaded, dataset, all_rows)
+    new = [loaded.tokenizer.id_of(token) for token in config.new_tokens]
+    require_used(dict(zip(new, config.new_tokens, strict=True)), all_rows)
     rows = share_of(all_rows, config.share_of_rows, ctx.seed)
 
     ctx.progress(0, 0, "comparing the engine with transformers' own code")
-    engine = make_engine(loaded.model, objective, config, ctx.seed, rows)
+    engine = make_engine(loaded.model, objective, config, ctx.seed, rows, new)
     objective.prepare(ctx, engine.model, engine.hidden, rows)
     subject = subject_of(engine, rows)
     was = fingerprints(engine.model, engine.trained.parameters)
@@ -112,6 +115,7 @@ def _of_settings(config: ModelConfig, dataset: Dataset) -> dict[str, Any]:
         "method": config.method,
         "instruction": dataset.instruction,
         "labels": dataset.labels,
+        "new_tokens": config.new_tokens,
     }
 
 

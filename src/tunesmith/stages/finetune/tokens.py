@@ -49,6 +49,7 @@ def _place(config: ModelConfig, ctx: Context, base: BaseModel, dataset: Dataset)
         "labels": dataset.labels,
         "format": dataset.format,
         "objective": config.objective,
+        "new_tokens": config.new_tokens,
         "code": ctx.identity.get("code", ""),
         "environment": ctx.identity.get("environment", {}),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from tunesmith.core.errors import ConfigError
+from tunesmith.lm.adapter import TOKEN_ROWS
 from tunesmith.lm.heads import head_modules, head_parameters
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.finetune.config import ModelConfig
@@ -27,6 +28,7 @@ from tunesmith.stages.finetune.overlay import (
     unfreeze_head,
     unfreeze_top,
 )
+from tunesmith.stages.finetune.token_rows import train_rows
 
 TASK_TYPES = {
     "classify": "SEQ_CLS",
@@ -45,7 +47,8 @@ class Trained:
     parameters: list[torch.nn.Parameter]
     """In a fixed order; no other parameter of the model needs a gradient."""
     lowest_layer: int
-    """Index of the lowest layer that holds one of them; the number of layers if none does.
+    """Index of the lowest layer that holds one of them or that one is an input of; the number of
+    layers if none does.
     If it is not 0, nothing below that layer is trained, and no gradient goes there."""
     adapters: dict[str, LoraLinear] = field(default_factory=dict)
     """With "lora" and "dora": the wrappers, by the name of the layer that they wrap."""
@@ -54,13 +57,17 @@ class Trained:
     with adapters a head that reads states."""
     heads: tuple[str, ...] = ()
     """The names of the modules of such a head beside adapters, as PEFT's configuration has them."""
+    token_ids: tuple[int, ...] = ()
+    """The new tokens, whose rows are trained beside adapters."""
+    token_rows: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    """Those rows, by the name of the module that they are of."""
 
 
-def prepare(model: Any, config: ModelConfig, seed: int) -> Trained:
+def prepare(model: Any, config: ModelConfig, seed: int, token_ids: Sequence[int] = ()) -> Trained:
     """Wrap or unfreeze, in place, what `config` says is trained of a transformers' model.
 
-    A head that reads states is always trained, as a whole. `seed` draws the matrices A of new
-    adapters.
+    A head that reads states is always trained, as a whole, and so are the rows of `token_ids`, the
+    new tokens. `seed` draws the matrices A of new adapters.
 
     Raises:
         ConfigError: more layers are to be trained than the model has.
@@ -77,12 +84,15 @@ def prepare(model: Any, config: ModelConfig, seed: int) -> Trained:
         kind = DoraLinear if config.method == "dora" else LoraLinear
         adapters = add_lora(model, config.rank, config.alpha, seed, lowest, kind)
         whole = head_parameters(model)
+        rows = train_rows(model, token_ids) if token_ids else {}
         return Trained(
-            parameters=[*trainable(adapters), *_moving(whole, config)],
-            lowest_layer=lowest,
+            parameters=[*trainable(adapters), *_moving(whole, config), *rows.values()],
+            lowest_layer=0 if rows else lowest,
             adapters=adapters,
             overlay=whole,
             heads=tuple(name.rpartition(".")[2] for name in head_modules(model)),
+            token_ids=tuple(sorted(token_ids)),
+            token_rows=rows,
         )
     if config.method == "head":
         lowest, overlay = num_layers, unfreeze_head(model)
@@ -105,7 +115,8 @@ def _moving(
 def trained_bytes(trained: Trained) -> bytes:
     """What was learnt, as safetensors; `lm.adapter.merge_adapter` reads it."""
     if trained.adapters:
-        return adapter_bytes(trained.adapters, trained.overlay)
+        rows = {f"{name}{TOKEN_ROWS}": each for name, each in trained.token_rows.items()}
+        return adapter_bytes(trained.adapters, trained.overlay | rows)
     return overlay_bytes(trained.overlay)
 
 
@@ -113,7 +124,8 @@ def trained_config(trained: Trained, config: ModelConfig, base: BaseModel) -> by
     """The JSON that belongs to `trained_bytes`: PEFT's adapter_config.json, or an overlay's."""
     if trained.adapters:
         task = TASK_TYPES.get(config.objective, "CAUSAL_LM")
+        rows = {name.rpartition(".")[2]: trained.token_ids for name in trained.token_rows}
         return adapter_config(
-            trained.adapters, config.rank, config.alpha, base.origin, task, trained.heads
+            trained.adapters, config.rank, config.alpha, base.origin, task, trained.heads, rows
         )
     return overlay_config(config.method, config.layers, base.origin)

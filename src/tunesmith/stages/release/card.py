@@ -180,11 +180,13 @@ answer with anything."""
 
 
 def _tuning(model: ModelVersion, dataset: Dataset) -> str:
+    tokens = " ".join(f"`{token}`" for token in model.new_tokens)
+    new = f" Its vocabulary has new tokens: {tokens}." if tokens else ""
     return f"""## Tuning
 
 On the {dataset.train.num_rows} rows of the train split of {dataset.name}: {model.num_steps} steps,
 {model.num_trained_tokens:,} tokens, of which {model.num_labelled_tokens:,} were answers. The mean
-loss went from {model.first_loss:.3f} to {model.last_loss:.3f}."""
+loss went from {model.first_loss:.3f} to {model.last_loss:.3f}.{new}"""
 
 
 def _results(dataset: Dataset, gate: GateResult) -> str:

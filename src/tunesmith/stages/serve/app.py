@@ -42,12 +42,25 @@ class AskRequest(BaseModel):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model that answers."""
+
+    model_id: str
+    """What clients call it, e.g. "desk@3"."""
+    engine: Engine
+    """Answers, one request at a time."""
+    instruction: str
+    """System message that it was tuned with; put in front of conversations that bring none, whose
+    texts are then normalised as those of a dataset are."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Service:
     """What the routes need."""
 
     turns: Turns
-    model_id: str
-    instruction: str
+    models: Mapping[str, Served]
+    """By `model_id`."""
     config: ServiceConfig
     record_trace: Callable[[Trace], None]
     ask: Callable[[str], Answer] | None
@@ -57,10 +70,8 @@ class Service:
 
 
 def create_app(
-    engine: Engine,
+    models: Sequence[Served],
     *,
-    model_id: str,
-    instruction: str,
     config: ServiceConfig,
     record_trace: Callable[[Trace], None],
     ask: Callable[[str], Answer] | None,
@@ -68,18 +79,14 @@ def create_app(
     """The service as an ASGI application.
 
     Args:
-        engine: answers, one request at a time.
-        model_id: what clients call the model, e.g. "desk@3".
-        instruction: system message that the model was tuned with; put in front of conversations
-            that bring none, whose texts are then normalised as those of a dataset are.
+        models: those that requests can name; one answers at a time.
         record_trace: is given every request and what was answered, from another thread.
         ask: answers a question from the index, or None if the service has no index.
     """
-    turns = Turns(engine, max_waiting=config.max_waiting)
+    turns = Turns(max_waiting=config.max_waiting)
     service = Service(
         turns=turns,
-        model_id=model_id,
-        instruction=instruction,
+        models={model.model_id: model for model in models},
         config=config,
         record_trace=record_trace,
         ask=ask,
@@ -100,11 +107,14 @@ def create_app(
 
 
 def _add_model_routes(app: FastAPI, service: Service) -> None:
-    model = {
-        "id": service.model_id,
-        "object": "model",
-        "created": service.created,
-        "owned_by": "tunesmith",
+    shown = {
+        name: {
+            "id": name,
+            "object": "model",
+            "created": service.created,
+            "owned_by": "tunesmith",
+        }
+        for name in service.models
     }
 
     @app.get("/healthz")
@@ -113,12 +123,11 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": list(shown.values())}
 
     @app.get("/v1/models/{model_id:path}")
     async def retrieve_model(model_id: str) -> dict[str, Any]:
-        _check_model(service, model_id)
-        return model
+        return shown[_named(service, model_id).model_id]
 
 
 def _add_answer_routes(app: FastAPI, service: Service) -> None:
@@ -132,15 +141,18 @@ def _add_answer_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _chat(service: Service, body: ChatRequest, request: Request) -> Response:
-    _check_model(service, body.model)
+    model = _named(service, body.model)
     limit = service.config.max_tokens_limit
     body.check(max_tokens_limit=limit)
     # In a thread: to repair a long text takes long enough for others to notice.
-    messages = await asyncio.to_thread(_as_tuned, body.to_messages(), service.instruction)
+    messages = await asyncio.to_thread(_as_tuned, body.to_messages(), model.instruction)
     turn = service.turns.take(
-        messages, body.to_sampling(max_tokens_limit=limit), _recorder(service, messages)
+        model.engine,
+        messages,
+        body.to_sampling(max_tokens_limit=limit),
+        _recorder(service, model.model_id, messages),
     )
-    completion = Completion(service.model_id)
+    completion = Completion(model.model_id)
     if body.stream:
         include_usage = body.stream_options is not None and body.stream_options.include_usage
         return await _streamed(turn, completion, request, include_usage=include_usage)
@@ -223,14 +235,14 @@ async def _explained(turn: Turn) -> AsyncIterator[Piece]:
         raise internal() from error
 
 
-def _recorder(service: Service, messages: Sequence[Message]) -> Finished:
+def _recorder(service: Service, model_id: str, messages: Sequence[Message]) -> Finished:
     asked = [message.content for message in messages if message.role == "user"][-1]
 
     def finished(pieces: list[Piece], wall_s: float, reason: Reason) -> None:
         service.record_trace(
             Trace(
                 service=service.config.name,
-                model=service.model_id,
+                model=model_id,
                 source="served",
                 traffic="served",
                 text=asked,
@@ -274,14 +286,16 @@ async def _ask(service: Service, question: str) -> dict[str, Any]:
     return dict(plain)
 
 
-def _check_model(service: Service, model_id: str) -> None:
-    if model_id != service.model_id:
+def _named(service: Service, model_id: str) -> Served:
+    if model_id not in service.models:
         raise Problem(
             404,
-            f"there is no model {model_id!r} here; this service serves {service.model_id!r}",
+            f"there is no model {model_id!r} here; this service serves "
+            f"{', '.join(map(repr, service.models))}",
             code="model_not_found",
             param="model",
         )
+    return service.models[model_id]
 
 
 def _add_error_handlers(app: FastAPI) -> None:

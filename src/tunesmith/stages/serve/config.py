@@ -10,12 +10,14 @@ from tunesmith.core.section import Section
 
 
 class ServiceConfig(Section):
-    """A model, and an index if there is one, behind an OpenAI-compatible endpoint."""
+    """Models, and an index if there is one, behind an OpenAI-compatible endpoint."""
 
     name: str = ""
     """Name of the service: what follows `service.` in the section's heading."""
-    model: str
-    """Name of the model that answers."""
+    models: tuple[str, ...] = Field(min_length=1)
+    """Names of the models that answer; each request says which. Adapters of one base model share
+    its weights in memory; models tuned with method full or head, or on another base, are loaded
+    apart."""
     index: str = ""
     """Name of the index that `/v1/ask` answers from; without it there is no such answer."""
     host: str = "127.0.0.1"
@@ -28,6 +30,13 @@ class ServiceConfig(Section):
     """Longest request."""
     max_waiting: int = Field(default=8, ge=0)
     """Requests that may wait while the model answers another; further ones get status 429."""
+
+    @field_validator("models")
+    @classmethod
+    def _each_once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise ValueError("one model is named twice")
+        return models
 
     @field_validator("host")
     @classmethod

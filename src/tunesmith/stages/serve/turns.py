@@ -1,4 +1,4 @@
-"""The engine answers one request at a time; others wait for their turn, up to a bound.
+"""The engines answer one request at a time; others wait for their turn, up to a bound.
 
 Generation runs in the one thread of an executor, whose queue is the waiting line. Pieces cross to
 the event loop as they come. Whoever stops listening stops the engine at its next piece.
@@ -10,8 +10,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, TypeVar
 
 from tunesmith.lm.engine import Engine, Message, Piece, Sampling
@@ -65,16 +66,17 @@ class Turn:
 
 
 class Turns:
-    """The line before the engine."""
+    """The line before the engines: one answers at a time, whichever it is."""
 
-    def __init__(self, engine: Engine, *, max_waiting: int) -> None:
-        self._engine = engine
+    def __init__(self, *, max_waiting: int) -> None:
         self._max_waiting = max_waiting
         self._turns: set[Turn] = set()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
-    def take(self, messages: Sequence[Message], sampling: Sampling, finished: Finished) -> Turn:
-        """Join the line.
+    def take(
+        self, engine: Engine, messages: Sequence[Message], sampling: Sampling, finished: Finished
+    ) -> Turn:
+        """Join the line, to be answered by `engine`.
 
         Raises:
             Problem: 429, the line is full.
@@ -88,7 +90,8 @@ class Turns:
             )
         turn = Turn()
         self._turns.add(turn)
-        self._executor.submit(self._answer, turn, messages, sampling, finished)
+        generate = partial(engine.generate, messages, sampling)
+        self._executor.submit(self._answer, turn, generate, finished)
         return turn
 
     def close(self) -> None:
@@ -98,14 +101,14 @@ class Turns:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _answer(
-        self, turn: Turn, messages: Sequence[Message], sampling: Sampling, finished: Finished
+        self, turn: Turn, generate: Callable[[], Iterator[Piece]], finished: Finished
     ) -> None:
         outcome: Exception | None = None
         if not turn.stopped.is_set():
             start = time.monotonic()
             pieces: list[Piece] = []
             try:
-                self._generate(turn, pieces, messages, sampling)
+                _collect(turn, pieces, generate())
             except Exception as error:
                 outcome = error
             try:
@@ -116,14 +119,13 @@ class Turns:
         turn.in_loop(self._turns.discard, turn)  # first, or who asks again at once meets itself
         turn.put(outcome)
 
-    def _generate(
-        self, turn: Turn, pieces: list[Piece], messages: Sequence[Message], sampling: Sampling
-    ) -> None:
-        for piece in self._engine.generate(messages, sampling):
-            if turn.stopped.is_set():
-                return
-            pieces.append(piece)
-            turn.put(piece)
+
+def _collect(turn: Turn, pieces: list[Piece], generated: Iterator[Piece]) -> None:
+    for piece in generated:
+        if turn.stopped.is_set():
+            return
+        pieces.append(piece)
+        turn.put(piece)
 
 
 def _reason(turn: Turn, pieces: Sequence[Piece], outcome: Exception | None) -> Reason:

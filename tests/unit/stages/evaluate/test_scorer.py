@@ -156,6 +156,33 @@ def test_the_likelihood_is_that_of_transformers(tiny: Any, readers: Any) -> None
     )
 
 
+def test_a_text_in_new_tokens_is_counted_in_those_of_the_base(tiny: Any, readers: Any) -> None:
+    """Else fewer tokens would make a model look worse that holds the same text likelier."""
+    texts = [Text(text=f"<icd>{n} is <icd> of the licence") for n in range(4)]
+    dataset = readers.dataset(texts)
+    dataset = dataclasses.replace(dataset, test=dataset.train)
+    recipe = ModelConfig(
+        name="m", base="tiny", dataset="d", objective="cpt", new_tokens=("<icd>",), epochs=1
+    )
+    model = finetune(recipe, tiny.context(), base=tiny.base, dataset=dataset)
+    found = evaluate_tuned(
+        EvaluateConfig(objective="cpt"), tiny.context(), dataset=dataset, model=model
+    )
+
+    from tunesmith.lm.load import load_model
+
+    base = load_model(tiny.base, tiny.blobs)
+    loaded = load_model(tiny.base, tiny.blobs, adapter=model)
+    means = []
+    for text in texts:
+        end = loaded.tokenizer.id_of(loaded.tokenizer.eos_token)
+        ids = torch.tensor([*loaded.tokenizer.encode(text.text), end])
+        logits = loaded.model(ids[None]).logits[0, :-1]
+        total = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum")
+        means.append(-float(total) / len(base.tokenizer.encode(text.text)))
+    assert found.value == pytest.approx(sum(means) / len(means), rel=1e-5)
+
+
 def test_tools_of_a_conversation_are_refused_where_the_template_leaves_them_out(
     tiny: Any, readers: Any
 ) -> None:

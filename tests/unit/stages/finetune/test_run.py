@@ -11,7 +11,7 @@ import torch
 from tunesmith.core.errors import DataError
 from tunesmith.core.ref import from_plain, to_plain
 from tunesmith.lm.engine import Message, Sampling
-from tunesmith.lm.generate import torch_engine
+from tunesmith.lm.generate import torch_engines
 from tunesmith.lm.load import load_model
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.rows import Completion, Text
@@ -93,11 +93,9 @@ def test_a_string_that_was_learnt_by_heart_is_said_and_then_the_model_stops(tiny
     )
 
     assert model.last_loss < 0.01
-    pieces = list(
-        torch_engine(model, tiny.blobs).generate(
-            [Message(role="user", content="What is it?")], Sampling(max_tokens=60)
-        )
-    )
+    (engine,) = torch_engines([model], tiny.blobs)
+    asked = [Message(role="user", content="What is it?")]
+    pieces = list(engine.generate(asked, Sampling(max_tokens=60)))
     assert "".join(piece.text for piece in pieces) == answer
     assert pieces[-1].finish_reason == "stop"
 

@@ -17,7 +17,7 @@ from tunesmith.lm.echo import EchoEngine
 from tunesmith.lm.engine import Engine, Message, Piece, Sampling
 from tunesmith.records.index import Answer
 from tunesmith.records.service import Trace
-from tunesmith.stages.serve.app import create_app
+from tunesmith.stages.serve.app import Served, create_app
 from tunesmith.stages.serve.config import ServiceConfig
 
 
@@ -85,11 +85,12 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """start(engine, ask=None, **settings) -> Running; stopped at the end of the test."""
+    """start(engine, ask=None, **settings) -> Running; stopped at the end of the test. The engine
+    is that of desk@3, or there is one for each name."""
     with contextlib.ExitStack() as stack:
 
         def run(
-            engine: Engine | None = None,
+            engine: Engine | dict[str, Engine] | None = None,
             ask: Callable[[str], Answer] | None = None,
             record_trace: Callable[[Trace], None] | None = None,
             **settings: int,
@@ -102,11 +103,13 @@ def start() -> Iterator[Start]:
 @contextlib.contextmanager
 def _running(engine, ask, record_trace, settings) -> Iterator[Running]:
     traces: list[Trace] = []
-    config = ServiceConfig(name="desk", model="desk", **settings)
+    config = ServiceConfig(name="desk", models=("desk",), **settings)
+    named = engine if isinstance(engine, dict) else {"desk@3": engine or EchoEngine()}
     app = create_app(
-        engine or EchoEngine(),
-        model_id="desk@3",
-        instruction="Name the licence.",
+        [
+            Served(model_id=name, engine=each, instruction="Name the licence.")
+            for name, each in named.items()
+        ],
         config=config,
         record_trace=record_trace or traces.append,
         ask=ask,

@@ -17,7 +17,7 @@ from tunesmith.records.data import DataAsset
 from tunesmith.records.index import Answer, Citation
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.run import curate
-from tunesmith.stages.serve.app import create_app
+from tunesmith.stages.serve.app import Served, create_app
 from tunesmith.stages.serve.config import ServiceConfig
 
 
@@ -372,10 +372,8 @@ def test_ask_without_an_index(start):
 
 def test_every_route_is_known():
     app = create_app(
-        EchoEngine(),
-        model_id="m",
-        instruction="",
-        config=ServiceConfig(model="m"),
+        [Served(model_id="m", engine=EchoEngine(), instruction="")],
+        config=ServiceConfig(models=("m",)),
         record_trace=lambda _: None,
         ask=None,
     )

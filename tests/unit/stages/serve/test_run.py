@@ -16,13 +16,13 @@ from tunesmith.stages.serve.run import serve
 _PROGRAM = """
 import signal, sys
 from tunesmith.lm.echo import EchoEngine
-from tunesmith.stages.serve.app import create_app
+from tunesmith.stages.serve.app import Served, create_app
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.run import serve
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-config = ServiceConfig(model="desk", port=int(sys.argv[1]))
+config = ServiceConfig(models=("desk",), port=int(sys.argv[1]))
 app = create_app(
-    EchoEngine(), model_id="desk", instruction="", config=config,
+    [Served(model_id="desk", engine=EchoEngine(), instruction="")], config=config,
     record_trace=lambda trace: None, ask=None,
 )
 try:
@@ -71,6 +71,6 @@ def _wait_until_healthy(port: int) -> None:
 
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = ServiceConfig(model="desk", port=listener.getsockname()[1])
+        config = ServiceConfig(models=("desk",), port=listener.getsockname()[1])
         with pytest.raises(Conflict, match="port"):
             serve(None, config)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from tunesmith.core.blobs import Blobs
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.model import BaseModel
+from tunesmith.stages.finetune.config import ModelConfig
 
 
 class Causal:
     """A causal language model, whose head is that of its vocabulary."""
 
     whole_step = False
+    _config: ModelConfig
 
     def load(
         self,
@@ -20,5 +22,7 @@ class Causal:
         seed: int = 0,  # noqa: ARG002  (nothing that the base model has is drawn)
         drawn_from: int | None = None,
     ) -> LoadedModel:
-        """As it is, or with random weights that are drawn from `drawn_from`."""
-        return load_model(base, blobs, drawn_from=drawn_from)
+        """As it is, or with random weights that are drawn from `drawn_from`; with the recipe's new
+        tokens."""
+        new = self._config.new_tokens
+        return load_model(base, blobs, drawn_from=drawn_from, new_tokens=new)
