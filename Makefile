@@ -45,6 +45,8 @@ bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/finetune_cpu.py
 	$(BIN)/python bench/finetune_encoder.py
 	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/pii.py
+	$(BIN)/python bench/dedup.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
 	$(BIN)/python docs/generate.py

@@ -64,7 +64,6 @@ class Graph:
 def build(file: ProjectFile) -> Graph:
     """Every step that the project file asks for; nothing is run."""
     fetch = _packages(file)
-    seed = file.project.seed
     assets = {
         name: _step(f"ingest:{name}", "ingest@1", source, package=_landed(name, source, fetch))
         for name, source in file.source.items()
@@ -73,17 +72,7 @@ def build(file: ProjectFile) -> Graph:
         name: _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
         for name, base in file.base.items()
     }
-    datasets = {
-        name: _step(
-            f"curate:{name}",
-            "curate@1",
-            dataset,
-            seed,
-            assets=tuple(assets[source] for source in dataset.sources),
-            base=bases[dataset.base],
-        )
-        for name, dataset in file.dataset.items()
-    }
+    datasets = _datasets(file, assets, bases)
     return Graph(
         assets=assets,
         datasets=datasets,
@@ -151,6 +140,40 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
         )
         for origin, sha256 in pins.items()
     }
+
+
+def _datasets(
+    file: ProjectFile, assets: Mapping[str, Step], bases: Mapping[str, Step]
+) -> dict[str, Step]:
+    """The step of every dataset, after those of the datasets that it is kept apart from.
+
+    Raises:
+        ConfigError: a dataset is kept apart from itself, at however many removes.
+    """
+    made: dict[str, Step] = {}
+
+    def step_of(name: str, behind: tuple[str, ...]) -> Step:
+        if name in behind:
+            raise ConfigError(
+                f"dataset.{name}.apart_from",
+                f"{' is kept apart from '.join((*behind, name))}: a circle",
+                remedy="a dataset is cut after those that it is kept apart from: leave one out",
+            )
+        if name not in made:
+            config = file.dataset[name]
+            others = tuple(step_of(other, (*behind, name)) for other in config.apart_from)
+            made[name] = _step(
+                f"curate:{name}",
+                "curate@1",
+                config,
+                file.project.seed,
+                assets=tuple(assets[source] for source in config.sources),
+                base=bases[config.base],
+                **({"apart": others} if others else {}),
+            )
+        return made[name]
+
+    return {name: step_of(name, ()) for name in file.dataset}
 
 
 def _model_paths(

@@ -35,6 +35,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
@@ -164,7 +165,18 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     return build(changed).models[proposal.model]
 
 
-# Beside the path: what was served, and what every run cost.
+# Beside the path: what was served, what is doubtful, and what every run cost.
+
+
+def doubtful(project: Project, name: str) -> list[DoubtfulRow]:
+    """The rows of a dataset, as it is set now, whose labels are doubtful; the worst first.
+
+    Raises:
+        NotFound: it has not been cut.
+        UsageError: its rows have no labels.
+    """
+    dataset = project.runner.current(build(project.file).datasets[name])
+    return doubtful_rows(dataset, project.runner.blobs)
 
 
 def watch_served(project: Project, name: str, service: str) -> Signal:

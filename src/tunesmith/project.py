@@ -30,6 +30,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.release import Release
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
+from tunesmith.stages.curate.privacy import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.serve.config import ServiceConfig
@@ -191,9 +192,10 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    # An edited local file is another input.
+    # An edited local file is another input, and so is another key.
     seen = {name: as_it_is_now(source, folder) for name, source in file.source.items()}
-    file = file.model_copy(update={"source": seen})
+    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
+    file = file.model_copy(update={"source": seen, "dataset": keyed})
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)

@@ -125,6 +125,8 @@ def _check_references(file: ProjectFile) -> None:
             if dataset.format == "labels":
                 file.source[source].require_labelled(f"dataset.{name}.sources")
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
+        for other in dataset.apart_from:
+            settings.nearest(f"dataset.{name}.apart_from", other, file.dataset, "dataset")
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
         settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")

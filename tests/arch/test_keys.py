@@ -21,6 +21,8 @@ LIBRARIES = {
     "ftfy": "ftfy",
     "rensa": "rensa",
     "yaml": "pyyaml",
+    "phonenumbers": "phonenumberslite",
+    "py3langid": "py3langid",
 }
 SEEN = ("tunesmith.text", "tunesmith.lm", "tunesmith.retrieve", "tunesmith.stages")
 

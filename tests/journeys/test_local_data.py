@@ -59,6 +59,15 @@ def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
     said = project.process("run")
     assert said.returncode == 0, said.stderr
     assert "answers: 20 rows to train, 4 to test, format preference" in said.stdout
+    assert "true size: 24 rows, 24 distinct, 24 near-distinct (100.0 %)" in said.stdout
+    shown = project.tunesmith("data", "show", "answers").splitlines()
+    assert shown[:2] == [
+        "answers: 20 rows to train, 4 to test, format preference",
+        "true size: 24 rows, 24 distinct, 24 near-distinct (100.0 %)",
+    ]
+    assert "  dropped: 1 not in the format" in shown
+    assert "personal data: none found (report)" in shown
+    assert json.loads(project.tunesmith("data", "show", "--json"))["size"]["rows"] == 24
     assert "quarantined (bad-json 1)" in said.stderr
     assert {state for state, _ in plan(project).values()} == {"hit"}
 
@@ -70,6 +79,7 @@ def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
     ]
     assert "prefer the chosen one" in project.tunesmith("data", "card", "answers")
     assert "answers" in project.tunesmith("data", "list")
+    assert "has no labels to doubt" in project.process("data", "doubts").stderr
     assert "land:mail" in project.tunesmith("runs")
     assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
     assert "capitalised" in project.tunesmith("ledger", "register")
@@ -108,6 +118,8 @@ def test_the_subprocess_executor_finds_the_file(project):
         ("file:data/mail.jsonl", "file:data/link", 1, ["leads out of the project's folder"]),
         ('owner = "mail room"', f'sha256 = "{"0" * 64}"', 1, ["has the SHA-256", "0000"]),
         ('format = "preference"', 'format = "preferences"', 2, ["dataset.answers.format"]),
+        ("test_rows = 4", 'languages = ["english"]', 2, ["answers.languages", "two letters"]),
+        ("test_rows = 4", 'apart_from = ["answers"]', 2, ["answers.apart_from", "a circle"]),
         ("test_rows = 4", "num_labels = 4", 2, ["num_labels is not read with format"]),
         ("{ prompt", "{ promt", 2, ["dataset.answers", "'promt'", "prompt, chosen, rejected"]),
         ('"worse"', '"worst"', 1, ["no field 'worst'", "better, question, worse", "columns"]),
@@ -128,3 +140,32 @@ def test_what_is_wrong_is_said(project, old, new, code, words):
     for word in words:
         assert word in said.stderr
     assert "root:" not in said.stderr
+
+
+@pytest.mark.slow
+def test_pseudonyms_are_made_with_a_key_that_the_store_never_sees(project):
+    key = project.folder.parent / "answers.key"
+    key.write_bytes(b"0123456789abcdef0123456789abcdef")
+    key.chmod(0o600)
+    lines = rows(24)
+    row = json.loads(lines[0])
+    lines[0] = json.dumps({**row, "better": "Write to ada@example.org, please."})
+    (project.folder / "data" / "mail.jsonl").write_text("\n".join(lines) + "\n")
+    project.edit("test_rows = 4", f'test_rows = 4\npii = "pseudonymise"\npii_key_file = "{key}"')
+    said = project.process("run")
+    assert said.returncode == 0, said.stderr
+    assert "personal data: 1 email (pseudonymise)" in project.tunesmith("data", "show")
+    assert key.read_text() not in said.stdout + said.stderr
+    assert plan(project)["curate:answers"][0] == "hit"
+    key.write_bytes(b"x" * 32)
+    state, reason = plan(project)["curate:answers"]
+    assert state == "runs"
+    assert reason.startswith("config.pii_key_id: ")
+    found = [
+        path.read_bytes() for path in (project.folder / ".tunesmith").rglob("*") if path.is_file()
+    ]
+    assert not any(b"0123456789abcdef0123456789abcdef" in each for each in found)
+    key.unlink()
+    said = project.process("run")
+    assert (said.returncode, "Traceback" in said.stderr) == (1, False)
+    assert "cannot be read: No such file" in said.stderr

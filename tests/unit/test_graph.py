@@ -6,6 +6,7 @@ import pytest
 
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.graph import build, ordered
+from tunesmith.project import open_project
 from tunesmith.project_file import FILE, read
 
 PROJECT = """
@@ -66,3 +67,57 @@ def test_an_unknown_teacher_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(TunesmithError, match="there is no base 'bog'") as caught:
         file_of(tmp_path, TAUGHT.format("one", "small", "base:bog"))
     assert "big" in caught.value.remedy
+
+
+APART = """
+[dataset.{0}]
+sources = ["notices"]
+base = "small"
+instruction = "Name it."
+apart_from = {1}
+"""
+
+
+def test_a_dataset_is_cut_after_those_that_it_is_kept_apart_from(tmp_path: Path) -> None:
+    file = file_of(tmp_path, APART.format("a", '["b", "d"]'), APART.format("b", '["d"]'))
+    datasets = build(file).datasets
+    assert list(datasets) == ["d", "a", "b"]
+    assert datasets["a"].inputs["apart"] == (datasets["b"], datasets["d"])
+    assert "apart" not in datasets["d"].inputs
+    names = [step.name for step in ordered(datasets["a"])]
+    assert names.index("curate:d") < names.index("curate:b") < names.index("curate:a")
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ([("a", '["a"]')], "a is kept apart from a: a circle"),
+        ([("a", '["b"]'), ("b", '["a"]')], "a is kept apart from b is kept apart from a"),
+        ([("a", '["dd"]')], "did you mean 'd'"),
+    ],
+)
+def test_datasets_that_cannot_be_kept_apart(
+    tmp_path: Path, sections: list[tuple[str, str]], said: str
+) -> None:
+    with pytest.raises(ConfigError, match="apart_from") as caught:
+        build(file_of(tmp_path, *(APART.format(*each) for each in sections)))
+    assert said in str(caught.value)
+
+
+def test_another_key_of_pseudonyms_is_another_dataset(tmp_path: Path) -> None:
+    key = tmp_path / "pii.key"
+    settings = 'pii = "pseudonymise"\npii_key_file = "pii.key"\n'
+    file_of(tmp_path, settings)  # of the last section, the dataset
+
+    def key_id() -> str:
+        project = open_project(tmp_path)
+        project.close()
+        return build(project.file).datasets["d"].config.pii_key_id
+
+    assert key_id() == ""  # why there is none is said when it is needed
+    ids = set()
+    for letter in (b"x", b"y", b"x"):
+        key.write_bytes(letter * 32)
+        key.chmod(0o600)
+        ids.add(key_id())
+    assert len(ids) == 2

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from tunesmith.cli.render import difference, metrics_table, seconds
+from tunesmith.cli.render import difference, metrics_table, percent, seconds
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import STORE, Project
 from tunesmith.project_file import FILE
-from tunesmith.records.data import Dataset
+from tunesmith.records.data import Dataset, TrueSize
 
 
 def closing(project: Project, result: Result, wall_s: float) -> list[str]:
@@ -20,11 +21,9 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
     for name, asset in result.assets.items():
         lines.append(f"  data asset  {name}: {asset.num_rows} rows, {asset.licence}")
     in_models = {made.dataset.name for made in result.models.values()}
-    lines += [
-        f"  dataset     {sizes(dataset)}"
-        for name, dataset in result.datasets.items()
-        if name not in in_models
-    ]
+    for name, dataset in result.datasets.items():
+        if name not in in_models:
+            lines += _dataset(dataset)
     for name, made in result.models.items():
         lines += _model(name, made)
     for name, index in result.indexes.items():
@@ -49,6 +48,32 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
     return lines
 
 
+def _dataset(dataset: Dataset) -> list[str]:
+    lines = [f"  dataset     {sizes(dataset)}"]
+    if dataset.size:
+        lines.append(f"              {true_size(dataset.size)}")
+    if dataset.pii and dataset.pii_treatment == "report":
+        lines.append(f"              personal data in its rows: {by_kind(dataset.pii)}")
+    return lines
+
+
+def true_size(size: TrueSize) -> str:
+    """How much there is in rows that say the same.
+
+    >>> true_size(TrueSize(rows=1050, distinct=10, near_distinct=10))
+    'true size: 1050 rows, 10 distinct, 10 near-distinct (1.0 %)'
+    """
+    return (
+        f"true size: {size.rows} rows, {size.distinct} distinct, {size.near_distinct} "
+        f"near-distinct ({percent(size.share)})"
+    )
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """Counts by name, e.g. "1 card, 2 email"."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
+
 def sizes(dataset: Dataset) -> str:
     """How large a dataset is, and what it is."""
     num_labels = len(dataset.labels)
@@ -62,7 +87,7 @@ def sizes(dataset: Dataset) -> str:
 def _model(name: str, made: Made) -> list[str]:
     rows = metrics_table({"base": made.base, "tuned": made.tuned})
     lines = [
-        f"  dataset     {sizes(made.dataset)}",
+        *_dataset(made.dataset),
         f"  model       {name}, on {made.model.base.origin}",
         *[f"              {row}" for row in rows],
     ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tunesmith.cli import data_quality
 from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 
@@ -13,6 +14,8 @@ def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     data = typer.Typer(help="Data assets and datasets.", no_args_is_help=True)
     data.command("list")(data_list)
+    data.command("show")(data_quality.data_show)
+    data.command("doubts")(data_quality.data_doubts)
     data.command("dropped")(data_dropped)
     data.command("card")(data_card)
     app.add_typer(data, name="data")

@@ -87,7 +87,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.data:Dataset",
         named="dataset",
         sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
-        libraries=(*_MODEL, "ftfy", "rensa"),
+        libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
     ),
     "finetune@1": Kind(
         function=f"{_STAGES}.finetune.run:finetune",

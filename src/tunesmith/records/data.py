@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunesmith.core.ref import Blob
 
@@ -65,6 +65,23 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrueSize:
+    """How much there is in rows that say the same, or nearly the same."""
+
+    rows: int
+    """Rows that are in the format and fit; of labels, those with a wanted label."""
+    distinct: int
+    """... without exact copies."""
+    near_distinct: int
+    """... and without near duplicates, whether the format drops these or not."""
+
+    @property
+    def share(self) -> float:
+        """The near-distinct ones among the rows, in [0, 1]."""
+        return self.near_distinct / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """A frozen, split training set.
 
@@ -92,3 +109,10 @@ class Dataset:
     """Licences of the data assets it was cut from."""
     format: str = "labels"
     """What a row says: a key of `records.rows.FORMATS`."""
+    pii: Mapping[str, int] = field(default_factory=dict)
+    """By kind (of `text.pii.Kind`), how often personal data stood in its rows; empty where it was
+    not looked for."""
+    pii_treatment: str = "off"
+    """What was done about it: report, mask, pseudonymise, refuse or off."""
+    size: TrueSize | None = None
+    """None in a record of an earlier version."""

@@ -7,34 +7,20 @@ their words in common. Equal numbers on the two scales do not mean equally alike
 is given for each.
 
 MinHash with banding proposes pairs (Broder 1997; Leskovec, Rajaraman and Ullman, "Mining of
-Massive Datasets", chapter 3); each proposed pair is verified by its exact Jaccard similarity, and
-only verified pairs become edges. Taking every shared band for an edge and closing over them is how
-unrelated texts end up in one cluster.
+Massive Datasets", chapter 3; in `text.sketch`); each proposed pair is verified by its exact Jaccard
+similarity, and only verified pairs become edges. Taking every shared band for an edge and closing
+over them is how unrelated texts end up in one cluster.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import rensa
-
-SHORT = 20
-"""A text with fewer words than this is compared by its set of words."""
-NUM_WORDS = 5
-"""Words in a run. Characters would make all texts of one language look alike."""
-NUM_PERMUTATIONS = 256
-MAX_MISS = 1e-3
-"""Highest probability that a pair exactly at the threshold is not proposed."""
-SEED = 1
-"""Of the permutations. A constant, so that equal texts have equal duplicates everywhere."""
-_ROWS_AT_ONCE = 256
-
-# A word; in scripts that are written without spaces, a character.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+from tunesmith.text.sketch import NUM_WORDS, SHORT, candidates, words_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,12 +89,11 @@ def exact_key(text: str) -> str:
 
 def shingles(text: str) -> Shingles:
     """The distinct words of `text` and, if there are at least `SHORT`, its runs of five."""
-    words = _WORD.findall(text.casefold())
-    starts = range(len(words) - NUM_WORDS + 1) if len(words) >= SHORT else ()
-    return Shingles(
-        words=frozenset(words),
-        runs=frozenset(" ".join(words[i : i + NUM_WORDS]) for i in starts),
-    )
+    words = words_of(text)
+    runs: Iterable[tuple[str, ...]] = ()
+    if len(words) >= SHORT:
+        runs = zip(*(words[start:] for start in range(NUM_WORDS)), strict=False)
+    return Shingles(words=frozenset(words), runs=frozenset(map(" ".join, runs)))
 
 
 def similarity(first: Shingles, second: Shingles) -> float:
@@ -129,25 +114,22 @@ def duplicates(
     A pair exactly at its threshold is missed with a probability of at most `MAX_MISS`, a more
     similar one with less; no pair below it is ever reported.
     """
-    found = [shingles(text) for text in texts]
-    # A short text has fewer than SHORT words, so one with many more cannot be similar to it.
-    most = (SHORT - 1) / thresholds.words
-    by_words = [each.words if len(each.words) <= most else frozenset() for each in found]
-    by_runs = [each.runs for each in found]
+    by_words, by_runs = candidates(
+        texts, words=thresholds.words, runs=thresholds.runs, progress=progress
+    )
+    # Made for the candidates alone, and once for each.
+    found = functools.cache(lambda row: shingles(texts[row]))
     pairs = []
-    for short, sets, threshold in (
-        (True, by_words, thresholds.words),
-        (False, by_runs, thresholds.runs),
-    ):
-        for first, seconds in _candidates(sets, threshold):
-            if first % _ROWS_AT_ONCE == 0:
-                progress(first + (0 if short else len(texts)), 2 * len(texts))
-            for second in seconds:
-                if short and by_runs[first] and by_runs[second]:
-                    continue
-                value = _jaccard(sets[first], sets[second])
-                if value >= threshold:
-                    pairs.append(Pair(first=first, second=second, jaccard=value, short=short))
+    for first, second in by_runs.tolist():
+        value = _jaccard_from(found(first).runs, found(second).runs, thresholds.runs)
+        if value:
+            pairs.append(Pair(first=first, second=second, jaccard=value, short=False))
+    for first, second in by_words.tolist():
+        one, other = found(first), found(second)
+        if one.runs and other.runs:
+            continue
+        if value := _jaccard_from(one.words, other.words, thresholds.words):
+            pairs.append(Pair(first=first, second=second, jaccard=value, short=True))
     pairs.sort(key=lambda pair: (pair.first, pair.second))
     edges = ((pair.first, pair.second) for pair in pairs)
     return Duplicates(pairs=tuple(pairs), components=components(len(texts), edges))
@@ -184,6 +166,32 @@ def duplicate_of(num_rows: int, pairs: Iterable[Pair]) -> tuple[Pair | None, ...
         kept = [pair for pair in earlier[row] if goes[pair.first] is None]
         goes.append(max(kept, key=lambda pair: (pair.jaccard, -pair.first), default=None))
     return tuple(goes)
+
+
+def resembling(
+    left: Sequence[str], right: Sequence[str], thresholds: Thresholds
+) -> tuple[Pair | None, ...]:
+    """For each text of `left` the most similar pair with one of `right`, or None if none is as
+    similar as `thresholds` say; of equally similar ones the first.
+
+    Equal texts are found whatever is in them; others are missed as seldom as by `duplicates`.
+    """
+    best: list[Pair | None] = [None] * len(left)
+    if not (left and right):
+        return tuple(best)
+    known: dict[str, int] = {}
+    for second, text in enumerate(right):
+        known.setdefault(exact_key(text), second)
+    for first, text in enumerate(left):
+        if (at := known.get(exact_key(text))) is not None:
+            short = not shingles(text).runs
+            best[first] = Pair(first=first, second=at, jaccard=1.0, short=short)
+    for pair in duplicates([*left, *right], thresholds).pairs:
+        if pair.first < len(left) <= pair.second:
+            found = best[pair.first]
+            if found is None or pair.jaccard > found.jaccard:
+                best[pair.first] = replace(pair, second=pair.second - len(left))
+    return tuple(best)
 
 
 def most_similar(left: Sequence[str], right: Sequence[str]) -> Closest:
@@ -229,35 +237,10 @@ def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return shared / total if total else 0.0
 
 
-def _candidates(
-    sets: Sequence[frozenset[str]], threshold: float
-) -> Iterator[tuple[int, list[int]]]:
-    """(row, later rows that share a band with it and may have a similarity of `threshold`)."""
-    rows = [row for row, found in enumerate(sets) if found]
-    # A sketch does not depend on the order of the set, which differs from process to process.
-    sketches = rensa.RMinHash.from_token_sets(
-        [list(sets[row]) for row in rows], NUM_PERMUTATIONS, SEED
-    )
-    index = rensa.RMinHashLSH(threshold, NUM_PERMUTATIONS, num_bands(threshold))
-    index.insert_many(sketches)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        found = index.query_all(sketches[start : start + _ROWS_AT_ONCE])
-        for position, matches in enumerate(found, start=start):
-            row, later = rows[position], sorted(rows[m] for m in set(matches) if m > position)
-            yield row, [other for other in later if _bound(sets[row], sets[other]) >= threshold]
-
-
-def _bound(first: frozenset[str], second: frozenset[str]) -> float:
-    """What the Jaccard similarity of two sets cannot exceed: the smaller over the larger."""
-    return min(len(first), len(second)) / max(len(first), len(second))
-
-
-def num_bands(threshold: float) -> int:
-    """The fewest bands that propose a pair at `threshold` with probability 1 - MAX_MISS.
-
-    A band of r permutations is shared with probability s^r, at least one of b with 1 - (1 - s^r)^b.
-    """
-    rows = NUM_PERMUTATIONS
-    while rows > 1 and (1 - threshold**rows) ** (NUM_PERMUTATIONS // rows) > MAX_MISS:
-        rows //= 2
-    return NUM_PERMUTATIONS // rows
+def _jaccard_from(first: frozenset[str], second: frozenset[str], threshold: float) -> float:
+    """The Jaccard similarity, or 0 if it is below `threshold`."""
+    # It cannot exceed the smaller size over the larger.
+    if min(len(first), len(second)) < threshold * max(len(first), len(second)):
+        return 0.0
+    value = _jaccard(first, second)
+    return value if value >= threshold else 0.0

@@ -13,9 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.text.dedup import (
-    MAX_MISS,
-    NUM_PERMUTATIONS,
-    SHORT,
     Pair,
     Thresholds,
     components,
@@ -23,9 +20,17 @@ from tunesmith.text.dedup import (
     duplicates,
     exact_key,
     most_similar,
-    num_bands,
+    resembling,
     shingles,
     similarity,
+)
+from tunesmith.text.sketch import (
+    MAX_MISS,
+    NUM_PERMUTATIONS,
+    SHORT,
+    _hashed,
+    num_bands,
+    words_of,
 )
 
 WORDS = [f"w{i}" for i in range(50)]
@@ -139,10 +144,11 @@ def test_the_example_by_hand() -> None:
 
 def test_a_process_with_another_hash_seed_finds_the_same() -> None:
     code = (
-        "import random; from tunesmith.text.dedup import _candidates, shingles;"
+        "import random; from tunesmith.text.sketch import candidates;"
         "draw = random.Random(1);"
-        "texts = [' '.join(draw.choices('abcd', k=9)) for _ in range(80)];"
-        "print(list(_candidates([shingles(t).words for t in texts], 0.4)))"
+        "texts = [' '.join(draw.choices('abcd', k=k)) for k in (9, 30) for _ in range(80)];"
+        "found = candidates(texts, words=0.4, runs=0.4, progress=lambda done, total: None);"
+        "print([pairs.tolist() for pairs in found])"
     )
     outputs = {
         subprocess.run(
@@ -153,7 +159,44 @@ def test_a_process_with_another_hash_seed_finds_the_same() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(outputs) == 1
+    (output,) = outputs
+    assert output.count(b"[") > 50
+
+
+@given(st.lists(st.text(max_size=30) | st.text("aB_ \n日本語.éİß", max_size=30), max_size=6))
+def test_words_are_told_apart_by_their_hashes_as_by_their_characters(texts: list[str]) -> None:
+    hashes, sizes = _hashed(texts)
+    words = [word for text in texts for word in words_of(text)]
+    assert sizes.tolist() == [len(words_of(text)) for text in texts]
+    assert len(hashes) == len(words)
+    assert len(set(zip(hashes.tolist(), words, strict=True))) == len(set(words))
+    assert len(set(hashes.tolist())) == len(set(words))
+
+
+def test_rows_that_resemble_others() -> None:
+    long = [f"x{i}" for i in range(40)]
+    left = ["a b c d", "---", " ".join(long), "nothing of the kind"]
+    right = ["other words", "A B C d", "---", " ".join([*long[:38], "y", "z"]), " ".join(long)]
+    thresholds = Thresholds(words=0.8, runs=0.6)
+    found = resembling(left, right, thresholds)
+    assert [pair and (pair.first, pair.second, pair.jaccard) for pair in found] == [
+        (0, 1, 1.0), (1, 2, 1.0), (2, 4, 1.0), None,
+    ]  # fmt: skip
+    assert resembling([], right, thresholds) == ()
+    assert resembling(left, [], thresholds) == (None,) * 4
+    texts = corpus(20)
+    expected = [
+        max((by_hand(one, other)[0] for other in texts[60:] if reaches(one, other)), default=0.0)
+        for one in texts[:60]
+    ]
+    found = resembling(texts[:60], texts[60:], thresholds)
+    assert [pair.jaccard if pair else 0.0 for pair in found] == expected
+    assert sum(value > 0 for value in expected) > 10
+
+
+def reaches(one: str, other: str) -> bool:
+    value, short = by_hand(one, other)
+    return value >= (0.8 if short else 0.6)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.1, float("nan")])

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.canonical import parse
-from tunesmith.records.data import DataAsset
+from tunesmith.records.data import DataAsset, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.split import Sides
 from tunesmith.text.dedup import SHORT, Closest, Pair, Thresholds
-
-_DUPLICATES = ("exact duplicate", "near duplicate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +33,9 @@ class CardFacts:
     the chosen labels."""
     closest: Closest
     """The most similar pairs across the split."""
+    size: TrueSize
+    pii: Mapping[str, int]
+    """By kind, how often personal data stood in the rows that were kept."""
 
     @property
     def num_components(self) -> int:
@@ -70,7 +71,7 @@ def write_card(facts: CardFacts) -> str:
     """The card, as Markdown."""
     by_format = {"labels": _labels, "feedback": _feedback, "tags": _tags}
     own = by_format.get(facts.config.format)
-    parts = [_summary, _sources, _rows, *([own] if own else []), _split]
+    parts = [_summary, _sources, _rows, *([own] if own else []), _personal, _split]
     return "\n\n".join(part(facts) for part in parts) + "\n"
 
 
@@ -112,8 +113,6 @@ def _sources(facts: CardFacts) -> str:
 def _rows(facts: CardFacts) -> str:
     dropped = facts.dropped_by_reason
     kept = len(facts.sides.train) + len(facts.sides.test)
-    num_distinct = sum(facts.chosen.distinct.values())
-    num_copies = sum(dropped.get(reason, 0) for reason in _DUPLICATES)
     table = _table(
         ("rows", "count"),
         [
@@ -126,13 +125,17 @@ def _rows(facts: CardFacts) -> str:
 
 {table}
 
-{_true_size(facts, num_distinct, num_copies)}"""
+{_true_size(facts)}"""
 
 
-def _true_size(facts: CardFacts, num_distinct: int, num_copies: int) -> str:
-    config = facts.config
+def _true_size(facts: CardFacts) -> str:
+    config, size = facts.config, facts.size
+    kept = sum(facts.chosen.distinct.values())
     fitting = "a fitting label and length" if config.format == "labels" else "a fitting length"
-    said = f"""True size: of {num_distinct + num_copies} rows with {fitting}, {num_distinct} are
+    said = f"""{size.rows} rows, {size.distinct} distinct, {size.near_distinct} near-distinct \
+({100 * size.share:.1f} %).
+
+True size: of {size.rows} rows with {fitting}, {kept} are
 distinct:"""
     if config.format not in READ_BY["similarity"]:
         return f"""{said} no two say the same, to the letter. Near duplicates are not dropped: two
@@ -193,6 +196,30 @@ def _labels(facts: CardFacts) -> str:
     return f"## Labels\n\n{table}\n\n{note}"
 
 
+TREATED = {
+    "report": "It was counted, and left where it is.",
+    "mask": "Each was replaced by its kind.",
+    "pseudonymise": "Each was replaced by a keyed pseudonym (HMAC-SHA-256), the same for the same.",
+    "refuse": "A row with any would have stopped the dataset.",
+}
+"""By setting: what was done about personal data."""
+
+
+def _personal(facts: CardFacts) -> str:
+    config = facts.config
+    if config.pii == "off":
+        return "## Personal data\n\nIt was not looked for."
+    found = _table(("kind", "found"), list(facts.pii.items())) if facts.pii else "None was found."
+    key = f" The key's id is {config.pii_key_id}." if config.pii_key_id else ""
+    return f"""## Personal data
+
+{found}
+
+{TREATED[config.pii]}{key} Looked for was what has a form: e-mail and IP addresses, IBANs, payment
+cards, telephone numbers, and national numbers of four countries. Names, postal addresses, dates of
+birth and what is told in words are not seen."""
+
+
 def _split(facts: CardFacts) -> str:
     config = facts.config
     whose = {"labels": " by label", "feedback": " by whether the answer was liked"}
@@ -203,7 +230,7 @@ def _split(facts: CardFacts) -> str:
 Rows form a component{others}, if they are joined by pairs that share at least
 (Jaccard similarity){what}
 
-{_rule(leak_thresholds(config))}
+{_rule(leak_thresholds(config))}{_apart(facts)}
 
 A component is on one side only. The {facts.num_components} components with a row in the dataset
 were assigned{whose.get(config.format, "")}, drawn with seed {facts.seed}.
@@ -214,6 +241,16 @@ Residual similarity, the highest over all pairs of a training row and a test row
 - {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words
 
 Neither measure sees a paraphrase, nor boilerplate that is shared in part."""
+
+
+def _apart(facts: CardFacts) -> str:
+    if not facts.config.apart_from:
+        return ""
+    others = ", ".join(facts.config.apart_from)
+    return f"""
+
+No training row is that similar to a test row of {others}:
+{len(facts.sides.barred)} rows were left out for it."""
 
 
 def _rule(thresholds: Thresholds) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Self
+import difflib
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -17,6 +19,8 @@ from pydantic_core import PydanticCustomError
 
 from tunesmith.core.section import Section
 from tunesmith.records.rows import FORMATS
+from tunesmith.text.language import known_languages
+from tunesmith.text.pii import has_phones
 
 SHORT_SIMILARITY = 0.8
 """Where one of two texts has fewer than 20 words their sets of words are compared instead of their
@@ -96,6 +100,30 @@ class DatasetConfig(Section):
     """Rows that share this much, whatever their labels, are all put on one side of the split (in
     words, at least 0.7, if either has fewer than 20)."""
 
+    apart_from: tuple[str, ...] = ()
+    """Names of other datasets: no row is trained on that is one of their test rows, or resembles
+    one as `leak_similarity` says. Name every dataset that the model is judged on."""
+    licences: tuple[str, ...] = ()
+    """Licences (SPDX) that its sources may have; any other, or none stated, stops it. Of a choice
+    ("MIT OR GPL-2.0-only") one must be listed, of "AND" all. Without a list every licence is let
+    through, and on the card."""
+    languages: tuple[str, ...] = ()
+    """Keep rows in these languages (ISO 639-1, such as "en"); without a list every row. Listing
+    "und" keeps those of which it cannot be told, mostly short ones, and "zxx" what is no language.
+    """
+    pii: Literal["report", "mask", "pseudonymise", "refuse", "off"] = "report"
+    """What is done about personal data that has a form (e-mail and IP addresses, IBANs, payment
+    cards, telephone and national numbers; no names): counted ("report"), replaced by its kind
+    ("mask") or by a keyed pseudonym ("pseudonymise"), a reason to stop ("refuse"), not looked for
+    ("off"). What is replaced is replaced before rows are compared and counted."""
+    pii_regions: tuple[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")], ...] = ()
+    """Countries (ISO 3166, such as "US") whose telephone numbers are known without the prefix."""
+    pii_key_file: str = ""
+    """File with the secret key of the pseudonyms: at least 32 random bytes, outside of the store,
+    readable by its owner alone. It is read, never stored and never printed."""
+    pii_key_id: Annotated[str, StringConstraints(pattern="^([0-9a-f]{16})?$")] = ""
+    """Which key it must be; without it, the one that is in the file. The card says which it was."""
+
     @field_validator("instruction")
     @classmethod
     def _labels_are_asked_for(cls, instruction: str, info: ValidationInfo) -> str:
@@ -130,12 +158,42 @@ class DatasetConfig(Section):
                 )
         return self
 
+    @field_validator("languages")
+    @classmethod
+    def _languages_are_known(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        for code in languages:
+            if code not in known_languages():
+                near = difflib.get_close_matches(code, sorted(known_languages()), n=3, cutoff=0.3)
+                raise ValueError(
+                    f"there is no language {code!r}; codes have two letters (ISO 639-1), such as "
+                    f"{', '.join(near) or 'en'}"
+                )
+        return languages
+
+    @model_validator(mode="after")
+    def _check_pii(self) -> Self:
+        if self.pii == "pseudonymise" and not self.pii_key_file:
+            raise ValueError(
+                "pseudonyms need pii_key_file: a file with 32 random bytes, outside of the store"
+            )
+        for key in ("pii_key_file", "pii_key_id"):
+            if key in self.model_fields_set and self.pii != "pseudonymise":
+                raise ValueError(f'{key} is read with pii = "pseudonymise" alone: leave it out')
+        if self.pii_regions and self.pii == "off":
+            raise ValueError('pii_regions is not read with pii = "off": leave it out')
+        for region in self.pii_regions:
+            if not has_phones(region):
+                raise ValueError(f"pii_regions: there is no country {region!r} with telephones")
+        return self
+
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Else a default, written out and read again, would look like a value that was given."""
-        by_rows = ("test_share",) if self.test_rows else ()
+        unread = ["test_share"] if self.test_rows else []
+        if self.pii != "pseudonymise":
+            unread += ["pii_key_file", "pii_key_id"]
         return {
             key: value
             for key, value in plain(self).items()
-            if self.format in READ_BY.get(key, (self.format,)) and key not in by_rows
+            if self.format in READ_BY.get(key, (self.format,)) and key not in unread
         }

@@ -66,8 +66,8 @@ def to_content(format: str, columns: Mapping[str, str], source: Mapping[str, Any
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NotInFormat(f"{where}: {first['msg'].lower()}") from None
-    if problem := _problem(content):
-        raise NotInFormat(problem)
+    if wrong := problem(content):
+        raise NotInFormat(wrong)
     return content
 
 
@@ -155,7 +155,7 @@ def _call(call: Any) -> Any:
     return found if given is None else {**found, "id": given}
 
 
-def _problem(content: Content) -> str:
+def problem(content: Content) -> str:
     """What is wrong with the values of a row whose types are right; empty for nothing."""
     match content:
         case Chat():

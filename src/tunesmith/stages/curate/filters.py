@@ -14,6 +14,7 @@ from tunesmith.stages.curate.config import (
 )
 from tunesmith.stages.curate.rows import Dropped, Row, drop
 from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
+from tunesmith.text.language import language
 
 Filtered = tuple[list[Row], list[Dropped]]
 Progress = Callable[[int, int], None]
@@ -60,6 +61,29 @@ def by_label(rows: Sequence[Row], labels: Collection[str]) -> Filtered:
             dropped.append(drop(row, "label not listed", row.label))
         elif not labels and _COMPOUND.search(row.label):
             dropped.append(drop(row, "compound label", row.label))
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def other_language(row: Row, said: str, languages: Collection[str]) -> Dropped | None:
+    """`row`, dropped, if what it says is in none of `languages`; else, or without any, None."""
+    if not languages:
+        return None
+    code, confidence = language(said)
+    if code in languages:
+        return None
+    return drop(row, "language not listed", f"{code} ({confidence:.2f})")
+
+
+def by_language(rows: Sequence[Row], languages: Collection[str], progress: Progress) -> Filtered:
+    """Keep the rows whose text is in one of `languages`; every row without any."""
+    kept, dropped = [], []
+    for done, row in enumerate(rows):
+        if done % _ROWS_BETWEEN_REPORTS == 0:
+            progress(done, len(rows))
+        if gone := other_language(row, row.text, languages):
+            dropped.append(gone)
         else:
             kept.append(row)
     return kept, dropped

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunesmith.core.canonical import canonical_json
+from tunesmith.core.canonical import canonical_json, plain
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.model import BaseModel
@@ -18,6 +18,7 @@ from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.content import NotInFormat, compared, stratum, to_content
 from tunesmith.stages.curate.count import Length, counter
+from tunesmith.stages.curate.privacy import Privacy, privacy_of, texts_of, treated
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, drop, reporter
 
 NOT_IN_FORMAT = "not in the format"
@@ -39,7 +40,7 @@ def choose_formatted(
         DataError: fewer than two rows are left.
     """
     count, counted = counter(config, base, ctx.blobs)
-    read, dropped = _read(config, source_rows)
+    read, dropped = _read(config, source_rows, privacy_of(config, ctx.project))
     rows, gone = _measured(config, read, count, reporter(ctx, "counts tokens"))
     dropped += gone
     rows, gone = filters.exact_copies(rows)
@@ -53,16 +54,23 @@ def choose_formatted(
     return Chosen(rows=rows, dropped=dropped, distinct=distinct, counted=counted)
 
 
-def _read(config: DatasetConfig, rows: Sequence[Row]) -> tuple[list[Read], list[Dropped]]:
+def _read(
+    config: DatasetConfig, rows: Sequence[Row], privacy: Privacy
+) -> tuple[list[Read], list[Dropped]]:
     """Each row with what it says in the format; and those that say nothing in it."""
     read: list[Read] = []
     dropped: list[Dropped] = []
     for row in rows:
         try:
             content = to_content(config.format, config.columns, fields_of(row))
-            row = dataclasses.replace(row, content=canonical_json(content).decode())
+            content, pii = treated(content, privacy)
+            row = dataclasses.replace(row, content=canonical_json(content).decode(), pii=pii)
         except (NotInFormat, TypeError) as error:  # TypeError: a number that JSON cannot hold
             dropped.append(drop(row, NOT_IN_FORMAT, _short(str(error))))
+            continue
+        said = "\n".join(texts_of(plain(content))) if config.languages else ""
+        if gone := filters.other_language(row, said, config.languages):
+            dropped.append(gone)
         else:
             read.append((row, content))
     common = _common_system_messages(content for _, content in read)

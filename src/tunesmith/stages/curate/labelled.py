@@ -15,6 +15,7 @@ from tunesmith.records.rows import Labelled
 from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.count import counter
+from tunesmith.stages.curate.privacy import Privacy, privacy_of, treated
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, reporter
 from tunesmith.text.normalise import normalise
 
@@ -50,12 +51,15 @@ def _filter(
         return count(Labelled(text=row.text, label=row.label)).total
 
     dropped: list[Dropped] = []
-    rows = [_labelled(row) for row in rows]
+    privacy = privacy_of(config, ctx.project)
+    rows = [_labelled(row, privacy) for row in rows]
     # Before labels are filtered: a text that also stands for a label that is not wanted, or for an
     # expression, does not stand for one label.
     rows, gone = filters.conflicts(rows)
     dropped += gone
     rows, gone = filters.by_label(rows, config.labels)
+    dropped += gone
+    rows, gone = filters.by_language(rows, config.languages, reporter(ctx, "tells languages"))
     dropped += gone
     rows, gone = filters.by_length(
         rows,
@@ -74,10 +78,11 @@ def _filter(
     return rows, dropped, counted
 
 
-def _labelled(row: Row) -> Row:
-    text = normalise(row.text)
-    content = canonical_json(Labelled(text=text, label=row.label)).decode()
-    return dataclasses.replace(row, text=text, content=content)
+def _labelled(row: Row, privacy: Privacy) -> Row:
+    said, pii = treated(Labelled(text=normalise(row.text), label=row.label), privacy)
+    assert isinstance(said, Labelled)
+    content = canonical_json(said).decode()
+    return dataclasses.replace(row, text=said.text, content=content, pii=pii)
 
 
 def _require_labels(config: DatasetConfig, rows: Sequence[Row]) -> None:

@@ -52,6 +52,10 @@ class Row:
     """Of all that is trained on; 0 until it is counted."""
     component: str = ""
     """Smallest row_id of its near-duplicate component; empty until it is known."""
+    pii: tuple[str, ...] = ()
+    """The kind of each piece of personal data that was replaced in it."""
+    like: str = ""
+    """The test row of another dataset that it resembles, so that it is not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

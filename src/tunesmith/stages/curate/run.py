@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow.parquet as pq
 
 from tunesmith.core.canonical import parse
 from tunesmith.core.errors import DataError
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
-from tunesmith.records.data import DataAsset, Dataset, Split
+from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.card import CardFacts, write_card
-from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.formatted import choose_formatted
 from tunesmith.stages.curate.labelled import choose_labelled
+from tunesmith.stages.curate.privacy import counts, privacy_of
 from tunesmith.stages.curate.rows import (
+    Chosen,
     Dropped,
     Row,
     drop,
@@ -27,18 +31,28 @@ from tunesmith.stages.curate.rows import (
     write_split,
 )
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
-from tunesmith.text.dedup import Closest, duplicates, most_similar
+from tunesmith.text.dedup import Closest, Pair, duplicate_of, duplicates, most_similar, resembling
+from tunesmith.text.spdx import refused
 
 
 def curate(
-    config: DatasetConfig, ctx: Context, *, assets: tuple[DataAsset, ...], base: BaseModel
+    config: DatasetConfig,
+    ctx: Context,
+    *,
+    assets: tuple[DataAsset, ...],
+    base: BaseModel,
+    apart: tuple[Dataset, ...] = (),
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
+    `apart` are the datasets whose test rows it may not train on.
+
     Raises:
-        DataError: there are no rows, or too few are left; or a test row resembles a training row
-            after all.
+        DataError: a source has a licence that is not allowed; there are no rows, or too few are
+            left; a test row resembles a training row after all; or there is personal data, which
+            `config` refuses.
     """
+    _require_licences(config, assets)
     source_rows = list(read_rows(assets, ctx.blobs))
     if not source_rows:
         raise DataError(
@@ -47,11 +61,15 @@ def curate(
         )
     choose = choose_labelled if config.format == "labels" else choose_formatted
     chosen = choose(config, ctx, source_rows, base)
-    rows, confusable = _with_components(config, chosen.rows, reporter(ctx, "groups rows"))
+    rows, near = _with_components(config, chosen.rows, reporter(ctx, "groups rows"))
+    rows = _marked(config, rows, apart, ctx)
     sides = split(rows, seed=ctx.seed, caps=_caps(config, rows))
     dropped = [*chosen.dropped, *(drop(row, "over the cap", row.label) for row in sides.surplus)]
+    dropped += [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
     closest = _check_leakage(config, sides)
     assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
+    kept = (*sides.train, *sides.test)
+    dropped_by_reason = dict(sorted(Counter(row.reason for row in dropped).items()))
     facts = CardFacts(
         config=config,
         assets=assets,
@@ -60,11 +78,35 @@ def curate(
         num_in=len(source_rows),
         sides=sides,
         chosen=chosen,
-        dropped_by_reason=dict(sorted(Counter(row.reason for row in dropped).items())),
-        confusable=confusable,
+        dropped_by_reason=dropped_by_reason,
+        confusable=tuple(
+            frozenset((rows[pair.first].row_id, rows[pair.second].row_id))
+            for pair in near
+            if rows[pair.first].label != rows[pair.second].label
+        ),
         closest=closest,
+        size=_true_size(config, chosen, dropped_by_reason, near),
+        pii=counts(config, kept, privacy_of(config, ctx.project)),
     )
     return _record(facts, ctx, dropped)
+
+
+def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> None:
+    for asset in assets if config.licences else ():
+        wrong = refused(asset.licence, config.licences)
+        if asset.licence == "not stated" and wrong:
+            raise DataError(
+                f"dataset {config.name!r} may not use source {asset.name!r}: it states no licence",
+                remedy=f"find out which it has, and say so: `licence` of source.{asset.name}",
+            )
+        if wrong:
+            raise DataError(
+                f"dataset {config.name!r} may not use source {asset.name!r}: its licence is "
+                f"{asset.licence}, and {', '.join(wrong)} is not among the allowed "
+                f"{', '.join(config.licences)}",
+                remedy="leave the source out of `sources`; or add the licence to `licences`, if "
+                "whoever answers for that agrees",
+            )
 
 
 def _caps(config: DatasetConfig, rows: Sequence[Row]) -> Caps:
@@ -81,26 +123,56 @@ def _caps(config: DatasetConfig, rows: Sequence[Row]) -> Caps:
 
 def _with_components(
     config: DatasetConfig, rows: Sequence[Row], progress: Callable[[int, int], None]
-) -> tuple[list[Row], tuple[frozenset[str], ...]]:
+) -> tuple[list[Row], list[Pair]]:
     """The rows, each with its component: named by its smallest row_id, so that it is stable.
 
-    And the row ids of each pair of near duplicates with different labels.
+    And each pair of near duplicates that are still there, by position.
     """
     found = duplicates([row.text for row in rows], leak_thresholds(config), progress=progress)
     names: dict[int, str] = {}
     for row, component in zip(rows, found.components, strict=True):
         names[component] = min(names.get(component, row.row_id), row.row_id)
-    near = duplicate_thresholds(config)
-    confusable = tuple(
-        frozenset((rows[pair.first].row_id, rows[pair.second].row_id))
-        for pair in found.pairs
-        if pair.reaches(near) and rows[pair.first].label != rows[pair.second].label
-    )
+    thresholds = duplicate_thresholds(config)
+    near = [pair for pair in found.pairs if pair.reaches(thresholds)]
     named = [
         dataclasses.replace(row, component=names[component])
         for row, component in zip(rows, found.components, strict=True)
     ]
-    return named, confusable
+    return named, near
+
+
+def _marked(
+    config: DatasetConfig, rows: list[Row], apart: Sequence[Dataset], ctx: Context
+) -> list[Row]:
+    """The rows, each with the test row of another dataset that it resembles, if there is one."""
+    if not apart:
+        return rows
+    tests = [
+        (f"{dataset.name}: {row['row_id']}", row["text"])
+        for dataset in apart
+        for row in pq.read_table(
+            ctx.blobs.path(dataset.test.rows), columns=["row_id", "text"]
+        ).to_pylist()
+    ]
+    ctx.progress(0, 0, "compares rows with other test rows")
+    texts = [row.text for row in rows]
+    found = resembling(texts, [text for _, text in tests], leak_thresholds(config))
+    return [
+        dataclasses.replace(row, like=tests[pair.second][0]) if pair else row
+        for row, pair in zip(rows, found, strict=True)
+    ]
+
+
+def _true_size(
+    config: DatasetConfig, chosen: Chosen, dropped: Mapping[str, int], near: Sequence[Pair]
+) -> TrueSize:
+    """How much the rows that fit say; `near` are the near duplicates among the chosen ones."""
+    num_exact, num_near = (dropped.get(f"{which} duplicate", 0) for which in ("exact", "near"))
+    kept = sum(chosen.distinct.values())
+    if config.format not in READ_BY["similarity"]:  # they were not dropped, so they are counted
+        num_near = sum(pair is not None for pair in duplicate_of(len(chosen.rows), near))
+        kept -= num_near
+    return TrueSize(rows=kept + num_near + num_exact, distinct=kept + num_near, near_distinct=kept)
 
 
 def _check_leakage(config: DatasetConfig, sides: Sides) -> Closest:
@@ -134,6 +206,9 @@ def _record(facts: CardFacts, ctx: Context, dropped: Sequence[Dropped]) -> Datas
         card=ctx.blobs.put(write_card(facts).encode(), "text/markdown"),
         licences=tuple(sorted({asset.licence for asset in facts.assets})),
         format=config.format,
+        pii=facts.pii,
+        size=facts.size,
+        pii_treatment=config.pii,
     )
 
 

@@ -7,7 +7,7 @@ into what each of their labels still wants, in an order drawn by the seed.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.canonical import draw
@@ -17,12 +17,14 @@ from tunesmith.stages.curate.rows import Row
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sides:
-    """Every row on exactly one of three sides."""
+    """Every row on exactly one of four sides."""
 
     train: tuple[Row, ...]
     test: tuple[Row, ...]
     surplus: tuple[Row, ...]
     """Rows over the caps."""
+    barred: tuple[Row, ...] = ()
+    """Rows that would be trained on, if they did not resemble test rows of another dataset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +70,7 @@ def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
     """`rows`, of which each knows its component, on two sides, at most so many of a label.
 
     Raises:
-        DataError: a label cannot be on both sides.
+        DataError: a label cannot be on both sides, or none of its rows may be trained on.
     """
     members: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -77,10 +79,29 @@ def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
     order = sorted(members, key=lambda component: draw(f"{seed}\0{component}"))
     chosen = _choose_test(order, members, totals, caps)
     test_side = [row for name in order if name in chosen for row in members[name]]
-    train_side = [row for name in order if name not in chosen for row in members[name]]
+    rest = [row for name in order if name not in chosen for row in members[name]]
+    train_side = [row for row in rest if not row.like]
+    _require_each(totals, train_side)
     test, over_test = _cap(test_side, caps.test, seed)
     train, over_train = _cap(train_side, caps.train, seed)
-    return Sides(train=tuple(train), test=tuple(test), surplus=tuple(over_train + over_test))
+    return Sides(
+        train=tuple(train),
+        test=tuple(test),
+        surplus=tuple(over_train + over_test),
+        barred=tuple(row for row in rest if row.like),
+    )
+
+
+def _require_each(labels: Iterable[str], train: Sequence[Row]) -> None:
+    left = {row.label for row in train}
+    for label in sorted(labels):
+        if label not in left:
+            whose = f"label {label!r}" if label else "the dataset"
+            raise DataError(
+                f"{whose} has no row left to train on: all of them resemble test rows of the "
+                "datasets in apart_from",
+                remedy="add rows, or leave the label out",
+            )
 
 
 def _choose_test(

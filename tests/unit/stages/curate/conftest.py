@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,5 +90,34 @@ def make_asset(ctx: Context) -> Callable[..., DataAsset]:
             purpose="tests | and more",
             origin=f"pypi:{name}==1.0",
         )
+
+    return make
+
+
+@pytest.fixture
+def records(ctx: Context) -> Callable[..., DataAsset]:
+    """records([{...}, ...]) -> a data asset whose rows have these fields and no text of their own,
+    as ingest makes it."""
+
+    def make(fields: Sequence[dict[str, Any]], texts: Sequence[str] | None = None) -> DataAsset:
+        attributes = [json.dumps(each, sort_keys=True, separators=(",", ":")) for each in fields]
+        ids = [
+            hashlib.sha256(f"{i}{a}".encode()).hexdigest()[:32] for i, a in enumerate(attributes)
+        ]
+        columns = {
+            "row_id": ids,
+            "pointer": [f"rows.jsonl#{i + 1}" for i in range(len(fields))],
+            "text": texts or attributes,
+            "label": [""] * len(fields),
+            "attributes": attributes,
+        }
+        sink = io.BytesIO()
+        pq.write_table(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()}), sink)
+        empty = ctx.blobs.put(b"")
+        return DataAsset(
+            name="rows", rows=ctx.blobs.put(sink.getvalue()), quarantine=empty, num_in=len(fields),
+            num_rows=len(fields), num_quarantined=0, num_filtered=0, quarantined_by_rule={},
+            licence="CC0-1.0", owner="us", purpose="tests", origin="file:rows.jsonl",
+        )  # fmt: skip
 
     return make

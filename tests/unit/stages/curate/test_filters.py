@@ -141,3 +141,22 @@ def test_every_row_stays_or_goes(pairs: list[tuple[str, str]]) -> None:
     ):
         ids = [row.row_id for row in kept] + [row.row_id for row in dropped]
         assert sorted(ids) == [row.row_id for row in given_rows]
+
+
+def test_languages_that_are_not_listed_go_with_what_they_are() -> None:
+    given_rows = rows(
+        ("All human beings are born free and equal in dignity and rights.", "x"),
+        ("Alle Menschen sind frei und gleich an Würde und Rechten geboren.", "x"),
+        ("MIT", "x"),
+    )
+
+    def kept(*languages: str) -> list[str]:
+        stay, go = summary(filters.by_language(given_rows, languages, lambda _d, _t: None))
+        assert len(stay) + len(go) == 3
+        assert {reason for _, reason, _ in go} <= {"language not listed"}
+        return [*stay, *(detail.split(" ")[0] for _, _, detail in go)]
+
+    assert kept() == ["p0", "p1", "p2"]
+    assert kept("en") == ["p0", "de", "und"]
+    assert kept("de", "en") == ["p0", "p1", "und"]
+    assert kept("de", "und") == ["p1", "p2", "en"]

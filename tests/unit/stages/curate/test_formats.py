@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import random
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tokenizers
@@ -24,7 +22,7 @@ from tunesmith.core.canonical import parse
 from tunesmith.core.errors import DataError
 from tunesmith.core.ref import from_plain
 from tunesmith.core.step import Context
-from tunesmith.records.data import DataAsset, Dataset, Split
+from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import FORMATS
 from tunesmith.stages.curate.config import DatasetConfig
@@ -38,35 +36,6 @@ OTHERS = sorted(FORMATS.keys() - {"labels"})
 def config(format: str, **changes: Any) -> DatasetConfig:
     plain = {"name": "set", "sources": ["rows"], "base": "words", "format": format}
     return DatasetConfig.model_validate({**plain, **changes})
-
-
-@pytest.fixture
-def records(ctx: Context) -> MakeRecords:
-    """records([{...}, ...]) -> a data asset whose rows have these fields and no text of their own,
-    as ingest makes it."""
-
-    def make(fields: Sequence[Record], texts: Sequence[str] | None = None) -> DataAsset:
-        attributes = [json.dumps(each, sort_keys=True, separators=(",", ":")) for each in fields]
-        ids = [
-            hashlib.sha256(f"{i}{a}".encode()).hexdigest()[:32] for i, a in enumerate(attributes)
-        ]
-        columns = {
-            "row_id": ids,
-            "pointer": [f"rows.jsonl#{i + 1}" for i in range(len(fields))],
-            "text": texts or attributes,
-            "label": [""] * len(fields),
-            "attributes": attributes,
-        }
-        sink = io.BytesIO()
-        pq.write_table(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()}), sink)
-        empty = ctx.blobs.put(b"")
-        return DataAsset(
-            name="rows", rows=ctx.blobs.put(sink.getvalue()), quarantine=empty, num_in=len(fields),
-            num_rows=len(fields), num_quarantined=0, num_filtered=0, quarantined_by_rule={},
-            licence="CC0-1.0", owner="us", purpose="tests", origin="file:rows.jsonl",
-        )  # fmt: skip
-
-    return make
 
 
 @pytest.fixture
@@ -444,3 +413,57 @@ def test_no_row_is_lost(
         assert dataset.dropped_by_reason.get("not in the format", 0) == bad
 
     law()
+
+
+def test_the_true_size_of_many_copies(ctx: Context, base: BaseModel, records: MakeRecords) -> None:
+    """As in a known file: 1,050 rows that are ten pairs."""
+    rows = [good("completion", number) for _ in range(105) for number in range(10)]
+    found = curate(config("completion"), ctx, assets=(records(rows),), base=base)
+    assert found.size == TrueSize(rows=1050, distinct=10, near_distinct=10)
+    assert found.size.share == pytest.approx(1 / 105)
+    assert "1050 rows, 10 distinct, 10 near-distinct (1.0 %)." in (
+        ctx.blobs.get(found.card).decode()
+    )
+
+
+@pytest.mark.parametrize("format", ["completion", "preference", "pairs", "tags", "feedback"])
+def test_the_true_size_counts_near_duplicates_that_stay(
+    ctx: Context, base: BaseModel, encoder: BaseModel, records: MakeRecords, format: str
+) -> None:
+    """Thirty rows, one of them copied exactly, and another with one word of twelve changed."""
+    rows = [good(format, number) for number in range(30)]
+    key = {"tags": "tokens", "pairs": "anchor"}.get(format, "prompt")
+    changed = {**rows[1], key: f"{words(1, 30)} more"}
+    original = {**rows[1], key: words(1, 30)}
+    if format == "tags":
+        changed, original = (
+            {"tokens": row["tokens"].split(), "tags": ["O"] * len(row["tokens"].split())}
+            for row in (changed, original)
+        )
+    rows[1] = original
+    of = encoder if format in ("tags", "pairs") else base
+    asset = records([*rows, rows[0], changed])
+    found = curate(config(format), ctx, assets=(asset,), base=of)
+    assert found.size == TrueSize(rows=32, distinct=31, near_distinct=30)
+    assert ("near duplicate" in found.dropped_by_reason) == (format == "completion")
+
+
+def test_rows_in_other_languages_are_dropped_by_all_that_they_say(
+    ctx: Context, base: BaseModel, records: MakeRecords
+) -> None:
+    english = "All human beings are born free and equal in dignity and rights"
+    german = "Alle Menschen sind frei und gleich an Würde und Rechten geboren"
+    rows = [{"prompt": f"{n}", "completion": f"{english} {n}"} for n in range(6)]
+    rows += [{"prompt": f"{n}", "completion": f"{german} {n}"} for n in range(6, 9)]
+    asset = records(rows)
+    plain = curate(config("completion", similarity=1.0), ctx, assets=(asset,), base=base)
+    assert plain.dropped_by_reason == {}
+    found = curate(
+        config("completion", similarity=1.0, languages=["en"]), ctx, assets=(asset,), base=base
+    )
+    assert found.dropped_by_reason == {"language not listed": 3}
+    dropped = pq.read_table(io.BytesIO(ctx.blobs.get(found.dropped))).to_pylist()
+    assert [row["pointer"] for row in dropped] == [f"rows.jsonl#{n}" for n in (7, 8, 9)]
+    assert all(row["detail"].startswith("de (") for row in dropped)
+    with pytest.raises(ValidationError, match="no language 'english'; codes have two letters"):
+        config("completion", languages=["english"])

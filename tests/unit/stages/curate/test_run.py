@@ -347,3 +347,20 @@ def test_a_text_that_also_has_an_unlisted_label_is_in_conflict(
 def test_settings_that_cannot_be_right_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         config(**settings)
+
+
+def test_a_licence_that_is_not_allowed_stops_the_dataset(
+    ctx: Context, base: BaseModel, make_asset: MakeAsset
+) -> None:
+    asset = make_asset(mixed())
+    allowed = curate(config(licences=["MIT", "CC-BY-4.0"]), ctx, assets=(asset,), base=base)
+    assert allowed.licences == ("CC-BY-4.0",)
+    assert "| CC-BY-4.0 |" in ctx.blobs.get(allowed.card).decode()
+    with pytest.raises(DataError, match=r"'notices': its licence is CC-BY-4\.0, and") as caught:
+        curate(config(licences=["MIT"]), ctx, assets=(asset,), base=base)
+    assert "add the licence to `licences`" in caught.value.remedy
+    silent = dataclasses.replace(asset, licence="not stated")
+    with pytest.raises(DataError, match="it states no licence") as caught:
+        curate(config(licences=["MIT"]), ctx, assets=(asset, silent)[1:], base=base)
+    assert "`licence` of source.notices" in caught.value.remedy
+    assert curate(config(), ctx, assets=(silent,), base=base).licences == ("not stated",)

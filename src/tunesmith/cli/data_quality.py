@@ -1,0 +1,71 @@
+"""What is in a dataset, and what is doubtful about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, out, shortened, table
+
+
+def data_show(
+    name: Annotated[str, typer.Argument(help="Name of a dataset.")] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Say how large a dataset truly is, what was kept out, and what personal data is in it."""
+    from tunesmith import graph
+    from tunesmith.cli.closing import by_kind, sizes, true_size
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+
+    with opened(folder) as (project, _):
+        name = only(project.file.dataset, name, "dataset")
+        record = project.runner.current(graph.build(project.file).datasets[name])
+    found = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
+    if record.pii_treatment == "off":
+        found = "not looked for"
+    lines = [
+        sizes(record),
+        *([true_size(record.size)] if record.size else []),
+        f"rows: {record.num_in} in, {record.train.num_rows + record.test.num_rows} kept, "
+        f"{record.num_dropped} dropped",
+        *(f"  dropped: {count} {reason}" for reason, count in record.dropped_by_reason.items()),
+        f"personal data: {found}",
+        f"licences: {', '.join(record.licences)}",
+        f"more: tunesmith data card {name}, tunesmith data dropped {name}",
+    ]
+    out(record, lines, as_json)
+
+
+def data_doubts(
+    name: Annotated[str, typer.Argument(help="Name of a dataset of labels.")] = "",
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the rows whose labels are doubtful, the worst first; nothing is dropped."""
+    from tunesmith import pipeline
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+
+    with opened(folder) as (project, _):
+        rows = pipeline.doubtful(project, only(project.file.dataset, name, "dataset"))
+    headings = ["row", "side", "label", "probability", "suggested", "probability", "text"]
+    shown = [
+        [
+            row.pointer,
+            row.side,
+            row.label,
+            f"{row.probability:.3f}",
+            row.suggested,
+            f"{row.probability_of_suggested:.3f}",
+            shortened(row.text),
+        ]
+        for row in rows[:limit]
+    ]
+    lines = table(shown, headings) if rows else ["no label is doubtful"]
+    if len(rows) > limit:
+        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
+    out(rows, lines, as_json)

@@ -1,0 +1,222 @@
+"""Personal data in rows: counted, masked, replaced by keyed pseudonyms, or a reason to stop."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.canonical import parse, plain
+from tunesmith.core.errors import DataError
+from tunesmith.core.ref import from_plain
+from tunesmith.records.rows import Content, Tagged
+from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.curate.content import NotInFormat, problem
+from tunesmith.stages.curate.rows import Row
+from tunesmith.text.pii import Finding, find_pii, mask, pseudonym, replace_pii
+
+KEY_BYTES = 32
+"""A key has at least so many: fewer could be guessed from the pseudonyms."""
+_STORE = ".tunesmith"
+_NOT_SAID = frozenset({"label", "tags"})
+"""Fields of a row that are answers of a closed set, not texts."""
+_NUM_EXAMPLES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """What is done about personal data."""
+
+    find: Callable[[str], tuple[Finding, ...]]
+    name: Callable[[Finding], str] | None
+    """What a finding is replaced by; None to leave it."""
+
+
+def privacy_of(config: DatasetConfig, project: Path | None) -> Privacy:
+    """What `config` wants done.
+
+    Raises:
+        DataError: the key cannot be used.
+    """
+    find = partial(find_pii, regions=config.pii_regions)
+    if config.pii == "mask":
+        return Privacy(find=find, name=mask)
+    if config.pii == "pseudonymise":
+        key = read_key(config, project or Path())
+        if config.pii_key_id and key_id(key) != config.pii_key_id:
+            raise DataError(
+                f"dataset {config.name!r}: the key in {config.pii_key_file} is another one "
+                f"({key_id(key)}, not {config.pii_key_id})",
+                remedy="use the key that the dataset was made with, or run again if the file was "
+                "changed just now; another key makes other pseudonyms",
+            )
+        return Privacy(find=find, name=partial(pseudonym, key=key))
+    return Privacy(find=find, name=None)
+
+
+def with_key_as_it_is_now(config: DatasetConfig, project: Path) -> DatasetConfig:
+    """The settings with the id of the key of this moment: another key makes another dataset.
+
+    Why a key cannot be used is said when it is needed.
+    """
+    if config.pii != "pseudonymise" or config.pii_key_id:
+        return config
+    try:
+        found = key_id(read_key(config, project))
+    except DataError:
+        return config
+    return config.model_copy(update={"pii_key_id": found})
+
+
+def key_id(key: bytes) -> str:
+    """What a key may be known by, 16 hexadecimal digits: they say nothing of what is in it."""
+    return hmac.digest(key, b"tunesmith: id of this key", "sha256").hex()[:16]
+
+
+def read_key(config: DatasetConfig, project: Path) -> bytes:
+    """The secret key of the pseudonyms, which is never stored.
+
+    Raises:
+        DataError: there is none, it lies in the store, others may read it, or it is short.
+    """
+    where = f"dataset {config.name!r}: pii_key_file {config.pii_key_file}"
+    make = f"make one: `(umask 077; head -c {KEY_BYTES} /dev/urandom > FILE)`"
+    path = Path(os.path.realpath(project / Path(config.pii_key_file).expanduser()))
+    if path.is_relative_to(os.path.realpath(project / _STORE)):
+        raise DataError(f"{where} lies in the store", remedy="keep the key away from the data")
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(handle, "rb") as source:
+            found = os.fstat(handle)
+            is_plain = stat.S_ISREG(found.st_mode)
+            key = source.read(1 << 16) if is_plain else b""
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error.strerror}", remedy=make) from error
+    if not is_plain:
+        raise DataError(f"{where} is no plain file", remedy=make)
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise DataError(f"{where} may be read by others than its owner", remedy=f"chmod 600 {path}")
+    if len(key) < KEY_BYTES:
+        raise DataError(f"{where} has {len(key)} bytes, and needs {KEY_BYTES}", remedy=make)
+    return key
+
+
+def treated(content: Content, privacy: Privacy) -> tuple[Content, tuple[str, ...]]:
+    """The row with what was found replaced, and the kind of each finding.
+
+    Raises:
+        NotInFormat: without what was replaced it is no row any more.
+    """
+    if privacy.name is None:
+        return content, ()
+    kinds: list[str] = []
+    name = privacy.name
+
+    def said(text: str) -> str:
+        found = privacy.find(text)
+        kinds.extend(each.kind for each in found)
+        return replace_pii(text, found, name)
+
+    if isinstance(content, Tagged):
+        changed: Content = _retagged(content, privacy, kinds)
+    else:
+        changed = from_plain(type(content), _row_mapped(plain(content), said))
+    if kinds and (wrong := problem(changed)):
+        raise NotInFormat(f"with personal data replaced, {wrong}")
+    return changed, tuple(kinds)
+
+
+def found_in(row: Row, privacy: Privacy) -> tuple[str, ...]:
+    """The kind of each finding in a row: of what was replaced, or of what still stands there."""
+    if privacy.name is not None:
+        return row.pii
+    value = parse(row.content.encode())
+    if isinstance(value.get("tokens"), list):
+        texts: Iterable[str] = [" ".join(value["tokens"])]
+    else:
+        texts = texts_of(value)
+    return tuple(each.kind for text in texts for each in privacy.find(text))
+
+
+def counts(config: DatasetConfig, rows: Sequence[Row], privacy: Privacy) -> Mapping[str, int]:
+    """By kind, how often it was found in the rows of a dataset.
+
+    Raises:
+        DataError: there is any, and `config` refuses it; the message names rows, not values.
+    """
+    if config.pii == "off":
+        return {}
+    found = [found_in(row, privacy) for row in rows]
+    by_kind = Counter(kind for kinds in found for kind in kinds)
+    if by_kind and config.pii == "refuse":
+        holding = [row.pointer for row, kinds in zip(rows, found, strict=True) if kinds]
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(by_kind.items()))
+        others = f" and {len(holding) - _NUM_EXAMPLES} more" if len(holding) > _NUM_EXAMPLES else ""
+        raise DataError(
+            f"dataset {config.name!r} has personal data in {len(holding)} rows ({said}): "
+            f"{', '.join(sorted(holding)[:_NUM_EXAMPLES])}{others}",
+            remedy='take them out of the source, or set pii = "mask" or "pseudonymise"',
+        )
+    return dict(sorted(by_kind.items()))
+
+
+def _mapped(value: Any, said: Callable[[str], str]) -> Any:
+    """JSON with every text mapped, and a number that is one of somebody's made a text."""
+    if isinstance(value, str):
+        return said(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        digits = str(value)
+        changed = said(digits)
+        return value if changed == digits else changed
+    if isinstance(value, Mapping):
+        return {name: _mapped(each, said) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_mapped(each, said) for each in value]
+    return value
+
+
+def _row_mapped(row: Mapping[str, Any], said: Callable[[str], str]) -> dict[str, Any]:
+    """A row's JSON with all that it says mapped."""
+    return {
+        name: value if name in _NOT_SAID else _mapped(value, said) for name, value in row.items()
+    }
+
+
+def texts_of(row: Mapping[str, Any]) -> list[str]:
+    """All that a row's JSON says, one by one."""
+    said: list[str] = []
+
+    def keep(text: str) -> str:
+        said.append(text)
+        return text
+
+    _row_mapped(row, keep)
+    return said
+
+
+def _retagged(content: Tagged, privacy: Privacy, kinds: list[str]) -> Tagged:
+    """Words with their parts of a finding replaced; there are as many as before."""
+    assert privacy.name is not None
+    tokens, at = [], 0
+    found = privacy.find(" ".join(content.tokens))
+    kinds.extend(each.kind for each in found)
+    for token in content.tokens:
+        inside = [
+            Finding(
+                kind=each.kind,
+                start=max(each.start - at, 0),
+                end=min(each.end - at, len(token)),
+                canonical=each.canonical,
+            )
+            for each in found
+            if each.start < at + len(token) and at < each.end
+        ]
+        tokens.append(replace_pii(token, inside, privacy.name))
+        at += len(token) + 1
+    return Tagged(tokens=tuple(tokens), tags=content.tags)
