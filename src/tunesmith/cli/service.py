@@ -40,7 +40,9 @@ def ask(
         answer = ask_index(record, project.runner.blobs.path(record.database), question)
     lines = []
     for number, citation in enumerate(answer.citations, start=1):
-        lines += [f"[{number}] {citation.quote}", f"    {citation.title}: {citation.link}", ""]
+        where = f" ({citation.page})" if citation.page else ""
+        lines += [f"[{number}] {citation.quote}"]
+        lines += [f"    {citation.title}: {citation.link}{where}", ""]
     if answer.answered:
         lines.append(f'open one with: tunesmith show "{answer.citations[0].link}"')
     else:
@@ -65,12 +67,16 @@ def show(
     from tunesmith.cli.opening import opened
     from tunesmith.retrieve.store import Store
 
-    name, _, span = link.partition("#")
     with opened(folder) as (project, _screen):
         record = current_index(project, index)
         with Store(project.runner.blobs.path(record.database)) as store:
+            # A document may have a # in its name, and then a place behind another one.
+            name, span = link, ""
+            if "#" in link and link not in store.names():
+                name, _, span = link.rpartition("#")
             document = store.document(name)
-    start, end = _span(span, len(document.text))
+            start, end = _span(span, len(document.text))
+            pages = store.pages(name, start, end) if span else []
     before, quote, after = document.text[:start], document.text[start:end], document.text[end:]
     if span:
         before = ("..." if start > AROUND else "") + before[-AROUND:]
@@ -79,7 +85,8 @@ def show(
     else:
         text = document.text
     value = {"document": name, "title": document.title, "start": start, "end": end, "text": quote}
-    out(value, [f"{document.title} ({name})", "", text], as_json)
+    where = "".join(f", {page}" for page in pages)
+    out({**value, "pages": pages}, [f"{document.title} ({name}){where}", "", text], as_json)
 
 
 def serve(

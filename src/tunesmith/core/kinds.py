@@ -4,6 +4,7 @@ imported until it is needed."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import functools
 import importlib
@@ -33,6 +34,8 @@ class Kind:
     """Packages whose code bears on the result; a change of theirs is a new code version."""
     libraries: tuple[str, ...] = ()
     """Distributions whose version bears on the result."""
+    optional: tuple[str, ...] = ()
+    """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
 
@@ -70,8 +73,9 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.ingest.config:SourceConfig",
         record=f"{_RECORDS}.data:DataAsset",
         named="data",
-        sources=(f"{_STAGES}.ingest",),
-        libraries=("pyarrow", "pyyaml"),
+        sources=(f"{_STAGES}.ingest", "tunesmith.text"),
+        libraries=("pyarrow", "pyyaml", "ftfy"),
+        optional=("pypdfium2", "selectolax"),
     ),
     "base@1": Kind(
         function=f"{_STAGES}.ingest.base:base",
@@ -199,6 +203,9 @@ def environment(of: Kind) -> dict[str, str]:
             versions[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError as error:
             raise MissingExtra(library, "tune") from error
+    for library in of.optional:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[library] = importlib.metadata.version(library)
     return versions
 
 

@@ -33,6 +33,9 @@ class Citation:
     quote: str
     sha256: str
     """Digest of the quote's UTF-8 bytes."""
+    page: str = ""
+    """The page or section that it is on, e.g. "page 12"; several have a comma between them. Empty
+    where the document has none."""
 
     @property
     def link(self) -> str:

@@ -78,4 +78,5 @@ def _cite(store: Store, place: Place) -> Citation:
         end=place.end,
         quote=quote,
         sha256=sha256(quote.encode()),
+        page=", ".join(store.pages(document.key, place.start, place.end)),
     )

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import DataError, NotFound, StoreError
@@ -23,7 +24,7 @@ from tunesmith.retrieve.lexical import match_any, words
 from tunesmith.text import chunk
 from tunesmith.text.normalise import normalise
 
-FORMAT = 1
+FORMAT = 2
 """Kept in the file as `user_version`; a file of another format is refused."""
 
 _TOKENIZE = "tokenize=\"porter unicode61 remove_diacritics 2 tokenchars '.'\""
@@ -37,6 +38,10 @@ BEGIN;
 CREATE TABLE document (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
     names TEXT NOT NULL, text TEXT NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE page (
+    document INTEGER NOT NULL REFERENCES document(id),
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL, name TEXT NOT NULL);
+CREATE INDEX page_document ON page(document, start);
 CREATE TABLE passage (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES document(id),
     start INTEGER NOT NULL, "end" INTEGER NOT NULL);
@@ -47,6 +52,15 @@ CREATE INDEX sentence_passage ON sentence(passage);
 CREATE VIRTUAL TABLE passage_terms USING fts5(names, text, content='', {_TOKENIZE});
 CREATE VIRTUAL TABLE sentence_terms USING fts5(text, content='', {_TOKENIZE});
 """
+
+
+class Page(NamedTuple):
+    """A page, slide or section of a document: `text[start:end]`."""
+
+    start: int
+    end: int
+    name: str
+    """As a citation says it, e.g. "page 12" or "1.2. Scope"."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +74,8 @@ class Document:
     """What a question may call it, e.g. key, title and short name."""
     text: str
     """In the index: canonical (`tunesmith.text.normalise`), without what a reader cannot see."""
+    pages: tuple[Page, ...] = ()
+    """Its pages or sections, in order and disjoint; of the canonical text."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +112,10 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
         database.executescript(_SCHEMA)
         for document in sorted(documents, key=lambda document: document.key):
             progress(num_documents, len(documents), f"indexes {document.key}")
-            document = dataclasses.replace(document, text=normalise(document.text))
+            document = _canonical(document)
             num_documents += 1
             _insert_document(database, num_documents, document)
+            _insert_pages(database, num_documents, document.pages)
             sentences = deque(chunk.sentences(document.text))
             for passage in chunk.passages(document.text):
                 num_passages += 1
@@ -111,6 +128,13 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
     return Counts(
         num_documents=num_documents, num_passages=num_passages, num_sentences=num_sentences
     )
+
+
+def _canonical(document: Document) -> Document:
+    """As it is indexed; of a text that was not canonical the pages lie elsewhere."""
+    text = normalise(document.text)
+    pages = document.pages if text == document.text else ()
+    return dataclasses.replace(document, text=text, pages=pages)
 
 
 def _insert_document(database: sqlite3.Connection, number: int, document: Document) -> None:
@@ -131,6 +155,12 @@ def _insert_document(database: sqlite3.Connection, number: int, document: Docume
             f"two documents of the index are called {document.key!r}",
             remedy="give every document its own label",
         ) from error
+
+
+def _insert_pages(database: sqlite3.Connection, number: int, pages: Iterable[Page]) -> None:
+    database.executemany(
+        "INSERT INTO page VALUES (?, ?, ?, ?)", ((number, *page) for page in pages)
+    )
 
 
 def _insert_passage(
@@ -217,6 +247,15 @@ class Store:
                 f"document {key!r} of the index is damaged", remedy="build the index again"
             )
         return _document(fields)
+
+    def pages(self, key: str, start: int, end: int) -> list[str]:
+        """Names of the pages that the span of the document `key` is on, in order."""
+        rows = self._database.execute(
+            "SELECT p.name FROM page p JOIN document d ON d.id = p.document"
+            ' WHERE d.key = ? AND p.start < ? AND p."end" > ? ORDER BY p.start',
+            (key, end, start),
+        )
+        return [name for (name,) in rows]
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Key of every document -> what a question may call it."""

@@ -26,6 +26,8 @@ def verify(store: Store, citation: Citation) -> None:
         raise _unverified(citation, "the quote does not have its digest")
     if document.title != citation.title:
         raise _unverified(citation, "the document has another title")
+    if ", ".join(store.pages(citation.document, citation.start, citation.end)) != citation.page:
+        raise _unverified(citation, "it is on another page")
 
 
 def _unverified(citation: Citation, reason: str) -> StoreError:

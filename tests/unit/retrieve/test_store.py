@@ -102,3 +102,17 @@ def test_a_changed_text_is_not_returned(path):
             store.document("heron")
         with pytest.raises(NotFound):
             store.document("absent")
+
+
+def test_a_span_is_on_the_pages_that_it_touches(tmp_path):
+    from tunesmith.retrieve.store import Page
+
+    pages = (Page(0, 5, "page 1"), Page(6, 11, "page 2"), Page(12, 17, "Scope"))
+    paged = Document(key="a", title="A", names=("a",), text="alpha\nbravo\ncharl", pages=pages)
+    shifted = Document(key="b", title="B", names=("b",), text="alpha  \nbravo", pages=pages[:2])
+    build(tmp_path / "index", [paged, shifted], lambda *_: None)
+    with Store(tmp_path / "index") as store:
+        assert store.pages("a", 0, 5) == ["page 1"]
+        assert store.pages("a", 4, 13) == ["page 1", "page 2", "Scope"]
+        assert store.pages("a", 5, 6) == []
+        assert store.pages("b", 0, 5) == [], "its text was not canonical: the offsets are others"

@@ -28,6 +28,7 @@ def test_a_true_citation_passes(path, citation):
         {"document": "stork-1.0"},
         {"document": "absent"},
         {"title": "Another Licence"},
+        {"page": "page 7"},
         {"sha256": "0" * 64},
         {"quote": "with a warranty", "sha256": sha256(b"with a warranty")},
     ],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from tunesmith.core.errors import DataError
-from tunesmith.retrieve.store import Document
+from tunesmith.retrieve.store import Document, Page
 
 _OPERATORS = re.compile(r"\s+(?:and|or|with)\s+|[()]", re.IGNORECASE)
 
@@ -43,17 +43,16 @@ def select(
 def to_document(row: dict[str, str]) -> Document:
     """The document that a row of a data asset is.
 
-    A file that is one text, which has neither a label nor fields, is called by its path; its title
-    is the file's name.
+    A file that is one text or one document, which has no label, is called by its path, and by its
+    name where it has no title.
 
     Raises:
         DataError: the row is one of several in a file, and has no label to be called by.
     """
-    key, attributes = row["label"], json.loads(row["attributes"] or "{}")
-    if not key and not attributes:
-        key = row["pointer"]
-        title = " ".join(re.split(r"[\s_-]+", PurePosixPath(key).stem)).strip() or key
-        return Document(key=key, title=title, names=(title,), text=row["text"])
+    attributes = json.loads(row["attributes"] or "{}")
+    pages = attributes.get("pages")
+    is_file = not row["label"] and (not attributes or isinstance(pages, list))
+    key = row["pointer"] if is_file else row["label"]
     if not key:
         raise DataError(
             f"{row['pointer']} has no label, so no citation could name it",
@@ -61,9 +60,26 @@ def to_document(row: dict[str, str]) -> Document:
         )
     names = [attributes.get(field) for field in ("title", "name", "short_name")]
     known = [name for name in names if isinstance(name, str) and name.strip()]
+    own = _in_words(key) if is_file else key
     return Document(
         key=key,
-        title=known[0] if known else key,
-        names=tuple(dict.fromkeys([key, *known])),
+        title=known[0] if known else own,
+        names=tuple(dict.fromkeys([own, *known])),
         text=row["text"],
+        pages=tuple(_pages(pages)),
     )
+
+
+def _in_words(path: str) -> str:
+    """The name of a file as people would say it."""
+    return " ".join(re.split(r"[\s_-]+", PurePosixPath(path).stem)).strip() or path
+
+
+def _pages(found: object) -> Iterator[Page]:
+    """The page map of a document's attributes; a field that only has its name is none."""
+    if isinstance(found, list):
+        for page in found:
+            match page:
+                case [int(start), int(end), int() | str() as name]:
+                    shown = name if isinstance(name, str) else f"page {name}"
+                    yield Page(start=start, end=end, name=shown)

@@ -74,12 +74,20 @@ class LandConfig(Section):
     """SHA-256 of the file, or of the list of the files and their SHA-256."""
 
 
+RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx")
+"""Formats of which a row is a record with fields."""
+DOCUMENTS = (
+    "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
+)  # fmt: skip
+"""Formats of which a row is a document: a text, and what the file says of itself as fields."""
 READ_BY = {
-    "label": ("front-matter", "jsonl", "csv"),
-    "title": ("front-matter", "jsonl", "csv"),
-    "where": ("front-matter", "jsonl", "csv"),
-    "text": ("jsonl", "csv"),
+    "label": ("front-matter", *RECORDS, *DOCUMENTS),
+    "title": ("front-matter", *RECORDS, *DOCUMENTS),
+    "where": ("front-matter", *RECORDS, *DOCUMENTS),
+    "text": RECORDS,
+    "remove": ("front-matter", "text", *RECORDS),
     "delimiter": ("csv",),
+    "sheet": ("xlsx",),
 }
 """Settings that not every format reads, and the formats that do."""
 
@@ -97,10 +105,17 @@ class SourceConfig(Section):
     files: tuple[str, ...] = Field(default=(), validate_default=True)
     """Which files of the package or folder are read: `*` stays in a folder, `**` does not. A
     package needs it; of a local folder every file is read that is not hidden."""
-    format: Literal["front-matter", "jsonl", "csv", "text"] = "front-matter"
+    members: tuple[str, ...] = ()
+    """Which files inside the archives among them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz) are
+    read; without it, all that are not hidden. A .gz alone is one file."""
+    format: Literal[
+        "front-matter", "text", "jsonl", "csv", "tsv", "json", "parquet", "xlsx", "html",
+        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
+    ] = "front-matter"  # fmt: skip
     """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
-    JSON object a line ("jsonl"); a line of names, then a record a line ("csv"); or the whole file
-    is one text ("text")."""
+    JSON object a line ("jsonl"); a line of names, then a record a line ("csv", "tsv"); an array of
+    objects ("json"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
+    document of that kind, "document" meaning the kind that the end of its name says."""
     text: str = ""
     """Field that holds the row's text; a row without one is its fields."""
     label: str = Field(default="", validate_default=True)
@@ -109,10 +124,13 @@ class SourceConfig(Section):
     """Field that holds the row's title; it becomes the attribute `title`."""
     delimiter: str = Field(default=",", min_length=1, max_length=1, pattern='[^"\r\n]')
     """What stands between the fields of a CSV record."""
+    sheet: str = ""
+    """The sheet of a workbook that is read; without it every one."""
     where: dict[str, str | bool | int | float] = Field(default_factory=dict)
     """Keep the rows whose fields have these values; yes, true and on are the same."""
     remove: tuple[str, ...] = ()
-    """Strings to take out of every text, such as markers of the source's own making."""
+    """Strings to take out of every text, such as markers of the source's own making; not of
+    documents, whose places would then be others."""
     licence: str = "not stated"
     """Licence of the rows, as an SPDX expression."""
     owner: str = "not stated"

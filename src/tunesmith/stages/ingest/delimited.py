@@ -1,4 +1,5 @@
-"""CSV: a line with the names of the fields, then a record a line, or several within quotes."""
+"""CSV and TSV: a line with the names of the fields, then a record a line, or on several within
+quotes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from tunesmith.stages.ingest.entry import (
     Entry,
     Quarantined,
     bounded_lines,
+    is_text,
+    problem_of_names,
     quarantined,
     too_large,
 )
@@ -87,29 +90,18 @@ def read_csv(member: str, stream: IO[bytes], delimiter: str) -> Iterator[Entry |
 
 
 def _problem_of_header(names: list[str]) -> str:
-    if not _is_text("".join(names)):
+    if not is_text("".join(names)):
         return "not UTF-8"
-    if not all(names):
-        return "the first line is to name the fields, and one has no name"
-    twice = [name for name in names if names.count(name) > 1]
-    return f"the first line names {twice[0]!r} twice" if twice else ""
+    return problem_of_names(names)
 
 
 def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> Entry | Quarantined:
     if len(data) > MAX_ROW_BYTES:
         return too_large(pointer, repr(data[:60]))
-    if not _is_text("".join(values)):
+    if not is_text("".join(values)):
         return quarantined(pointer, "not-text", "not UTF-8", repr(data[:100]))
     if len(values) != len(names):
         reason = f"has {len(values)} fields, the first line names {len(names)}"
         return quarantined(pointer, "bad-csv", reason, repr(data[:100]))
     fields = dict(zip(names, values, strict=True))
     return Entry(pointer=pointer, fields=fields, text=None, data=data.rstrip(b"\r\n"))
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

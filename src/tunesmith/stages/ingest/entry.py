@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 MAX_ROW_BYTES = 16 << 20
+MAX_FILE_BYTES = 256 << 20
+"""Of a file that has to be read as a whole, such as a PDF; most of one is often pictures."""
 MAX_VALUE_CHARS = 200
+
+
+class Unreadable(ValueError):
+    """A file, or a part of one, that cannot be read; `rule` names what it breaks, `value` shows
+    where."""
+
+    def __init__(self, rule: str, reason: str, value: str = "") -> None:
+        super().__init__(reason)
+        self.rule = rule
+        self.value = value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +28,7 @@ class Entry:
     """A record of a file."""
 
     pointer: str
-    """The file, and after a `#` the line that the record starts on where a file has several."""
+    """The file, and after a `#` the line, or number, of the record where a file has several."""
     fields: Mapping[str, Any]
     """JSON types."""
     text: str | None
@@ -47,6 +60,54 @@ def quarantined(pointer: str, rule: str, reason: str, value: str) -> Quarantined
 def too_large(pointer: str, what: str) -> Quarantined:
     """A row with more bytes than a row may have."""
     return quarantined(pointer, "too-large", f"a row may have {MAX_ROW_BYTES} bytes", what)
+
+
+def whole(stream: IO[bytes], limit: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        Unreadable: they are more than `limit`.
+    """
+    data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise Unreadable("too-large", f"a file that is read as a whole may have {limit} bytes")
+    return data
+
+
+def plain_json(fields: Mapping[str, Any]) -> bytes:
+    """A record that does not stand as text in its file, as the JSON that identifies it.
+
+    Raises:
+        Unreadable: it is too large, has half of a character pair, or a number that JSON has not.
+    """
+    try:
+        data = json.dumps(
+            fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+        ).encode()
+    except UnicodeEncodeError:
+        raise Unreadable("not-text", "has half of a character pair", repr(fields)) from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("bad-value", f"no JSON: {error}", repr(fields)) from None
+    if len(data) > MAX_ROW_BYTES:
+        raise Unreadable("too-large", f"a row may have {MAX_ROW_BYTES} bytes", repr(data[:60]))
+    return data
+
+
+def is_text(text: str) -> bool:
+    """Whether it is all characters; half of a character pair, or a byte that was none, is not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def problem_of_names(names: Sequence[str]) -> str:
+    """Why these cannot be the names of a table's fields; empty if they can."""
+    if not all(names):
+        return "the first line is to name the fields, and one has no name"
+    twice = [name for name in names if names.count(name) > 1]
+    return f"the first line names {twice[0]!r} twice" if twice else ""
 
 
 def bounded_lines(stream: IO[bytes]) -> Iterator[bytes]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from tunesmith.stages.ingest.entry import Entry, Unreadable
+
 MAX_HEADER_CHARS = 64 << 10
 MAX_DEPTH = 20
 
@@ -22,13 +24,8 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _FENCE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
 
-class BadFrontMatter(ValueError):
-    """A file that cannot be read; `rule` names what it breaks, `value` shows where."""
-
-    def __init__(self, rule: str, reason: str, value: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
-        self.value = value
+class BadFrontMatter(Unreadable):
+    """A file that is no text, or whose header is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +67,25 @@ def plain_text(data: bytes) -> str:
     if "\0" in whole:
         raise BadFrontMatter("not-text", "has a NUL character", repr(whole[:40]))
     return whole
+
+
+def read_front_matter(member: str, data: bytes) -> Iterator[Entry]:
+    """The one record of a file with a header.
+
+    Raises:
+        BadFrontMatter: as `read` does.
+    """
+    document = read(data)
+    yield Entry(pointer=member, fields=document.header, text=document.text, data=data)
+
+
+def read_text(member: str, data: bytes) -> Iterator[Entry]:
+    """The one record of a plain file.
+
+    Raises:
+        BadFrontMatter: it is not UTF-8 text.
+    """
+    yield Entry(pointer=member, fields={}, text=plain_text(data), data=data)
 
 
 def _header(source: str) -> dict[str, Any]:

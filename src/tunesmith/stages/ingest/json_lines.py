@@ -1,4 +1,7 @@
-"""JSONL: a file with one JSON object a line. A line that is none costs that line alone."""
+"""JSONL: a file with one JSON object a line. A line that is none costs that line alone.
+
+JSON: a file with one array of objects, or one object that holds such an array among others fields.
+An element that is no object costs that element alone; the file must be JSON as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
     Quarantined,
+    Unreadable,
     bounded_lines,
+    plain_json,
     quarantined,
     too_large,
 )
@@ -60,3 +65,45 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
+    """The objects of a file's array; of an object without one, the object itself.
+
+    Raises:
+        Unreadable: the file is no JSON, no object and no array, or it is not clear which array.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        near = repr(data[max(0, error.start - 20) : error.start + 20])
+        raise Unreadable("not-text", f"not UTF-8 at byte {error.start}", near) from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("bad-json", f"not JSON: {error}", repr(data[:100])) from None
+    for number, element in enumerate(_elements(value), start=1):
+        pointer = f"{member}#{number}"
+        if not isinstance(element, dict):
+            yield quarantined(pointer, "not-an-object", "not a JSON object", repr(element)[:200])
+            continue
+        try:
+            yield Entry(pointer=pointer, fields=element, text=None, data=plain_json(element))
+        except Unreadable as error:
+            yield quarantined(pointer, error.rule, str(error), error.value)
+
+
+def _elements(value: Any) -> list[Any]:
+    """What the rows are: the array, or the only array of objects of an object, or the object."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        raise Unreadable("not-an-object", "neither an array nor an object", repr(value))
+    arrays = {
+        name: inner
+        for name, inner in value.items()
+        if isinstance(inner, list) and any(isinstance(element, dict) for element in inner)
+    }
+    if len(arrays) > 1:
+        names = ", ".join(map(repr, arrays))
+        raise Unreadable("bad-json", f"which array has the rows is not clear: {names}", names)
+    return next(iter(arrays.values()), [value])

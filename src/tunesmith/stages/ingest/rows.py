@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.delimited import read_csv
 from tunesmith.stages.ingest.entry import Entry, Quarantined, quarantined
-from tunesmith.stages.ingest.front_matter import BadFrontMatter, plain_text, read
-from tunesmith.stages.ingest.json_lines import read_json_lines
 
 ROWS_PER_GROUP = 10_000
 _TRUE = frozenset({"yes", "true", "on", "y"})
@@ -34,41 +31,10 @@ class Row:
     attributes: str
 
 
-def read_entries(
-    config: SourceConfig, member: str, stream: IO[bytes]
-) -> Iterator[Entry | Quarantined]:
-    """The records of one file, and those that cannot be read."""
-    match config.format:
-        case "jsonl":
-            yield from read_json_lines(member, stream)
-        case "csv":
-            yield from read_csv(member, stream, config.delimiter)
-        case "front-matter":
-            yield _read_document(member, stream.read())
-        case "text":
-            yield _read_text(member, stream.read())
-
-
-def _read_document(member: str, data: bytes) -> Entry | Quarantined:
-    try:
-        document = read(data)
-    except BadFrontMatter as error:
-        return quarantined(member, error.rule, str(error), error.value)
-    return Entry(pointer=member, fields=document.header, text=document.text, data=data)
-
-
-def _read_text(member: str, data: bytes) -> Entry | Quarantined:
-    try:
-        text = plain_text(data)
-    except BadFrontMatter as error:
-        return quarantined(member, error.rule, str(error), error.value)
-    return Entry(pointer=member, fields={}, text=text, data=data)
-
-
-def to_row(config: SourceConfig, entry: Entry, copy: int = 0) -> Row | Quarantined | None:
+def to_row(config: SourceConfig, entry: Entry, *, file: str, copy: int) -> Row | Quarantined | None:
     """The row that a record is; what is wrong with it; or None where `where` leaves it out.
 
-    `copy` counts the equal records before it in its file.
+    `copy` counts the equal records before it in its `file`.
     """
     fields = entry.fields
     if not _is_wanted(fields, config.where):
@@ -84,12 +50,12 @@ def to_row(config: SourceConfig, entry: Entry, copy: int = 0) -> Row | Quarantin
         reason = f"the field {config.text!r} is missing or no text"
         return quarantined(entry.pointer, "no-text", reason, shown)
     if not text.strip():
-        where = f"in the field {config.text!r}" if config.text else "after the header"
-        reason = "there is no text" if config.format == "text" else f"there is no text {where}"
+        where = f" in the field {config.text!r}" if config.text else ""
+        where = " after the header" if config.format == "front-matter" else where
+        reason = f"there is no text{where}"
         return quarantined(entry.pointer, "empty-text", reason, entry.text or shown)
-    member = entry.pointer.rpartition("#")[0] if entry.text is None else entry.pointer
     return Row(
-        row_id=_row_id(config.origin, member, entry.data, copy),
+        row_id=_row_id(config.origin, file, entry.data, copy),
         pointer=entry.pointer,
         text=text,
         label=label,
@@ -153,10 +119,10 @@ def _attributes(fields: Mapping[str, Any], config: SourceConfig) -> str:
     return json.dumps(others, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _row_id(origin: str, member: str, data: bytes, copy: int) -> str:
+def _row_id(origin: str, file: str, data: bytes, copy: int) -> str:
     """Depends on which file the row is in and what it says, not on what else is in the source: a
     line that is added to a file changes the id of no other."""
-    digest = hashlib.sha256(f"{origin}\0{member}\0".encode())
+    digest = hashlib.sha256(f"{origin}\0{file}\0".encode())
     digest.update(data)
     if copy:
         digest.update(f"\0{copy}".encode())

@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.ref import PARQUET
@@ -14,11 +15,10 @@ from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Quarantined, too_large
-from tunesmith.stages.ingest.rows import Row, read_entries, to_row, write
-
-WHOLE_FILES = ("front-matter", "text")
-"""Formats of which a file is one row."""
+from tunesmith.stages.ingest.container import files_of
+from tunesmith.stages.ingest.entry import Quarantined
+from tunesmith.stages.ingest.formats import read_file
+from tunesmith.stages.ingest.rows import Row, to_row, write
 
 
 def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:
@@ -36,7 +36,7 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         members = _members(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
-            for found in _read(config, archive, member):
+            for found in _read(config, archive, member, ctx.workdir):
                 num_in += 1
                 if time.monotonic() - reported > 0.3:
                     reported = time.monotonic()
@@ -88,20 +88,20 @@ def _members(
 
 
 def _read(
-    config: SourceConfig, archive: zipfile.ZipFile, member: zipfile.ZipInfo
+    config: SourceConfig, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path
 ) -> Iterator[Row | Quarantined | None]:
     """What each record of a file is: a row, a bad one, or one that is not asked for."""
-    if config.format in WHOLE_FILES and member.file_size > MAX_ROW_BYTES:
-        yield too_large(member.filename, f"{member.file_size} bytes")
-        return
-    copies: Counter[bytes] = Counter()
-    with archive.open(member) as stream:
-        for entry in read_entries(config, member.filename, stream):
+    for file in files_of(archive, member, config.members, folder):
+        if isinstance(file, Quarantined):
+            yield file
+            continue
+        copies: Counter[bytes] = Counter()
+        for entry in read_file(config, file):
             if isinstance(entry, Quarantined):
                 yield entry
                 continue
             content = hashlib.sha256(entry.data).digest()
-            yield to_row(config, entry, copies[content])
+            yield to_row(config, entry, file=file.name, copy=copies[content])
             copies[content] += 1
 
 

@@ -53,3 +53,12 @@ def test_a_file_that_is_one_text_is_called_by_its_path():
     other = to_document(_row("") | {"pointer": "a.txt"})
     taken, _ = select([other, document], ["returns of kettles.v2"], 1)
     assert taken == [document]
+
+
+def test_a_document_with_a_page_map_is_called_by_its_file_and_has_its_pages():
+    row = _row("", pages=[[0, 3, 1], [4, 9, "Scope"], ["odd"], [1, 2, None]])
+    document = to_document(row)
+    assert document.key == row["pointer"]
+    assert document.pages == ((0, 3, "page 1"), (4, 9, "Scope"))
+    assert to_document(_row("mit", pages=[])).key == "mit"
+    assert to_document(_row("mit", pages="12-14")).pages == ()

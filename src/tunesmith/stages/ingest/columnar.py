@@ -1,0 +1,141 @@
+"""Parquet: typed columns. Values become JSON: dates and times ISO 8601, exact decimals and bytes
+strings (base64), NaN null, since JSON has none of them and the tools that write NaN mean "missing".
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tunesmith.stages.ingest.entry import (
+    Entry,
+    Quarantined,
+    Unreadable,
+    plain_json,
+    problem_of_names,
+    quarantined,
+)
+
+ROWS_AT_ONCE = 1000
+MAX_CELLS_PER_BYTE = 100
+"""A column of equal values is packed tightly, but not every column of a table is one."""
+_FEW_CELLS = 1 << 20
+MAX_GROUP_BYTES = 4 << 30
+"""Of one row group when unpacked."""
+_NO_VALUE = (ValueError, OverflowError, pa.ArrowException, ImportError)
+
+
+def read_parquet(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined]:
+    """The rows of a file.
+
+    Raises:
+        Unreadable: it is no whole Parquet file, or it unpacks to more than it can honestly hold.
+    """
+    with tempfile.TemporaryFile() as copy:  # a member of an archive has one direction
+        shutil.copyfileobj(stream, copy, 1 << 20)
+        size = copy.tell()
+        try:
+            yield from _rows(member, copy, size)
+        except (pa.ArrowException, OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise Unreadable("bad-parquet", f"not a whole Parquet file: {_said(error)}") from None
+
+
+def _rows(member: str, file: IO[bytes], size: int) -> Iterator[Entry | Quarantined]:
+    table = pq.ParquetFile(file)
+    _check(table.metadata, size)
+    if problem := problem_of_names(table.schema_arrow.names):
+        raise Unreadable("bad-header", problem, ", ".join(table.schema_arrow.names))
+    number = 0
+    for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
+        columns = {
+            name: _values(column)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        for at in range(batch.num_rows):
+            number += 1
+            yield _row(f"{member}#{number}", {name: columns[name][at] for name in columns})
+
+
+def _check(metadata: Any, size: int) -> None:
+    cells = metadata.num_rows * metadata.num_columns
+    if cells > max(_FEW_CELLS, MAX_CELLS_PER_BYTE * size):
+        raise Unreadable("hostile", f"it unpacks {size} bytes to {cells} values")
+    for group in range(metadata.num_row_groups):
+        unpacked = metadata.row_group(group).total_byte_size
+        if unpacked > MAX_GROUP_BYTES:
+            raise Unreadable("hostile", f"row group {group} unpacks to {unpacked} bytes")
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column; one that Python has not is the error that says so."""
+    try:
+        return list(column.to_pylist())
+    except _NO_VALUE:
+        values: list[Any] = []
+        for value in column:
+            try:
+                values.append(value.as_py())
+            except _NO_VALUE as error:
+                values.append(error)
+        return values
+
+
+def _row(pointer: str, values: dict[str, Any]) -> Entry | Quarantined:
+    fields = {}
+    for name, value in values.items():
+        try:
+            if isinstance(value, Exception):
+                raise value
+            fields[name] = to_json(value)
+        except _NO_VALUE as error:
+            return quarantined(pointer, "bad-value", f"the field {name!r}: {_said(error)}", "")
+    try:
+        return Entry(pointer=pointer, fields=fields, text=None, data=plain_json(fields))
+    except Unreadable as error:
+        return quarantined(pointer, error.rule, str(error), error.value)
+
+
+def to_json(value: Any) -> Any:
+    """A typed value as JSON has it.
+
+    Raises:
+        ValueError: JSON has no such value, e.g. an infinite number.
+
+    >>> to_json([datetime.date(2026, 1, 2), decimal.Decimal("1.10"), b"a", float("nan")])
+    ['2026-01-02', '1.10', 'YQ==', None]
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            if math.isinf(value):
+                raise ValueError("JSON has no infinite number")
+            return None if math.isnan(value) else value
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case datetime.timedelta():
+            return value.total_seconds()
+        case decimal.Decimal():
+            return str(value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case dict():
+            return {str(name): to_json(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [to_json(inner) for inner in value]
+    raise ValueError(f"JSON has no {type(value).__name__}")
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

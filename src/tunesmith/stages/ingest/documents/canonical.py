@@ -1,0 +1,163 @@
+"""The canonical text of a document, and where its pages or sections lie in it.
+
+The text is what `tunesmith.text.normalise` leaves as it is, so that an index stores it unchanged
+and an offset found here is true there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Entry, Unreadable, plain_json
+from tunesmith.text.normalise import normalise
+
+PARAGRAPH = "\n\n"
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A page or a section, as it was read."""
+
+    page: int | str | None
+    """The number of a page, the name of a section or slide, or None: it has none."""
+    text: str
+    joint: str = PARAGRAPH
+    """What stands between it and the part before: a line end where a sentence may go on."""
+
+
+def document(pointer: str, data: bytes, parts: Iterable[Part], fields: Mapping[str, Any]) -> Entry:
+    """The record of a document: its text, its `fields`, and `pages`, a list of [start, end, page].
+
+    Spans are in order and disjoint; a part without a page has none.
+
+    Raises:
+        Unreadable: there is no text, or more than a row may have.
+    """
+    pieces: list[str] = []
+    pages: list[tuple[int, int, int | str]] = []
+    at = 0
+    for part in parts:
+        text = normalise(part.text)
+        if not text:
+            continue
+        joint = part.joint if pieces else ""
+        pieces += joint, text
+        start = at + len(joint)
+        at = start + len(text)
+        if part.page is not None:
+            pages.append((start, at, part.page))
+        if at > MAX_ROW_BYTES:
+            raise Unreadable("too-large", f"a text may have {MAX_ROW_BYTES} characters")
+    text = "".join(pieces)
+    if not text:
+        raise Unreadable(
+            "empty-text", "there is no text in it; a scan needs to be recognised first"
+        )
+    if normalise(text) != text:
+        raise Unreadable("not-text", "what its parts say has no one form when they are joined")
+    said = {name: value for name, value in fields.items() if value not in ("", None)}
+    said["pages"] = pages
+    plain_json(said)
+    return Entry(pointer=pointer, fields=said, text=text, data=data)
+
+
+class Writer:
+    """Lays out what a marked-up document says: words, lines, paragraphs, lists, rows of tables, and
+    sections that begin at headings. Breaks are kept until text follows, so that none stand at an
+    end, and the larger one wins."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[str | None, list[str]]] = [(None, [])]
+        self._breaks = 0
+        self._marker = ""
+        """What stands before the next text: the dot of an item, the border of a cell."""
+        self._cells: list[int] = []
+        """Of each open table row, its cells so far."""
+        self._heading: list[str] | None = None
+
+    def text(self, text: str, *, as_it_is: bool = False) -> None:
+        """Words; white space is one space, unless they are `as_it_is`."""
+        if not as_it_is:
+            text = _SPACES.sub(" ", text)
+        if self._heading is not None:
+            self._heading.append(text)
+        pieces = self._parts[-1][1]
+        if text.isspace() and (self._breaks or not as_it_is):
+            if not self._breaks:
+                pieces.append(" ")
+        elif text:
+            pieces.append("\n" * self._breaks + self._marker + text)
+            self._breaks, self._marker = 0, ""
+
+    def line(self) -> None:
+        """What follows begins a line."""
+        if not self._marker:
+            self._breaks = max(self._breaks, 1)
+
+    def next_line(self) -> None:
+        """One line end more, as somebody typed it."""
+        self._breaks = min(self._breaks + 1, 2)
+
+    def paragraph(self) -> None:
+        """What follows begins a paragraph; in a cell of a table, a line."""
+        if not self._marker:
+            self._breaks = max(self._breaks, 1 if self._cells else 2)
+
+    def item(self, marker: str) -> None:
+        """What follows is an item of a list."""
+        self.line()
+        self._marker = (self._marker if self._cells else "") + marker
+
+    def row(self) -> None:
+        """A row of a table begins."""
+        self.line()
+        self._cells.append(0)
+
+    def cell(self) -> None:
+        """A cell of it begins."""
+        if self._cells:
+            if self._cells[-1]:
+                self._breaks = 0
+                self._marker += " | "
+            self._cells[-1] += 1
+
+    def end_row(self) -> None:
+        """A row of a table ends."""
+        if self._cells:
+            self._cells.pop()
+        self._marker = ""
+        self.line()
+
+    def section(self, name: str) -> None:
+        """What follows is in a section, page or slide of this name."""
+        self._parts.append((name, []))
+        self._breaks, self._marker = 0, ""
+
+    def heading(self) -> None:
+        """A heading begins, and with it a section, unless it stands in a table."""
+        self.paragraph()
+        if not self._cells:
+            self._heading = []
+            self._parts.append((None, []))
+            self._breaks, self._marker = 0, ""
+
+    def end_heading(self) -> None:
+        """The heading ends; its words name the section."""
+        if self._heading is not None:
+            name = " ".join("".join(self._heading).split())
+            self._parts[-1] = (name or None, self._parts[-1][1])
+            self._heading = None
+        self.paragraph()
+
+    def parts(self) -> list[Part]:
+        """All that was said, by section."""
+        return [Part(page=page, text="".join(pieces)) for page, pieces in self._parts]
+
+
+def first_section(parts: Sequence[Part]) -> str:
+    """The name of the first section, which is a title where a document says no other."""
+    return next((part.page for part in parts if isinstance(part.page, str)), "")

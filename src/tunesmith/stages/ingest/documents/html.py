@@ -1,0 +1,294 @@
+"""HTML and XHTML: what a reader sees of a page, in sections that begin at headings.
+
+What is on every page of a site is left out: scripts, navigation, the header and the footer of the
+page, and all that is not in the main part where the page says which that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tunesmith.core.errors import MissingExtra
+from tunesmith.stages.ingest.documents.canonical import Writer, document, first_section
+from tunesmith.stages.ingest.documents.encoding import decoded
+from tunesmith.stages.ingest.entry import Entry, Unreadable
+from tunesmith.stages.ingest.xml_events import End, Event, Start, Text
+
+_UNSEEN = frozenset(
+    [
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "svg",
+        "nav",
+        "iframe",
+        "object",
+        "select",
+        "button",
+        "textarea",
+        "head",
+        "dialog",
+        "audio",
+        "video",
+        "canvas",
+    ]
+)
+_UNSEEN_ROLES = frozenset(["navigation", "search", "banner", "contentinfo"])
+_PARAGRAPHS = frozenset(
+    [
+        "p",
+        "div",
+        "section",
+        "article",
+        "main",
+        "aside",
+        "blockquote",
+        "ul",
+        "ol",
+        "dl",
+        "table",
+        "figure",
+        "figcaption",
+        "pre",
+        "form",
+        "fieldset",
+        "address",
+        "details",
+        "summary",
+        "hr",
+        "body",
+        "header",
+        "footer",
+        "center",
+        "caption",
+    ]
+)
+_LINES = frozenset(["dt", "dd", "legend", "option", "label"])
+_HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
+_NEVER_OPEN = frozenset(
+    [
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "thead",
+        "tbody",
+        "tfoot",
+        "option",
+        "optgroup",
+        "rt",
+        "rp",
+        "colgroup",
+        "caption",
+        "html",
+        "head",
+        "body",
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "source",
+        "track",
+        "wbr",
+    ]
+)
+"""Elements that have no inside, or that the next one of their kind closes."""
+_FORMATTING = frozenset(
+    [
+        "a",
+        "b",
+        "big",
+        "code",
+        "em",
+        "font",
+        "i",
+        "nobr",
+        "s",
+        "small",
+        "strike",
+        "strong",
+        "tt",
+        "u",
+    ]
+)
+MAX_DEPTH = 2000
+"""Browsers stop at 512. The time that a parser of HTML takes grows with the square of it."""
+MAX_REPEATED = 20_000_000
+"""Elements that a page may have after unclosed formatting was opened again in each paragraph."""
+
+
+def read_html(member: str, data: bytes) -> Iterator[Entry]:
+    """The one document of a file.
+
+    Raises:
+        Unreadable: it is not text in the encoding that it says, or nothing can be seen of it.
+        MissingExtra: selectolax is not installed.
+    """
+    declared = _CHARSET.search(data[:4096])
+    text = decoded(data, declared.group(1).decode() if declared else "")
+    writer = Writer()
+    title = write_html(writer, text)
+    parts = writer.parts()
+    yield document(member, data, parts, {"title": title or first_section(parts)})
+
+
+def write_html(writer: Writer, text: str) -> str:
+    """Write what is seen of a page; its title is returned.
+
+    Raises:
+        Unreadable: it is nested too deep.
+        MissingExtra: selectolax is not installed.
+    """
+    try:
+        from selectolax.lexbor import LexborHTMLParser
+    except ImportError as error:
+        raise MissingExtra("selectolax", "documents") from error
+    _refuse_bombs(text)
+    tree = LexborHTMLParser(text)
+    title = tree.css_first("title")
+    mains = tree.css("main, [role=main]")
+    start = mains[0] if len(mains) == 1 else tree.body
+    if start is not None:
+        write_markup(writer, _walk(start))
+    return " ".join(title.text().split()) if title is not None else ""
+
+
+def _refuse_bombs(text: str) -> None:
+    """Refuse what would be parsed for hours, or into gigabytes."""
+    depth = formatting = num_tags = 0
+    for match in _TAG.finditer(text):
+        num_tags += 1
+        closes, name = match.group(1), match.group(2).lower()
+        if name in _NEVER_OPEN:
+            continue
+        change = -1 if closes else 1
+        depth = max(0, depth + change)
+        if name in _FORMATTING:
+            formatting = max(0, formatting + change)
+        if depth > MAX_DEPTH:
+            raise Unreadable("hostile", f"it is nested deeper than {MAX_DEPTH}")
+    if formatting * num_tags > MAX_REPEATED:
+        raise Unreadable("hostile", f"{formatting} elements that format text are never closed")
+
+
+def _walk(root: Any) -> Iterator[Event]:
+    """The events of a tree, without recursion: a page may be nested as deep as somebody likes."""
+    node, depth = root, 0
+    while True:
+        if node.is_text_node:
+            yield Text(node.text_content or "")
+        elif node.is_element_node:
+            attributes = {name: value or "" for name, value in node.attributes.items()}
+            yield Start(node.tag or "", attributes)
+            if (child := node.child) is not None:
+                node, depth = child, depth + 1
+                continue
+            yield End(node.tag or "")
+        while depth and node.next is None:
+            node, depth = node.parent, depth - 1
+            yield End(node.tag or "")
+        if not depth:
+            return
+        node = node.next
+
+
+def write_markup(writer: Writer, events: Iterator[Event]) -> None:
+    """Write the elements of HTML as they are read by people."""
+    lists: list[int | None] = []
+    stack: list[str] = []
+    unseen = pre = notes = 0
+    for event in events:
+        match event:
+            case Start(name, attributes):
+                notes += bool(notes) or _is_note(name, attributes)
+                if unseen or _is_unseen(name, attributes, stack[-1] if stack else ""):
+                    unseen += 1
+                else:
+                    pre += name == "pre"
+                    _start(writer, name, attributes, lists)
+                stack.append(name)
+            case End(name):
+                stack.pop()
+                notes -= bool(notes)
+                if unseen:
+                    unseen -= 1
+                else:
+                    pre -= name == "pre"
+                    _end(writer, name, lists)
+            case Text(text) if notes and not unseen and text.strip().isdigit():
+                writer.text(f"[{text.strip()}]")  # else it would look like a part of the sentence
+            case Text(text) if not unseen:
+                writer.text(text, as_it_is=bool(pre))
+
+
+def _is_unseen(name: str, attributes: Mapping[str, str], parent: str) -> bool:
+    return (
+        name in _UNSEEN
+        or (name in ("header", "footer") and parent == "body")
+        or attributes.get("role") in _UNSEEN_ROLES
+        or "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or (name == "a" and "headerlink" in attributes.get("class", "").split())
+    )
+
+
+def _is_note(name: str, attributes: Mapping[str, str]) -> bool:
+    """Whether it is the number of a footnote, in the text or before the note."""
+    return (
+        attributes.get("role") == "doc-noteref"
+        or "noteref" in attributes.get(":type", "").split()
+        or (name in ("a", "span") and "footnote-reference" in attributes.get("class", "").split())
+    )
+
+
+def _start(
+    writer: Writer, name: str, attributes: Mapping[str, str], lists: list[int | None]
+) -> None:
+    if name in _HEADINGS:
+        writer.heading()
+    elif name == "br":
+        writer.next_line()
+    elif name == "li":
+        marker = "- "
+        if lists and (number := lists[-1]) is not None:
+            marker, lists[-1] = f"{number}. ", number + 1
+        writer.item(marker)
+    elif name == "tr":
+        writer.row()
+    elif name in ("td", "th"):
+        writer.cell()
+    elif name in _LINES:
+        writer.line()
+    elif name in _PARAGRAPHS and not (lists and name in ("ul", "ol")):
+        writer.paragraph()
+    if name in ("ul", "ol"):
+        begin = attributes.get("start", "1")
+        first = int(begin) if re.fullmatch("[0-9]{1,9}", begin) else 1
+        lists.append(first if name == "ol" else None)
+
+
+def _end(writer: Writer, name: str, lists: list[int | None]) -> None:
+    if name in ("ul", "ol") and lists:
+        lists.pop()
+    if name in _HEADINGS:
+        writer.end_heading()
+    elif name == "tr":
+        writer.end_row()
+    elif name in _LINES or name == "li":
+        writer.line()
+    elif name in _PARAGRAPHS and not (lists and name in ("ul", "ol")):
+        writer.paragraph()

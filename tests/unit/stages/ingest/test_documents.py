@@ -1,0 +1,471 @@
+"""Documents: what people see of them, in order, and on which page or in which section it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.core.errors import MissingExtra
+from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.container import File
+from tunesmith.stages.ingest.documents.canonical import PARAGRAPH, Part, document
+from tunesmith.stages.ingest.documents.pdf import Line, parts, without_edges
+from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable
+from tunesmith.stages.ingest.formats import read_file
+from tunesmith.text.normalise import normalise
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+REL = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def read(format: str, data: bytes | str, **settings: Any) -> list[Entry | Quarantined]:
+    config = SourceConfig(origin="file:x", format=format, **settings)
+    data = data.encode() if isinstance(data, str) else data
+    return list(read_file(config, File(name="a", stream=io.BytesIO(data))))
+
+
+def one(format: str, data: bytes | str) -> Entry:
+    (entry,) = read(format, data)
+    assert isinstance(entry, Entry), entry
+    assert entry.text is not None
+    return entry
+
+
+def rule(format: str, data: bytes | str) -> str:
+    (entry,) = read(format, data)
+    assert isinstance(entry, Quarantined), entry
+    return entry.rule
+
+
+def sections(entry: Entry) -> dict[str | int, str]:
+    """Page or section -> its text, by the map alone."""
+    assert entry.text is not None
+    return {name: entry.text[start:end] for start, end, name in entry.fields["pages"]}
+
+
+def zipped(members: dict[str, str]) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return sink.getvalue()
+
+
+PARTS = st.lists(
+    st.builds(
+        lambda page, text, joint: Part(page=page, text=text, joint=joint),
+        st.none() | st.integers(1, 9) | st.sampled_from(["a", "b"]),
+        st.text(st.characters(), max_size=12)
+        | st.sampled_from([" \n\n ", "a\r\n\tb", "â€™", "&amp;"]),
+        st.sampled_from(["\n", PARAGRAPH]),
+    ),
+    max_size=6,
+)
+
+
+@given(PARTS)
+def test_the_map_says_where_each_part_is_in_a_canonical_text(made: list[Part]) -> None:
+    if not any(normalise(part.text) for part in made):
+        with pytest.raises(Unreadable, match="no text"):
+            document("a", b"", made, {})
+        return
+    entry = document("a", b"", made, {})
+    text = entry.text or ""
+    assert normalise(text) == text
+    expected = [(part.page, normalise(part.text)) for part in made if normalise(part.text)]
+    assert [(page, text[start:end]) for start, end, page in entry.fields["pages"]] == [
+        (page, said) for page, said in expected if page is not None
+    ]
+
+
+HTML = """<!doctype html><html><head><title> A
+ title </title><script>var no = 1;</script><style>no</style></head>
+<body><header>no</header><nav>no</nav>
+<main><h1>One<a class="headerlink" href="#">¶</a></h1><p>First <b>bo</b>ld,
+ wrapped.<p>Not closed.<br>Next line.
+<ul><li>item<li><p>with a paragraph</p></ul><ol start="3"><li>three<li>four</ol>
+<table><tr><th>a</th><th>b</th></tr><tr><td><p>1</p></td><td>2</td></tr></table>
+<pre>  kept
+as it is</pre><div hidden>no</div><p aria-hidden="true">no</p>
+<h2>Two &amp; more</h2><p>areas<a role="doc-noteref" href="#n">1</a> are x<sup>2</sup>.</p></main>
+<footer>no</footer></body></html>"""
+
+
+def test_html_is_what_people_see() -> None:
+    entry = one("html", HTML)
+    assert entry.text == (
+        "One\n\nFirst bold, wrapped.\n\nNot closed.\nNext line.\n\n- item\n- with a paragraph\n\n"
+        "3. three\n4. four\n\na | b\n1 | 2\n\nkept\nas it is\n\nTwo & more\n\nareas[1] are x2."
+    )
+    assert entry.fields["title"] == "A title"
+    assert list(sections(entry)) == ["One", "Two & more"]
+    assert sections(entry)["Two & more"].startswith("Two & more\n\nareas")
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (b"<p>caf\xc3\xa9", "café"),
+        (b'<meta charset="iso-8859-1"><p>caf\xe9 \x93q\x94', "café “q”"),
+        (b"\xff\xfe" + "<p>café".encode("utf-16-le"), "café"),
+        (b'<meta http-equiv="x" content="text/html; charset=shift_jis"><p>\x93\xfa', "日"),
+    ],
+)
+def test_a_page_is_in_the_encoding_that_it_says(page: bytes, text: str) -> None:
+    assert one("html", page).text == text
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (b"<p>caf\xe9", "not-text"),
+        (b'<meta charset="zip_codec"><p>x', "not-text"),
+        (b'<meta charset="unicode_escape"><p>x', "not-text"),
+        (b"<p>a\0b", "not-text"),
+        (b"<script>only</script>", "empty-text"),
+        (b"<div>" * 3000 + b"x", "hostile"),
+        (b"<b>" * 1500 + b"<p>x" * 20_000, "hostile"),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_refused(page: bytes, why: str) -> None:
+    assert rule("html", page) == why
+
+
+def test_markdown_keeps_its_marks_and_has_sections() -> None:
+    entry = one(
+        "markdown",
+        "---\ntitle: Guide\nowner: us\n---\nBefore.\n\n# One #\n\nText.\n\n"
+        "```\n# no heading\n```\n\n"
+        "Two\n---\n\nMore *text*.\n",
+    )
+    assert entry.text is not None
+    assert entry.text.startswith("Before.\n\n# One #\n\nText.")
+    assert {name: said.split("\n")[0] for name, said in sections(entry).items()} == {
+        "One": "# One #", "Two": "Two",
+    }  # fmt: skip
+    assert (entry.fields["title"], entry.fields["owner"]) == ("Guide", "us")
+    assert rule("markdown", "---\na: [\n---\nx") == "bad-front-matter"
+
+
+def line(text: str, at: float, size: float = 10.0, last: float | None = None) -> Line:
+    return Line(text=text, first=at, last=at if last is None else last, size=size)
+
+
+def page(number: int, *lines: Line) -> list[Line]:
+    return [line("Manual, release 1", 750), *lines, line(f"{number} Chapter 1. Things", 40)]
+
+
+def pdf_text(pages: list[list[Line]]) -> tuple[str, dict[Any, str]]:
+    entry = document("a", b"", parts(pages), {})
+    return entry.text or "", sections(entry)
+
+
+def test_what_is_on_every_page_and_page_numbers_are_left_out_of_text_and_map() -> None:
+    names = ["Ada", "Bea", "Cleo", "Dora"]
+    pages = [
+        page(n + 7, line(f"{a} is here.", 700), line(f"So {a}.", 688)) for n, a in enumerate(names)
+    ]
+    pages.append([line("iv", 40), line("Last, with a roman number below.", 700)])
+    text, by_page = pdf_text(pages)
+    assert "release" not in text
+    assert "Chapter" not in text
+    assert by_page[3] == "Cleo is here.\nSo Cleo."
+    assert by_page[5] == "Last, with a roman number below."
+
+
+def test_a_line_that_is_repeated_elsewhere_or_seldom_stays() -> None:
+    pages = [
+        [line("A.", 700), line("Same words.", 700 - 50 * n), line("B.", 100)] for n in range(4)
+    ]
+    assert without_edges(pages[:2]) == pages[:2]
+    kept = without_edges([[*lines, line("x", 80), line("y", 70)] for lines in pages])
+    assert all(any(one.text == "Same words." for one in lines) for lines in kept)
+
+
+def test_hyphens_at_the_end_of_a_line_are_taken_out_or_are_part_of_the_word() -> None:
+    lines = [
+        line(
+            "A pack\x02age is in the US\x02ASCII set, a well\x02known one, and one in\x02stalls it.",  # noqa: E501
+            700,
+        ),
+        line("This well-known word, mail-transport-agent, and mail-transport\x02agent.", 688),
+    ]
+    text, _ = pdf_text([lines])
+    assert text == (
+        "A package is in the US-ASCII set, a well-known one, and one installs it.\n"
+        "This well-known word, mail-transport-agent, and mail-transport-agent."
+    )
+
+
+def test_a_word_across_pages_is_whole_and_on_the_page_where_it_begins() -> None:
+    text, by_page = pdf_text([[line("It goes on and con\x02", 700)], [line("tinues, here.", 700)]])
+    assert text == "It goes on and continues,\nhere."
+    assert by_page == {1: "It goes on and continues,", 2: "here."}
+
+
+def test_a_sentence_goes_on_over_a_page_and_a_paragraph_does_not() -> None:
+    text, _ = pdf_text([[line("It goes on", 700)], [line("here.", 700)], [line("New.", 700)]])
+    assert text == "It goes on\nhere.\n\nNew."
+
+
+def test_a_wider_gap_another_size_and_a_column_end_a_paragraph() -> None:
+    lines = [line("a", 700), line("b", 688), line("c", 676), line("d", 655), line("e", 643),
+             line("Head", 631, size=14), line("f", 619), line("second column", 700)]  # fmt: skip
+    text, _ = pdf_text([lines])
+    assert text == "a\nb\nc\n\nd\ne\n\nHead\n\nf\n\nsecond column"
+
+
+def docx(body: str, **others: str) -> bytes:
+    related = "".join(
+        f'<Relationship Id="{kind}" Type="{REL}/{kind}" Target="{kind}.xml"/>'
+        for kind in ("footnotes", "styles")
+    )
+    styles = (
+        '<w:style w:styleId="H1"><w:name w:val="heading 1"/></w:style>'
+        '<w:style w:styleId="Own"><w:outlineLvl w:val="1"/></w:style>'
+        '<w:style w:styleId="Body"><w:name w:val="Body Text"/></w:style>'
+    )
+    return zipped(
+        {
+            "word/document.xml": f'<w:document xmlns:w="{WORD}">{body}</w:document>',
+            "word/_rels/document.xml.rels": f"<Relationships>{related}</Relationships>",
+            "word/styles.xml": f'<w:styles xmlns:w="{WORD}">{styles}</w:styles>',
+            "word/footnotes.xml": f'<w:f xmlns:w="{WORD}"><w:p><w:t>A note.</w:t></w:p></w:f>',
+            "docProps/core.xml": "<c><title>Report</title><creator>Us</creator></c>",
+            **others,
+        }
+    )
+
+
+def paragraph(text: str, style: str = "Body", more: str = "") -> str:
+    shown = f'<w:pPr><w:pStyle w:val="{style}"/>{more}</w:pPr>'
+    return f"<w:p>{shown}<w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def test_docx_is_its_text_with_changes_accepted_in_sections() -> None:
+    entry = one(
+        "docx",
+        docx(
+            paragraph("One", "H1")
+            + "<w:p><w:r><w:t>Split </w:t></w:r><w:r><w:t>run</w:t></w:r><w:ins><w:r><w:t>, added"
+            "</w:t></w:r></w:ins><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:r><w:tab/>"
+            "<w:t>tab</w:t><w:br/><w:t>line</w:t><w:instrText>PAGE</w:instrText></w:r></w:p>"
+            + paragraph("item", more="<w:numPr/>")
+            + "<w:tbl><w:tr><w:tc>" + paragraph("a") + "</w:tc><w:tc>" + paragraph("b")
+            + paragraph("c") + "</w:tc></w:tr></w:tbl>"
+            + paragraph("Two", "Own")
+            + "<w:p><w:AlternateContent><w:Choice><w:t>once</w:t></w:Choice><w:Fallback><w:t>twice"
+            "</w:t></w:Fallback></w:AlternateContent></w:p>"
+        ),
+    )  # fmt: skip
+    assert entry.text == (
+        "One\n\nSplit run, added tab\nline\n\n- item\n\na | b\nc\n\nTwo\n\nonce\n\nA note."
+    )
+    assert list(sections(entry)) == ["One", "Two"]
+    assert (entry.fields["title"], entry.fields["author"]) == ("Report", "Us")
+
+
+def test_slides_come_in_the_order_of_the_show_with_their_notes() -> None:
+    space = 'xmlns:a="http://x/a" xmlns:p="http://x/p" xmlns:r="http://x/r"'
+    relation = '<Relationship Id="{}" Type="' + REL + '/{}" Target="{}"/>'
+    data = zipped(
+        {
+            "ppt/presentation.xml": f'<p:presentation {space}><p:sldId id="1" r:id="b"/>'
+            '<p:sldId id="2" r:id="a"/></p:presentation>',
+            "ppt/_rels/presentation.xml.rels": "<R>"
+            + relation.format("a", "slide", "slides/1.xml")
+            + relation.format("b", "slide", "slides/2.xml")
+            + "</R>",
+            "ppt/slides/1.xml": f"<p:sld {space}><a:p><a:r><a:t>Later</a:t></a:r></a:p></p:sld>",
+            "ppt/slides/2.xml": f"<p:sld {space}><a:p><a:t>First</a:t><a:br/><a:t>line</a:t></a:p>"
+            "</p:sld>",
+            "ppt/slides/_rels/2.xml.rels": "<R>"
+            + relation.format("n", "notesSlide", "../notes/2.xml")
+            + "</R>",
+            "ppt/notes/2.xml": f"<p:notes {space}><a:p><a:t>Say this.</a:t></a:p></p:notes>",
+        }
+    )
+    entry = one("pptx", data)
+    assert sections(entry) == {"slide 1": "First\nline\n\nSay this.", "slide 2": "Later"}
+
+
+def test_odt_is_its_text_without_what_was_deleted() -> None:
+    text = "urn:oasis:names:tc:opendocument:xmlns:text:1.0"
+    body = (
+        "<t:tracked-changes><t:deletion><t:p>gone</t:p></t:deletion></t:tracked-changes>"
+        '<t:h t:outline-level="1">One</t:h><t:p>two<t:s t:c="3"/>words<t:line-break/>line'
+        "<t:note><t:note-citation>1</t:note-citation><t:note-body><t:p>A note.</t:p></t:note-body>"
+        "</t:note></t:p><t:list><t:list-item><t:p>item</t:p></t:list-item></t:list>"
+        "<t:table><t:table-row><t:table-cell><t:p>a</t:p></t:table-cell><t:table-cell><t:p>b</t:p>"
+        "</t:table-cell></t:table-row></t:table>"
+    )
+    content = f'<o xmlns:t="{text}">between{body}</o>'
+    entry = one("odt", zipped({"content.xml": content, "meta.xml": "<m><title>T</title></m>"}))
+    assert entry.text is not None
+    assert re.sub(r"\s+", " ", entry.text) == "One two words line [ A note. ] - item a | b"
+    assert list(sections(entry)) == ["One"]
+
+
+def epub(*chapters: str, extra: str = "") -> bytes:
+    items = "".join(
+        f'<item id="i{n}" href="../text/{n}%20x.xhtml" media-type="application/xhtml+xml"/>'
+        for n in range(len(chapters))
+    )
+    spine = "".join(f'<itemref idref="i{n}"/>' for n in reversed(range(len(chapters))))
+    return zipped(
+        {
+            "META-INF/container.xml": '<c><rootfile full-path="book/b.opf"/></c>',
+            "book/b.opf": f"<p><title>Book</title>{items}"
+            '<item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/>'
+            f'<itemref idref="nav"/>{spine}<itemref idref="nowhere"/></p>',
+            "book/nav.xhtml": "<p>Contents</p>",
+            **{f"text/{n} x.xhtml": chapter for n, chapter in enumerate(chapters)},
+            **({"META-INF/encryption.xml": extra} if extra else {}),
+        }
+    )
+
+
+def test_chapters_come_in_the_order_of_reading() -> None:
+    page = (
+        '<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" '
+        '"http://www.w3.org/TR/xhtml11/DTD/xhtml11.dtd"><html><head><title/></head><body>'
+        "<h1>{}</h1><p>caf&eacute;&nbsp;{}</p></body></html>"
+    )
+    entry = one("epub", epub(page.format("Second", 2), page.format("First", 1)))
+    assert sections(entry) == {"First": "First\n\ncafé 1", "Second": "Second\n\ncafé 2"}
+    assert entry.fields["title"] == "Book"
+
+
+def test_a_locked_chapter_is_refused_and_a_locked_font_is_not() -> None:
+    page = "<html><p>words</p></html>"
+    locked = '<e><CipherReference URI="{}"/></e>'
+    assert rule("epub", epub(page, extra=locked.format("text/0%20x.xhtml"))) == "encrypted"
+    assert one("epub", epub(page, extra=locked.format("font.otf"))).text == "words"
+
+
+def test_a_chapter_that_leads_out_of_the_book_is_not_there(tmp_path: Any) -> None:
+    (tmp_path / "secret").write_text("<p>secret</p>")
+    data = zipped(
+        {
+            "META-INF/container.xml": '<c><rootfile full-path="b.opf"/></c>',
+            "b.opf": f'<p><item id="i" href="../../../..{tmp_path}/secret" '
+            'media-type="text/html"/><itemref idref="i"/></p>',
+        }
+    )
+    assert rule("epub", data) == "not-whole"
+
+
+MESSAGE = b"""From: =?iso-8859-1?q?J=F6rg?= <j@example.org>\r
+To: desk@example.org\r
+Subject: =?utf-8?b?w4RyZ2Vy?= with\r
+ an order\r
+Date: Fri, 2 Jan 2026 10:00:00 +0100\r
+Message-ID: <1@example.org>\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary=b\r
+\r
+--b\r
+Content-Type: multipart/alternative; boundary=c\r
+\r
+--c\r
+Content-Type: text/plain; charset=iso-8859-1\r
+Content-Transfer-Encoding: quoted-printable\r
+\r
+The plain one, caf=E9.\r
+--c\r
+Content-Type: text/html; charset=utf-8\r
+\r
+<p>The other one.</p>\r
+--c--\r
+--b\r
+Content-Type: application/pdf; name="../../bill.pdf"\r
+Content-Disposition: attachment; filename="../../bill.pdf"\r
+Content-Transfer-Encoding: base64\r
+\r
+aGVsbG8=\r
+--b--\r
+"""
+
+
+def test_a_message_is_its_plain_body_and_its_headers() -> None:
+    entry = one("eml", MESSAGE)
+    assert entry.text == "The plain one, café."
+    shown = {
+        name: entry.fields[name] for name in ("subject", "from", "date", "attachments", "pages")
+    }
+    assert shown == {
+        "subject": "Ärger with an order",
+        "from": "Jörg <j@example.org>",
+        "date": "2026-01-02T10:00:00+01:00",
+        "attachments": [{"name": "../../bill.pdf", "type": "application/pdf", "bytes": 5}],
+        "pages": [],
+    }
+    assert entry.fields["title"] == entry.fields["subject"]
+
+
+def test_a_message_with_html_alone_is_what_is_seen_of_it() -> None:
+    page = b"<h1>Hi</h1><p>there<script>no</script>"
+    data = b"Subject: a\nContent-Type: text/html; charset=utf-8\n\n" + page
+    assert one("eml", data).text == "Hi\n\nthere"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"just some words\n\nno headers", "bad-message"),
+        (b"Subject: a\nContent-Type: text/plain; charset=zip_codec\n\nx", "not-text"),
+        (b"Subject: a\nContent-Type: text/plain; charset=utf-8\n\ncaf\xe9", "not-text"),
+        (b"From: x\n\n \n", "empty-text"),
+        (b"Subject: a\n" + b"".join(
+            b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000)
+        ), "hostile"),
+    ],
+)  # fmt: skip
+def test_a_message_that_cannot_be_read_is_refused(data: bytes, why: str) -> None:
+    assert rule("eml", data) == why
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Subject: =?x?b?/?=", "Subject: =?utf-8?q?=FF=FE?=", "Date: never", "From: \"<<>>@@,,;",
+     "Content-Type: /;;=\"", "Content-Disposition: =?", "Content-Type: text/plain; charset*=x''%FF",
+     "Date: Fri, 99 Jan 99999999 99:99:99 +9999", "Subject: \udcff\udcfe"],
+)  # fmt: skip
+def test_odd_headers_cost_nothing_but_themselves(header: str) -> None:
+    data = f"X: y\n{header}\nMessage-ID: a\n\nThe body.".encode("utf-8", "surrogateescape")
+    (entry,) = read("eml", data)
+    assert isinstance(entry, Quarantined) or entry.text == "The body."
+    if isinstance(entry, Entry):
+        json.dumps(dict(entry.fields), ensure_ascii=False).encode()
+
+
+def test_a_mailbox_is_its_messages_and_a_bad_one_costs_itself_alone() -> None:
+    data = (
+        b"From a@b Fri\nSubject: one\n\nFirst.\n>From the start.\n>>From here.\nFrom inside.\n\n"
+        b"From a@b Fri\nnot a header at all\n\n\n"
+        b"From a@b Fri\r\nSubject: three\r\n\r\nThird.\r\n"
+    )
+    found = read("mbox", data)
+    assert [entry.pointer for entry in found] == ["a#1", "a#2", "a#3"]
+    first, second, third = found
+    assert isinstance(first, Entry)
+    assert first.text == "First.\nFrom the start.\n>From here.\nFrom inside."
+    assert isinstance(second, Quarantined)
+    assert isinstance(third, Entry)
+    assert third.fields["subject"] == "three"
+    assert rule("mbox", b"Subject: no mailbox\n\nx") == "bad-mbox"
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for format, module in (("pdf", "pypdfium2"), ("html", "selectolax.lexbor")):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+        with pytest.raises(MissingExtra) as caught:
+            read(format, b"<p>x")
+        assert "tunesmith[documents]" in caught.value.remedy
