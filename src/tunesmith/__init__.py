@@ -4,6 +4,7 @@
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
     graph      from the project file to steps: which step is given what
+    registry   from candidate to production and back: who asked, who approved, what stands where
     project    opens the store of a project; the only place that picks backends
     project_file  tunesmith.toml: its sections, and whether they refer to what is there
     testing    fakes and conformance suites for plug-ins
@@ -14,8 +15,8 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals -> pipeline -> graph -> project | testing -> project_file
--> stages | ledger -> retrieve
+cli -> search -> rivals -> pipeline -> graph | registry -> project | testing
+-> project_file -> stages | ledger -> retrieve
 -> lm | text -> records -> core
 """
 

@@ -15,6 +15,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Step
 from tunesmith.project_file import ProjectFile
+from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
@@ -220,21 +221,51 @@ def _model_path(
     path = ModelPath(
         base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
     )
-    for gate in file.gate.values():
-        if gate.model == name:
-            judged = _step(f"gate:{name}", "gate@1", gate, seed, base=before, tuned=after)
-            release = ReleaseConfig(name=name, alias=gate.alias)
-            released = _step(
-                f"release:{name}",
-                "release@1",
-                release,
+    gated = any(gate.model == name for gate in file.gate.values())
+    return judged_beside(file, name, path) if gated else path
+
+
+def judged_beside(
+    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...] = ()
+) -> ModelPath:
+    """The path of a model that has a gate, judged beside what stands under the aliases that its
+    gate's rules name: those models are asked the same rows."""
+    gate = next(gate for gate in file.gate.values() if gate.model == name)
+    seed = file.project.seed
+    asked = EvaluateConfig(objective=file.model[name].objective)
+    beside: dict[str, Any] = {}
+    if standings:
+        beside["standings"] = Standings(standings=standings)
+        beside["rivals"] = tuple(
+            _step(
+                f"evaluate:{name}/{standing.version}",
+                "evaluate-tuned@1",
+                asked,
                 seed,
-                model=model,
-                dataset=data,
-                gate=judged,
+                model=standing.model,
+                dataset=path.dataset,
             )
-            return replace(path, gate=judged, release=released)
-    return path
+            for standing in standings
+        )
+    judged = _step(
+        f"gate:{name}",
+        "gate@1",
+        gate,
+        seed,
+        base=path.base_evaluation,
+        tuned=path.tuned_evaluation,
+        **beside,
+    )
+    released = _step(
+        f"release:{name}",
+        "release@1",
+        ReleaseConfig(name=name, alias=gate.alias),
+        seed,
+        model=path.model,
+        dataset=path.dataset,
+        gate=judged,
+    )
+    return replace(path, gate=judged, release=released)
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:

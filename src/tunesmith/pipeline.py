@@ -14,14 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.core import lifecycle
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
+from tunesmith.core.event import Event
 from tunesmith.graph import (
     Graph,
     ModelPath,
     WatchPath,
     build,
     export_of,
+    judged_beside,
     ordered,
     watch_traffic,
 )
@@ -33,9 +37,11 @@ from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
-from tunesmith.records.release import Release
+from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
+from tunesmith.stages.evaluate.config import GateConfig, GateRule
+from tunesmith.stages.evaluate.power import what_could_show
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
@@ -60,20 +66,25 @@ def run(project: Project) -> Result:
     return Result(assets=assets, datasets=datasets, models=models, indexes=indexes, watched=watched)
 
 
-def make_model(project: Project, path: ModelPath) -> Made:
-    """Cut the dataset, evaluate the base, tune, evaluate again, judge; release on a pass."""
+def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Made:
+    """Cut the dataset, evaluate the base, tune, evaluate again; if it `judges`, release on a pass.
+
+    What the gate asks is on record before the model is asked, also if it is judged another day.
+    """
     dataset = project.run(path.dataset)
     preview(project, path)
+    register_gate(project, path, dataset)
     made = Made(
         dataset=dataset,
         base=project.run(path.base_evaluation),
         model=project.run(path.model),
         tuned=project.run(path.tuned_evaluation),
     )
-    if path.gate is None or path.release is None:
+    path = beside_what_stands(project, path, fingerprint(made.model))
+    if path.gate is None or path.release is None or not judges:
         return made
-    verdict = project.run(path.gate)
-    if verdict.verdict != "pass":
+    verdict: GateResult = project.run(path.gate)
+    if not verdict.admits:
         return replace(made, gate=verdict)
     return replace(made, gate=verdict, release=project.run(path.release))
 
@@ -100,6 +111,27 @@ def retrain(project: Project, proposal: Proposal) -> Made:
     made = make_model(project, changed_path(project, proposal))
     require_passed({proposal.model: made})
     return made
+
+
+def what_gates_could_show(project: Project, graph: Graph) -> list[str]:
+    """A sentence for each gate: the smallest difference that its rows could be expected to show.
+
+    Of a dataset that is not cut yet nothing can be said.
+    """
+    said = []
+    for name, path in graph.models.items():
+        (planned,) = project.runner.plan([path.dataset])
+        if path.gate is None:
+            continue
+        if planned.hit is None:
+            said.append(f"gate of {name}: what it could show is known when its dataset is cut")
+            continue
+        dataset: Dataset = project.load(planned.hit)
+        gate = path.gate.config
+        assert isinstance(gate, GateConfig)
+        could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
+        said.append(f"gate of {name}: {could}")
+    return said
 
 
 # What a run of the path made.
@@ -139,7 +171,7 @@ class Result:
 def require_passed(models: Mapping[str, Made]) -> None:
     """Raise GateFailed, with each rule that was not met, unless every gate said pass."""
     for name, made in models.items():
-        if made.gate is None or made.gate.verdict == "pass":
+        if made.gate is None or made.gate.admits:
             continue
         raise GateFailed(
             f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {made.gate.failed()}",
@@ -148,8 +180,55 @@ def require_passed(models: Mapping[str, Made]) -> None:
         )
 
 
+def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
+    """Put on record what a gate asks, and what the rows could show, before a model is asked.
+
+    A gate that was judged as it is set now was registered then.
+    """
+    if path.gate is None:
+        return
+    gate = path.gate.config
+    assert isinstance(gate, GateConfig)
+    if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
+        return
+    could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
+    project.put_on_record(
+        "gate.registered",
+        {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
+    )
+    project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
+
+
+def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelPath:
+    """The path with the models in it that its gate compares with, of which it is not one.
+
+    `digest` is that of the model version; empty while it is not known.
+    """
+    if path.gate is None:
+        return path
+    gate = path.gate.config
+    assert isinstance(gate, GateConfig)
+    found = [project.standing(gate.model, against, digest) for against in gate.others()]
+    standings = tuple(standing for standing in found if standing is not None)
+    return judged_beside(project.file, gate.model, path, standings) if standings else path
+
+
+def planned_path(project: Project, path: ModelPath) -> ModelPath:
+    """The path as it would be run: what it is judged beside depends on what the model is."""
+    (planned,) = project.runner.plan([path.model])
+    digest = planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
+    return beside_what_stands(project, path, digest)
+
+
+def planned_graph(project: Project) -> Graph:
+    """Every step that the project file asks for, as it would be run."""
+    graph = build(project.file)
+    models = {name: planned_path(project, path) for name, path in graph.models.items()}
+    return replace(graph, models=models)
+
+
 def changed_path(project: Project, proposal: Proposal) -> ModelPath:
-    """The model's path with the proposal's sources added to its dataset.
+    """The model's path with the proposal's sources added, judged beside the released model.
 
     The labels stay those that the model knows: a new one is another model, not a retrained one.
     """
@@ -160,9 +239,23 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
     if dataset.format == "labels":
         wider["labels"] = project.run(build(file).datasets[name]).labels
     changed = file.model_copy(
-        update={"dataset": file.dataset | {name: dataset.model_copy(update=wider)}}
+        update={
+            "dataset": file.dataset | {name: dataset.model_copy(update=wider)},
+            "gate": {
+                key: _beside_the_released(gate) if gate.model == proposal.model else gate
+                for key, gate in file.gate.items()
+            },
+        }
     )
     return build(changed).models[proposal.model]
+
+
+def _beside_the_released(gate: GateConfig) -> GateConfig:
+    """The gate, which compares a retrained model with the released one also where it does not say
+    with what: to be better than the base is no reason to replace a model that is better still."""
+    if gate.others():
+        return gate
+    return gate.model_copy(update={"rules": (*gate.rules, GateRule(against=RELEASED))})
 
 
 # Beside the path: what was served, what is doubtful, and what every run cost.
@@ -232,7 +325,13 @@ def books(project: Project) -> Register:
     passed = {id: made.verdict == "pass" for id, made in done.items() if type(made) is GateResult}
     aliases = {id: made.move.alias for id, made in done.items() if type(made) is Release}
     served = _served_models(build(project.file), runs)
-    return register(facts(runs, served, passed, aliases), project.file.ledger)
+    promoted: dict[str, str] = {}
+    with project.runner.database.read() as connection:
+        for name in project.file.model:
+            for change in lifecycle.changes(connection, name):
+                if change.what == "approved" and change.body["alias"] == PRODUCTION:
+                    promoted.setdefault(name, change.at)
+    return register(facts(runs, served, passed, aliases), project.file.ledger, promoted)
 
 
 def _read(project: Project, run: Run) -> Any:
@@ -244,11 +343,13 @@ def _read(project: Project, run: Run) -> Any:
 
 
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
-    """Which model a step serves: each step on the path of exactly one, and each of its exports."""
+    """Which model a step serves: each step on the path of exactly one, each of its exports, and
+    each evaluation of what it was judged beside."""
     served: dict[str, set[str]] = {}
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    for exported in {run.step for run in runs if run.kind == "export@1"}:
-        served[exported] = {exported.partition(":")[2].partition("/")[0]} & graph.models.keys()
+    for beside in {run.step for run in runs if run.kind in ("export@1", "evaluate-tuned@1")}:
+        if "/" in beside:
+            served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-from collections.abc import Callable, Sequence
+import pwd
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.core import catalog, settings
+from tunesmith.core import catalog, evidence, lifecycle, settings
 from tunesmith.core.blobs import NO_SPACE, FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
-from tunesmith.core.errors import NotFound, StoreError, StoreFull, UsageError
+from tunesmith.core.errors import Conflict, NotFound, StoreError, StoreFull, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
@@ -27,7 +27,7 @@ from tunesmith.core.step import Step
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.index import Index
-from tunesmith.records.release import Release
+from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.privacy import with_key_as_it_is_now
@@ -126,6 +126,56 @@ class Project:
             number = catalog.version_number(connection, "model", model, digest)
         return release, f"{model}@{number}"
 
+    def in_use(self, model: str) -> tuple[Release, str]:
+        """The release that serves: production where there is one, else the gate's alias.
+
+        Raises:
+            NotFound: neither points anywhere.
+            Conflict: the version is retired.
+        """
+        with self.runner.database.read() as connection:
+            production = catalog.current_alias(connection, "model", model, PRODUCTION)
+        alias = PRODUCTION if production else self.file.alias_of(model)
+        release, version = self.released(model, alias)
+        if self.closed(model).get(version) == lifecycle.RETIRED:
+            raise Conflict(
+                f"{version} is retired, and the alias {alias!r} still points at it",
+                remedy="promote another version; `tunesmith model list` shows them",
+            )
+        return release, version
+
+    def closed(self, model: str) -> dict[str, str]:
+        """The versions of a model that are deprecated or retired, and which of the two."""
+        with self.runner.database.read() as connection:
+            return lifecycle.closed(connection, model)
+
+    def standing(self, model: str, against: str, other_than: str) -> Standing | None:
+        """What a rule against an alias compares with: the newest version there that is another one.
+
+        An alias that points at the judged version itself (its digest is `other_than`) says what it
+        was compared with when it came there: the one before. So a gate's key does not change when
+        its model is released or promoted.
+        """
+        aliases = (PRODUCTION, "candidate") if against == RELEASED else (against,)
+        with self.runner.database.read() as connection:
+            for alias in aliases:
+                for row in reversed(catalog.alias_history(connection, "model", model, alias)):
+                    release: Release = self.load(catalog.run(connection, row.run_id))
+                    digest = fingerprint(release.model)
+                    if digest == other_than:
+                        continue
+                    number = catalog.version_number(connection, "model", model, digest)
+                    version = f"{model}@{number}"
+                    return Standing(against=against, version=version, model=release.model)
+        return None
+
+    def put_on_record(self, what: str, body: Mapping[str, Any]) -> None:
+        """Add an entry to the evidence, unless it has the same one already."""
+        with self.runner.database.write() as connection:
+            known = evidence.entries_about(connection, what)
+            if all(fingerprint(entry.body) != fingerprint(body) for entry in known):
+                evidence.append(connection, what, self.runner.actor, body)
+
     def add_trace(self, trace: Trace) -> None:
         """Keep one served request."""
         with self.runner.database.write() as connection:
@@ -145,7 +195,7 @@ class Project:
                 f"service {service} serves {', '.join(models)}, not {model}",
                 remedy="name a monitor of a model that it serves, or add one",
             )
-        _, version = self.released(model, self.file.alias_of(model))
+        _, version = self.in_use(model)
         with self.runner.database.read() as connection:
             rows = catalog.traces(connection, service, version)
         if not rows:
@@ -156,15 +206,16 @@ class Project:
         return [(row.text, row.answer) for row in rows]
 
     def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the released models, and an index to answer from.
+        """A service as an application: the models in use, and an index to answer from.
 
         Raises:
             NotFound: no version of one of the models is released.
+            Conflict: one is retired.
         """
         from tunesmith.lm.generate import torch_engines
         from tunesmith.stages.serve.app import Served, create_app
 
-        found = [self.released(name, self.file.alias_of(name)) for name in config.models]
+        found = [self.in_use(name) for name in config.models]
         blobs = self.runner.blobs
         engines = torch_engines([release.model for release, _ in found], blobs)
         return create_app(
@@ -235,7 +286,8 @@ def _executor(name: str, blobs: FolderBlobs, folder: Path) -> Executor:
 
 
 def _actor() -> str:
+    """The operating system's user: by number, as anybody may set USER to another's name."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as in some containers
         return f"uid-{os.getuid()}"

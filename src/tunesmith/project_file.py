@@ -15,15 +15,19 @@ from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.model import TASKS
+from tunesmith.records.release import PRODUCTION
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.monitor.config import MonitorConfig
+from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.serve.config import ServiceConfig
 
 FILE = "tunesmith.toml"
+SINGLE = ("project", "ledger", "registry")
+"""Sections of which there is one, without a name."""
 
 
 class ProjectSection(Section):
@@ -56,6 +60,8 @@ class ProjectFile(Section):
     """How to tune which base model on which dataset."""
     gate: dict[str, GateConfig] = Field(default_factory=dict)
     """What a model must show before it is released."""
+    registry: RegistryConfig = Field(default_factory=RegistryConfig)
+    """Who may put a model into production."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)
@@ -83,9 +89,21 @@ def read(folder: Path, *, flags: Sequence[str] = ()) -> tuple[ProjectFile, Layer
         environment=os.environ,
         flags=flags,
     )
+    _only_in_the_file(layers)
     file = settings.validate(ProjectFile, _with_names(layers.values))
     _check_references(file)
     return file, layers
+
+
+def _only_in_the_file(layers: Layers) -> None:
+    """Refuse roles that were set elsewhere: whoever types a command could give them to himself."""
+    for path, origin in layers.origins.items():
+        if path[0] == "registry" and origin != "project file":
+            raise ConfigError(
+                ".".join(path),
+                f"this was set by {origin}, and roles are read from the project file alone",
+                remedy=f"write it in {FILE}, where a review sees it",
+            )
 
 
 def _user_settings() -> dict[str, Any]:
@@ -109,7 +127,7 @@ def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
     named = dict(values)
     for section in ProjectFile.model_fields:
         tables = values.get(section)
-        if section in ("project", "ledger") or not isinstance(tables, Mapping):
+        if section in SINGLE or not isinstance(tables, Mapping):
             continue
         named[section] = {
             name: {"name": name, **table} if isinstance(table, Mapping) else table
@@ -137,6 +155,12 @@ def _check_references(file: ProjectFile) -> None:
             settings.nearest(f"model.{name}.teacher", teacher, known, place)
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        if gate.alias == PRODUCTION and file.registry.approvers:
+            raise ConfigError(
+                f"gate.{name}.alias",
+                "[registry] names who approves, so a gate alone puts nothing into production",
+                remedy='leave it at "candidate", and ask: `tunesmith model promote`',
+            )
         for other, its in file.gate.items():
             if other < name and its.model == gate.model:
                 raise ConfigError(

@@ -93,7 +93,7 @@ def _model(name: str, made: Made) -> list[str]:
     ]
     for comparison in made.gate.comparisons if made.gate else ():
         lines.append(
-            f"              tuned - base: {difference(comparison)}, "
+            f"              tuned - {comparison.versus}: {difference(comparison)}, "
             f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} rows"
         )
     if made.gate is not None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from tunesmith.cli import promotion
 from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
-from tunesmith.core.errors import NotFound
 from tunesmith.records.evaluation import SHARES
-
-if TYPE_CHECKING:
-    from tunesmith.core.catalog import Version
-    from tunesmith.project import Project
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,27 +22,31 @@ def add_to(app: typer.Typer) -> None:
     model.command("mistakes")(model_mistakes)
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)
+    promotion.add_to(model)
     app.add_typer(model, name="model")
 
 
 def model_list(folder: Folder = HERE, as_json: Json = False) -> None:
-    """List every model version, and the aliases that point at it."""
+    """List every model version: its state, the aliases that point at it, who approved it."""
     from tunesmith.cli.opening import opened
+    from tunesmith.registry.standing import listed
 
     with opened(folder) as (project, _):
-        versions = [v for v in project.versions() if v.kind == "model"]
-        aliases = {v: _alias(project, v, project.file.alias_of(v.name)) for v in versions}
-    rows = [[v.name, v.number, aliases[v] or "-", v.digest[:12], v.created_at] for v in versions]
-    value = [{"version": v, "alias": aliases[v]} for v in versions]
-    out(value, table(rows, ["model", "version", "alias", "digest", "made"]), as_json)
-
-
-def _alias(project: Project, version: Version, alias: str) -> str:
-    try:
-        _, released = project.released(version.name, alias)
-    except NotFound:
-        return ""
-    return alias if released == f"{version.name}@{version.number}" else ""
+        entries = listed(project)
+    rows = [
+        [
+            e.version.name,
+            e.version.number,
+            e.state,
+            ", ".join(e.aliases) or "-",
+            ", ".join(c.actor for c in e.changes if c.what == "approved") or "-",
+            e.version.digest[:12],
+            e.version.created_at,
+        ]
+        for e in entries
+    ]
+    headings = ["model", "version", "state", "alias", "approved by", "digest", "made"]
+    out(entries, table(rows, headings), as_json)
 
 
 def model_card(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, Set, out, say, table
+from tunesmith.cli.render import HERE, Folder, Json, Set, out, say, table, wrapped
 
 EXAMPLES = Path(__file__).parent / "examples"
 FILE = "tunesmith.toml"
@@ -79,15 +79,18 @@ def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -
 
 def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
     """Say which steps would run, why, and what they are expected to cost."""
-    from tunesmith import graph
+    from tunesmith import graph, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.ledger.plan import price_plan
 
     with opened(folder, flags) as (project, _):
-        planned = project.runner.plan(graph.steps(graph.build(project.file)))
+        steps = pipeline.planned_graph(project)
+        planned = project.runner.plan(graph.steps(steps))
         priced = price_plan(planned, project.file.ledger.rates)
-    out(priced, plan_lines(priced), as_json)
+        could = pipeline.what_gates_could_show(project, steps)
+    lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
+    out(priced, lines, as_json)
 
 
 def run(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006

@@ -10,7 +10,7 @@ from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
 from tunesmith.records.data import DataAsset, Dataset, Package
-from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import BaseModel, ModelVersion
@@ -42,6 +42,9 @@ class Screen:
                 self._line.show(event.step, f"waits {event.note}", 0, 0)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
+            case "registered":
+                for part in wrapped(f"{event.step} is on record; {event.note}", indent="  "):
+                    say(part)
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
             case "preview" if event.preview is not None:
@@ -158,12 +161,20 @@ def _(evaluation: Evaluation) -> list[str]:
 
 @describe.register
 def _(gate: GateResult) -> list[str]:
-    rules = [
-        f"{'met' if rule.passed else 'NOT met'}: {rule.rule}: {rule.observed} "
-        f"(required {rule.required})"
-        for rule in gate.rules
-    ]
-    return [f"verdict: {gate.verdict}", *rules]
+    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
+    rules = []
+    for rule in gate.rules:
+        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
+        rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
+    let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
+    return [f"verdict: {gate.verdict}{let}", *rules]
+
+
+def settled_by(rule: RuleResult) -> str:
+    """How many rows would settle a rule that the rows did not decide."""
+    if not rule.num_rows_needed:
+        return "what was found is the threshold itself, so no number of rows would settle it"
+    return f"about {rule.num_rows_needed} rows would settle it, if what was found is so"
 
 
 @describe.register

@@ -103,6 +103,10 @@ def serve(
         config = project.file.service[service]
         if port:
             config = config.model_copy(update={"port": port})
+        for name in config.models:
+            _, version = project.in_use(name)
+            if version in project.closed(name):  # a retired one is refused
+                say(f"warning: {version} is deprecated; see `tunesmith model show {version}`")
         say(f"loading {', '.join(config.models)} for {service} ...")
         index = current_index(project, config.index) if config.index else None
         app = project.endpoint(config, index)

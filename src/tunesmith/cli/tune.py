@@ -6,7 +6,6 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,7 +90,7 @@ def tune(
                 _search(project, name, search, as_json)
             case _:
                 path = graph.build(project.file).models[name]
-                made = pipeline.make_model(project, replace(path, gate=None, release=None))
+                made = pipeline.make_model(project, path, judges=False)
                 out(made, _made_lines(name, made), as_json)
 
 

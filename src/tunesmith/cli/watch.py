@@ -58,7 +58,7 @@ def retrain(
     with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         proposal = pipeline.watch(project, graph.build(project.file).watches[watched]).proposal
-        changed = pipeline.changed_path(project, proposal)
+        changed = pipeline.planned_path(project, pipeline.changed_path(project, proposal))
         planned = project.runner.plan(graph.ordered(*changed.steps()))
         priced = price_plan(planned, project.file.ledger.rates)
         value = {"proposal": proposal, "plan": priced, "made": None}

@@ -295,6 +295,15 @@ def version_number(connection: Connection, kind: str, name: str, digest: str) ->
     return int(number)
 
 
+def alias_history(connection: Connection, kind: str, name: str, alias: str = "") -> list[Alias]:
+    """Where an alias pointed, or every alias of a name, oldest first."""
+    of = tables.aliases.c
+    wanted = [of.kind == kind, of.name == name, *([of.alias == alias] if alias else [])]
+    columns = [column for column in of if column.name != "id"]
+    rows = connection.execute(sa.select(*columns).where(*wanted).order_by(of.id))
+    return [Alias(**row._asdict()) for row in rows]
+
+
 def current_alias(connection: Connection, kind: str, name: str, alias: str) -> Alias | None:
     """Where an alias points now."""
     columns = tables.aliases.c

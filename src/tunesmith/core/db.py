@@ -29,6 +29,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
 )
 
+Transaction = Connection
+"""What a caller was given by `Database.read` or `write`."""
+
 
 class Database:
     """A URL, and the two ways to use it."""

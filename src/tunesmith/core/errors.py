@@ -4,6 +4,7 @@
     ├── UsageError                      2    what was typed or written cannot be right
     │   └── ConfigError                 2    ... in the project file; names the key
     ├── GateFailed                      3    a gate said fail
+    ├── NotAllowed                      1    this user may not do this
     ├── NotFound                        4    no such thing here
     ├── Conflict                        5    somebody else holds it, or it changed meanwhile
     │   └── StoreLocked                 5
@@ -58,6 +59,10 @@ class GateFailed(TunesmithError):
     """A gate's verdict is not pass."""
 
     exit_code = 3
+
+
+class NotAllowed(TunesmithError):
+    """The user who asks may not do this."""
 
 
 class NotFound(TunesmithError):

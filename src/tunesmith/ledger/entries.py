@@ -12,9 +12,7 @@ from tunesmith.ledger.criteria import Turn, unmet_at
 from tunesmith.ledger.facts import RunFacts, ended, moment, started
 from tunesmith.ledger.phases import Phase, Standing, Treatment, classify
 from tunesmith.records.money import Money
-
-PRODUCTION = "production"
-"""The alias under which a release is in use."""
+from tunesmith.records.release import PRODUCTION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +64,12 @@ def enter(
 
 
 def available_since(
-    runs: Sequence[RunFacts], config: LedgerConfig, model: str
+    runs: Sequence[RunFacts], config: LedgerConfig, model: str, promoted_at: str = ""
 ) -> datetime.datetime | None:
     """When `model` became available for use (IAS 38.97); None while it is not.
 
-    As stated, else when it was first released as production. A candidate is not in use yet: to
-    release one ends no development.
+    As stated, else when it was first released as production, or promoted to it (`promoted_at`, ISO
+    8601; empty: never). A candidate is not in use yet: to release one ends no development.
     """
     if config.available_on:
         return moment(config.available_on)
@@ -83,4 +81,6 @@ def available_since(
         and run.status == "succeeded"
         and run.alias == PRODUCTION
     ]
+    if promoted_at:
+        releases.append(moment(promoted_at))
     return min(releases, default=None)

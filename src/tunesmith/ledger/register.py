@@ -65,8 +65,10 @@ NOT_PROVEN = (
 )
 
 
-def register(runs: Sequence[RunFacts], config: LedgerConfig) -> Register:
-    """The register of `runs` under `config`.
+def register(
+    runs: Sequence[RunFacts], config: LedgerConfig, promoted: Mapping[str, str] | None = None
+) -> Register:
+    """The register of `runs` under `config`; `promoted` says when a model was first in production.
 
     Raises:
         ValueError: two facts have the same run id, or a time or measurement is malformed.
@@ -76,7 +78,10 @@ def register(runs: Sequence[RunFacts], config: LedgerConfig) -> Register:
         raise ValueError("two facts have the same run id; each run is entered once")
     models = sorted({run.model for run in ordered if run.model is not None})
     turns = {model: timeline(ordered, config, model) for model in models}
-    available = {model: available_since(ordered, config, model) for model in models}
+    promoted = promoted or {}
+    available = {
+        model: available_since(ordered, config, model, promoted.get(model, "")) for model in models
+    }
     entries = tuple(
         enter(run, turns[run.model], available[run.model], config)
         if run.model is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tunesmith.core.ref import Blob
 
 SHARES = frozenset({"accuracy", "macro-F1", "pair accuracy", "tag accuracy", "tag F1", "recall@1"})
 """Metrics that are shares of something; the others have a scale of their own."""
+Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +45,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Tuned minus base on the same rows, by paired bootstrap."""
+    """A tuned model minus its base, or another model, on the same rows, by paired bootstrap."""
 
     metric: str
     base: float
@@ -57,6 +58,18 @@ class Comparison:
     num_resamples: int
     detectable: float
     """Smallest difference that this many rows could be expected to show (80 % power)."""
+    versus: str = "base"
+    """What stands under `base`: "base", or a model version such as "desk@1"."""
+    test: str = ""
+    """How `p_value` was found: "McNemar's exact test" or "permutation test"."""
+    p_value: float = 1.0
+    """Two-sided: how often chance alone would make so large a difference."""
+    num_won: int = 0
+    """Rows on which the tuned model scored higher."""
+    num_lost: int = 0
+    """Rows on which it scored lower."""
+    num_left_out: int = 0
+    """Rows that were not compared, as the other model was tuned on them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +80,15 @@ class RuleResult:
     observed: str
     required: str
     passed: bool
+    verdict: Verdict | None = None
+    """None in records of before 0.1: then `passed` is all that is known."""
+    num_rows_needed: int = 0
+    """Of an inconclusive rule: about how many rows would settle it; 0 where none would."""
+
+    @property
+    def said(self) -> Verdict:
+        """The verdict, of old records too."""
+        return self.verdict or ("pass" if self.passed else "fail")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +97,21 @@ class GateResult:
 
     gate: str
     model: str
-    verdict: Literal["pass", "fail", "inconclusive"]
+    verdict: Verdict
     rules: tuple[RuleResult, ...]
     comparisons: tuple[Comparison, ...]
+    """The first is with the base."""
+    inconclusive: Literal["pass", "fail"] = "fail"
+    """What the gate's settings make of an inconclusive verdict."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What was judged: the digest of each model's answers, by "base", "tuned", "desk@1"."""
+
+    @property
+    def admits(self) -> bool:
+        """Whether the model may be released."""
+        return self.verdict == "pass" or (
+            self.verdict == "inconclusive" and self.inconclusive == "pass"
+        )
 
     def failed(self) -> str:
         """Each rule that was not met, with what was observed and what is required."""

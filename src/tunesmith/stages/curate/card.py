@@ -13,7 +13,8 @@ from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.split import Sides
-from tunesmith.text.dedup import SHORT, Closest, Pair, Thresholds
+from tunesmith.text.dedup import Closest, Pair, Thresholds
+from tunesmith.text.sketch import SHORT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tunesmith.records.rivals import Estimate
+from tunesmith.stages.evaluate.power import POWER
 
 Array = NDArray[np.float64]
 NUM_RESAMPLES = 10_000
-POWER = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

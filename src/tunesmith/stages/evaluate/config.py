@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.core.section import Section
 
@@ -42,6 +44,34 @@ class EvaluateConfig(Section):
     test rows would make their score a part of the choice, and no measure of it any more."""
 
 
+class GateRule(Section):
+    """One thing that a model must show: a `[[gate.NAME.rules]]` table."""
+
+    metric: str = ""
+    """Which metric; without one the evaluation's first. Of labels "macro-F1" is another."""
+    against: str = ""
+    """What the model is compared with on the same rows: "base"; an alias such as "production",
+    which means the version that it points at when the model is judged; or "released", which means
+    production, else candidate. Without it the rule is a floor."""
+    at_least: float | None = None
+    """Of a floor: the metric must be at least this, also at the lower end of its interval."""
+    margin: float = 0.0
+    """Of a comparison: the model must exceed the other by more than this, also at the lower end of
+    the interval. Below zero it may be worse by less than so much."""
+    confidence: float | None = Field(default=None, gt=0.5, lt=1)
+    """Confidence of the two-sided interval; without one the gate's."""
+
+    @model_validator(mode="after")
+    def _floor_or_comparison(self) -> GateRule:
+        if self.against and self.at_least is not None:
+            raise ValueError("at_least is of a floor, and margin of a comparison (against)")
+        if not self.against and self.at_least is None:
+            raise ValueError("a rule is a floor (at_least) or a comparison (against)")
+        if not self.against and self.margin:
+            raise ValueError("margin is of a comparison: say against what")
+        return self
+
+
 class GateConfig(Section):
     """What a tuned model must show before it may be released."""
 
@@ -55,6 +85,26 @@ class GateConfig(Section):
     """The tuned model's metric (of labels their accuracy, as a share) must exceed the base model's
     by more than this, even at the lower end of the confidence interval."""
     at_least: float | None = None
-    """The tuned model's metric must be at least this; without it there is no floor."""
+    """The tuned model's metric must be at least this; without it there is no floor. What was found
+    decides, whatever its interval; a floor among `rules` asks for more."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of the two-sided interval of the difference."""
+    rules: tuple[GateRule, ...] = ()
+    """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin, and
+    confidence."""
+    inconclusive: Literal["fail", "pass"] = "fail"
+    """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
+    with code 3; "pass" releases it, and the verdict stays inconclusive."""
+
+    @field_validator("alias")
+    @classmethod
+    def _alias_is_a_name(cls, alias: str) -> str:
+        if alias in ("", "base", "released"):
+            raise ValueError(
+                'an alias is a name such as "candidate"; rules mean others by this word'
+            )
+        return alias
+
+    def others(self) -> tuple[str, ...]:
+        """What the model is compared with beside its base: aliases, and "released"."""
+        return tuple(dict.fromkeys(r.against for r in self.rules if r.against not in ("", "base")))

@@ -1,46 +1,116 @@
-"""The rules of a gate, and the verdict that follows from them."""
+"""The rules of a gate, and the verdict that follows from them: pass, fail or inconclusive."""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Iterable, Sequence
 
-from tunesmith.records.evaluation import Comparison, RuleResult
-from tunesmith.stages.evaluate.config import GateConfig
+from scipy.stats import norm
 
-Verdict = Literal["pass", "fail", "inconclusive"]
+from tunesmith.records.evaluation import Comparison, RuleResult, Verdict
+from tunesmith.records.rivals import Estimate
+from tunesmith.stages.evaluate.config import GateConfig, GateRule
+from tunesmith.stages.evaluate.power import POWER
 
 
 def apply_rules(
-    config: GateConfig, comparison: Comparison
+    config: GateConfig, comparison: Comparison, further: Sequence[RuleResult] = ()
 ) -> tuple[Verdict, tuple[RuleResult, ...]]:
-    """Every rule's outcome and the verdict.
+    """Every rule's outcome and the verdict; `further` are those of the rules in tables.
 
-    "pass" if every rule passed. "inconclusive" if only the interval stands in the way: the
-    difference is above the margin, and its lower end is not; more test rows would decide.
-    Else "fail".
+    A rule is inconclusive where its interval has values on both sides of what is required. "fail"
+    if a rule failed, else "inconclusive" if one is, else "pass".
     """
-    margin = config.beats_base_by
-    above = comparison.difference > margin
-    shown = above and comparison.low > margin
-    high_enough = config.at_least is None or comparison.tuned >= config.at_least
-    rules = [
-        RuleResult(
-            rule="beats the base model",
-            observed=f"{comparison.difference:+.4f} ({comparison.low:+.4f} to "
-            f"{comparison.high:+.4f} at {comparison.confidence:.0%} confidence)",
-            required=f"more than {margin:+.4f} at the lower end",
-            passed=shown,
-        ),
-    ]
+    rules = [compared("beats the base model", comparison, config.beats_base_by)]
     if config.at_least is not None:
+        high_enough = comparison.tuned >= config.at_least
         rules.append(
             RuleResult(
                 rule=comparison.metric,
                 observed=f"{comparison.tuned:.4f}",
                 required=f"at least {config.at_least:.4f}",
                 passed=high_enough,
+                verdict="pass" if high_enough else "fail",
             )
         )
-    if shown and high_enough:
-        return "pass", tuple(rules)
-    return ("inconclusive" if above and high_enough else "fail"), tuple(rules)
+    rules += further
+    return worst(rule.verdict for rule in rules), tuple(rules)
+
+
+def worst(verdicts: Iterable[Verdict | None]) -> Verdict:
+    """The verdict on all."""
+    said = set(verdicts)
+    return "fail" if "fail" in said else "inconclusive" if "inconclusive" in said else "pass"
+
+
+def compared(rule: str, found: Comparison, margin: float) -> RuleResult:
+    """Whether the difference is above `margin`, at the lower end of its interval too."""
+    verdict: Verdict = (
+        "pass" if found.low > margin else "fail" if found.high <= margin else "inconclusive"
+    )
+    return RuleResult(
+        rule=rule,
+        observed=f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f} "
+        f"at {found.confidence:.0%} confidence)",
+        required=f"more than {margin:+.4f} at the lower end",
+        passed=verdict == "pass",
+        verdict=verdict,
+        num_rows_needed=_needed(
+            found.num_rows, found.difference, (found.low, found.high), margin, found.confidence
+        )
+        if verdict == "inconclusive"
+        else 0,
+    )
+
+
+def floored(
+    rule: GateRule, metric: str, found: Estimate, num_rows: int, confidence: float
+) -> RuleResult:
+    """Whether a metric is at least what `rule` says, at the lower end of its interval too."""
+    floor = rule.at_least
+    assert floor is not None
+    verdict: Verdict = (
+        "pass" if found.low >= floor else "fail" if found.high < floor else "inconclusive"
+    )
+    return RuleResult(
+        rule=metric,
+        observed=f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f} "
+        f"at {confidence:.0%} confidence)",
+        required=f"at least {floor:.4f} at the lower end",
+        passed=verdict == "pass",
+        verdict=verdict,
+        num_rows_needed=_needed(num_rows, found.mean, (found.low, found.high), floor, confidence)
+        if verdict == "inconclusive"
+        else 0,
+    )
+
+
+def nothing_stands(rule: GateRule) -> RuleResult:
+    """The outcome of a comparison with an alias that points at no other version."""
+    return RuleResult(
+        rule=f"compared with {rule.against}",
+        observed=f"no other version is {rule.against} yet",
+        required=f"more than {rule.margin:+.4f} at the lower end, once there is one",
+        passed=True,
+        verdict="pass",
+    )
+
+
+def _needed(
+    num_rows: int,
+    found: float,
+    interval: tuple[float, float],
+    threshold: float,
+    confidence: float,
+) -> int:
+    """About how many rows would settle it four times out of five, if what was found is so.
+
+    An interval's width falls with the root of the number of rows. 0 where no number would: what was
+    found is the threshold itself.
+    """
+    gap = abs(found - threshold)
+    quantile = norm.ppf((1 + confidence) / 2)
+    half = (interval[1] - interval[0]) / 2 * (1 + norm.ppf(POWER) / quantile)
+    # Counts are doubles in records: what would take more rows than that is as good as never.
+    rows = num_rows * (half / gap) ** 2 if gap > 1e-9 else 0.0
+    return max(num_rows + 1, math.ceil(rows)) if rows else 0

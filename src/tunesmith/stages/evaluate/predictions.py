@@ -32,6 +32,16 @@ class Predictions:
     scores: tuple[float, ...]
     losses: tuple[float, ...]
 
+    def at(self, places: Sequence[int]) -> Predictions:
+        """The rows at `places`, in that order."""
+        return Predictions(
+            row_ids=tuple(self.row_ids[place] for place in places),
+            truth=tuple(self.truth[place] for place in places),
+            predicted=tuple(self.predicted[place] for place in places),
+            scores=tuple(self.scores[place] for place in places),
+            losses=tuple(self.losses[place] for place in places),
+        )
+
 
 def to_parquet(row_ids: Sequence[str], scored: Scored) -> bytes:
     """Parquet of what was said; equal answers give equal bytes."""

@@ -43,16 +43,21 @@ def asked_rows(
     return table
 
 
+def trained_on(blobs: Blobs, model: ModelVersion) -> set[str]:
+    """The ids of the rows that `model` was trained on, from its own log of steps."""
+    seen: set[str] = set()
+    for line in blobs.get(model.curve).splitlines():
+        seen.update(json.loads(line)["row_ids"])
+    return seen
+
+
 def _unseen(
     num_rows: int, blobs: Blobs, dataset: Dataset, seed: int, model: ModelVersion | None
 ) -> pa.Table:
     """Which of the rows that may be asked follows from the seed and their ids alone, so that models
     that were trained on the same rows are asked the same."""
     table = pq.read_table(blobs.path(dataset.train.rows), columns=[*COLUMNS, "component"])
-    seen = set()
-    if model is not None:
-        for line in blobs.get(model.curve).splitlines():
-            seen.update(json.loads(line)["row_ids"])
+    seen = trained_on(blobs, model) if model is not None else set()
     is_seen = pc.is_in(table["row_id"], pa.array(sorted(seen), pa.string()))
     near = pc.is_in(table["component"], table["component"].filter(is_seen).combine_chunks())
     unseen = table.filter(pc.invert(near)).select(COLUMNS)

@@ -7,11 +7,13 @@ from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.release import Standings
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
+from tunesmith.stages.evaluate.outcome import Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
-from tunesmith.stages.evaluate.rows import asked_rows
+from tunesmith.stages.evaluate.rows import asked_rows, trained_on
 from tunesmith.stages.evaluate.scorer import Asked, score
 
 
@@ -39,20 +41,43 @@ def evaluate_tuned(
     return _evaluate(config, ctx, model.base, model, dataset)
 
 
-def judge(config: GateConfig, ctx: Context, *, base: Evaluation, tuned: Evaluation) -> GateResult:
-    """What the gate says of the tuned model; the two evaluations must be of the same rows.
+def judge(
+    config: GateConfig,
+    ctx: Context,
+    *,
+    base: Evaluation,
+    tuned: Evaluation,
+    rivals: tuple[Evaluation, ...] = (),
+    standings: Standings | None = None,
+) -> GateResult:
+    """What the gate says of the tuned model; all evaluations must be of the same rows.
+
+    `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
+    model was itself tuned on are left out of the comparison with it.
 
     Raises:
-        DataError: they are not.
+        DataError: they are not of the same rows, or no row is left.
+        UsageError: a rule's metric is not one of theirs.
     """
     comparison = compare(base, tuned, ctx.blobs, confidence=config.confidence, seed=ctx.seed)
-    verdict, rules = apply_rules(config, comparison)
+    against = {"base": Rival(version="base", evaluation=base)}
+    for standing, evaluation in zip(standings.standings if standings else (), rivals, strict=True):
+        against[standing.against] = Rival(
+            version=standing.version,
+            evaluation=evaluation,
+            seen=frozenset(trained_on(ctx.blobs, standing.model)),
+        )
+    found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
+    verdict, rules = apply_rules(config, comparison, [outcome for outcome, _ in found])
     return GateResult(
         gate=config.name,
         model=tuned.model,
         verdict=verdict,
         rules=rules,
-        comparisons=(comparison,),
+        comparisons=(comparison, *(each for _, each in found if each is not None)),
+        inconclusive=config.inconclusive,
+        inputs={"tuned": tuned.predictions.sha256}
+        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()},
     )
 
 

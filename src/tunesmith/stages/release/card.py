@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import GateResult
+from tunesmith.records.evaluation import Comparison, GateResult
 from tunesmith.records.model import TASKS, ModelVersion
 
 NUM_DIGITS = 12
@@ -137,9 +137,15 @@ def _result(model: ModelVersion, dataset: Dataset, gate: GateResult) -> dict[str
                 "name": comparison.metric,
                 "value": round(comparison.tuned, 6),
             }
-            for comparison in gate.comparisons
+            for comparison in _with_base(gate)
         ],
     }
+
+
+def _with_base(gate: GateResult) -> list[Comparison]:
+    """The comparisons with the base model, one of each metric."""
+    of_base = [each for each in gate.comparisons if each.versus == "base"]
+    return list({each.metric: each for each in reversed(of_base)}.values())[::-1]
 
 
 def _summary(name: str, model: ModelVersion, dataset: Dataset) -> str:
@@ -194,16 +200,22 @@ def _results(dataset: Dataset, gate: GateResult) -> str:
     rows = [
         f"| {each.metric} | {each.base:.3f} | {each.tuned:.3f} | {each.difference:+.3f} "
         f"| {each.low:+.3f} to {each.high:+.3f} ({each.confidence:.0%}) | {each.num_rows} |"
-        for each in gate.comparisons
+        for each in _with_base(gate)
     ]
     limits = [
         f"On {each.metric}, {each.num_rows} rows can be expected to show a difference of "
         f"{each.detectable:.3f} or more."
-        for each in gate.comparisons
+        for each in _with_base(gate)
     ]
+    limits += [
+        f"Beside {each.versus}, on {each.num_rows} of the rows, {each.metric} differs by "
+        f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})."
+        for each in gate.comparisons
+        if each.versus != "base"
+    ]
+    says = {"pass": "met", "fail": "not met", "inconclusive": "not decided"}
     rules = [
-        f"- {'met' if rule.passed else 'not met'}: {rule.rule}: {rule.observed}, "
-        f"required {rule.required}"
+        f"- {says[rule.said]}: {rule.rule}: {rule.observed}, required {rule.required}"
         for rule in gate.rules
     ]
     table = "\n".join([head, "|---|---|---|---|---|---|", *rows, "", *limits])

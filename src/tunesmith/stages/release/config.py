@@ -1,4 +1,5 @@
-"""Settings of a release; the alias comes from the `[gate.NAME]` section of the project file."""
+"""Settings of a release, whose alias comes from the `[gate.NAME]` section of the project file; and
+of who may promote it: the `[registry]` section."""
 
 from __future__ import annotations
 
@@ -14,3 +15,18 @@ class ReleaseConfig(Section):
     """The alias that is pointed at the release."""
     name: str = Field(min_length=1)
     """Name of the model that the alias belongs to."""
+
+
+class RegistryConfig(Section):
+    """Who may put a model into production. It is read from the project file alone: no flag, no
+    environment variable and no user file can change it."""
+
+    approvers: tuple[str, ...] = ()
+    """Users who may approve, reject and retire; without any nothing can be approved. Names of the
+    operating system's users."""
+    four_eyes: bool = True
+    """Whether whoever tuned, judged or asked may not approve. A team of one has to set it to false,
+    and each approval's evidence says so."""
+    allow_as: bool = False
+    """Whether `--as NAME` is believed, where a trusted program acts for people that it has told
+    apart. The evidence names the operating system's user beside them."""

@@ -18,8 +18,8 @@ from tunesmith.records.signal import Check, Signal
 
 WEAK = "changed inputs alone are weak evidence that the model got worse"
 GATED = (
-    "the gate decides whether the new model is better than the base; "
-    "compare it with the released model before you promote it"
+    "the gate decides whether the new model is better than the base and than the released one, "
+    "on the same rows"
 )
 LABEL = (
     "there is no labelled source to add, and the same rows would give the same model: "

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+from math import ceil
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 from tunesmith.records.evaluation import Comparison
-from tunesmith.stages.evaluate.config import GateConfig
-from tunesmith.stages.evaluate.gate import apply_rules
+from tunesmith.records.rivals import Estimate
+from tunesmith.stages.evaluate.bootstrap import paired_bootstrap
+from tunesmith.stages.evaluate.config import GateConfig, GateRule
+from tunesmith.stages.evaluate.gate import apply_rules, compared, floored
 
 
 def comparison(base: float, tuned: float, half_width: float) -> Comparison:
@@ -33,11 +39,12 @@ def comparison(base: float, tuned: float, half_width: float) -> Comparison:
         (comparison(0.25, 0.75, 0.1), {"at_least": 0.8}, "fail", [True, False]),
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.3}, "pass", [True]),
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.45}, "inconclusive", [False]),
-        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "fail", [False]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "inconclusive", [False]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.6}, "fail", [False]),
         (comparison(0.5, 0.55, 0.1), {}, "inconclusive", [False]),
         (comparison(0.5, 0.55, 0.1), {"at_least": 0.6}, "fail", [False, False]),
         (comparison(0.5, 0.625, 0.125), {}, "inconclusive", [False]),
-        (comparison(0.5, 0.5, 0.1), {}, "fail", [False]),
+        (comparison(0.5, 0.5, 0.1), {}, "inconclusive", [False]),
         (comparison(0.75, 0.25, 0.1), {}, "fail", [False]),
         (comparison(0.5, 0.5, 0.0), {}, "fail", [False]),
     ],
@@ -58,3 +65,66 @@ def test_a_rule_says_what_it_saw_and_what_it_wanted() -> None:
 
     assert beats.observed == "+0.5000 (+0.4000 to +0.6000 at 95% confidence)"
     assert (floor.observed, floor.required) == ("0.7500", "at least 0.6000")
+
+
+def test_an_inconclusive_rule_says_how_many_rows_would_settle_it() -> None:
+    """96 rows whose interval reaches 0.1 each way from 0.05: z and power make it 0.1 * 1.43, which
+    has to shrink to 0.05, and falls with the root of the rows."""
+    _, (rule,) = apply_rules(GateConfig(model="desk"), comparison(0.5, 0.55, 0.1))
+
+    z, power = norm.ppf(0.975), norm.ppf(0.8)
+    assert rule.verdict == "inconclusive"
+    assert rule.num_rows_needed == ceil(96 * (0.1 * (1 + power / z) / 0.05) ** 2)
+    _, (even,) = apply_rules(GateConfig(model="desk"), comparison(0.5, 0.5, 0.1))
+    assert (even.verdict, even.num_rows_needed) == ("inconclusive", 0)
+
+
+def test_so_many_rows_do_settle_it_four_times_out_of_five() -> None:
+    """Simulated: of 100 rows 12 are won and 5 lost, and that is how things are."""
+    before, after = [0.0] * 12 + [1.0] * 88, [1.0] * 95 + [0.0] * 5
+    one = paired_bootstrap(before, after, confidence=0.95, seed=0)
+    found = dataclasses.replace(
+        comparison(0.88, 0.95, 0.1), low=one.low, high=one.high, num_rows=100
+    )
+    rule = compared("beats", found, 0.0)
+    assert rule.verdict == "inconclusive"
+    num_rows = rule.num_rows_needed
+
+    settled = 0
+    counts = np.random.default_rng(1).multinomial(num_rows, [0.05, 0.83, 0.12], size=200)
+    for lost, same, won in counts.tolist():
+        rows = [-1.0] * lost + [0.0] * same + [1.0] * won
+        settled += paired_bootstrap([0.0] * num_rows, rows, confidence=0.95, seed=1).low > 0
+    assert settled / 200 == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [((0.7, 0.9), "pass"), ((0.5, 0.7), "inconclusive"), ((0.3, 0.59), "fail")],
+)
+def test_a_floor_among_the_rules_asks_for_the_lower_end(
+    interval: tuple[float, float], verdict: str
+) -> None:
+    found = Estimate(mean=sum(interval) / 2, low=interval[0], high=interval[1])
+    rule = floored(GateRule(at_least=0.6), "accuracy", found, 50, 0.95)
+
+    assert (rule.verdict, rule.passed) == (verdict, verdict == "pass")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "a floor .* or a comparison"),
+        ({"against": "base", "at_least": 0.5}, "at_least is of a floor"),
+        ({"at_least": 0.5, "margin": 0.1}, "margin is of a comparison"),
+    ],
+)
+def test_a_rule_is_a_floor_or_a_comparison(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GateRule(**settings)
+
+
+@pytest.mark.parametrize("alias", ["", "base", "released"])
+def test_an_alias_is_no_word_that_rules_use(alias: str) -> None:
+    with pytest.raises(ValueError, match="alias"):
+        GateConfig(model="desk", alias=alias)

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, UsageError
 from tunesmith.core.ref import from_plain, to_plain
 from tunesmith.lm.load import load_model
 from tunesmith.lm.score import score_labels
-from tunesmith.records.evaluation import Evaluation
+from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import ModelVersion
-from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
+from tunesmith.records.release import Standing, Standings
+from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, GateRule
 from tunesmith.stages.evaluate.run import evaluate_base, evaluate_tuned, judge
 
 ROWS = [
@@ -137,3 +139,105 @@ def test_a_gate_does_not_compare_different_rows(tiny: Any) -> None:
             base=made_up(tiny, 10),
             tuned=made_up(tiny, 90, prefix="s"),
         )
+
+
+def standing(tiny: Any, evaluation: Evaluation, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What `judge` is given where desk@1, tuned on rows `seen`, is in production."""
+    curve = tiny.blobs.put(json.dumps({"row_ids": seen}).encode())
+    model = dataclasses.replace(tiny.version(tiny.blobs.put(b""), tiny.blobs.put(b"")), curve=curve)
+    stands = Standing(against="production", version="desk@1", model=model)
+    return {"rivals": (evaluation,), "standings": Standings(standings=(stands,))}
+
+
+@pytest.mark.parametrize(
+    ("production", "margin", "verdict"),
+    [
+        (75, 0.0, "pass"),
+        (89, 0.0, "inconclusive"),
+        (90, 0.0, "inconclusive"),  # never differs, which few rows do not show to be equality
+        (90, -0.1, "pass"),
+        (99, -0.1, "inconclusive"),
+        (100, 0.0, "fail"),
+    ],
+)
+def test_a_gate_compares_with_what_is_in_production(
+    tiny: Any, production: int, margin: float, verdict: str
+) -> None:
+    rule = GateRule(against="production", margin=margin)
+    config = GateConfig(name="desk", model="desk", rules=(rule,))
+    base, tuned = made_up(tiny, 20), made_up(tiny, 90)
+
+    result = judge(
+        config, tiny.context(), base=base, tuned=tuned, **standing(tiny, made_up(tiny, production))
+    )
+
+    assert (result.verdict, result.admits) == (verdict, verdict == "pass")
+    assert result.rules[0].passed
+    assert result.rules[1].rule == "accuracy beside production (desk@1)"
+    found = result.comparisons[1]
+    assert (found.versus, found.base, found.tuned) == ("desk@1", production / 100, 0.9)
+    assert (found.num_won, found.num_lost) == (max(0, 90 - production), max(0, production - 90))
+    assert result.inputs["tuned"] == tuned.predictions.sha256
+    assert from_plain(GateResult, to_plain(result)) == result
+
+
+def test_rows_that_the_other_model_was_tuned_on_are_left_out(tiny: Any) -> None:
+    """It has learnt rows 0 to 39 by heart; on the others it is wrong half the time."""
+    config = GateConfig(name="desk", model="desk", rules=(GateRule(against="production"),))
+    heart = tuple(f"r{row}" for row in range(40))
+
+    result = judge(
+        config,
+        tiny.context(),
+        base=made_up(tiny, 20),
+        tuned=made_up(tiny, 90),
+        **standing(tiny, made_up(tiny, 70), heart),
+    )
+
+    found = result.comparisons[1]
+    assert (found.num_rows, found.num_left_out) == (60, 40)
+    assert (found.base, found.tuned) == (0.5, 50 / 60)
+    everything = tuple(f"r{row}" for row in range(100))
+    with pytest.raises(DataError, match="no row"):
+        judge(
+            config,
+            tiny.context(),
+            base=made_up(tiny, 20),
+            tuned=made_up(tiny, 90),
+            **standing(tiny, made_up(tiny, 70), everything),
+        )
+
+
+def test_where_nothing_is_in_production_the_rule_holds_and_says_so(tiny: Any) -> None:
+    config = GateConfig(name="desk", model="desk", rules=(GateRule(against="production"),))
+    result = judge(config, tiny.context(), base=made_up(tiny, 20), tuned=made_up(tiny, 90))
+
+    assert result.verdict == "pass"
+    assert result.rules[1].observed == "no other version is production yet"
+    assert len(result.comparisons) == 1
+
+
+def test_what_becomes_of_inconclusive_is_a_setting(tiny: Any) -> None:
+    config = GateConfig(name="desk", model="desk", inconclusive="pass")
+    result = judge(config, tiny.context(), base=made_up(tiny, 50), tuned=made_up(tiny, 51))
+    worse = judge(config, tiny.context(), base=made_up(tiny, 75), tuned=made_up(tiny, 25))
+
+    assert (result.verdict, result.admits) == ("inconclusive", True)
+    assert (worse.verdict, worse.admits) == ("fail", False)
+
+
+def test_a_floor_has_the_interval_of_wilson(tiny: Any) -> None:
+    """By hand of 90 right of 100: (p + z2/2n +- z sqrt(p(1-p)/n + z2/4n2)) / (1 + z2/n)."""
+    rules = (GateRule(at_least=0.82), GateRule(at_least=0.83), GateRule(at_least=0.95))
+    config = GateConfig(name="desk", model="desk", rules=rules)
+    result = judge(config, tiny.context(), base=made_up(tiny, 20), tuned=made_up(tiny, 90))
+
+    assert [rule.verdict for rule in result.rules[1:]] == ["pass", "inconclusive", "fail"]
+    assert result.rules[1].observed == "0.9000 (0.8256 to 0.9448 at 95% confidence)"
+
+
+def test_a_rule_of_a_metric_that_is_not_there_says_which_are(tiny: Any) -> None:
+    config = GateConfig(name="g", model="desk", rules=(GateRule(metric="BLEU", against="base"),))
+    with pytest.raises(UsageError, match="BLEU") as caught:
+        judge(config, tiny.context(), base=made_up(tiny, 20), tuned=made_up(tiny, 90))
+    assert "accuracy" in caught.value.remedy

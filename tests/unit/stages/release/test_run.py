@@ -174,3 +174,29 @@ def test_a_gate_without_comparisons_makes_a_card_without_results(ctx: Context) -
     found = release(CONFIG, ctx, model=MODEL, dataset=DATASET, gate=gate)
     card = ModelCard(ctx.blobs.get(found.card).decode(), ignore_metadata_errors=False)
     assert not card.data.eval_results
+
+
+def test_a_card_keeps_the_base_apart_from_what_else_it_was_compared_with(ctx: Context) -> None:
+    beside = dataclasses.replace(
+        COMPARISON, versus="desk@1", base=0.7, difference=0.1, low=0.01, high=0.2
+    )
+    undecided = dataclasses.replace(GATE.rules[0], passed=False, verdict="inconclusive")
+    gate = dataclasses.replace(
+        GATE,
+        verdict="inconclusive",
+        inconclusive="pass",
+        comparisons=(COMPARISON, beside, COMPARISON),
+        rules=(*GATE.rules, undecided),
+    )
+
+    made = release(CONFIG, ctx, model=MODEL, dataset=DATASET, gate=gate)
+
+    card = ctx.blobs.get(made.card).decode()
+    assert card.count("| accuracy |") == 1
+    assert (
+        "Beside desk@1, on 96 of the rows, accuracy differs by +0.100 (+0.010 to +0.200)." in card
+    )
+    assert "Gate desk: inconclusive." in card
+    assert "- not decided: beats the base model" in card
+    assert "inconclusive" in made.move.reason
+    assert len(ModelCard(card).data.eval_results) == 1

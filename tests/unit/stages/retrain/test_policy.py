@@ -79,7 +79,7 @@ def test_changed_outputs_or_risk_are_strong_evidence(layer: Layer) -> None:
     assert found.add_sources == ("tags",)
     assert WEAK not in found.reason
     assert f"{layer} of served changed" in found.reason
-    assert "better than the base; compare it with the released model" in found.reason
+    assert "better than the base and than the released one" in found.reason
 
 
 @pytest.mark.parametrize("layer", ["inputs", "outputs", "risk"])

@@ -1,0 +1,216 @@
+"""Where model versions stand: ask, approve, reject, go back, close, compare, show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tunesmith.cli.render import HERE, Folder, Json, difference, metric, out, table, wrapped
+
+if TYPE_CHECKING:
+    from tunesmith.core.lifecycle import Change
+    from tunesmith.registry.change import Moved
+    from tunesmith.registry.report import Report
+
+Version = Annotated[str, typer.Argument(help="A model version, such as desk@2.")]
+Why = Annotated[str, typer.Option(help="Why; it goes into the evidence.")]
+To = Annotated[str, typer.Option("--to", help="Which alias.")]
+As = Annotated[
+    str, typer.Option("--as", help="Act for this user, where [registry] allow_as lets one.")
+]
+PRODUCTION = "production"
+
+
+def add_to(model: typer.Typer) -> None:
+    """Add this file's commands to `tunesmith model`."""
+    model.command("show")(model_show)
+    model.command("compare")(model_compare)
+    model.command("promote")(model_promote)
+    model.command("approve")(model_approve)
+    model.command("reject")(model_reject)
+    model.command("rollback")(model_rollback)
+    model.command("deprecate")(model_deprecate)
+    model.command("retire")(model_retire)
+
+
+def model_promote(
+    version: Version,
+    why: Why,
+    to: To = PRODUCTION,
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Ask that an alias be pointed at a version that passed its gate; another approves it."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.change import promote
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        change = promote(project, version, to, acting(project, actor), why)
+        approvers = ", ".join(project.file.registry.approvers) or "nobody: see [registry] approvers"
+    _said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
+
+
+def model_approve(
+    version: Version,
+    why: Why,
+    to: To = PRODUCTION,
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Point the alias at a version that somebody else asked for."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.change import approve
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        moved = approve(project, version, to, acting(project, actor), why)
+    _moved(moved, as_json)
+
+
+def model_reject(
+    version: Version,
+    why: Why,
+    to: To = PRODUCTION,
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Answer a request for promotion with no."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.change import reject
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        change = reject(project, version, to, acting(project, actor), why)
+    _said(change, [], as_json)
+
+
+def model_rollback(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    why: Why,
+    alias: Annotated[str, typer.Option(help="Which alias goes back.")] = PRODUCTION,
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Point an alias back at the version before."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.change import roll_back
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        moved = roll_back(project, name, alias, acting(project, actor), why)
+    _moved(moved, as_json)
+
+
+def model_deprecate(
+    version: Version, why: Why, folder: Folder = HERE, actor: As = "", as_json: Json = False
+) -> None:
+    """Say that a version should not be used any more; it serves on, with a warning."""
+    _close(version, "deprecated", why, folder, actor, as_json)
+
+
+def model_retire(
+    version: Version, why: Why, folder: Folder = HERE, actor: As = "", as_json: Json = False
+) -> None:
+    """Take a version out of use for good: it is served no more."""
+    _close(version, "retired", why, folder, actor, as_json)
+
+
+def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_json: bool) -> None:
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.change import close
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        change = close(project, version, what, acting(project, actor), why)
+    _said(change, [], as_json)
+
+
+def model_compare(
+    first: Annotated[str, typer.Argument(help="A model version, such as desk@1.")],
+    second: Annotated[str, typer.Argument(help="Another, such as desk@2.")],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Metrics of two versions side by side, with an interval over the rows that both were asked."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.report import compared
+
+    with opened(folder) as (project, _):
+        both = compared(project, first, second)
+    names = list(dict.fromkeys([*both.first.metrics(), *both.second.metrics()]))
+    rows = [
+        [name, *(_value(name, each.metrics()) for each in (both.first, both.second))]
+        for name in names
+    ]
+    lines = table(rows, ["", first, second])
+    found = both.comparison
+    if found is None:
+        lines += wrapped("there is no row that both were asked and neither was tuned on")
+    else:
+        lines += wrapped(
+            f"{second} - {first}: {difference(found)}, {100 * found.confidence:g} % interval over "
+            f"{found.num_rows} rows; {second} better on {found.num_won}, worse on "
+            f"{found.num_lost}; {found.test}: p = {found.p_value:.3g}"
+        )
+    out(both, lines, as_json)
+
+
+def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -> None:
+    """Print where a version stands: state, aliases, its gate's report, and who did what, why."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.report import report
+
+    with opened(folder) as (project, _):
+        found = report(project, version)
+    out(found, _report(found), as_json)
+
+
+def _report(found: Report) -> list[str]:
+    from tunesmith.cli.screen import describe
+
+    entry = found.entry
+    lines = [
+        f"{entry.name}: {entry.state}; aliases: {', '.join(entry.aliases) or 'none'}",
+        f"made {entry.version.created_at} by {found.made_by} (run {entry.version.run_id}), "
+        f"sha256 {entry.version.digest[:12]}",
+    ]
+    if found.gate is not None:
+        lines += ["", f"gate {found.gate.gate}, run {found.gate_run}"]
+        lines += [part for line in describe(found.gate) for part in wrapped(line, indent="  ")]
+        lines += [
+            f"  judged: {who}, answers sha256 {digest[:12]}"
+            for who, digest in found.gate.inputs.items()
+        ]
+        for each in found.gate.comparisons:
+            lines += wrapped(
+                f"beside {each.versus}: {each.num_rows} rows, better on {each.num_won}, worse on "
+                f"{each.num_lost}; {each.test}: p = {each.p_value:.3g}; "
+                f"{each.num_left_out} rows left out",
+                indent="  ",
+            )
+        lines += wrapped(found.registered, indent="  ")
+    if entry.changes:
+        rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
+        lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]
+    return lines
+
+
+def _value(name: str, metrics: Any) -> str:
+    return metric(name, metrics[name]) if name in metrics else "-"
+
+
+def _said(change: Change, more: list[str], as_json: bool) -> None:
+    head = f"{change.version}: {change.what} by {change.actor} (evidence {change.seq})"
+    out(change, [head, *more], as_json)
+
+
+def _moved(moved: Moved, as_json: bool) -> None:
+    before = f", before it {moved.before}" if moved.before else ""
+    line = f"{moved.alias} is {moved.version} now{before}; {1000 * moved.wall_s:.0f} ms"
+    out(moved, [line, "a service that runs already goes on with what it loaded"], as_json)

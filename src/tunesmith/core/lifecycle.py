@@ -1,0 +1,85 @@
+"""What became of versions after they were made, as the evidence has it: approved, closed.
+
+There is no table of states: the log is the only place, so that nothing can be in a state that
+nobody put it into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from tunesmith.core import evidence
+
+ASKED = "promotion.asked"
+APPROVED = "promotion.approved"
+REJECTED = "promotion.rejected"
+ROLLED_BACK = "alias.rolled_back"
+CHANGES = {
+    ASKED: "asked",
+    APPROVED: "approved",
+    REJECTED: "rejected",
+    ROLLED_BACK: "rolled back",
+    "version.deprecated": "deprecated",
+    "version.retired": "retired",
+}
+"""What the evidence calls a change -> what people do."""
+DEPRECATED = CHANGES["version.deprecated"]
+RETIRED = CHANGES["version.retired"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Something that somebody did with a version: who, when, why."""
+
+    seq: int
+    """Of the evidence entry."""
+    at: str
+    actor: str
+    what: str
+    """asked, approved, rejected, rolled back, deprecated or retired."""
+    version: str
+    """e.g. "desk@2"."""
+    why: str
+    body: Mapping[str, Any]
+
+
+def changes(connection: Connection, model: str) -> list[Change]:
+    """Every change of a model's versions, oldest first."""
+    return [
+        Change(
+            seq=entry.seq,
+            at=entry.at,
+            actor=entry.actor,
+            what=CHANGES[entry.what],
+            version=entry.body["version"],
+            why=entry.body["why"],
+            body=entry.body,
+        )
+        for entry in evidence.entries_about(connection, *CHANGES)
+        if entry.body["model"] == model
+    ]
+
+
+def closed(connection: Connection, model: str) -> dict[str, str]:
+    """The versions that are deprecated or retired, and which of the two."""
+    return {
+        change.version: change.what
+        for change in changes(connection, model)
+        if change.what in (DEPRECATED, RETIRED)
+    }
+
+
+def waiting(found: list[Change], version: str, alias: str) -> Change | None:
+    """The request to promote a version that nobody has answered yet."""
+    last = [
+        change
+        for change in found
+        if change.version == version
+        and change.body.get("alias") == alias
+        and change.what in ("asked", "approved", "rejected")
+    ]
+    return last[-1] if last and last[-1].what == "asked" else None

@@ -1,0 +1,272 @@
+"""Changes of where versions stand: each is evidence, in one transaction with the alias it moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.core import catalog, evidence, lifecycle
+from tunesmith.core.db import Transaction
+from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
+from tunesmith.core.lifecycle import Change
+from tunesmith.core.ref import Blob, find
+from tunesmith.project import Project
+from tunesmith.records.release import PRODUCTION
+from tunesmith.registry.roles import Actor, others, require_role
+from tunesmith.registry.standing import (
+    ROLLED_BACK,
+    Released,
+    pointed,
+    released,
+    released_version,
+    split,
+    way_back,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """An alias that was moved."""
+
+    alias: str
+    version: str
+    before: str
+    """The version that it pointed at until now; empty: none."""
+    wall_s: float
+
+
+def promote(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
+    """Ask that an alias be pointed at a version; somebody else approves it.
+
+    Raises:
+        GateFailed: the version did not pass a gate, or its gate did not compare it with what the
+            alias points at now.
+        Conflict: it stands there, somebody asked already, or it is deprecated or retired.
+    """
+    asked = released_version(project, version)
+    name, _ = split(version)
+    if alias == project.file.alias_of(name):
+        raise UsageError(
+            f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
+        )
+    with project.runner.database.write() as connection:
+        before = _check(project, connection, asked, alias)
+        changes = lifecycle.changes(connection, name)
+        if lifecycle.waiting(changes, version, alias):
+            raise Conflict(
+                f"{version} waits for approval as {alias!r} already",
+                remedy=f"`tunesmith model approve {version}`, by somebody else",
+            )
+        body = {
+            "alias": alias,
+            "before": before,
+            "release": asked.digest,
+            "run": asked.run_id,
+            "gate": {"name": asked.release.gate.gate, "verdict": asked.release.gate.verdict},
+        }
+        return _say(connection, lifecycle.ASKED, actor, version, why, body)
+
+
+def approve(project: Project, version: str, alias: str, actor: Actor, why: str) -> Moved:
+    """Point the alias at a version that somebody else asked for, if it may be.
+
+    That there is a way back is looked at first: the version before is read, every byte of it.
+
+    Raises:
+        ConfigError: nobody may approve.
+        NotAllowed: this user may not, or tuned, judged or asked for it himself.
+        NotFound: nobody asked for it.
+        GateFailed, Conflict: see `promote`; things may have changed since.
+    """
+    roles = require_role(project, actor, "approve")
+    name, _ = split(version)
+    found = released_version(project, version)
+    with project.runner.database.read() as connection:
+        before = catalog.current_alias(connection, "model", name, alias)
+        back = released(project, connection, before) if before else None
+    for release in (found, back):
+        if release is not None:
+            for blob in find(release.release, Blob):
+                project.runner.blobs.check(blob, deep=True)
+    started = time.monotonic()
+    with project.runner.database.write() as connection:
+        was = _check(project, connection, found, alias)
+        if was != (back.version if back else ""):
+            raise Conflict(f"{alias!r} moved meanwhile", remedy="look again, and approve again")
+        request = _waiting(connection, version, alias)
+        if request.body["release"] != found.digest:
+            raise Conflict(
+                f"{version} was judged anew after it was asked for",
+                remedy=f"reject that request, and ask again: `tunesmith model promote {version}`",
+            )
+        makers = _makers(connection, found) | {request.actor}
+        if roles["four_eyes"] and actor.name in makers:
+            raise NotAllowed(
+                f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
+                remedy=f"ask one of: {others(roles['approvers'], makers)}",
+            )
+        body = {
+            "alias": alias,
+            "before": was,
+            "asked": request.seq,
+            "way_back": "read, every byte" if back else "none: there is no version before",
+            "four_eyes": actor.name not in makers,
+            "roles": roles,
+        }
+        _say(connection, lifecycle.APPROVED, actor, version, why, body)
+        _point(connection, found, alias, actor, f"promoted: {why}")
+    return Moved(alias=alias, version=version, before=was, wall_s=time.monotonic() - started)
+
+
+def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
+    """Answer a request with no.
+
+    Raises:
+        ConfigError: nobody may approve or reject.
+        NotAllowed: this user may not.
+        NotFound: nobody asked for it.
+    """
+    roles = require_role(project, actor, "reject")
+    with project.runner.database.write() as connection:
+        request = _waiting(connection, version, alias)
+        body = {"alias": alias, "asked": request.seq, "roles": roles}
+        return _say(connection, lifecycle.REJECTED, actor, version, why, body)
+
+
+def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) -> Moved:
+    """Point the alias at the version before, by one row; anybody may, as it was approved once.
+
+    Raises:
+        NotFound: the alias points nowhere, or there is no version before that is not retired.
+    """
+    started = time.monotonic()
+    with project.runner.database.write() as connection:
+        history = catalog.alias_history(connection, "model", model, alias)
+        stack = way_back(history)
+        if not stack:
+            raise NotFound(f"no version of {model} is {alias!r}", remedy="`tunesmith model list`")
+        now = released(project, connection, stack.pop())
+        closed = lifecycle.closed(connection, model)
+        found = None
+        while stack and found is None:
+            back = released(project, connection, stack.pop())
+            if closed.get(back.version) != lifecycle.RETIRED and back.version != now.version:
+                found = back
+        if found is None:
+            raise NotFound(
+                f"there is no version before {now.version} that {alias!r} could go back to",
+                remedy="promote another version",
+            )
+        _point(connection, found, alias, actor, f"{ROLLED_BACK}{why}")
+        body = {
+            "alias": alias,
+            "before": now.version,
+            "release": found.digest,
+            "wall_ms": round(1000 * (time.monotonic() - started), 3),
+        }
+        _say(connection, lifecycle.ROLLED_BACK, actor, found.version, why, body)
+    wall_s = time.monotonic() - started
+    return Moved(alias=alias, version=found.version, before=now.version, wall_s=wall_s)
+
+
+def close(project: Project, version: str, what: str, actor: Actor, why: str) -> Change:
+    """Deprecate a version (it serves on, with a warning) or retire it (it serves no more).
+
+    Raises:
+        ConfigError, NotAllowed: to retire is for those who may approve.
+        Conflict: an alias points at it, or it is so already.
+        NotFound: there is no such version.
+    """
+    if what == lifecycle.RETIRED:
+        require_role(project, actor, "retire")
+    name, number = split(version)
+    if all((v.kind, v.name, v.number) != ("model", name, number) for v in project.versions()):
+        raise NotFound(f"there is no model version {version}", remedy="see `tunesmith model list`")
+    with project.runner.database.write() as connection:
+        now = lifecycle.closed(connection, name).get(version)
+        if now in (what, lifecycle.RETIRED):
+            raise Conflict(f"{version} is {now} already")
+        held = [at for at, of in pointed(project, connection, name).items() if of == version]
+        if what == lifecycle.RETIRED and PRODUCTION in held:
+            raise Conflict(
+                f"{version} is in production",
+                remedy=f"promote another, or go back: `tunesmith model rollback {name}`",
+            )
+        return _say(connection, f"version.{what}", actor, version, why, {"aliases": held})
+
+
+def _check(project: Project, connection: Transaction, found: Released, alias: str) -> str:
+    """That a version may stand under the alias now; the version that stands there, "" if none."""
+    name, _ = split(found.version)
+    closed = lifecycle.closed(connection, name).get(found.version)
+    if closed:
+        raise Conflict(f"{found.version} is {closed}", remedy="promote another version")
+    gate = found.release.gate
+    if not gate.admits:
+        raise GateFailed(
+            f"gate {gate.gate} says {gate.verdict} of {found.version}: {gate.failed()}",
+            remedy="change the recipe or the data, and run the project again",
+        )
+    now = pointed(project, connection, name).get(alias, "")
+    if now == found.version:
+        raise Conflict(f"{found.version} is {alias!r} already")
+    if now and all(comparison.versus != now for comparison in gate.comparisons):
+        raise GateFailed(
+            f"gate {gate.gate} did not compare {found.version} with {now}, which is {alias!r} now",
+            remedy=f'add a rule with against = "{alias}" to [gate.{gate.gate}] if there is none, '
+            "and run the project again",
+        )
+    return now
+
+
+def _makers(connection: Transaction, found: Released) -> set[str]:
+    """Who ran what the version and its release came of."""
+    name, number = split(found.version)
+    runs = {catalog.run(connection, found.run_id).actor}
+    for version in catalog.all_versions(connection):
+        if (version.kind, version.name, version.number) == ("model", name, number):
+            runs.add(catalog.run(connection, version.run_id).actor)
+    return runs
+
+
+def _waiting(connection: Transaction, version: str, alias: str) -> Change:
+    name, _ = split(version)
+    request = lifecycle.waiting(lifecycle.changes(connection, name), version, alias)
+    if request is None:
+        raise NotFound(
+            f"nobody asks for {version} to be {alias!r}",
+            remedy=f"ask: `tunesmith model promote {version} --to {alias}`",
+        )
+    return request
+
+
+def _say(
+    connection: Transaction,
+    what: str,
+    actor: Actor,
+    version: str,
+    why: str,
+    body: Mapping[str, Any],
+) -> Change:
+    name, _ = split(version)
+    said = {"model": name, "version": version, "why": why, **body, **actor.body()}
+    evidence.append(connection, what, actor.name, said)
+    return lifecycle.changes(connection, name)[-1]
+
+
+def _point(connection: Transaction, to: Released, alias: str, actor: Actor, reason: str) -> None:
+    """Add a row to the alias's history, and the evidence that `tunesmith verify` compares with."""
+    name, _ = split(to.version)
+    moved = {
+        "kind": "model",
+        "name": name,
+        "alias": alias,
+        "reason": reason,
+        "digest": to.digest,
+        "run_id": to.run_id,
+        "actor": actor.name,
+    }
+    catalog.record_alias(connection, moved)
+    evidence.append(connection, "alias.moved", actor.name, moved)

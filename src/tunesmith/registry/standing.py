@@ -1,0 +1,145 @@
+"""What stands where: versions, the aliases that point at them, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunesmith.core import catalog, lifecycle
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.catalog import Alias, Version
+from tunesmith.core.db import Transaction
+from tunesmith.core.errors import GateFailed, NotFound, UsageError
+from tunesmith.core.lifecycle import Change
+from tunesmith.project import Project
+from tunesmith.records.release import PRODUCTION, Release
+
+ROLLED_BACK = "rolled back: "
+"""How the reason of an alias's row begins that was moved back."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Released:
+    """A release of one version, and the run that made it."""
+
+    version: str
+    release: Release
+    digest: str
+    """Of the release's record: what an alias points at."""
+    run_id: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One model version as `tunesmith model list` prints it."""
+
+    version: Version
+    name: str
+    """e.g. "desk@2"."""
+    state: str
+    """made, candidate, asked, rejected, production, deprecated or retired."""
+    aliases: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
+def split(version: str) -> tuple[str, int]:
+    """Name and number of "desk@2".
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    name, _, number = version.rpartition("@")
+    if not name or not number.isdecimal():
+        raise UsageError(
+            f"{version!r} is not a version", remedy="write MODEL@NUMBER, such as desk@2"
+        )
+    return name, int(number)
+
+
+def listed(project: Project, model: str = "") -> list[Entry]:
+    """Every model version, or those of one model, with what became of it."""
+    versions = [
+        each
+        for each in project.versions()
+        if each.kind == "model" and (not model or each.name == model)
+    ]
+    found: list[Entry] = []
+    with project.runner.database.read() as connection:
+        for name in dict.fromkeys(version.name for version in versions):
+            stands = pointed(project, connection, name)
+            changes = lifecycle.changes(connection, name)
+            for version in (each for each in versions if each.name == name):
+                label = f"{name}@{version.number}"
+                of_it = tuple(change for change in changes if change.version == label)
+                aliases = tuple(alias for alias, at in stands.items() if at == label)
+                state = _state(aliases, list(of_it))
+                found.append(
+                    Entry(version=version, name=label, state=state, aliases=aliases, changes=of_it)
+                )
+    return found
+
+
+def released_version(project: Project, version: str) -> Released:
+    """The newest release of a version.
+
+    Raises:
+        UsageError: `version` is not of the form MODEL@NUMBER.
+        NotFound: there is no such version.
+        GateFailed: it never passed its gate.
+    """
+    name, number = split(version)
+    digests = {
+        each.number: each.digest
+        for each in project.versions()
+        if (each.kind, each.name) == ("model", name)
+    }
+    if number not in digests:
+        raise NotFound(f"there is no model version {version}", remedy="see `tunesmith model list`")
+    with project.runner.database.read() as connection:
+        for row in reversed(catalog.alias_history(connection, "model", name)):
+            found = released(project, connection, row)
+            if found.version == version:
+                return found
+    raise GateFailed(
+        f"{version} never passed its gate, so there is no release of it",
+        remedy="run the project (`tunesmith run`) and see what the gate says",
+    )
+
+
+def pointed(project: Project, connection: Transaction, model: str) -> dict[str, str]:
+    """Alias -> the version that it points at."""
+    newest = {row.alias: row for row in catalog.alias_history(connection, "model", model)}
+    return {alias: released(project, connection, row).version for alias, row in newest.items()}
+
+
+def released(project: Project, connection: Transaction, row: Alias) -> Released:
+    """What a row of an alias's history points at."""
+    release: Release = project.load(catalog.run(connection, row.run_id))
+    number = catalog.version_number(connection, "model", row.name, fingerprint(release.model))
+    return Released(
+        version=f"{row.name}@{number}", release=release, digest=row.digest, run_id=row.run_id
+    )
+
+
+def way_back(history: Sequence[Alias]) -> list[Alias]:
+    """Where an alias would go back to, the newest last: a row that went back takes one away."""
+    stack: list[Alias] = []
+    for row in history:
+        if row.reason.startswith(ROLLED_BACK):
+            while stack and stack[-1].digest != row.digest:
+                stack.pop()
+        if not stack or stack[-1].digest != row.digest:
+            stack.append(row)
+    return stack
+
+
+def _state(aliases: tuple[str, ...], changes: list[Change]) -> str:
+    closed = [each.what for each in changes if each.what in ("deprecated", "retired")]
+    if closed:
+        return closed[-1]
+    if PRODUCTION in aliases:
+        return PRODUCTION
+    asked = [each for each in changes if each.what in ("asked", "approved", "rejected")]
+    if asked and asked[-1].what != "approved":
+        return asked[-1].what
+    return aliases[0] if aliases else "made"

@@ -1,0 +1,166 @@
+"""The life of three model versions: one goes into production, a better one replaces it and is
+taken back again, and a worse one gets nowhere. Commands run in this process: they start faster."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.core.errors import TunesmithError
+
+TAIL = """
+[source.calls]
+origin = "file:calls.jsonl"
+format = "jsonl"
+text = "text"
+label = "kind"
+
+[dataset.calls]
+sources = ["calls"]
+base = "tiny"
+instruction = "Sort."
+num_labels = 2
+train_per_label = 20
+test_per_label = 20
+
+[gate.desk]
+model = "desk"
+beats_base_by = -0.3
+
+[[gate.desk.rules]]
+at_least = 0.2
+
+[[gate.desk.rules]]
+against = "production"
+
+[registry]
+approvers = ["boss", "ann"]
+allow_as = true
+
+[service.desk]
+model = "desk"
+
+[ledger]
+per_cpu_hour = "0.02"
+
+[model.desk]
+base = "tiny"
+dataset = "calls"
+method = "full"
+"""
+POOR = "learning_rate = 1e-7\nepochs = 1\n"
+GOOD = "learning_rate = 5e-3\nepochs = 6\n"
+WORSE = "learning_rate = 2e-7\nepochs = 1\n"
+LETTERS = {"fire": "abcdefgh", "flood": "stuvwxyz"}
+
+
+def calls() -> str:
+    """Two kinds of calls whose words have no letter in common: easy to tell apart, once learnt."""
+    draw = random.Random(1)
+
+    def text(letters: str) -> str:
+        return " ".join("".join(draw.choices(letters, k=4)) for _ in range(6))
+
+    rows = [
+        {"kind": kind, "text": text(letters)}
+        for kind, letters in LETTERS.items()
+        for _ in range(45)
+    ]
+    return "\n".join(json.dumps(row) for row in rows) + "\n"
+
+
+@pytest.fixture
+def desk(
+    new_project: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Any]]:
+    """desk("model", "list") -> exit code, and what was printed as JSON or what went wrong."""
+    from tunesmith.cli.main import app
+
+    project = new_project()
+    for name, value in project.environment.items():
+        if name.startswith("PIP_"):
+            monkeypatch.setenv(name, value)
+    path: Path = project.folder / "tunesmith.toml"
+    text = path.read_text()
+    base = text[text.index("[base.tiny]") : text.index("[dataset.small]")]
+    path.write_text(f'[project]\nname = "calls"\n\n{base}{TAIL}')
+    (project.folder / "calls.jsonl").write_text(calls())
+
+    def run(*words: str, recipe: str = "") -> tuple[int, Any]:
+        if recipe:
+            head, mark, _ = path.read_text().partition('method = "full"\n')
+            path.write_text(head + mark + recipe)
+        done = CliRunner().invoke(app, [*words, "-p", str(project.folder), "--json"])
+        error = done.exception
+        if isinstance(error, TunesmithError):  # `main` prints it and ends with its code
+            return error.exit_code, str(error)
+        assert error is None, done.output
+        return done.exit_code, json.loads(done.stdout)
+
+    return run
+
+
+def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
+    desk: Callable[..., tuple[int, Any]],
+) -> None:
+    def ok(*words: str, recipe: str = "") -> Any:
+        code, said = desk(*words, recipe=recipe)
+        assert code == 0, said
+        return said
+
+    def put(version: str) -> Any:
+        ok("model", "promote", version, "--why", "better", "--as", "ann")
+        code, said = desk("model", "approve", version, "--why", "fine", "--as", "ann")
+        assert (code, "another has to approve" in said) == (1, True)
+        return ok("model", "approve", version, "--why", "agreed", "--as", "boss")
+
+    def states() -> dict[str, str]:
+        return {each["name"]: each["state"] for each in ok("model", "list")}
+
+    # The first: as good as the base, which is all that is asked; nothing is in production yet.
+    first = ok("run", recipe=POOR)["models"]["desk"]["gate"]
+    assert [rule["verdict"] for rule in first["rules"]] == ["pass"] * 3
+    assert first["rules"][2]["observed"] == "no other version is production yet"
+    assert put("desk@1")["before"] == ""
+
+    # A better one is compared with the base and with desk@1, on the same rows.
+    better = ok("run", recipe=GOOD)["models"]["desk"]["gate"]
+    beside = {each["versus"]: each for each in better["comparisons"]}
+    assert set(beside) == {"base", "desk@1"}
+    assert beside["desk@1"]["low"] > 0
+    assert beside["desk@1"]["p_value"] < 0.01
+    assert states() == {"desk@1": "production", "desk@2": "candidate"}
+    assert put("desk@2")["before"] == "desk@1"
+    assert states() == {"desk@1": "made", "desk@2": "production"}
+    plan = {line["step"]: line["state"] for line in ok("plan")["lines"]}
+    assert "evaluate:desk/desk@1" in plan
+    assert set(plan.values()) == {"hit"}  # its gate is judged once, wherever it stands since
+
+    # A worse one is no better than the base, so it would have passed; but not beside desk@2.
+    code, said = desk("run", recipe=WORSE)
+    assert code == 3
+    assert "accuracy beside production (desk@2)" in said
+    assert states() == {"desk@1": "made", "desk@2": "production", "desk@3": "made"}
+    code, said = desk("model", "promote", "desk@3", "--why", "newer", "--as", "ann")
+    assert (code, "never passed its gate" in said) == (3, True)
+
+    # And back, in one row.
+    moved = ok("model", "rollback", "desk", "--why", "complaints")
+    assert (moved["version"], moved["before"]) == ("desk@1", "desk@2")
+    assert moved["wall_s"] < 1
+    assert states()["desk@1"] == "production"
+
+    shown = ok("model", "show", "desk@2")
+    assert shown["registered"].startswith("registered: what the gate asks is evidence")
+    assert [each["what"] for each in shown["entry"]["changes"]] == ["asked", "approved"]
+    compared = ok("model", "compare", "desk@1", "desk@2")["comparison"]
+    assert compared["num_won"] == beside["desk@1"]["num_won"]
+    assert ok("verify")["problems"] == []
+    (holding,) = ok("ledger", "register")["holdings"]
+    assert holding["available_since"]

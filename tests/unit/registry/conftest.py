@@ -1,0 +1,163 @@
+"""A project whose model has versions and releases, all made up but the store they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tunesmith.core import catalog
+from tunesmith.core.canonical import canonical_json, fingerprint
+from tunesmith.core.step import Step
+from tunesmith.project import Project, open_project
+from tunesmith.project_file import FILE, read
+from tunesmith.records.data import Dataset, Split
+from tunesmith.records.evaluation import Comparison, GateResult, RuleResult
+from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.release import Release
+from tunesmith.stages.release.config import ReleaseConfig
+
+PROJECT = """
+[project]
+name = "desk"
+[source.notices]
+origin = "pypi:notices==1.0"
+files = ["*"]
+label = "key"
+[base.small]
+origin = "pypi:small==1.0"
+file = "model"
+[dataset.d]
+sources = ["notices"]
+base = "small"
+instruction = "Name it."
+[model.desk]
+base = "small"
+dataset = "d"
+[gate.desk]
+model = "desk"
+[registry]
+approvers = ["bob", "ann"]
+allow_as = true
+"""
+
+
+@dataclass
+class Desk:
+    """The project, and how to get another version into it."""
+
+    project: Project
+
+    def set(self, old: str, new: str) -> None:
+        """Change the project file."""
+        path = self.project.folder / FILE
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        self.project.file = read(self.project.folder)[0]
+
+    def release(
+        self, *, beside: str = "", by: str = "ann", passes: bool = True, of: int = 0
+    ) -> str:
+        """Tune another version, or the one numbered `of`; judge it beside the base, and a version
+        if one is named; release it if it passes."""
+        runner = self.project.runner
+        runner.actor = by
+        number = of or 1 + sum(version.kind == "model" for version in self.project.versions())
+        blob = runner.blobs.put(f"weights {number}".encode())
+        base = BaseModel(name="small", origin="o", licence="MIT", weights=blob, format="gguf")
+        model = ModelVersion(
+            name="desk",
+            base=base,
+            objective="sft",
+            method="lora",
+            adapter=blob,
+            adapter_config=blob,
+            instruction="Name it.",
+            labels=("a", "b"),
+            certificate=blob,
+            curve=blob,
+            num_steps=number,
+            num_trained_tokens=1,
+            num_labelled_tokens=1,
+            num_trainable=1,
+            num_parameters=1,
+            first_loss=2.0,
+            last_loss=1.0,
+        )
+        self._tuned(model)
+        split = Split(rows=blob, num_rows=9, num_tokens=9)
+        dataset = Dataset(
+            name="d",
+            instruction="Name it.",
+            labels=("a", "b"),
+            train=split,
+            test=split,
+            dropped=blob,
+            num_in=18,
+            num_dropped=0,
+            dropped_by_reason={},
+            num_components=18,
+            card=blob,
+            licences=(),
+        )
+        one = Comparison(
+            metric="accuracy",
+            base=0.5,
+            tuned=0.9,
+            difference=0.4,
+            low=0.2,
+            high=0.6,
+            confidence=0.95,
+            num_rows=9,
+            num_resamples=10,
+            detectable=0.2,
+        )
+        gate = GateResult(
+            gate="desk",
+            model="desk",
+            verdict="pass" if passes else "fail",
+            rules=(RuleResult(rule="beats", observed="x", required="y", passed=passes),),
+            comparisons=(one, *([replace(one, versus=beside)] if beside else [])),
+        )
+        if passes:
+            given = {"model": model, "dataset": dataset, "gate": gate}
+            released = runner.run(
+                Step(
+                    name="release:desk",
+                    kind="release@1",
+                    config=ReleaseConfig(name="desk"),
+                    inputs=given,
+                )
+            )
+            assert isinstance(released, Release)
+        return f"desk@{number}"
+
+    def _tuned(self, model: ModelVersion) -> None:
+        """What a run of tuning leaves in the catalogue."""
+        runner = self.project.runner
+        output = runner.blobs.put(canonical_json(model), "application/json")
+        values = {
+            "key": fingerprint(model),
+            "step": "finetune:desk",
+            "kind": "finetune@1",
+            "identity": "{}",
+            "owner": "here",
+            "actor": runner.actor,
+        }
+        with runner.database.write() as connection:
+            run_id = catalog.insert_run(connection, values, lease_s=60)
+            catalog.record_blobs(connection, run_id, [output])
+            catalog.record_version(connection, "model", "desk", output.sha256, run_id)
+            assert runner._end(connection, run_id, status="succeeded", output=output.sha256)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A project without versions; ann acts."""
+    (tmp_path / FILE).write_text(PROJECT)
+    project = open_project(tmp_path)
+    project.runner.actor = "ann"
+    yield Desk(project)
+    project.close()

@@ -1,0 +1,294 @@
+"""Promotion: a passed gate, four eyes, a way back; and each change in the evidence."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tunesmith.core import catalog, evidence
+from tunesmith.core.errors import (
+    BlobCorrupt,
+    ConfigError,
+    Conflict,
+    GateFailed,
+    NotAllowed,
+    NotFound,
+    UsageError,
+)
+from tunesmith.core.ref import find
+from tunesmith.core.verify import verify
+from tunesmith.pipeline import books
+from tunesmith.registry.change import approve, close, promote, reject, roll_back
+from tunesmith.registry.roles import Actor, acting
+from tunesmith.registry.standing import listed, split
+
+TO = "production"
+ANN, BOB = (Actor(name=name, os_user=name) for name in ("ann", "bob"))
+
+
+def put(desk, version: str, by: Actor = ANN, approver: Actor = BOB) -> None:
+    promote(desk.project, version, TO, by, "better")
+    approve(desk.project, version, TO, approver, "agreed")
+
+
+def states(desk) -> dict[str, str]:
+    return {entry.name: entry.state for entry in listed(desk.project)}
+
+
+def log(desk, *whats: str) -> list[evidence.Entry]:
+    with desk.project.runner.database.read() as connection:
+        return evidence.entries_about(connection, *whats)
+
+
+def holds(desk) -> bool:
+    runner = desk.project.runner
+    return verify(runner.database, runner.blobs).problems == ()
+
+
+def test_from_candidate_to_production(desk) -> None:
+    version = desk.release()
+    assert states(desk) == {version: "candidate"}
+
+    change = promote(desk.project, version, TO, ANN, "it is ready")
+    assert states(desk) == {version: "asked"}
+    assert (change.what, change.actor, change.why) == ("asked", "ann", "it is ready")
+    with pytest.raises(NotFound):
+        desk.project.released("desk", TO)
+
+    moved = approve(desk.project, version, TO, BOB, "looked at the mistakes")
+    assert (moved.version, moved.before) == (version, "")
+    assert states(desk) == {version: "production"}
+    assert desk.project.in_use("desk")[1] == version
+    (entry,) = log(desk, "promotion.approved")
+    assert (entry.actor, entry.body["why"]) == ("bob", "looked at the mistakes")
+    assert entry.body["asked"] == change.seq
+    assert entry.body["four_eyes"] is True
+    assert entry.body["roles"]["approvers"] == ["bob", "ann"]
+    assert holds(desk)
+
+
+def test_whoever_tuned_or_asked_does_not_approve(desk) -> None:
+    version = desk.release(by="bob")
+    promote(desk.project, version, TO, ANN, "ready")
+
+    with pytest.raises(NotAllowed, match="ann tuned, judged or asked"):  # asked
+        approve(desk.project, version, TO, ANN, "fine")
+    with pytest.raises(NotAllowed, match="bob tuned, judged or asked"):  # tuned
+        approve(desk.project, version, TO, BOB, "fine")
+    with pytest.raises(NotAllowed, match="eve may not approve"):  # neither, and no approver
+        approve(desk.project, version, TO, Actor(name="eve", os_user="eve"), "fine")
+    assert log(desk, "promotion.approved") == []
+    assert states(desk) == {version: "asked"}
+
+
+def test_a_team_of_one_has_to_say_so_and_the_evidence_does(desk) -> None:
+    version = desk.release(by="ann")
+    promote(desk.project, version, TO, ANN, "ready")
+    desk.set("[registry]", "[registry]\nfour_eyes = false")
+
+    approve(desk.project, version, TO, ANN, "alone")
+
+    (entry,) = log(desk, "promotion.approved")
+    assert entry.body["four_eyes"] is False
+
+
+def test_nobody_approves_where_nobody_is_named(desk) -> None:
+    version = desk.release()
+    promote(desk.project, version, TO, ANN, "ready")
+    desk.set('approvers = ["bob", "ann"]\n', "")
+    with pytest.raises(ConfigError, match=r"registry\.approvers"):
+        approve(desk.project, version, TO, BOB, "fine")
+
+
+def test_without_a_passed_gate_nothing_is_promoted(desk) -> None:
+    version = desk.release(passes=False)
+    assert states(desk) == {version: "made"}
+    with pytest.raises(GateFailed, match="never passed"):
+        promote(desk.project, version, TO, ANN, "please")
+    with pytest.raises(NotFound, match="no model version"):
+        promote(desk.project, "desk@7", TO, ANN, "please")
+    with pytest.raises(UsageError, match="not a version"):
+        promote(desk.project, "desk", TO, ANN, "please")
+
+
+def test_what_was_not_compared_with_production_does_not_replace_it(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release()
+    with pytest.raises(GateFailed, match=f"did not compare {second} with {first}"):
+        promote(desk.project, second, TO, ANN, "newer")
+    third = desk.release(beside=first)
+    put(desk, third)
+    assert states(desk) == {first: "made", second: "made", third: "production"}
+
+
+def test_production_that_changed_since_it_was_asked_is_seen(desk) -> None:
+    first, second, third = desk.release(), desk.release(), desk.release()
+    promote(desk.project, second, TO, ANN, "ready")
+    put(desk, first)
+    with pytest.raises(GateFailed, match="did not compare"):
+        approve(desk.project, second, TO, BOB, "fine")
+    assert states(desk)[third] == "candidate"
+
+
+def test_what_was_judged_anew_is_asked_for_anew(desk) -> None:
+    version = desk.release()
+    promote(desk.project, version, TO, ANN, "ready")
+    desk.release(of=1, beside="desk@7")
+    with pytest.raises(Conflict, match="judged anew"):
+        approve(desk.project, version, TO, BOB, "fine")
+    reject(desk.project, version, TO, BOB, "look at the new report first")
+    put(desk, version)
+    assert states(desk) == {version: "production"}
+
+
+def test_rejected_and_asked_again(desk) -> None:
+    version = desk.release()
+    promote(desk.project, version, TO, ANN, "ready")
+    with pytest.raises(Conflict, match="waits for approval"):
+        promote(desk.project, version, TO, ANN, "ready?")
+    reject(desk.project, version, TO, BOB, "too few rows")
+    assert states(desk) == {version: "rejected"}
+    with pytest.raises(NotFound, match="nobody asks"):
+        approve(desk.project, version, TO, BOB, "or not")
+    put(desk, version)
+    assert states(desk) == {version: "production"}
+
+
+def test_back_by_one_row_in_less_than_a_second(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    put(desk, second)
+    with desk.project.runner.database.read() as connection:
+        before = catalog.alias_history(connection, "model", "desk", TO)
+
+    started = time.monotonic()
+    moved = roll_back(desk.project, "desk", TO, BOB, "wrong answers about mit")
+    assert time.monotonic() - started < 1
+
+    assert (moved.version, moved.before) == (first, second)
+    assert desk.project.in_use("desk")[1] == first
+    with desk.project.runner.database.read() as connection:
+        after = catalog.alias_history(connection, "model", "desk", TO)
+    assert after[:-1] == before
+    assert after[-1].digest == before[0].digest
+    (entry,) = log(desk, "alias.rolled_back")
+    assert (entry.actor, entry.body["why"]) == ("bob", "wrong answers about mit")
+    assert 0 < entry.body["wall_ms"] < 1000
+    assert holds(desk)
+
+
+def test_going_back_twice_goes_further_back_and_not_forth(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    put(desk, second)
+    third = desk.release(beside=second)
+    put(desk, third)
+
+    assert roll_back(desk.project, "desk", TO, BOB, "bad").version == second
+    assert roll_back(desk.project, "desk", TO, BOB, "bad too").version == first
+    with pytest.raises(NotFound, match=f"no version before {first}"):
+        roll_back(desk.project, "desk", TO, BOB, "still bad")
+    put(desk, second)  # which was compared with the first
+    assert roll_back(desk.project, "desk", TO, BOB, "bad again").version == first
+    assert holds(desk)
+
+
+def test_a_way_back_that_is_damaged_is_noticed_before_it_is_needed(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    promote(desk.project, second, TO, ANN, "ready")
+    release, _ = desk.project.released("desk", TO)
+    path = desk.project.runner.blobs.path(release.model.adapter)
+    path.chmod(0o600)
+    path.write_bytes(b"WEIGHTS 1")
+    with pytest.raises(BlobCorrupt):
+        approve(desk.project, second, TO, BOB, "fine")
+    assert desk.project.released("desk", TO)[1] == first
+    assert next(find(release, type(release.model))) == release.model
+
+
+def test_retired_versions_are_not_served_nor_promoted_nor_gone_back_to(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    with pytest.raises(Conflict, match="is in production"):
+        close(desk.project, first, "retired", BOB, "old")
+    second = desk.release(beside=first)
+    put(desk, second)
+    close(desk.project, first, "deprecated", ANN, "old")
+    assert states(desk)[first] == "deprecated"
+    with pytest.raises(NotAllowed, match="eve may not retire"):
+        close(desk.project, first, "retired", Actor(name="eve", os_user="eve"), "old")
+    close(desk.project, first, "retired", BOB, "too old")
+    assert states(desk)[first] == "retired"
+    with pytest.raises(NotFound, match="no version before"):
+        roll_back(desk.project, "desk", TO, BOB, "bad")
+    with pytest.raises(Conflict, match="retired"):
+        promote(desk.project, first, TO, ANN, "again")
+
+
+def test_a_retired_candidate_is_not_served(desk) -> None:
+    version = desk.release()
+    assert desk.project.in_use("desk")[1] == version
+    close(desk.project, version, "retired", BOB, "a leak in its rows")
+    with pytest.raises(Conflict, match="is retired"):
+        desk.project.in_use("desk")
+
+
+def test_acting_for_another_is_for_those_whom_the_project_file_lets(desk) -> None:
+    assert acting(desk.project, "bob") == Actor(name="bob", os_user="ann")
+    version = desk.release()
+    promote(desk.project, version, TO, acting(desk.project, "bob"), "ready")
+    (entry,) = log(desk, "promotion.asked")
+    assert (entry.actor, entry.body["os_user"]) == ("bob", "ann")
+    desk.set("allow_as = true", "allow_as = false")
+    with pytest.raises(NotAllowed, match="ann may not act as bob"):
+        acting(desk.project, "bob")
+    assert acting(desk.project).name == "ann"
+
+
+def test_the_user_is_who_the_system_says_not_what_the_environment_says(
+    desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith.project import open_project
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "TUNESMITH_ACTOR"):
+        monkeypatch.setenv(name, "bob")
+    project = open_project(desk.project.folder)
+    assert project.runner.actor != "bob"
+    project.close()
+
+
+def test_roles_come_from_the_project_file_alone(desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunesmith.project_file import read
+
+    with pytest.raises(ConfigError, match="roles are read from the project file alone"):
+        read(desk.project.folder, flags=['registry.approvers=["ann"]'])
+    monkeypatch.setenv("TUNESMITH__REGISTRY__FOUR_EYES", "false")
+    with pytest.raises(ConfigError, match=r"registry\.four_eyes.*TUNESMITH__REGISTRY"):
+        read(desk.project.folder)
+
+
+def test_a_gate_alone_puts_nothing_into_production_where_people_approve(desk) -> None:
+    with pytest.raises(ConfigError, match=r"gate\.desk\.alias"):
+        desk.set('[gate.desk]\nmodel = "desk"', '[gate.desk]\nmodel = "desk"\nalias = "production"')
+
+
+def test_the_books_know_since_when_it_is_in_use(desk) -> None:
+    version = desk.release()
+    assert [holding.available_since for holding in books(desk.project).holdings] == [""]
+    put(desk, version)
+    (entry,) = log(desk, "promotion.approved")
+    (holding,) = books(desk.project).holdings
+    assert holding.available_since.startswith(entry.at.rstrip("Z")[:23])
+
+
+def test_versions_have_a_name_and_a_number() -> None:
+    assert split("desk@12") == ("desk", 12)
+    for wrong in ("desk", "@1", "desk@", "desk@x"):
+        with pytest.raises(UsageError):
+            split(wrong)

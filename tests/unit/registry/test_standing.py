@@ -1,0 +1,107 @@
+"""What a gate compares with, and what people read of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.core.errors import NotFound
+from tunesmith.graph import build
+from tunesmith.pipeline import _beside_the_released, beside_what_stands
+from tunesmith.registry.change import approve, promote, roll_back
+from tunesmith.registry.report import compared, report
+from tunesmith.registry.roles import Actor
+from tunesmith.stages.evaluate.config import GateConfig, GateRule
+
+ANN, BOB = (Actor(name=name, os_user=name) for name in ("ann", "bob"))
+
+
+def put(desk: Any, version: str) -> None:
+    promote(desk.project, version, "production", ANN, "better")
+    approve(desk.project, version, "production", BOB, "agreed")
+
+
+def digest(desk: Any, version: str) -> str:
+    return next(
+        each.digest
+        for each in desk.project.versions()
+        if each.kind == "model" and f"desk@{each.number}" == version
+    )
+
+
+def stands(desk: Any, against: str, version: str = "") -> str:
+    found = desk.project.standing("desk", against, digest(desk, version) if version else "")
+    return found.version if found else ""
+
+
+def test_a_model_is_compared_with_another_and_the_same_one_wherever_it_goes(desk: Any) -> None:
+    """So that the key of its gate stays, and the gate is judged once."""
+    first = desk.release()
+    assert stands(desk, "production") == ""
+    put(desk, first)
+    assert stands(desk, "production", first) == ""
+    second = desk.release(beside=first)
+    assert stands(desk, "production", second) == first
+    put(desk, second)
+    assert stands(desk, "production", second) == first
+    assert stands(desk, "production") == second
+    roll_back(desk.project, "desk", "production", BOB, "bad")
+    assert stands(desk, "production", second) == first
+    assert stands(desk, "production") == first
+
+
+def test_released_means_production_else_candidate(desk: Any) -> None:
+    first, second = desk.release(), desk.release()
+    assert stands(desk, "released") == second
+    put(desk, first)
+    assert stands(desk, "released") == first
+    assert stands(desk, "candidate") == second
+
+
+def test_a_retrained_model_is_judged_beside_the_released_one(desk: Any) -> None:
+    plain = GateConfig(model="desk", rules=(GateRule(at_least=0.5),))
+    assert _beside_the_released(plain).rules == (*plain.rules, GateRule(against="released"))
+    own = GateConfig(model="desk", rules=(GateRule(against="production", margin=-0.1),))
+    assert _beside_the_released(own) == own
+
+    first = desk.release()
+    gate = '[gate.desk]\nmodel = "desk"\n'
+    desk.set(gate, f'{gate}[[gate.desk.rules]]\nagainst = "released"\n')
+    path = build(desk.project.file).models["desk"]
+    judged = beside_what_stands(desk.project, path, "")
+    assert judged.gate is not None
+    (rival,) = judged.gate.inputs["rivals"]
+    assert rival.name == f"evaluate:desk/{first}"
+    assert rival.inputs["dataset"] is path.dataset
+    assert rival.config == path.tuned_evaluation.config
+    assert judged.release is not None
+    assert judged.release.inputs["gate"] is judged.gate
+
+
+def test_what_people_read(desk: Any) -> None:
+    from tunesmith.cli.main import app
+
+    first = desk.release()
+    put(desk, first)
+    desk.release(passes=False)
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "-p", str(desk.project.folder)])
+        assert done.exception is None, done.exception
+        return done.stdout
+
+    lines = said("model", "list").splitlines()
+    assert lines[1].split()[:6] == ["desk", "1", "production", "candidate,", "production", "bob"]
+    assert lines[2].split()[:4] == ["desk", "2", "made", "-"]
+    shown = said("model", "show", first)
+    assert "desk@1: production; aliases: candidate, production" in shown
+    assert "agreed" in shown
+    assert json.loads(said("model", "show", first, "--json"))["made_by"] == "ann"
+    assert report(desk.project, first).gate is None  # no run judged it: it was made up here
+    with pytest.raises(NotFound, match="never evaluated"):
+        compared(desk.project, first, "desk@2")
+    with pytest.raises(NotFound, match="no model version desk@9"):
+        compared(desk.project, first, "desk@9")
