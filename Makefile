@@ -47,6 +47,7 @@ bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/pii.py
 	$(BIN)/python bench/dedup.py
+	$(BIN)/python bench/data.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
 	$(BIN)/python docs/generate.py

@@ -3,6 +3,7 @@
     pipeline   the main path, one sitting to read: the order of the stages
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
+    lineage    versions of data, a row's way up and down, a person forgotten
     graph      from the project file to steps: which step is given what
     registry   from candidate to production and back: who asked, who approved, what stands where
     project    opens the store of a project; the only place that picks backends
@@ -15,7 +16,7 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals -> pipeline -> graph | registry -> project | testing
+cli -> search -> rivals -> pipeline | lineage -> graph | registry -> project | testing
 -> project_file -> stages | ledger -> retrieve
 -> lm | text -> records -> core
 """

@@ -118,6 +118,8 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
     """The step that takes into the store what a source is read from."""
     if not source.is_local:
         return fetch[source.origin]
+    if source.erased:
+        return _step(f"land:{name}", "land-without@1", source, erased=source.erased)
     return _step(f"land:{name}", "land@1", source.landing())
 
 

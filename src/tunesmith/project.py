@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.core import catalog, evidence, lifecycle, settings
+from tunesmith.core import catalog, erasure, evidence, lifecycle, settings
 from tunesmith.core.blobs import NO_SPACE, FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
+from tunesmith.core.erasure import Erasures
 from tunesmith.core.errors import Conflict, NotFound, StoreError, StoreFull, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
@@ -26,12 +27,14 @@ from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
+from tunesmith.records.data import Erased
 from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.privacy import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -49,6 +52,8 @@ class Project:
     file: ProjectFile
     layers: Layers
     runner: Runner
+    purged: frozenset[str] = frozenset()
+    """Digests of the blobs that were removed when somebody was forgotten, as of opening."""
 
     def run(self, step: Step) -> Any:
         """The record of `step`; see `Runner.run`."""
@@ -88,6 +93,14 @@ class Project:
         self.runner.sweep()
         FolderBlobs(self.folder / STORE / "blobs").sweep()
         sweep(self.folder / STORE / "work")
+
+    def look_again(self) -> None:
+        """Read the evidence of erasures again: what is gone, and what sources are read without."""
+        with self.runner.database.read() as connection:
+            state = erasure.read(connection)
+        self.purged = state.purged
+        sources = {name: _without(source, state) for name, source in self.file.source.items()}
+        self.file = self.file.model_copy(update={"source": sources})
 
     # What is in the store.
 
@@ -274,7 +287,16 @@ def open_project(
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
-    return Project(folder=folder, file=file, layers=layers, runner=runner)
+    project = Project(folder=folder, file=file, layers=layers, runner=runner)
+    project.look_again()
+    return project
+
+
+def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
+    """A source as it is to be read, given what was erased."""
+    subjects = state.subjects if source.subject else ()
+    digests = tuple(sorted({*subjects, *state.rows.get(source.name, ())}))
+    return source.without(Erased(digests=digests, key=state.key) if digests else None)
 
 
 def _executor(name: str, blobs: FolderBlobs, folder: Path) -> Executor:

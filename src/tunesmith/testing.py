@@ -117,6 +117,11 @@ class MemoryBlobs:
         """Every digest held."""
         yield from sorted(self._held)
 
+    def remove(self, digest: str) -> None:
+        """Forget the bytes, and the file with them."""
+        self._held.pop(digest, None)
+        (self._folder / hashlib.sha256(digest.encode()).hexdigest()).unlink(missing_ok=True)
+
 
 def check_blobs(blobs: Blobs) -> None:
     """The laws of a blob store; raises AssertionError where one is broken."""
@@ -130,6 +135,16 @@ def check_blobs(blobs: Blobs) -> None:
         assert blobs.put(data, "application/x-test") == blob, "the same bytes have one address"
         blobs.check(blob, deep=True)
         assert blob.sha256 in set(blobs.digests())
+        blobs.remove(blob.sha256)
+        blobs.remove(blob.sha256)
+        assert blob.sha256 not in set(blobs.digests()), "what was removed is gone"
+        for look in (blobs.get, blobs.check, blobs.path):
+            try:
+                look(blob)
+            except BlobMissing:
+                continue
+            raise AssertionError("what was removed must be missing")
+        assert blobs.put(data, "application/x-test") == blob, "it can be put again"
     for digest in ("0" * 64, "../../etc/passwd", "A" * 64, ""):
         try:
             blobs.get(Blob(sha256=digest, num_bytes=1))

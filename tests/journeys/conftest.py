@@ -164,6 +164,12 @@ def project_text(wheelhouse: Path) -> str:
     return PROJECT.format(notices=digest["mini_notices"], llm=digest["mini_llm"])
 
 
+@pytest.fixture(scope="session")
+def miniature() -> type[Miniature]:
+    """What makes a project of a folder."""
+    return Miniature
+
+
 @pytest.fixture
 def new_project(
     tmp_path: Path, project_text: str, mini_environment: dict[str, str]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import data_quality
+from tunesmith.cli import data_quality, lineage
 from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     data.command("doubts")(data_quality.data_doubts)
     data.command("dropped")(data_dropped)
     data.command("card")(data_card)
+    lineage.add_to(data)
     app.add_typer(data, name="data")
 
 

@@ -117,7 +117,9 @@ def _(asset: DataAsset) -> list[str]:
     reasons = ", ".join(f"{rule} {count}" for rule, count in asset.quarantined_by_rule.items())
     return [
         f"rows: {asset.num_in} in, {asset.num_rows} out, {asset.num_filtered} not asked for, "
-        f"{asset.num_quarantined} quarantined" + (f" ({reasons})" if reasons else ""),
+        f"{asset.num_quarantined} quarantined"
+        + (f" ({reasons})" if reasons else "")
+        + (f", {asset.num_erased} erased" if asset.num_erased else ""),
         f"licence {asset.licence}; owner {asset.owner}; purpose: {asset.purpose}",
     ]
 

@@ -65,12 +65,14 @@ def verify(folder: Folder = HERE, as_json: Json = False) -> None:
         f"{report.num_entries} evidence entries, {report.num_blobs} blobs, "
         f"{size(report.num_bytes)}: "
     )
-    out(report, [head + ("all hold" if not report.problems else "PROBLEMS")], as_json)
+    erased = f"; {report.num_erased} blobs are erased, with evidence" if report.num_erased else ""
+    out(report, [head + ("PROBLEMS" if report.problems else "all hold") + erased], as_json)
     if report.problems:
         raise StoreError(
             "\n  ".join([f"{len(report.problems)} problems", *report.problems]),
             remedy="`tunesmith run` makes damaged or missing results again; an evidence entry that "
-            "was edited cannot be made good: restore a backup of .tunesmith/tunesmith.db",
+            "was edited cannot be made good: restore a backup of .tunesmith/tunesmith.db; "
+            "`tunesmith data forget` goes on with an erasure",
         )
 
 

@@ -44,7 +44,7 @@ def room_for(what: str) -> Iterator[None]:
 
 
 class Blobs(Protocol):
-    """Five methods: what object storage can do too."""
+    """Six methods: what object storage can do too."""
 
     def put(self, data: bytes | Path, media_type: str = ...) -> Blob:
         """Store bytes, or the bytes of a file, and return their address."""
@@ -64,6 +64,10 @@ class Blobs(Protocol):
 
     def digests(self) -> Iterator[str]:
         """Every digest in the store."""
+        ...
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob for good; one that is not there is no error."""
         ...
 
 
@@ -132,6 +136,13 @@ class FolderBlobs:
         for folder in sorted(self._root.glob("??")):
             for path in sorted(folder.iterdir()):
                 yield folder.name + path.name
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob for good; one that is not there is no error."""
+        path = self._path(digest)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync_folder(path.parent)
 
     def sweep(self) -> None:
         """Remove the temporary files of processes that have ended."""

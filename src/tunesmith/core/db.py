@@ -71,6 +71,16 @@ class Database:
         with self._translate(), self.engine.connect() as connection, connection.begin():
             yield connection
 
+    def checkpoint(self) -> None:
+        """Move SQLite's write-ahead log into the file and empty it, so that nothing which was
+        removed stands there still; a server does as it does."""
+        if self.is_sqlite:
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

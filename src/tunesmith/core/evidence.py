@@ -50,9 +50,10 @@ def append(connection: Connection, what: str, actor: str, body: Mapping[str, Any
     return digest
 
 
-def entries(connection: Connection) -> Iterator[Entry]:
-    """Every entry in order."""
-    for row in connection.execute(sa.select(evidence).order_by(evidence.c.seq)):
+def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
+    """Every entry in order; with `kinds`, those that say one of them happened."""
+    wanted = sa.select(evidence).order_by(evidence.c.seq)
+    for row in connection.execute(wanted.where(evidence.c.what.in_(kinds)) if kinds else wanted):
         yield Entry(**(row._asdict() | {"body": parse(row.body.encode())}))
 
 

@@ -68,6 +68,13 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.ingest",),
         libraries=("pyyaml", "pyarrow"),
     ),
+    "land-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:land_without",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=(f"{_STAGES}.ingest",),
+        libraries=("pyyaml", "pyarrow"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, erasure, evidence
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
-from tunesmith.core.errors import StoreError
+from tunesmith.core.errors import BlobMissing, StoreError
 from tunesmith.core.evidence import Entry
 
 ENDINGS = ("run.finished", "run.failed", "run.interrupted")
@@ -25,6 +25,8 @@ class Report:
     num_entries: int
     num_blobs: int
     num_bytes: int
+    num_erased: int
+    """Blobs that are not there because somebody was forgotten, as the evidence says."""
     problems: tuple[str, ...]
     """A sentence each; none when all holds."""
 
@@ -40,15 +42,30 @@ def verify(database: Database, blobs: Blobs) -> Report:
             *_wrong_runs(connection, log, runs),
             *_wrong_aliases(connection, log),
         ]
+    erased = erasure.erasures(log)
+    problems += [
+        f"the erasure that evidence {seq} says was begun is not finished"
+        for seq in erased.unfinished
+    ]
+    num_erased = 0
     for blob in needed.values():
         try:
             blobs.check(blob, deep=True)
+        except BlobMissing as error:
+            if blob.sha256 in erased.purged:
+                num_erased += 1
+            else:
+                problems.append(error.message)
         except StoreError as error:
             problems.append(error.message)
+    if not erased.unfinished:
+        back = erased.purged & set(blobs.digests())
+        problems += [f"blob {digest[:12]} was erased and is there again" for digest in sorted(back)]
     return Report(
         num_entries=len(log),
         num_blobs=len(needed),
         num_bytes=sum(blob.num_bytes for blob in needed.values()),
+        num_erased=num_erased,
         problems=tuple(problems),
     )
 

@@ -18,6 +18,18 @@ class Package:
     filename: str
     wheel: Blob
     """The wheel; or a zip of the local files, as they were when they were read."""
+    num_erased: int = 0
+    """Records of the local files that were left out because they are to be forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """What a source's files are read without, since it was erased; nothing of it in plain text."""
+
+    digests: tuple[str, ...]
+    """Keyed digests (HMAC-SHA-256) of values of the subject field, of records and of row ids."""
+    key: str
+    """Which key: the first digits of its own digest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +40,7 @@ class DataAsset:
     source it came from), `text` (of a row without one: its attributes), `label` (empty where the
     source names none), and `attributes` (a JSON object of the record's fields).
     `quarantine` is Parquet with `pointer`, `rule`, `reason`, `value`.
-    Conservation: num_in == num_rows + num_quarantined + num_filtered.
+    Conservation: num_in == num_rows + num_quarantined + num_filtered + num_erased.
     """
 
     name: str
@@ -46,6 +58,8 @@ class DataAsset:
     purpose: str
     origin: str
     """The system it came from, e.g. "pypi:licensedcode-data==32.1.0"."""
+    num_erased: int = 0
+    """Source rows of people who are to be forgotten; nothing of them was taken into the store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

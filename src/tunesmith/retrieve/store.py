@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import sqlite3
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -226,6 +226,16 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def has_document(self, key: str) -> bool:
+        """Whether a document is called `key`."""
+        found = self._database.execute("SELECT 1 FROM document WHERE key = ?", (key,)).fetchone()
+        return found is not None
+
+    def texts(self) -> Iterator[str]:
+        """All that documents say and are called, one after the other."""
+        for row in self._database.execute("SELECT key, title, names, text FROM document"):
+            yield from row
 
     def document(self, key: str) -> Document:
         """The document called `key`, whole.

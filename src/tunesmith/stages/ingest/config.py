@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationInfo,
@@ -19,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
+from tunesmith.records.data import Erased
 
 _PACKAGE = (
     r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
@@ -84,6 +86,7 @@ READ_BY = {
     "label": ("front-matter", *RECORDS, *DOCUMENTS),
     "title": ("front-matter", *RECORDS, *DOCUMENTS),
     "where": ("front-matter", *RECORDS, *DOCUMENTS),
+    "subject": ("front-matter", *RECORDS, *DOCUMENTS),
     "text": RECORDS,
     "remove": ("front-matter", "text", *RECORDS),
     "delimiter": ("csv",),
@@ -122,6 +125,9 @@ class SourceConfig(Section):
     """Field that holds the row's label; front matter needs it."""
     title: str = ""
     """Field that holds the row's title; it becomes the attribute `title`."""
+    subject: str = ""
+    """Field that names the person whom a row is about, such as a customer's number: who asks to be
+    forgotten is found by it (`tunesmith data forget`)."""
     delimiter: str = Field(default=",", min_length=1, max_length=1, pattern='[^"\r\n]')
     """What stands between the fields of a CSV record."""
     sheet: str = ""
@@ -137,6 +143,19 @@ class SourceConfig(Section):
     """Who answers for the data."""
     purpose: str = "not stated"
     """What the data may be used for."""
+
+    _erased: Erased | None = PrivateAttr(default=None)
+
+    @property
+    def erased(self) -> Erased | None:
+        """What the files are read without; the evidence says it, and no project file can."""
+        return self._erased
+
+    def without(self, erased: Erased | None) -> Self:
+        """The same source, read without what was erased."""
+        changed = self.model_copy()
+        changed._erased = erased
+        return changed
 
     @property
     def is_local(self) -> bool:

@@ -46,6 +46,11 @@ class File:
     stream: IO[bytes]
 
 
+def is_container(name: str) -> bool:
+    """Whether a file of that name is an archive, or packed."""
+    return name.lower().endswith((".zip", ".gz", *_TARS))
+
+
 def files_of(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, patterns: Sequence[str], folder: Path
 ) -> Iterator[File | Quarantined]:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -25,8 +25,13 @@ from tunesmith.stages.ingest.config import LOCAL, LandConfig, SourceConfig
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold; equal files must have equal bytes."""
-_STORE = ".tunesmith"
+STORE = ".tunesmith"
+"""The folder of the store, in the project's folder."""
 _RENAME = "rename it without backslashes and control characters, or leave it out of `files`"
+
+
+Cut = Callable[[str, bytes], bytes | None]
+"""cut(name, data): what of a file is to be taken into the store; None, nothing."""
 
 
 def land(config: LandConfig, ctx: Context) -> Package:
@@ -37,6 +42,11 @@ def land(config: LandConfig, ctx: Context) -> Package:
         DataError: a link leads out of the project's folder, or it is no plain file.
         InputChanged: they are not what `config.sha256` says.
     """
+    return pack(config, ctx, None)
+
+
+def pack(config: LandConfig, ctx: Context, cut: Cut | None) -> Package:
+    """As `land`, but of each file what `cut` leaves of it."""
     assert ctx.project is not None, "local files are relative to a project's folder"
     found = _files(ctx.project, config.origin, config.files)
     target = ctx.workdir / "files"
@@ -44,15 +54,8 @@ def land(config: LandConfig, ctx: Context) -> Package:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for done, (name, path) in enumerate(found):
             ctx.progress(done, len(found), f"reads {config.origin.removeprefix(LOCAL)}")
-            with (
-                _opened(ctx.project, path) as source,
-                archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink,
-            ):
-                digest = hashlib.sha256()
-                while chunk := source.read(1 << 20):
-                    digest.update(chunk)
-                    sink.write(chunk)
-            digests[name] = digest.hexdigest()
+            with _opened(ctx.project, path) as source:
+                digests[name] = _pack_file(archive, name, source, cut)
     sha256 = _digest_of(digests)
     if sha256 != config.sha256:
         raise InputChanged(
@@ -65,6 +68,22 @@ def land(config: LandConfig, ctx: Context) -> Package:
         filename=config.origin.removeprefix(LOCAL),
         wheel=ctx.blobs.put(target, "application/zip"),
     )
+
+
+def _pack_file(archive: zipfile.ZipFile, name: str, source: BufferedReader, cut: Cut | None) -> str:
+    """Put a file into the archive; the digest of the file as it is."""
+    if cut is not None:
+        data = source.read()
+        left = cut(name, data)
+        if left is not None:
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), left)
+        return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    with archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            sink.write(chunk)
+    return digest.hexdigest()
 
 
 def as_it_is_now(source: SourceConfig, project: Path) -> SourceConfig:
@@ -87,6 +106,15 @@ def digest_of_local(project: Path, config: LandConfig) -> str:
     except (DataError, NotFound):
         return ""
     return _digest_of(digests)
+
+
+def local_files(project: Path, config: LandConfig) -> list[tuple[str, Path]]:
+    """(name, path) of the files that are meant, by name.
+
+    Raises:
+        NotFound, DataError: see `land`.
+    """
+    return _files(project, config.origin, config.files)
 
 
 def _digest_of(digests: dict[str, str]) -> str:
@@ -138,7 +166,7 @@ def _walk(project: Path, folder: Path) -> Iterator[Path]:
 
 def _require_inside(project: Path, path: Path) -> None:
     real, root = Path(os.path.realpath(path)), Path(os.path.realpath(project))
-    if not real.is_relative_to(root) or real.is_relative_to(root / _STORE):
+    if not real.is_relative_to(root) or real.is_relative_to(root / STORE):
         raise DataError(
             f"{path.relative_to(project)} leads out of the project's folder, or into its store",
             remedy="copy the file into the project's folder; links that lead out are not followed",

@@ -55,7 +55,7 @@ def to_row(config: SourceConfig, entry: Entry, *, file: str, copy: int) -> Row |
         reason = f"there is no text{where}"
         return quarantined(entry.pointer, "empty-text", reason, entry.text or shown)
     return Row(
-        row_id=_row_id(config.origin, file, entry.data, copy),
+        row_id=row_id_of(config, entry, file=file, copy=copy),
         pointer=entry.pointer,
         text=text,
         label=label,
@@ -119,11 +119,14 @@ def _attributes(fields: Mapping[str, Any], config: SourceConfig) -> str:
     return json.dumps(others, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _row_id(origin: str, file: str, data: bytes, copy: int) -> str:
-    """Depends on which file the row is in and what it says, not on what else is in the source: a
-    line that is added to a file changes the id of no other."""
-    digest = hashlib.sha256(f"{origin}\0{file}\0".encode())
-    digest.update(data)
+def row_id_of(config: SourceConfig, entry: Entry, *, file: str, copy: int = 0) -> str:
+    """The id of the row that a record of `file` is; `copy` counts the equal records before it.
+
+    It depends on which file the row is in and what it says, not on what else is in the source: a
+    line that is added to a file changes the id of no other.
+    """
+    digest = hashlib.sha256(f"{config.origin}\0{file}\0".encode())
+    digest.update(entry.data)
     if copy:
         digest.update(f"\0{copy}".encode())
     return digest.hexdigest()[:32]

@@ -31,7 +31,7 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
     """
     rows: list[Row] = []
     refused: list[Quarantined] = []
-    num_in = num_filtered = 0
+    num_in, num_filtered = package.num_erased, 0
     with open_archive(ctx.blobs.path(package.wheel), package.filename) as archive:
         members = _members(archive, config, package)
         reported = time.monotonic()
@@ -49,7 +49,7 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
                         refused.append(found)
                     case None:
                         num_filtered += 1
-    assert num_in == len(rows) + len(refused) + num_filtered
+    assert num_in == len(rows) + len(refused) + num_filtered + package.num_erased
     _require_rows(config, rows, refused, num_filtered)
     return DataAsset(
         name=config.name,
@@ -64,6 +64,7 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         owner=config.owner,
         purpose=config.purpose,
         origin=config.origin,
+        num_erased=package.num_erased,
     )
 
 

@@ -1,0 +1,261 @@
+"""Versions of data, what differs between them, where a row came from and went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.render import (
+    HERE,
+    Folder,
+    Json,
+    out,
+    percent,
+    seconds,
+    shortened,
+    size,
+    table,
+    wrapped,
+)
+from tunesmith.ledger.cost import display
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tunesmith.records.lineage import (
+        Difference,
+        ErasureCertificate,
+        ErasurePlan,
+        Remedy,
+        RowTrace,
+        Spread,
+        VersionLine,
+    )
+
+MAX_LABELS = 8
+Ref = Annotated[str, typer.Argument(help="NAME@VERSION, e.g. visits@2; NAME is the newest.")]
+
+
+def add_to(data: typer.Typer) -> None:
+    """Add this file's commands to those of data."""
+    data.command("log")(data_log)
+    data.command("diff")(data_diff)
+    data.command("checkout")(data_checkout)
+    data.command("trace")(data_trace)
+    data.command("forget")(data_forget)
+
+
+def data_log(
+    name: Annotated[str, typer.Argument(help="Name of a source or a dataset; all without.")] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """List versions: when, rows in and out, and what changed since the version before."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.versions import log
+
+    with opened(folder) as (project, _):
+        versions = log(project, name)
+    out(versions, [line for version in reversed(versions) for line in _version(version)], as_json)
+
+
+def data_diff(
+    before: Ref,
+    after: Ref,
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Show this many rows of each kind.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions: rows added, removed, edited, and the shift in labels and lengths."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.compare import compare
+
+    with opened(folder) as (project, _):
+        found = compare(project, before, after, num_examples=limit)
+    out(found, _difference(found), as_json)
+
+
+def data_checkout(
+    ref: Ref,
+    target: Annotated[Path, typer.Argument(help="Folder to make, or an empty one.")],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write a version's tables (Parquet) and its card into a folder."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.versions import checkout
+
+    with opened(folder) as (project, _):
+        written = checkout(project, ref, target)
+    out([str(path) for path in written], [f"wrote {path}" for path in written], as_json)
+
+
+def data_trace(
+    row: Annotated[
+        str, typer.Argument(help="Id of a row, or its beginning; or words of its text.")
+    ],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Trace a row: up to file, line and package, down to all that was made from it."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.trace import trace
+
+    with opened(folder) as (project, _):
+        found = trace(project, row)
+    out(found, _trace(found), as_json)
+
+
+def data_forget(
+    subject: Annotated[
+        list[str], typer.Argument(help="Value of a source's `subject` field; or ids of rows.")
+    ],
+    folder: Folder = HERE,
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="Say what holds them and what it takes; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase a person from the store, keep them out of it, and certify it."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.forget import forget
+    from tunesmith.lineage.plan import plan
+
+    with opened(folder, runs=not only_plan) as (project, _):
+        if only_plan:
+            _, planned = plan(project, subject)
+            out(planned, _plan(planned), as_json)
+            return
+        certificate = forget(project, subject)
+    out(certificate, _certificate(certificate), as_json)
+
+
+def _version(line: VersionLine) -> list[str]:
+    left_out = "dropped" if line.kind == "dataset" else "not asked for"
+    counts = [
+        f"{line.num_in} rows in",
+        f"{line.num_rows} out",
+        f"{line.num_left_out} {left_out}",
+        *([f"{line.num_quarantined} quarantined"] if line.kind == "source" else []),
+        *([f"{line.num_erased} erased"] if line.num_erased else []),
+    ]
+    gone = "  (erased: its rows are gone)" if line.is_erased else ""
+    return [
+        f"{line.kind} {line.name}@{line.number}  {line.made_at}  {line.digest[:12]}{gone}",
+        f"  {', '.join(counts)}",
+        *(part for what in line.changed for part in wrapped(what, "  ")),
+    ]
+
+
+def _difference(found: Difference) -> list[str]:
+    before, after = found.before, found.after
+    labels = [shift for shift in found.labels if shift.label][:MAX_LABELS]
+    more = len([shift for shift in found.labels if shift.label]) - len(labels)
+    moved = f", {found.num_moved} moved to the other side" if found.num_moved else ""
+    lines = [
+        f"{before.name}@{before.number} ({before.num_rows} rows) -> "
+        f"{after.name}@{after.number} ({after.num_rows} rows)",
+        f"{found.num_added} added, {found.num_removed} removed, {found.num_edited} edited{moved}, "
+        f"{found.num_same} the same",
+        "",
+        f"lengths in bytes, before: {_spread(found.lengths_before)}",
+        f"lengths in bytes, after:  {_spread(found.lengths_after)}",
+    ]
+    if labels:
+        rows = [[s.label, s.before, s.after, f"{s.after - s.before:+d}"] for s in labels]
+        lines += ["", f"labels shifted by {percent(found.label_shift)} of the rows"]
+        lines += table(rows, ["label", "before", "after", "change"])
+        lines += [f"and {more} more labels: --json for all"] if more > 0 else []
+    if found.examples:
+        shown = [[e.change, e.pointer, e.before[:12], e.after[:12], e.what] for e in found.examples]
+        lines += ["", *table(shown, ["row", "where", "before", "after", "what"])]
+    return lines
+
+
+def _spread(lengths: Spread) -> str:
+    return (
+        f"mean {lengths.mean:.0f}, a tenth under {lengths.low:.0f}, median {lengths.median:.0f}, "
+        f"a tenth over {lengths.high:.0f}"
+    )
+
+
+def _trace(row: RowTrace) -> list[str]:
+    line = f", line {row.line}" if row.line else ""
+    lines = [
+        f"{row.row_id}  {shortened(row.text, 60)}",
+        *([f"label {row.label}"] if row.label else []),
+        "",
+        "from",
+        f"  {row.member}{line}",
+        f"  of {row.origin}, taken in as {row.package_sha256[:12]}",
+        f"  licence {row.licence}; owner {row.owner}",
+        *(f"  merged into it: {parent}" for parent in row.parents),
+        *([f"  merged into: {row.child}"] if row.child else []),
+        "",
+        "to",
+    ]
+    held = [[h.kind, h.name, f"run {h.run}", h.how] for h in row.holders]
+    shown = table(held, ["what", "which", "made by", "how"])
+    return [*lines, *(f"  {each}" for each in shown), f"  {row.num_traces} served requests"]
+
+
+def _plan(plan: ErasurePlan) -> list[str]:
+    held = [[h.kind, h.name, f"run {h.run}", h.how] for h in plan.holders]
+    shown = table(held, ["what", "which", "made by", "how"])
+    return [
+        *wrapped(f"{plan.subject}: {len(plan.row_ids)} rows, found by {plan.named_by}"),
+        "",
+        "held by",
+        *(f"  {each}" for each in shown),
+        f"  {plan.num_traces} served requests",
+        "",
+        *_remedies(plan.remedies),
+        *(f"stays, though it says the same: {each}" for each in plan.shared),
+        *_left_in_files(plan.files),
+        *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
+        f"to do it: tunesmith data forget {plan.subject.replace(',', '')}",
+    ]
+
+
+def _remedies(remedies: Sequence[Remedy]) -> list[str]:
+    if not remedies:
+        return ["no model has learnt from these rows"]
+    rows = [
+        [each.model, each.verdict, _price(each), ", ".join(each.versions) or "-", each.why]
+        for each in remedies
+    ]
+    return ["models", *table(rows, ["model", "remedy", "expected", "versions", "why"])]
+
+
+def _price(remedy: Remedy) -> str:
+    if not remedy.steps:
+        return "-"
+    more = f", {remedy.num_unknown} steps not known" if remedy.num_unknown else ""
+    return f"{seconds(remedy.wall_s)}, {display(remedy.cost)}{more}"
+
+
+def _left_in_files(files: Sequence[str]) -> list[str]:
+    said = "this file of yours still holds them, and is not the store's to change"
+    return [f"{said}: {each}" for each in files]
+
+
+def _certificate(made: ErasureCertificate) -> list[str]:
+    lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
+    return [
+        f"erased {len(made.rows)} rows: {len(made.purged)} blobs and {made.num_traces} served "
+        "requests are gone, and they are kept out of what is read from now on",
+        *(f"made again without them: {each}" for each in made.rewritten),
+        *lost,
+        f"searched {made.num_blobs} blobs and the database, {size(made.num_bytes)}, for "
+        f"{made.num_needles} texts and names: nothing was found",
+        *(
+            [f"{made.num_too_short} texts or names were too short to search for"]
+            if made.num_too_short
+            else []
+        ),
+        *_left_in_files(made.files),
+        *_remedies(made.remedies),
+        *(["to carry out what the models need: tunesmith run"] if made.remedies else []),
+    ]

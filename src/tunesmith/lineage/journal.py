@@ -1,0 +1,66 @@
+"""What an erasure has set out to do, kept until it is done: it alone knows what to look for once
+half of it is gone. It holds the person's texts, is readable by its owner only, and is removed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.ref import from_plain
+from tunesmith.records.lineage import ErasurePlan
+
+FILE = "erasing.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """One erasure on its way."""
+
+    id: str
+    """By which the evidence knows it."""
+    subject: str
+    """Keyed digest of whom it is about."""
+    rows: Mapping[str, tuple[str, ...]]
+    """Keyed digests of records and row ids, by source."""
+    row_ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    """What is searched for."""
+    num_too_short: int
+    purge: Mapping[str, str]
+    """Digests of blobs that have a row of theirs, and what they are: they go."""
+    mentions: Mapping[str, str]
+    """Of blobs that only have a text of theirs: they go unless they are still in use afterwards,
+    which is when somebody else's row has it."""
+    plan: ErasurePlan
+
+
+def new_id() -> str:
+    """An id that no other erasure has."""
+    return secrets.token_hex(8)
+
+
+def read(store: Path) -> Journal | None:
+    """The erasure that was begun in this store and is not done."""
+    path = store / FILE
+    return from_plain(Journal, parse(path.read_bytes())) if path.exists() else None
+
+
+def write(store: Path, journal: Journal) -> None:
+    """Keep it, whole or not at all."""
+    temporary = store / f"{FILE}.{os.getpid()}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as target:
+        target.write(canonical_json(journal))
+        target.flush()
+        os.fsync(target.fileno())
+    temporary.replace(store / FILE)
+
+
+def remove(store: Path) -> None:
+    """Forget it, and what a process that ended left of one."""
+    for path in store.glob(f"{FILE}*"):
+        path.unlink(missing_ok=True)

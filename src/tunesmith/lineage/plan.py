@@ -1,0 +1,267 @@
+"""Whom to forget: their rows, what holds them, and what each model's remedy costs. Nothing is
+changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from tunesmith.core import catalog, erasure
+from tunesmith.core.errors import NotFound, TunesmithError, UsageError
+from tunesmith.core.plan import Planned
+from tunesmith.core.step import Step
+from tunesmith.graph import build
+from tunesmith.ledger.cost import zero
+from tunesmith.ledger.plan import price_plan
+from tunesmith.lineage import query
+from tunesmith.lineage.scan import holds_as_it_stands, needles
+from tunesmith.lineage.trace import Placed, downwards, package_of, place, readable
+from tunesmith.lineage.versions import Held, all_held
+from tunesmith.project import Project
+from tunesmith.records.lineage import ErasurePlan, Holder, Remedy
+from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.local import local_files
+
+MIN_TEXT, MIN_SUBJECT = 12, 6
+"""Characters from which a text, or a subject's value, is not to be found by chance."""
+_ONCE = "tuned on rows of theirs that its dataset no longer has, or taught by one that was"
+_ROW_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row that is to be forgotten, as some version has it."""
+
+    source: str
+    row_id: str
+    pointer: str
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Whom to forget: a value of a subject field, or rows."""
+
+    subject: str
+    """Empty where rows were named."""
+    rows: tuple[Row, ...]
+    shared: tuple[str, ...]
+    """Texts of theirs that rows of others say, too."""
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """The ids of the rows, each once."""
+        return tuple(dict.fromkeys(row.row_id for row in self.rows))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is searched for: what only they say, and their name; what is long enough."""
+        said = {row.text.strip(): None for row in self.rows if row.text.strip() not in self.shared}
+        long = [text for text in said if len(text) >= MIN_TEXT]
+        return (*long, *([self.subject] if len(self.subject) >= MIN_SUBJECT else ()))
+
+    @property
+    def num_too_short(self) -> int:
+        """Texts and names that are not searched for."""
+        said = {row.text.strip() for row in self.rows} | ({self.subject} - {""})
+        return len(said) - len(self.texts)
+
+
+def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
+    """What forgetting would take: `wanted` is one value of a subject field, or row ids.
+
+    Raises:
+        NotFound: no version that is still there has such rows.
+        UsageError: several people were named.
+    """
+    every = all_held(project)
+    with query.opened() as connection:
+        rows, named_by = _rows(project, connection, every, wanted)
+        ids = list(dict.fromkeys(row.row_id for row in rows))
+        placed = place(project, connection, every, ids)
+        others = _others(project, connection, every, rows)
+    person = Person(
+        subject=wanted[0] if named_by != "row id" else "",
+        rows=tuple(rows),
+        shared=tuple(sorted({row.text.strip() for row in others})),
+    )
+    labels = {row.label for row in rows}
+    holders = list(downwards(project, placed, project.runs(), person.row_ids, labels))
+    with project.runner.database.read() as database:
+        num_traces = len(list(erasure.traces_with(database, needles(person.texts).texts())))
+    return person, ErasurePlan(
+        subject=", ".join(wanted),
+        named_by=named_by,
+        row_ids=person.row_ids,
+        shared=tuple(f"{row.source}: {row.pointer} ({row.row_id})" for row in others),
+        holders=tuple(holders),
+        remedies=tuple(_remedies(project, placed, holders)),
+        num_traces=num_traces,
+        files=tuple(_files(project, person)),
+        obstacles=tuple(_obstacles(project, placed)),
+    )
+
+
+def _rows(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    wanted: Sequence[str],
+) -> tuple[list[Row], str]:
+    """The rows that are meant, of every version, and how they were named."""
+    by_id = all(_ROW_ID.fullmatch(each) for each in wanted)
+    if not by_id and len(wanted) > 1:
+        raise UsageError(
+            "name one person, or ids of rows", remedy="forget one person after the other"
+        )
+    fields: dict[str, None] = {}
+    rows: list[Row] = []
+    for held, _, path in readable(project, every, "source", ("rows",)):
+        if by_id:
+            found = query.rows_with_ids(connection, path, wanted)
+            found = [copy for row in found for copy in query.copies_of(connection, path, row)]
+        else:
+            found = []
+            for name in _subject_fields(project, held):
+                fields[f"source.{held.version.name}.subject = {name}"] = None
+                is_label = name == held.run.identity["config"]["label"]
+                of = query.rows_with_label if is_label else query.rows_of_subject
+                found += of(connection, path, name, wanted[0])
+        rows += [
+            Row(source=held.version.name, **{key: row[key] for key in _COLUMNS}) for row in found
+        ]
+    if not rows:
+        where = f"a field that names subjects ({', '.join(fields)})" if fields else "its row ids"
+        raise NotFound(
+            f"no version of a data asset has {', '.join(wanted)!r} in {where}",
+            remedy="name the field that tells people apart, `subject` of the source, and run the "
+            "project; or give row ids: `tunesmith data trace TEXT` finds them",
+        )
+    return list(dict.fromkeys(rows)), "row id" if by_id else ", ".join(fields)
+
+
+_COLUMNS = ("row_id", "pointer", "text", "label")
+
+
+def _subject_fields(project: Project, held: Held) -> list[str]:
+    """What the section says is the subject, now and when the version was made."""
+    now = project.file.source.get(held.version.name)
+    then = held.run.identity["config"].get("subject", "")
+    return list(dict.fromkeys(name for name in (now.subject if now else "", then) if name))
+
+
+def _others(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    rows: Sequence[Row],
+) -> list[Row]:
+    """Rows of the newest versions that say the same as one of `rows`, and are none of them."""
+    newest = {held.version.name: held for held in every if held.kind == "source"}
+    texts = sorted({row.text.strip() for row in rows})
+    ids = sorted({row.row_id for row in rows})
+    return [
+        Row(source=held.version.name, **{key: row[key] for key in _COLUMNS})
+        for held, _, path in readable(project, list(newest.values()), "source", ("rows",))
+        for row in query.others_that_say(connection, path, texts, ids)
+    ]
+
+
+def _remedies(
+    project: Project, placed: Sequence[Placed], holders: Sequence[Holder]
+) -> Iterator[Remedy]:
+    """What becomes of each model that was tuned on the rows, or asked about them."""
+    graph = build(project.file)
+    rates = project.file.ledger.rates
+    newest: dict[str, int] = {}
+    for version in project.versions():
+        if version.kind == "model":
+            newest[version.name] = max(version.number, newest.get(version.name, 0))
+    counts = {each.held.version.name: each.counts for each in placed if each.held.kind == "dataset"}
+    tuned: dict[str, list[str]] = {}
+    for holder in holders:
+        if holder.kind == "model":
+            tuned.setdefault(holder.name.rpartition("@")[0], []).append(holder.name)
+    asked = {h.name.partition(":")[2] for h in holders if h.kind == "evaluation"}
+    for name in sorted(tuned.keys() | (asked & newest.keys())):
+        versions = tuned.get(name, [])
+        path = graph.models.get(name)
+        is_current = f"{name}@{newest.get(name)}" in versions or not versions
+        num_rows, why, verdict = 0, "no version that is in use was tuned on them", "retire"
+        planned: list[Planned] = []
+        if path is not None and is_current:
+            of = project.file.model[name].dataset
+            num_rows = counts.get(of, {}).get("train", 0)
+            verdict = "retrain" if versions else "evaluate again"
+            why = f"tuned on {num_rows} rows of theirs" if num_rows else _ONCE
+            if not versions:
+                why = "asked about them; the dataset changes, and what is tuned on it with it"
+            planned = [_planned(project, step, why) for step in path.steps()]
+        priced = price_plan(planned, rates) if planned else None
+        yield Remedy(
+            model=name,
+            versions=tuple(versions),
+            verdict=verdict,
+            why=why,
+            num_rows=num_rows,
+            steps=tuple(each.step.name for each in planned),
+            wall_s=priced.wall_s if priced else 0.0,
+            cost=priced.cost if priced else zero(rates.currency),
+            num_unknown=priced.num_unknown if priced else 0,
+        )
+
+
+def _planned(project: Project, step: Step, why: str) -> Planned:
+    """The step as one that will run: its dataset will be another."""
+    with project.runner.database.read() as connection:
+        last = catalog.last_success(connection, step=step.name)
+    return Planned(step=step, hit=None, reason=why, last=last)
+
+
+def _files(project: Project, person: Person) -> Iterator[str]:
+    """Files of the project's folder that still have a text or the name of the person."""
+    wanted = needles(person.texts)
+    for name in sorted({row.source for row in person.rows} & project.file.source.keys()):
+        source = project.file.source[name]
+        for _, path in files_of(project, source):
+            if holds_as_it_stands(path, wanted):
+                yield path.relative_to(project.folder).as_posix()
+
+
+def files_of(project: Project, source: SourceConfig) -> list[tuple[str, Path]]:
+    """(name, path) of the files that a source is read from; none of what is not there."""
+    if not source.is_local:
+        return []
+    try:
+        return local_files(project.folder, source.landing())
+    except TunesmithError:  # said as an obstacle, if the source is to be rewritten
+        return []
+
+
+def _obstacles(project: Project, placed: Sequence[Placed]) -> Iterator[str]:
+    """Why what is in the store could not be made again without the rows."""
+    runs = project.runs()
+    in_use = {source.origin for source in project.file.source.values() if not source.is_local}
+    seen: Mapping[str, None] = dict.fromkeys(
+        each.held.version.name for each in placed if each.held.kind == "source"
+    )
+    for each in placed:
+        package = package_of(project, each.held, runs)
+        if package is not None and package.requirement in in_use:
+            yield (
+                f"{each.held.ref} was read from the package {package.requirement}, which anybody "
+                "can fetch again: pin another version of it, or take its sections out of the "
+                "project file"
+            )
+    for name in seen:
+        source = project.file.source.get(name)
+        if source is not None and source.is_local and not source.sha256:
+            yield (
+                f"{source.origin} of source {name} is not there or cannot be read: put it back, or "
+                "take the section out of the project file"
+            )

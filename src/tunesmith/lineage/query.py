@@ -1,0 +1,243 @@
+"""SQL over the tables of versions: DuckDB reads the Parquet blobs where they lie."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+_POINTER = (  # the file, and after a `#` the line; 0 where a file is one row
+    "CREATE TEMP MACRO member(p) AS regexp_replace(p, '#[0-9]+$', '')",
+    "CREATE TEMP MACRO line(p) AS coalesce(try_cast(nullif(regexp_extract(p, '#([0-9]+)$', 1), '')"
+    " AS BIGINT), 0)",
+)
+
+# Numbers only: a million rows of strings would take seconds to copy. Ids and contents are compared
+# by hashes of 64 bits: that two of a million rows share one by chance has odds of 1 to 30 million.
+_NARROW = """CREATE TEMP TABLE {name} AS SELECT hash({id}) AS key, {side} AS side,
+    file_row_number AS place, strlen(text)::INTEGER AS num_bytes, hash(text) AS text,
+    hash(label) AS label, hash({rest}) AS rest FROM read_parquet({file}, file_row_number = true)"""
+
+_MATCHED = """CREATE TEMP TABLE matched AS
+    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
+        b.text <> a.text AS text, b.label <> a.label AS label, b.rest <> a.rest AS rest
+    FROM before b JOIN after a USING (key)
+    WHERE b.text <> a.text OR b.label <> a.label OR b.rest <> a.rest OR b.side <> a.side"""
+
+# Rows without a partner, and where they stand among those that have one: an edited record of a file
+# has another id, but stands between the same neighbours, however many lines came before it.
+_ALONE = """CREATE TEMP TABLE {side}_alone AS
+    WITH alone AS (SELECT *, place - row_number() OVER (ORDER BY side, place) AS gap
+            FROM {side} ANTI JOIN {other} USING (key)),
+        shown AS (SELECT alone.*, pointer, member(pointer) AS member, line(pointer) > 0 AS is_line
+            FROM alone JOIN {side}_rows r ON r.side = alone.side AND r.place = alone.place)
+    SELECT *, row_number() OVER (PARTITION BY pointer ORDER BY key) AS twin,
+        row_number() OVER (PARTITION BY member, gap ORDER BY place) AS turn
+    FROM shown"""
+
+_PAIRED = """CREATE TEMP TABLE paired AS
+    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
+        b.text <> a.text AS text, b.label <> a.label AS label, b.rest <> a.rest AS rest
+    FROM before_alone b JOIN after_alone a ON b.pointer = a.pointer AND b.twin = a.twin
+    WHERE NOT (b.is_line AND {by_neighbours})
+    UNION ALL SELECT b.side, b.place, a.side, a.place,
+        b.text <> a.text, b.label <> a.label, b.rest <> a.rest
+    FROM before_alone b JOIN after_alone a
+        ON b.member = a.member AND b.gap = a.gap AND b.turn = a.turn
+    WHERE b.is_line AND a.is_line AND {by_neighbours}"""
+
+_CHANGES = """CREATE TEMP TABLE changes AS
+    WITH pairs AS (SELECT * FROM matched UNION ALL SELECT * FROM paired)
+    SELECT CASE WHEN text OR label OR rest THEN 'edited' WHEN side_before <> side THEN 'moved'
+            ELSE 'same' END AS change, side_before, place_before, side, place,
+        CASE WHEN text OR label THEN concat_ws(', ', CASE WHEN text THEN 'text' END,
+            CASE WHEN label THEN 'label' END) WHEN rest THEN 'other fields'
+            ELSE side_before || ' to ' || side END AS what
+    FROM pairs
+    UNION ALL SELECT 'removed', side, place, NULL, NULL, '' FROM before_alone b
+        WHERE NOT EXISTS (FROM paired p
+            WHERE p.side_before = b.side AND p.place_before = b.place)
+    UNION ALL SELECT 'added', NULL, NULL, side, place, '' FROM after_alone a
+        WHERE NOT EXISTS (FROM paired p WHERE p.side = a.side AND p.place = a.place)"""
+
+_EXAMPLES = """WITH few AS (SELECT * FROM changes WHERE change <> 'same'
+        QUALIFY row_number() OVER (PARTITION BY change
+            ORDER BY coalesce(side, side_before), coalesce(place, place_before)) <= ?)
+    SELECT change, coalesce(b.row_id, '') AS before, coalesce(a.row_id, '') AS after,
+        coalesce(a.pointer, b.pointer) AS pointer, what
+    FROM few LEFT JOIN before_rows b ON b.side = side_before AND b.place = place_before
+        LEFT JOIN after_rows a ON a.side = few.side AND a.place = few.place
+    ORDER BY change, coalesce(few.side, side_before), coalesce(few.place, place_before)"""
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that fetches no extension."""
+    settings = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "preserve_insertion_order": "false",
+    }
+    connection = duckdb.connect(config=settings)
+    try:
+        for macro in _POINTER:
+            connection.execute(macro)
+        yield connection
+    finally:
+        connection.close()
+
+
+def load(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, Path]) -> None:
+    """The rows of one version as the narrow table `name`, and as the view `name`_rows: of a data
+    asset those of its table `rows`, of a dataset those of both sides."""
+    sides = {side: _quoted(str(path)) for side, path in tables.items()}
+    is_asset = set(sides) == {"rows"}
+    identity, rest = ("row_id", "attributes") if is_asset else ("asset || ':' || row_id", "content")
+    parts = [
+        f"SELECT '{side}' AS side, file_row_number AS place, row_id, pointer, label"  # noqa: S608
+        f" FROM read_parquet({file}, file_row_number = true)"
+        for side, file in sides.items()
+    ]
+    connection.execute(f"CREATE TEMP VIEW {name}_rows AS {' UNION ALL '.join(parts)}")
+    create, _, select = _NARROW.partition(" AS SELECT ")
+    selects = [
+        f"SELECT {select}".format(id=identity, rest=rest, side=f"'{side}'", file=file)
+        for side, file in sides.items()
+    ]
+    connection.execute(f"{create.format(name=name)} AS {' UNION ALL '.join(selects)}")
+
+
+def compare(connection: duckdb.DuckDBPyConnection, *, in_file_order: bool) -> None:
+    """Make the table `changes` of what differs between the versions `before` and `after`.
+
+    A row is the same if its id is; else, where the rows are `in_file_order`, if it stands between
+    the same neighbours, or is the whole of the same file; else if it has the same pointer.
+    """
+    connection.execute(_MATCHED)
+    for side, other in (("before", "after"), ("after", "before")):
+        connection.execute(_ALONE.format(side=side, other=other))
+    connection.execute(_PAIRED.format(by_neighbours="true" if in_file_order else "false"))
+    connection.execute(_CHANGES)
+
+
+def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many rows there are of each change."""
+    rows = connection.execute("SELECT change, count(*) FROM changes GROUP BY change").fetchall()
+    return dict(rows)
+
+
+def num_rows(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """How many rows a table has."""
+    ((number,),) = connection.execute(f"SELECT count(*) FROM {name}").fetchall()  # noqa: S608
+    return int(number)
+
+
+def examples(connection: duckdb.DuckDBPyConnection, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` rows of each kind of change, in the order of the table."""
+    return _dicts(connection.execute(_EXAMPLES, [limit]))
+
+
+def labels(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]:
+    """(label, rows before, rows after), those that changed most first."""
+    return connection.execute(
+        """SELECT label, coalesce(b.n, 0)::BIGINT, coalesce(a.n, 0)::BIGINT
+        FROM (SELECT label, count(*) AS n FROM before_rows GROUP BY label) b
+        FULL JOIN (SELECT label, count(*) AS n FROM after_rows GROUP BY label) a USING (label)
+        ORDER BY abs(coalesce(a.n, 0) - coalesce(b.n, 0)) DESC, label"""
+    ).fetchall()
+
+
+def lengths(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[float, ...]:
+    """Mean, tenth, median and nine tenths of the bytes of the texts in a table."""
+    row = connection.execute(
+        f"""SELECT coalesce(avg(num_bytes), 0), coalesce(quantile_disc(num_bytes, 0.1), 0),
+        coalesce(quantile_disc(num_bytes, 0.5), 0), coalesce(quantile_disc(num_bytes, 0.9), 0)
+        FROM {name}"""  # noqa: S608
+    ).fetchone()
+    assert row is not None
+    return tuple(map(float, row))
+
+
+def rows_where(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path | str,
+    condition: str,
+    values: Sequence[Any] = (),
+    *,
+    columns: str = "*",
+) -> list[dict[str, Any]]:
+    """The rows of one Parquet table that meet a condition of this program's own."""
+    statement = f"SELECT {columns} FROM read_parquet(?) WHERE {condition}"  # noqa: S608
+    return _dicts(connection.execute(statement, [str(path), *values]))
+
+
+def rows_with_ids(
+    connection: duckdb.DuckDBPyConnection, path: str, row_ids: Sequence[str], *, columns: str = "*"
+) -> list[dict[str, Any]]:
+    """The rows of one Parquet table that have one of the ids."""
+    condition = "list_contains(?, row_id)" if len(row_ids) == 1 else "row_id IN (SELECT unnest(?))"
+    return rows_where(connection, path, condition, [list(row_ids)], columns=columns)
+
+
+def duplicates_of(
+    connection: duckdb.DuckDBPyConnection, path: str, row_id: str, reasons: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The dropped rows, of these reasons, that a row was kept for; and itself, if it was one."""
+    condition = "(detail = ? OR row_id = ?) AND list_contains(?, reason)"
+    values = [row_id, row_id, list(reasons)]
+    return rows_where(connection, path, condition, values, columns="row_id, detail")
+
+
+def rows_of_subject(
+    connection: duckdb.DuckDBPyConnection, path: str, name: str, subject: str
+) -> list[dict[str, Any]]:
+    """The rows of a data asset whose field `name` says `subject`."""
+    condition = "contains(attributes, ?) AND trim(json_extract_string(attributes, ?)) = ?"
+    return rows_where(connection, path, condition, [_inside(subject), _json_path(name), subject])
+
+
+def rows_with_label(
+    connection: duckdb.DuckDBPyConnection, path: str, _name: str, label: str
+) -> list[dict[str, Any]]:
+    """The rows of a data asset whose label is `label`, whatever field it was read from."""
+    return rows_where(connection, path, "label = ?", [label])
+
+
+def copies_of(
+    connection: duckdb.DuckDBPyConnection, path: str, row: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The rows of a data asset that say the same as one of them, itself among them."""
+    condition = "text = ? AND label = ? AND attributes = ?"
+    values = [row["text"], row["label"], row["attributes"]]
+    return rows_where(connection, path, condition, values)
+
+
+def others_that_say(
+    connection: duckdb.DuckDBPyConnection, path: str, texts: Sequence[str], row_ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of a data asset that say one of `texts` and have none of the ids."""
+    condition = "trim(text) IN (SELECT unnest(?)) AND row_id NOT IN (SELECT unnest(?)) LIMIT 100"
+    return rows_where(connection, path, condition, [list(texts), list(row_ids)])
+
+
+def _json_path(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'$."{escaped}"'
+
+
+def _inside(value: str) -> str:
+    """A string as it stands in JSON."""
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def _dicts(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

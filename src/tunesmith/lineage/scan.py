@@ -1,0 +1,130 @@
+"""Look into every blob for what should be in none: Parquet, zips and indexes are decoded first."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tunesmith.core.errors import StoreError
+from tunesmith.retrieve.store import Store
+from tunesmith.text.normalise import normalise
+
+PARQUET_MAGIC, ZIP_MAGIC, SQLITE_MAGIC = b"PAR1", b"PK\x03\x04", b"SQLite format 3\0"
+MAX_MEMBER_BYTES = 1 << 30
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needles:
+    """Byte strings that tell of the erased: each text as it may stand in a file."""
+
+    forms: tuple[bytes, ...]
+
+    def are_in(self, data: bytes | mmap.mmap) -> bool:
+        """Whether one of them is in `data`."""
+        return any(data.find(form) >= 0 for form in self.forms)
+
+    def texts(self) -> list[str]:
+        """The same as text."""
+        return [form.decode() for form in self.forms]
+
+
+def needles(texts: Iterable[str]) -> Needles:
+    """How `texts` may be written: as they are, normalised, in JSON, in CSV, or joined by spaces."""
+    forms: dict[bytes, None] = {}
+    for text in texts:
+        for said in (text, normalise(text)):
+            for form in (
+                said,
+                json.dumps(said, ensure_ascii=False)[1:-1],
+                json.dumps(said)[1:-1],
+                said.replace('"', '""'),
+            ):
+                # In JSON within JSON, as a row's attributes are in a table of rows.
+                twice = json.dumps(form, ensure_ascii=False)[1:-1]
+                forms |= {form.encode(): None, twice.encode(): None}
+    return Needles(forms=tuple(form for form in forms if form))
+
+
+def holds(path: Path, wanted: Needles) -> bool:
+    """Whether the file at `path` has one of the needles, decoded or as it stands."""
+    return holds_as_it_stands(path, wanted) or any(wanted.are_in(part) for part in decoded(path))
+
+
+def holds_as_it_stands(path: Path, wanted: Needles) -> bool:
+    """Whether the file's own bytes have one of the needles."""
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as source:
+        view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            return wanted.are_in(view)
+        finally:
+            view.close()
+
+
+def decoded(path: Path) -> Iterator[bytes]:
+    """What a packed file says: the strings of a table, the members of a zip, the texts of an
+    index. Of any other file nothing: it says what it is."""
+    with path.open("rb") as source:
+        magic = source.read(16)
+    if magic.startswith(PARQUET_MAGIC):
+        yield from _table(path)
+    elif magic.startswith(ZIP_MAGIC):
+        yield from _members(path)
+    elif magic == SQLITE_MAGIC:
+        try:
+            with Store(path) as store:
+                yield "\0".join(store.texts()).encode()
+        except StoreError:  # no index: what it is was read as it stands
+            return
+
+
+def _table(path: Path) -> Iterator[bytes]:
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS):
+        for column in batch.columns:
+            while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+                column = column.flatten()
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                yield "\0".join(text for text in column.to_pylist() if text).encode()
+
+
+def _members(path: Path) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size <= MAX_MEMBER_BYTES:
+                    yield member.filename.encode()
+                    yield archive.read(member)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return  # what cannot be unpacked was read as it stands
+
+
+def has_rows(path: Path, row_ids: Collection[str]) -> bool:
+    """Whether a file is a table with one of the rows."""
+    return _has_any(path, "row_id", row_ids)
+
+
+def has_texts(path: Path, texts: Collection[str]) -> bool:
+    """Whether a file is a table with a row that says one of `texts`, neither more nor less."""
+    return _has_any(path, "text", texts)
+
+
+def _has_any(path: Path, name: str, wanted: Collection[str]) -> bool:
+    with path.open("rb") as source:
+        if source.read(4) != PARQUET_MAGIC:
+            return False
+    table = pq.ParquetFile(path)
+    if name not in table.schema_arrow.names:
+        return False
+    batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=[name])
+    return any(not set(batch.column(0).to_pylist()).isdisjoint(wanted) for batch in batches)

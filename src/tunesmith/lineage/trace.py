@@ -1,0 +1,252 @@
+"""Where a row came from, and all that was made from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from tunesmith.core import erasure
+from tunesmith.core.catalog import Run
+from tunesmith.core.errors import NotFound, StoreError, UsageError
+from tunesmith.lineage import query
+from tunesmith.lineage.versions import Held, all_held, path_of
+from tunesmith.project import Project
+from tunesmith.records.data import DataAsset, Package
+from tunesmith.records.index import Index
+from tunesmith.records.lineage import Holder, RowTrace
+from tunesmith.records.model import ModelVersion
+from tunesmith.retrieve.store import Store
+from tunesmith.text.normalise import normalise
+
+MIN_PREFIX = 4
+_ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
+_DUPLICATES = ("exact duplicate", "near duplicate")
+_TO = {"train": "to train", "test": "to test", "dropped": "dropped"}
+_NAMED_BY_MODEL = {"evaluate-base@1", "evaluate-tuned@1", "release@1", "export@1"}
+
+
+def trace(project: Project, wanted: str) -> RowTrace:
+    """The row that has the id `wanted`, or an id that begins so, or whose text has `wanted` in it.
+
+    Raises:
+        NotFound: there is none in any version that is still there.
+        UsageError: there are several.
+    """
+    every = all_held(project)
+    with query.opened() as connection:
+        held, row = _only(project, connection, every, wanted)
+        placed = place(project, connection, every, [row["row_id"]])
+        parents, child = _merged(project, connection, every, row["row_id"])
+    runs = project.runs()
+    package = package_of(project, held, runs)
+    member, mark, line = row["pointer"].rpartition("#")
+    is_line = bool(mark) and line.isdecimal()
+    record = held.record
+    assert isinstance(record, DataAsset)
+    with project.runner.database.read() as database:
+        texts = {row["text"].strip(), normalise(row["text"])}
+        num_traces = len(list(erasure.traces_with(database, texts)))
+    return RowTrace(
+        row_id=row["row_id"],
+        text=row["text"],
+        label=row["label"],
+        origin=record.origin,
+        package=package.requirement if package else "",
+        package_sha256=package.wheel.sha256 if package else "",
+        member=member if is_line else row["pointer"],
+        line=int(line) if is_line else 0,
+        licence=record.licence,
+        owner=record.owner,
+        parents=parents,
+        child=child,
+        holders=tuple(downwards(project, placed, runs, [row["row_id"]], [row["label"]])),
+        num_traces=num_traces,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A version that has some of the rows that are looked for: how many, by table."""
+
+    held: Held
+    counts: Mapping[str, int]
+    detail: str
+    """Of a dataset that dropped one row: why."""
+
+
+def readable(
+    project: Project, every: Sequence[Held], kind: str, tables: Collection[str]
+) -> Iterator[tuple[Held, str, str]]:
+    """(version, table, path) of what of `kind` was not purged."""
+    for held in every:
+        if held.kind != kind:
+            continue
+        for name in tables:
+            try:
+                yield held, name, str(path_of(project, held, name))
+            except (NotFound, StoreError):  # erased, or damaged: `tunesmith verify` says which
+                continue
+
+
+def place(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    row_ids: Sequence[str],
+) -> list[Placed]:
+    """The versions that have any of the rows `row_ids`."""
+    found: list[Placed] = []
+    for kind, tables in (("source", ("rows",)), ("dataset", ("train", "test", "dropped"))):
+        counts: dict[Held, dict[str, int]] = {}
+        details: dict[Held, str] = {}
+        for held, name, path in readable(project, every, kind, tables):
+            columns = "row_id, reason, detail" if name == "dropped" else "row_id"
+            rows = query.rows_with_ids(connection, path, row_ids, columns=columns)
+            if rows:
+                counts.setdefault(held, {})[name] = len(rows)
+            if len(rows) == 1 and name == "dropped":
+                details[held] = _why(rows[0])
+        found += [Placed(held=h, counts=c, detail=details.get(h, "")) for h, c in counts.items()]
+    return found
+
+
+def downwards(
+    project: Project,
+    placed: Sequence[Placed],
+    runs: Sequence[Run],
+    row_ids: Collection[str],
+    labels: Collection[str],
+) -> Iterator[Holder]:
+    """What holds the rows, and what was made from them, in the order in which it was made.
+
+    A model holds a row if it was tuned on it, or was taught by a model that was. Where the dataset
+    was purged since, for another's sake, the model's curve says which rows it was tuned on.
+    """
+    names = {v.digest: f"{v.name}@{v.number}" for v in project.versions()}
+    tuned: dict[str, str] = {}  # digest of what is affected -> how
+    asked: dict[str, str] = {}
+    for each in placed:
+        held = each.held
+        digest = held.version.digest
+        tuned[digest] = "tuned on it"
+        if held.kind == "dataset":
+            if "train" not in each.counts:
+                del tuned[digest]
+            if "test" in each.counts:
+                asked[digest] = "asked about it"
+        how = ", ".join(
+            f"{count} {'row' if count == 1 else 'rows'}{'' if name == 'rows' else f' {_TO[name]}'}"
+            for name, count in each.counts.items()
+        )
+        yield Holder(kind=held.kind, name=held.ref, run=held.run.id, how=each.detail or how)
+    sources = {each.held.version.digest for each in placed if each.held.kind == "source"}
+    for run in runs:
+        if run.status != "succeeded" or run.output is None:
+            continue
+        given = {digest for digests in run.identity["inputs"].values() for digest in digests}
+        name = names.get(run.output.sha256, run.step)
+        if run.kind == "finetune@1" and (
+            given & tuned.keys() or _is_in_curve(project, run, row_ids)
+        ):
+            teachers = [names[d] for d in given & tuned.keys() if tuned[d].startswith("of ")]
+            is_tuned = not teachers or len(teachers) < len(given & tuned.keys())
+            tuned[run.output.sha256] = f"of {name}"
+            how = "tuned on it" if is_tuned else f"taught by {teachers[0]}"
+            yield Holder(kind="model", name=name, run=run.id, how=how)
+        elif run.kind in _NAMED_BY_MODEL and given & (tuned.keys() | asked.keys()):
+            kind = run.kind.partition("@")[0].partition("-")[0].replace("evaluate", "evaluation")
+            models = [tuned[d] for d in given & tuned.keys() if tuned[d].startswith("of ")]
+            how = ", ".join([*models, *(asked[d] for d in given & asked.keys())])
+            if how:
+                yield Holder(kind=kind, name=run.step, run=run.id, how=how)
+        elif run.kind == "index@1" and given & sources and _is_indexed(project, run, labels):
+            yield Holder(kind="index", name=name, run=run.id, how="a document of it")
+        elif run.kind.startswith("replay-") and given & (sources | asked.keys()):
+            yield Holder(kind="replay", name=run.step, run=run.id, how="may have been replayed")
+
+
+def _is_in_curve(project: Project, run: Run, row_ids: Collection[str]) -> bool:
+    """Whether the steps of a tuning run had one of the rows; read where its dataset is gone."""
+    model = project.load(run)
+    assert isinstance(model, ModelVersion)
+    datasets = [h for h in all_held(project) if h.kind == "dataset" and h.is_erased]
+    if not {held.version.digest for held in datasets} & set(run.identity["inputs"]["dataset"]):
+        return False
+    try:
+        curve = project.runner.blobs.get(model.curve).decode()
+    except StoreError:  # damaged: `tunesmith verify` says so
+        return False
+    return any(row_id in curve for row_id in row_ids)
+
+
+def _is_indexed(project: Project, run: Run, labels: Collection[str]) -> bool:
+    """Whether an index has a document of one of `labels`, which are the documents' keys."""
+    index = project.load(run)
+    assert isinstance(index, Index)
+    try:
+        with Store(project.runner.blobs.path(index.database)) as store:
+            return any(store.has_document(label) for label in labels)
+    except StoreError:  # erased, or damaged
+        return False
+
+
+def _only(
+    project: Project, connection: duckdb.DuckDBPyConnection, every: Sequence[Held], wanted: str
+) -> tuple[Held, dict[str, Any]]:
+    """The one row that is meant, of the newest version that has it."""
+    is_id = bool(_ROW_ID.fullmatch(wanted))
+    condition = "starts_with(row_id, ?)" if is_id else "contains(text, ?)"
+    found: dict[str, tuple[Held, dict[str, Any]]] = {}
+    for held, _, path in readable(project, every, "source", ("rows",)):
+        for row in query.rows_where(connection, path, f"{condition} LIMIT 50", [wanted]):
+            found[row["row_id"]] = (held, row)
+    exact = {key: each for key, each in found.items() if each[1]["text"].strip() == wanted.strip()}
+    found = exact or found
+    if not found:
+        what = f"with an id that begins {wanted}" if is_id else "with this text"
+        raise NotFound(
+            f"no version of a data asset has a row {what}",
+            remedy="a row id is in the first column of `tunesmith data checkout`'s tables; what "
+            "was erased is not found any more",
+        )
+    if len(found) > 1:
+        some = "; ".join(f"{key} ({row['pointer']})" for key, (_, row) in list(found.items())[:5])
+        raise UsageError(
+            f"{len(found)} rows are meant by {wanted[:60]!r}: {some}",
+            remedy="give more digits of the id, or more of the text",
+        )
+    return next(iter(found.values()))
+
+
+def _merged(
+    project: Project, connection: duckdb.DuckDBPyConnection, every: Sequence[Held], row_id: str
+) -> tuple[tuple[str, ...], str]:
+    """The duplicates that were dropped for a row, and the row that it was dropped for."""
+    parents: dict[str, None] = {}
+    child = ""
+    for _, _, path in readable(project, every, "dataset", ("dropped",)):
+        for row in query.duplicates_of(connection, path, row_id, _DUPLICATES):
+            if row["detail"] == row_id:
+                parents[row["row_id"]] = None
+            else:
+                child = row["detail"]
+    return tuple(sorted(parents)), child
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    of = f" of {row['detail']}" if row["reason"] in _DUPLICATES else f" ({row['detail']})"
+    return f"dropped: {row['reason']}{of if row['detail'] else ''}"
+
+
+def package_of(project: Project, held: Held, runs: Sequence[Run]) -> Package | None:
+    """What a data asset was read from."""
+    digests = held.run.identity["inputs"].get("package", ())
+    for run in runs:
+        if run.output is not None and run.output.sha256 in digests:
+            package = project.load(run)
+            return package if isinstance(package, Package) else None
+    return None

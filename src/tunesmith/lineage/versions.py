@@ -1,0 +1,225 @@
+"""Versions of data assets and datasets: which there are, and where their tables lie."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from tunesmith.core import catalog
+from tunesmith.core.catalog import Run, Version
+from tunesmith.core.errors import BlobMissing, Conflict, NotFound, UsageError
+from tunesmith.core.plan import changes
+from tunesmith.core.ref import Blob
+from tunesmith.project import Project
+from tunesmith.records.data import DataAsset, Dataset
+from tunesmith.records.lineage import VersionLine
+
+KINDS = {"data": "source", "dataset": "dataset"}
+"""What the store calls them, and what people write."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Held:
+    """One version, its record and the run that made it first."""
+
+    kind: str
+    """"source" or "dataset"."""
+    version: Version
+    run: Run
+    record: DataAsset | Dataset
+    is_erased: bool
+    """Whether one of its tables was purged."""
+
+    @property
+    def ref(self) -> str:
+        """What people write, e.g. "visits@2"."""
+        return f"{self.version.name}@{self.version.number}"
+
+    @property
+    def tables(self) -> Mapping[str, Blob]:
+        """Its Parquet tables by name."""
+        return tables_of(self.record)
+
+
+def tables_of(record: DataAsset | Dataset) -> Mapping[str, Blob]:
+    """The Parquet tables of a data asset or a dataset, by name."""
+    if isinstance(record, DataAsset):
+        return {"rows": record.rows, "quarantine": record.quarantine}
+    return {"train": record.train.rows, "test": record.test.rows, "dropped": record.dropped}
+
+
+def all_held(project: Project) -> list[Held]:
+    """Every version of every data asset and dataset, by kind, name and number."""
+    with project.runner.database.read() as connection:
+        versions = [v for v in catalog.all_versions(connection) if v.kind in KINDS]
+        runs = {v.run_id: catalog.run(connection, v.run_id) for v in versions}
+    return [_held(project, version, runs[version.run_id]) for version in versions]
+
+
+def find(project: Project, ref: str) -> Held:
+    """The version that `ref` names: NAME@NUMBER, or NAME for the newest; a `source:` or `dataset:`
+    before it says which, where both have the name.
+
+    Raises:
+        UsageError: it is no such reference, or two things have the name.
+        NotFound: there is no such version.
+    """
+    name, mark, number = ref.partition("@")
+    if mark and not number.isdecimal():
+        raise UsageError(f"{ref!r} is no version", remedy="write NAME@NUMBER, e.g. visits@2")
+    found = named(project, name)
+    wanted = [each for each in found if not mark or each.version.number == int(number)]
+    if not wanted:
+        there = ", ".join(each.ref for each in found)
+        raise NotFound(f"there is no version {ref}", remedy=f"there is: {there}")
+    return wanted[-1]
+
+
+def named(project: Project, name: str) -> list[Held]:
+    """The versions of one data asset or dataset, oldest first.
+
+    Raises:
+        UsageError: a data asset and a dataset have the name.
+        NotFound: there is none.
+    """
+    kind, colon, plain = name.rpartition(":")
+    every = all_held(project)
+    found = [h for h in every if h.version.name == plain and (not colon or h.kind == kind)]
+    if len({held.kind for held in found}) > 1:
+        raise UsageError(
+            f"a source and a dataset are called {plain!r}",
+            remedy=f"write source:{plain} or dataset:{plain}",
+        )
+    if not found:
+        names = sorted({held.version.name for held in every})
+        raise NotFound(
+            f"there is no version of a source or dataset {name!r}",
+            remedy=f"there is: {', '.join(names)}" if names else "run the project: `tunesmith run`",
+        )
+    return found
+
+
+def log(project: Project, name: str = "") -> list[VersionLine]:
+    """What is known of each version, oldest first; of all, or of those of one name.
+
+    Raises:
+        UsageError, NotFound: see `named`.
+    """
+    every = named(project, name) if name else all_held(project)
+    lines = [line_of(every[0], None)] if every else []
+    for before, held in pairwise(every):
+        same = (before.kind, before.version.name) == (held.kind, held.version.name)
+        lines.append(line_of(held, before if same else None))
+    return lines
+
+
+def line_of(held: Held, before: Held | None) -> VersionLine:
+    """What is known of a version; `before` is the one before it."""
+    record, version = held.record, held.version
+    if isinstance(record, DataAsset):
+        num_rows, quarantined = record.num_rows, record.num_quarantined
+        left_out, erased = record.num_filtered, record.num_erased
+    else:
+        num_rows, quarantined = record.train.num_rows + record.test.num_rows, 0
+        left_out, erased = record.num_dropped, 0
+    changed: tuple[str, ...] = ("first version",)
+    if before is not None:
+        changed = tuple(changes(before.run.identity, held.run.identity)) or (
+            "nothing that is seen",
+        )
+    return VersionLine(
+        kind=held.kind,
+        name=version.name,
+        number=version.number,
+        made_at=version.created_at,
+        digest=version.digest,
+        num_in=record.num_in,
+        num_rows=num_rows,
+        num_quarantined=quarantined,
+        num_left_out=left_out,
+        num_erased=erased,
+        is_erased=held.is_erased,
+        changed=changed,
+    )
+
+
+def path_of(project: Project, held: Held, table: str) -> Path:
+    """Where a table of a version lies.
+
+    Raises:
+        NotFound: it was purged when somebody was forgotten.
+        BlobMissing: it is gone for no reason that is known.
+    """
+    try:
+        return project.runner.blobs.path(held.tables[table])
+    except BlobMissing as error:
+        if held.is_erased:
+            raise NotFound(
+                f"{held.ref} was erased: it had rows of somebody who was forgotten",
+                remedy=f"take a newer version: `tunesmith data log {held.version.name}`",
+            ) from error
+        raise
+
+
+def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
+    """Write a version's tables and its card into the new or empty `folder`.
+
+    Raises:
+        Conflict: there is something in the folder.
+        NotFound: there is no such version, or it was erased.
+    """
+    held = find(project, ref)
+    sources = {f"{name}.parquet": path_of(project, held, name) for name in held.tables}
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise Conflict(f"{folder} is not empty", remedy="name a new folder")
+    for name, source in sources.items():
+        shutil.copyfile(source, folder / name)
+    (folder / "card.md").write_text(_card(project, held), encoding="utf-8")
+    return [*(folder / name for name in sources), folder / "card.md"]
+
+
+def _card(project: Project, held: Held) -> str:
+    record = held.record
+    if isinstance(record, Dataset):
+        return project.runner.blobs.get(record.card).decode()
+    return "\n".join(_asset_card(held, record)) + "\n"
+
+
+def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
+    yield f"# Data asset {held.ref}\n"
+    facts = {
+        "origin": record.origin,
+        "licence": record.licence,
+        "owner": record.owner,
+        "purpose": record.purpose,
+        "made": held.version.created_at,
+        "digest of its record": held.version.digest,
+    }
+    counts = {
+        "in": record.num_in,
+        "out": record.num_rows,
+        "quarantined": record.num_quarantined,
+        "not asked for": record.num_filtered,
+        "erased": record.num_erased,
+    }
+    for name, value in facts.items():
+        yield f"- {name}: {' '.join(str(value).split())}"
+    yield "\n| rows | count |\n| --- | --- |"
+    for name, count in counts.items():
+        yield f"| {name} | {count} |"
+
+
+def _held(project: Project, version: Version, run: Run) -> Held:
+    record = project.load(run)
+    assert isinstance(record, DataAsset | Dataset)
+    return Held(
+        kind=KINDS[version.kind],
+        version=version,
+        run=run,
+        record=record,
+        is_erased=any(blob.sha256 in project.purged for blob in tables_of(record).values()),
+    )

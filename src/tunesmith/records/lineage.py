@@ -1,0 +1,216 @@
+"""Versions of data and what differs between them; where a row came from and went; erasures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunesmith.records.money import Money
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionLine:
+    """One version of a data asset or a dataset.
+
+    num_in == num_rows + num_quarantined + num_left_out + num_erased.
+    """
+
+    kind: str
+    """"source" or "dataset"."""
+    name: str
+    number: int
+    made_at: str
+    digest: str
+    """Of its record, which holds the digests of its tables."""
+    num_in: int
+    num_rows: int
+    num_quarantined: int
+    num_left_out: int
+    """Rows not asked for, of a data asset; rows dropped, of a dataset."""
+    num_erased: int
+    is_erased: bool
+    """Whether a table of it was purged by an erasure: its rows can no longer be read."""
+    changed: tuple[str, ...]
+    """What differs from the run that made the version before it; "first version" of the first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """Lengths of texts, in bytes of UTF-8."""
+
+    mean: float
+    low: float
+    """A tenth of the texts are shorter."""
+    median: float
+    high: float
+    """A tenth are longer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelShift:
+    """How many rows of a label there were, and are."""
+
+    label: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowChange:
+    """One row that differs: added (nothing before), removed (nothing after) or edited (both)."""
+
+    change: str
+    """"added", "removed", "edited" or, of a dataset, "moved" to the other side of the split."""
+    before: str
+    """Its row id in the older version, or empty."""
+    after: str
+    pointer: str
+    """Where in the source it is; of a row that was removed, where it was."""
+    what: str
+    """Which of its columns differ, or between which sides it moved."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """What differs between two versions of a table of rows.
+
+    before.num_rows - num_removed + num_added == after.num_rows.
+    """
+
+    before: VersionLine
+    after: VersionLine
+    num_added: int
+    num_removed: int
+    num_edited: int
+    num_moved: int
+    num_same: int
+    """Rows that are in both, neither edited nor moved."""
+    labels: tuple[LabelShift, ...]
+    """Every label, those that changed most first."""
+    label_shift: float
+    """Total variation distance of the shares of the labels: 0 the same, 1 no label in common."""
+    lengths_before: Spread
+    lengths_after: Spread
+    examples: tuple[RowChange, ...]
+    """The first of each kind of change, in the order of their pointers."""
+
+
+# Where a row came from, and where it went.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """Something that holds a row, or was made from it."""
+
+    kind: str
+    """"source", "dataset", "model", "index", "evaluation", "release", "export" or "replay"."""
+    name: str
+    """With its version where it has one, e.g. "desk@2"; else the step that made it."""
+    run: int
+    how: str
+    """e.g. "train", "dropped: near duplicate of 1f2e...", "tuned on it"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowTrace:
+    """One row: up to where it came from, down to all that was made from it."""
+
+    row_id: str
+    text: str
+    label: str
+    origin: str
+    """The system it came from."""
+    package: str
+    """The package or the local files, as they were taken into the store."""
+    package_sha256: str
+    member: str
+    """The file in it."""
+    line: int
+    """The line that the record starts on; 0 where a file is one row."""
+    licence: str
+    owner: str
+    parents: tuple[str, ...]
+    """Rows that were merged into this one: the duplicates that it was kept for."""
+    child: str
+    """The row that was kept instead of this one; empty where it was not merged."""
+    holders: tuple[Holder, ...]
+    num_traces: int
+    """Served requests whose question or answer has the whole text."""
+
+
+# Erasure.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remedy:
+    """What erasing a person asks of one model."""
+
+    model: str
+    versions: tuple[str, ...]
+    """Versions that were tuned on the rows, e.g. "desk@1"."""
+    verdict: str
+    """"retrain" or "evaluate again"."""
+    why: str
+    num_rows: int
+    """Rows of the person that the newest of them was tuned on."""
+    steps: tuple[str, ...]
+    """What will run."""
+    wall_s: float
+    cost: Money
+    """At what the last runs of those steps used; see `tunesmith.ledger.plan`."""
+    num_unknown: int
+    """Steps that never ran, and are not in the sum."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasurePlan:
+    """All that holds a person, and what to forget them would take."""
+
+    subject: str
+    """As it was asked for."""
+    named_by: str
+    """"row id", or the fields that were looked in, e.g. "source.visits.subject = patient_id"."""
+    row_ids: tuple[str, ...]
+    shared: tuple[str, ...]
+    """Rows of others that say the same as one of theirs, to the letter; they stay."""
+    holders: tuple[Holder, ...]
+    remedies: tuple[Remedy, ...]
+    num_traces: int
+    """Served requests that have a text of theirs."""
+    files: tuple[str, ...]
+    """Files of the project's folder that still hold them, and are the user's to edit."""
+    obstacles: tuple[str, ...]
+    """Why the store's copy of a source cannot be rewritten, a sentence each; none as a rule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasureCertificate:
+    """What was erased, and the proof. It holds nothing of the person but keyed digests."""
+
+    subject: str
+    """Keyed digest (HMAC-SHA-256) of what was asked for."""
+    rows: tuple[str, ...]
+    """Keyed digests of the row ids."""
+    key: str
+    """Which key: the first digits of its own digest."""
+    purged: Mapping[str, str]
+    """Digest of each blob that was removed, and what it was."""
+    num_traces: int
+    """Served requests that were removed."""
+    rewritten: tuple[str, ...]
+    """New versions without the rows, e.g. "source visits@2"."""
+    not_rewritten: tuple[str, ...]
+    """What could not be made again without the rows, and why; it is purged all the same."""
+    remedies: tuple[Remedy, ...]
+    """Models that had learnt from the rows, and still have."""
+    num_needles: int
+    """Texts and values that were searched for."""
+    num_too_short: int
+    """Those too short to be told from others' text: of these the rows are gone by their ids."""
+    num_blobs: int
+    num_bytes: int
+    """What was read for the proof: every blob, decoded, and the database."""
+    found: tuple[str, ...]
+    """Where one was found after all; none, or it is no proof."""
+    files: tuple[str, ...]
+    """Files of the project's folder that still hold the person: not the store's to change."""

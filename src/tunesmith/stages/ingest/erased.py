@@ -1,0 +1,167 @@
+"""Take local files into the store without the records of people who are to be forgotten.
+
+What is left out stays as long as it was, in lines, so that what follows it keeps its pointers.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from tunesmith.core import erasure
+from tunesmith.core.erasure import keyed
+from tunesmith.core.errors import DataError, StoreError
+from tunesmith.core.step import Context
+from tunesmith.records.data import Erased, Package
+from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
+from tunesmith.stages.ingest.container import File, is_container
+from tunesmith.stages.ingest.entry import Entry
+from tunesmith.stages.ingest.formats import read_file
+from tunesmith.stages.ingest.local import STORE, pack
+from tunesmith.stages.ingest.rows import row_id_of
+
+WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
+"""Formats of which a file is one row, and is left out whole."""
+LINES = frozenset({"jsonl", "csv", "tsv"})
+"""Formats of which a row stands on lines of its own, which are cut out."""
+
+
+def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
+    """The local files of a source, but for the records that `erased` tells.
+
+    Raises:
+        NotFound, DataError, InputChanged: see `land`.
+        DataError: a record cannot be cut out of its file.
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    assert ctx.project is not None, "local files are relative to a project's folder"
+    key = erasure.key_of(ctx.project / STORE)
+    if erasure.key_name(key) != erased.key:
+        raise StoreError(
+            f"{STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
+            remedy="restore it from a backup of the store",
+        )
+    num_erased = 0
+    digests = frozenset(erased.digests)
+
+    def cut(name: str, data: bytes) -> bytes | None:
+        nonlocal num_erased
+        found = records(config, name, data)
+        gone = [each for each in found if is_told(config, name, each, digests, key)]
+        num_erased += len(gone)
+        if gone and config.format in WHOLE_FILES:
+            return None
+        return cut_out(config, name, data, gone)
+
+    package = pack(config.landing(), ctx, cut)
+    return Package(
+        requirement=package.requirement,
+        filename=package.filename,
+        wheel=package.wheel,
+        num_erased=num_erased,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What stands in a file where a row is, or would be."""
+
+    pointer: str
+    data: bytes
+    entry: Entry | None
+    """None where it cannot be read."""
+
+
+def records(config: SourceConfig, member: str, data: bytes) -> Iterator[Record]:
+    """The records of one file; of what cannot be read, the line, or the whole file.
+
+    Raises:
+        DataError: it is an archive, of which nothing can be cut out.
+    """
+    if is_container(member):
+        raise DataError(
+            f"{member} is an archive: no record can be cut out of it",
+            remedy="unpack it into the source's folder, and leave the archive out",
+        )
+    lines = data.split(b"\n")
+    for found in read_file(config, File(name=member, stream=io.BytesIO(data))):
+        if isinstance(found, Entry):
+            yield Record(pointer=found.pointer, data=found.data, entry=found)
+        else:
+            line = _line(found.pointer)
+            there = lines[line - 1].strip() if 0 < line <= len(lines) else data
+            yield Record(pointer=found.pointer, data=there, entry=None)
+
+
+def is_told(
+    config: SourceConfig, member: str, record: Record, digests: Collection[str], key: bytes
+) -> bool:
+    """Whether a record is among what was erased: by what it says, by its subject, by its place."""
+    if keyed(key, "record", record.data) in digests:
+        return True
+    if record.entry is None:
+        return False
+    subject = _subject(config, record.entry)
+    return keyed(key, "row", row_id_of(config, record.entry, file=member)) in digests or bool(
+        subject and keyed(key, "subject", subject) in digests
+    )
+
+
+def records_of(
+    config: SourceConfig,
+    member: str,
+    data: bytes,
+    row_ids: Collection[str],
+    tells: Callable[[bytes], bool],
+) -> list[bytes]:
+    """The records of one file that became the rows `row_ids`, and those that cannot be read and
+    have something in them that `tells` of the person.
+
+    Raises:
+        DataError: one of them could not be cut out of the file.
+    """
+    gone = [
+        each
+        for each in records(config, member, data)
+        if (
+            row_id_of(config, each.entry, file=member) in row_ids
+            if each.entry
+            else tells(each.data)
+        )
+    ]
+    if config.format not in WHOLE_FILES:
+        cut_out(config, member, data, gone)
+    return [record.data for record in gone]
+
+
+def _subject(config: SourceConfig, entry: Entry) -> str:
+    """Whom a record is about; empty where its source does not say, or it names nobody."""
+    value = entry.fields.get(config.subject) if config.subject else None
+    return "" if value is None or isinstance(value, list | dict) else str(value).strip()
+
+
+def _line(pointer: str) -> int:
+    """The line of a pointer; 0 where a file is one row."""
+    number = pointer.rpartition("#")[2] if "#" in pointer else ""
+    return int(number) if number.isdecimal() else 0
+
+
+def cut_out(config: SourceConfig, name: str, data: bytes, gone: Sequence[Record]) -> bytes:
+    """`data` without the lines that the records `gone` stand on: of each its end is left.
+
+    Raises:
+        DataError: one does not stand on the lines that its pointer names.
+    """
+    lines = data.split(b"\n")
+    for record in gone:
+        first = _line(record.pointer) - 1
+        past = first + 1 + record.data.count(b"\n")
+        is_there = first >= 0 and record.data in b"\n".join(lines[first:past])
+        if config.format not in LINES or not is_there:
+            raise DataError(
+                f"{record.pointer} is to be forgotten, and cannot be cut out of {name}",
+                remedy=f"take the record out of {name} yourself, then run the same command again",
+            )
+        lines[first:past] = [b""] * (past - first)
+    return b"\n".join(lines)

@@ -1,0 +1,88 @@
+"""A row's way down to a model, and a person who is forgotten, in a project that ran to its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+spec = importlib.util.spec_from_file_location("clinic", Path(__file__).with_name("clinic.py"))
+assert spec is not None
+assert spec.loader is not None
+clinic = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(clinic)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, project_text, mini_environment, miniature):
+    """A project that ran to its end, and served two requests. Only to look at."""
+    folder = tmp_path_factory.mktemp("clinic")
+    clinic.write(folder, project_text)
+    made = miniature(folder=folder, environment=mini_environment)
+    made.tunesmith("run")
+    with sqlite3.connect(folder / ".tunesmith" / "tunesmith.db") as database:
+        for text in (clinic.SAID, "Somebody else asks when you open."):
+            database.execute(
+                "INSERT INTO traces (at, service, model, source, traffic, text, answer,"
+                " num_prompt_tokens, num_answer_tokens, wall_s, finish_reason)"
+                " VALUES ('2026-01-01T00:00:00.000Z', 'desk', 'desk@1', 'served', 'served', ?,"
+                " 'injury', 1, 1, 0.1, 'stop')",
+                (f"Patient says: {text}",),
+            )
+    database.close()
+    return made
+
+
+def test_a_row_is_traced_down_to_the_model_that_was_tuned_on_it(once):
+    found = json.loads(once.tunesmith("data", "trace", "Came back. Seen for", "--json"))
+    assert (found["member"], found["line"]) == ("visits.jsonl", 31)
+    holders = {(each["kind"], each["name"]): each["how"] for each in found["holders"]}
+    assert holders["source", "visits@1"] == "1 row"
+    sides = holders["dataset", "triage@1"]
+    if sides == "1 row to train":
+        assert holders["model", "desk@1"] == "tuned on it"
+        assert ("release", "release:desk") in holders
+    else:
+        assert sides == "1 row to test"
+        assert holders["evaluation", "evaluate:desk"] == "asked about it"
+
+
+def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
+    plan = json.loads(once.tunesmith("data", "forget", clinic.PATIENT, "--plan", "--json"))
+    (remedy,) = plan["remedies"]
+    assert (remedy["model"], remedy["verdict"]) == ("desk", "retrain")
+    assert remedy["versions"] == ["desk@1"]
+    assert float(remedy["cost"]["amount"]) > 0
+    # As `tunesmith plan` prices the same steps: at what their last runs used.
+    runs = {run["step"]: run for run in json.loads(once.tunesmith("runs", "--json"))}
+    assert remedy["wall_s"] == pytest.approx(
+        sum(runs[step]["usage"]["wall_s"] for step in remedy["steps"])
+    )
+    assert "finetune:desk" in remedy["steps"]
+    assert {h["kind"] for h in plan["holders"]} >= {"source", "dataset", "model", "index"}
+    assert plan["num_traces"] == 1
+
+    folder = tmp_path / "copy"
+    shutil.copytree(once.folder, folder)
+    copy = type(once)(folder=folder, environment=once.environment)
+    made = json.loads(copy.tunesmith("data", "forget", clinic.PATIENT, "--json"))
+    assert made["found"] == []
+    assert set(made["rewritten"]) == {
+        "source visits@2",
+        "source letters@2",
+        "dataset triage@2",
+        "index letters@2",
+    }
+    kinds = " ".join(made["purged"].values())
+    assert "land:visits" in kinds
+    assert "curate:triage" in kinds
+    report = json.loads(copy.tunesmith("verify", "--json"))
+    assert (report["problems"], report["num_erased"]) == ([], len(made["purged"]))
+    assert not (folder / ".tunesmith" / "work" / "cache").exists(), "rows as tokens"
+    asked = json.loads(copy.tunesmith("plan", "--json"))["lines"]
+    states = {line["step"]: line["state"] for line in asked}
+    assert (states["curate:triage"], states["finetune:desk"]) == ("hit", "runs")

@@ -1,0 +1,172 @@
+"""Versions of data: their log, what differs between two, and how they are written out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.cli.main import app
+from tunesmith.core.errors import Conflict, NotFound, UsageError
+from tunesmith.lineage import query
+from tunesmith.lineage.compare import compare
+from tunesmith.lineage.versions import checkout, find, log
+
+
+def rows_of(folder) -> list[dict]:
+    lines = (folder.path / "notes.jsonl").read_text().splitlines()[:-1]
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def edited(folder):
+    """A second version: two notes before all others, one edited, one relabelled, one gone."""
+    rows = rows_of(folder)
+    rows[7] = {**rows[7], "note": rows[7]["note"] + " And more."}
+    rows[9] = {**rows[9], "kind": "c"}
+    del rows[2]
+    new = [{"who": "person-9", "note": f"A new note, number {n}.", "kind": "d"} for n in (1, 2)]
+    folder.write([*new, *rows])
+    folder.run()
+    return folder
+
+
+def test_an_edited_record_is_found_though_every_line_moved_and_its_id_is_another(edited):
+    with edited.opened() as project:
+        found = compare(project, "notes@1", "notes@2")
+    counted = (found.num_added, found.num_removed, found.num_edited, found.num_same)
+    assert counted == (2, 1, 2, 9)
+    assert found.before.num_rows - 1 + 2 == found.after.num_rows
+    shown = {(row.change, row.pointer, row.what) for row in found.examples}
+    assert shown == {
+        ("added", "notes.jsonl#1", ""),
+        ("added", "notes.jsonl#2", ""),
+        ("removed", "notes.jsonl#3", ""),
+        ("edited", "notes.jsonl#9", "text"),
+        ("edited", "notes.jsonl#11", "label"),
+    }
+    labels = {shift.label: (shift.before, shift.after) for shift in found.labels}
+    assert labels == {"a": (4, 3), "b": (4, 4), "c": (4, 4), "d": (0, 2)}
+    # By hand: (4/12 - 3/13) + |4/12 - 4/13| * 2 + 2/13, halved.
+    assert found.label_shift == pytest.approx(
+        (4 / 12 - 3 / 13 + 2 * (4 / 12 - 4 / 13) + 2 / 13) / 2
+    )
+    assert found.lengths_after.high >= found.lengths_after.median > 10
+
+
+def test_a_whole_file_that_was_edited_is_one_edited_row(folder):
+    folder.letter(1, "person-0001", "Letter 1, in other words.")
+    folder.letter(9, "person-0009", "A ninth letter.")
+    folder.run()
+    with folder.opened() as project:
+        found = compare(project, "source:letters@1", "letters")
+    assert (found.num_added, found.num_removed, found.num_edited, found.num_same) == (1, 0, 1, 3)
+
+
+def test_the_log_says_what_came_in_and_went_out_and_what_changed(edited):
+    with edited.opened() as project:
+        first, second = log(project, "notes")
+        assert [(v.kind, v.name) for v in log(project)] == [
+            ("source", "letters"), ("source", "notes"), ("source", "notes"),
+        ]  # fmt: skip
+    assert first.changed == ("first version",)
+    assert any(said.startswith("config.sha256") for said in second.changed)
+    for line in (first, second):
+        kept_out = line.num_quarantined + line.num_left_out + line.num_erased
+        assert line.num_in == line.num_rows + kept_out
+        assert line.num_quarantined == 1
+
+
+def test_a_version_is_written_with_its_card(edited, tmp_path):
+    target = tmp_path / "out"
+    with edited.opened() as project:
+        checkout(project, "notes@1", target)
+        with pytest.raises(Conflict, match="not empty"):
+            checkout(project, "notes@1", target)
+    assert pq.read_table(target / "rows.parquet").num_rows == 12
+    assert pq.read_table(target / "quarantine.parquet").num_rows == 1
+    assert "# Data asset notes@1" in (target / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ref", "error", "words"),
+    [
+        ("notes@9", NotFound, "there is: notes@1"),
+        ("notes@x", UsageError, "NAME@NUMBER"),
+        ("nots", NotFound, "there is: letters, notes"),
+        ("dataset:notes", NotFound, "'dataset:notes'"),
+    ],
+)
+def test_a_version_that_is_not_there_is_said(folder, ref, error, words):
+    with folder.opened() as project, pytest.raises(error, match=words):
+        find(project, ref)
+
+
+def test_the_commands_print_for_people_and_for_programs(edited, tmp_path):
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, ["data", *words, "-p", str(edited.path)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "source notes@2" in said("log", "notes")
+    assert "2 added, 1 removed, 2 edited, 9 the same" in said("diff", "notes@1", "notes@2")
+    assert json.loads(said("diff", "notes@1", "notes", "--json"))["num_edited"] == 2
+    assert "rows.parquet" in said("checkout", "notes", str(tmp_path / "there"))
+
+
+# The comparison itself, against sets and Counters.
+
+
+def write(path, rows: list[tuple[str, str, str, str]]) -> None:
+    names = ("row_id", "pointer", "text", "label")
+    table = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    pq.write_table(pa.table({**table, "attributes": ["{}"] * len(rows)}), path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_versions_are_compared_as_by_hand(tmp_path, seed):
+    draw = random.Random(seed)
+
+    def row(text: str, line: int) -> tuple[str, str, str, str]:
+        row_id = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return row_id, f"f.jsonl#{line}", text, text[-1]
+
+    texts = [f"text {seed} {number}" for number in range(300)]
+    after = [text for text in texts if draw.random() > 0.1]
+    for _ in range(20):
+        after.insert(draw.randrange(len(after)), f"new {draw.random()}")
+    write(tmp_path / "before", [row(text, line) for line, text in enumerate(texts, start=1)])
+    write(tmp_path / "after", [row(text, line) for line, text in enumerate(after, start=1)])
+    with query.opened() as connection:
+        query.load(connection, "before", {"rows": tmp_path / "before"})
+        query.load(connection, "after", {"rows": tmp_path / "after"})
+        query.compare(connection, in_file_order=True)
+        counts = query.counts(connection)
+    gone, new = set(texts) - set(after), set(after) - set(texts)
+    edited = counts.get("edited", 0)  # a new line where one is gone: one or the other reading
+    assert counts.get("removed", 0) + edited == len(gone)
+    assert counts.get("added", 0) + edited == len(new)
+    assert edited <= min(len(gone), len(new))
+
+
+def test_a_row_that_moved_to_the_other_side_is_neither_new_nor_gone(tmp_path):
+    def side(path, ids: list[str]) -> None:
+        columns = {"row_id": ids, "asset": ["a"] * len(ids), "pointer": ids, "label": ids}
+        pq.write_table(pa.table({**columns, "text": ids, "content": ids}), path)
+
+    for name, train, test in (("before", "abc", "de"), ("after", "abd", "cf")):
+        side(tmp_path / f"{name}-train", list(train))
+        side(tmp_path / f"{name}-test", list(test))
+    with query.opened() as connection:
+        for name in ("before", "after"):
+            sides = {side: tmp_path / f"{name}-{side}" for side in ("train", "test")}
+            query.load(connection, name, sides)
+        query.compare(connection, in_file_order=False)
+        assert query.counts(connection) == {"moved": 2, "removed": 1, "added": 1}
+        moved = [row["what"] for row in query.examples(connection, 5) if row["change"] == "moved"]
+    assert sorted(moved) == ["test to train", "train to test"]
