@@ -153,6 +153,18 @@ def _check_references(file: ProjectFile) -> None:
         if place:
             known = file.model if place == "model" else file.base
             settings.nearest(f"model.{name}.teacher", teacher, known, place)
+    for name, index in file.index.items():
+        settings.nearest(f"index.{name}.source", index.source, file.source, "source")
+        if index.commonest_in:
+            settings.nearest(
+                f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
+            )
+    _check_gates(file)
+    _check_services(file)
+    _check_monitors(file)
+
+
+def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
         if gate.alias == PRODUCTION and file.registry.approvers:
@@ -168,12 +180,9 @@ def _check_references(file: ProjectFile) -> None:
                     f"{gate.model!r} has a gate already: {other}",
                     remedy="put all that the model must show into one gate",
                 )
-    for name, index in file.index.items():
-        settings.nearest(f"index.{name}.source", index.source, file.source, "source")
-        if index.commonest_in:
-            settings.nearest(
-                f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
-            )
+
+
+def _check_services(file: ProjectFile) -> None:
     for name, service in file.service.items():
         for model_name in service.models:
             settings.nearest(f"service.{name}.models", model_name, file.model, "model")
@@ -187,6 +196,9 @@ def _check_references(file: ProjectFile) -> None:
                 )
         if service.index:
             settings.nearest(f"service.{name}.index", service.index, file.index, "index")
+
+
+def _check_monitors(file: ProjectFile) -> None:
     for name, monitor in file.monitor.items():
         settings.nearest(f"monitor.{name}.model", monitor.model, file.model, "model")
         settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
