@@ -19,6 +19,7 @@ from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
+from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.release.config import ReleaseConfig
@@ -206,6 +207,17 @@ def _model_paths(
     return {name: path_of(name, ()) for name in file.model}
 
 
+def asked_of(recipe: ModelConfig, unseen_training_rows: int = 0) -> EvaluateConfig:
+    """What a model of that recipe is evaluated on, and its base beside it."""
+    rewarded = recipe.objective == "grpo"
+    return EvaluateConfig(
+        objective=recipe.objective,
+        rewards=recipe.rewards,
+        max_new_tokens=recipe.max_new_tokens if rewarded else 0,
+        unseen_training_rows=unseen_training_rows,
+    )
+
+
 def _model_path(
     file: ProjectFile,
     name: str,
@@ -215,7 +227,7 @@ def _model_path(
 ) -> ModelPath:
     recipe = file.model[name]
     seed = file.project.seed
-    asked = EvaluateConfig(objective=recipe.objective)
+    asked = asked_of(recipe)
     base, data = bases[recipe.base], datasets[recipe.dataset]
     before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
     model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
@@ -234,7 +246,7 @@ def judged_beside(
     gate's rules name: those models are asked the same rows."""
     gate = next(gate for gate in file.gate.values() if gate.model == name)
     seed = file.project.seed
-    asked = EvaluateConfig(objective=file.model[name].objective)
+    asked = asked_of(file.model[name])
     beside: dict[str, Any] = {}
     if standings:
         beside["standings"] = Standings(standings=standings)

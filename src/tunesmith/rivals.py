@@ -16,7 +16,7 @@ from tunesmith.core import catalog
 from tunesmith.core.errors import UsageError
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
-from tunesmith.graph import ModelPath, build
+from tunesmith.graph import ModelPath, asked_of, build
 from tunesmith.ledger.cost import price, zero
 from tunesmith.pipeline import make_model, preview
 from tunesmith.project import Project
@@ -256,7 +256,7 @@ def pilots(path: ModelPath, num_rows: int, num_layers: int) -> dict[str, ModelPa
         "all": {**_method(own, "lora"), "layers": 0},
         "full": {**_method(own, "full"), "layers": 0},
     }
-    asked = EvaluateConfig(objective=recipe_of(path).objective, unseen_training_rows=PILOT_ASKED)
+    asked = asked_of(recipe_of(path), PILOT_ASKED)
     rivals: dict[str, ModelPath] = {}
     known = []
     for tag, change in changes.items():

@@ -42,6 +42,7 @@ class Kind:
 
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
+_REWARDS = "tunesmith.text.rewards"
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
 _MODEL = (*_WEIGHTS, "tokenizers", "jinja2", "pyarrow")
@@ -107,28 +108,28 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.finetune.config:ModelConfig",
         record=f"{_RECORDS}.model:ModelVersion",
         named="model",
-        sources=(f"{_STAGES}.finetune", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(

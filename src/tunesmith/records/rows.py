@@ -87,6 +87,15 @@ class Feedback:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A question whose answers can be checked; whatever the model answers is rewarded by rules."""
+
+    prompt: str
+    answer: str = ""
+    """What is right, for rules that compare with it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tagged:
     """Words, and the tag of each."""
 
@@ -103,7 +112,7 @@ class Pair:
     negatives: tuple[str, ...] = ()
 
 
-Content = Labelled | Chat | Completion | Text | Preference | Feedback | Tagged | Pair
+Content = Labelled | Chat | Completion | Text | Preference | Feedback | Checked | Tagged | Pair
 
 FORMATS: Mapping[str, type[Content]] = MappingProxyType(
     {
@@ -113,6 +122,7 @@ FORMATS: Mapping[str, type[Content]] = MappingProxyType(
         "text": Text,
         "preference": Preference,
         "feedback": Feedback,
+        "checked": Checked,
         "tags": Tagged,
         "pairs": Pair,
     }

@@ -12,7 +12,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, OverBudget, StepFailed
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
-from tunesmith.graph import ModelPath, build
+from tunesmith.graph import ModelPath, asked_of, build
 from tunesmith.ledger.budget import over_budget
 from tunesmith.ledger.cost import price, zero
 from tunesmith.project import Project
@@ -39,7 +39,6 @@ from tunesmith.rivals import (
 )
 from tunesmith.search.order import explore, require_optuna
 from tunesmith.search.space import shares_of, space_of
-from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 
 
@@ -155,7 +154,7 @@ class Log:
         own = recipe_of(self.path)
         changes = {**settings, "share_of_rows": self.shares[rung], "stop_after": 0}
         tag = f"search-{_digest(own.changed(**settings))}-{rung + 1}"
-        asked = EvaluateConfig(objective=own.objective, unseen_training_rows=PILOT_ASKED)
+        asked = asked_of(own, PILOT_ASKED)
         return variant(self.path, tag, asked, **changes)
 
     def _trial(self, number: int, settings: Mapping[str, Any]) -> Trial:

@@ -81,6 +81,22 @@ def test_a_retrained_model_is_judged_beside_the_released_one(desk: Any) -> None:
     assert judged.release.inputs["gate"] is judged.gate
 
 
+def test_what_stands_is_asked_for_the_same_rewards(desk: Any) -> None:
+    """Else what it earned by other rules would be compared, or nothing at all."""
+    desk.release()
+    gate, model = '[gate.desk]\nmodel = "desk"\n', "[model.desk]\n"
+    learnt = 'objective = "grpo"\nrewards = [{ name = "exact" }]\nmax_new_tokens = 9\n'
+    desk.set(model, f'format = "checked"\n{model}{learnt}')
+    desk.set(gate, f'{gate}[[gate.desk.rules]]\nagainst = "released"\n')
+    path = build(desk.project.file).models["desk"]
+    judged = beside_what_stands(desk.project, path, "")
+    assert judged.gate is not None
+    (rival,) = judged.gate.inputs["rivals"]
+    assert rival.config == path.tuned_evaluation.config == path.base_evaluation.config
+    assert [each.name for each in rival.config.rewards] == ["exact"]
+    assert rival.config.max_new_tokens == 9
+
+
 def test_what_people_read(desk: Any) -> None:
     from tunesmith.cli.main import app
 

@@ -51,6 +51,7 @@ TASKS = {
     "text": "learn texts as a whole",
     "preference": "of two answers to a question, prefer the chosen one",
     "feedback": "answer as the answers that were liked, and not as the others",
+    "checked": "answer so that rules are kept that can be checked",
     "tags": "give each word of a text its tag",
     "pairs": "tell texts that belong together from others",
 }
@@ -62,6 +63,7 @@ COMPARED = {
     "text": "text",
     "preference": "prompt",
     "feedback": "prompt",
+    "checked": "prompt",
     "tags": "words",
     "pairs": "anchor",
 }

@@ -31,7 +31,7 @@ SHORT_LEAK_SIMILARITY = 0.7
 """... and at least this much to be put on one side of the split. Lower ones chain most short texts
 into a single component."""
 
-ASKED = ("chat", "preference", "feedback")
+ASKED = ("chat", "preference", "feedback", "checked")
 """Formats, beside labels, of which a row is asked by the chat template."""
 _OTHERS = tuple(name for name in FORMATS if name != "labels")
 READ_BY = {
@@ -61,12 +61,13 @@ class DatasetConfig(Section):
     base: str
     """Name of the base model; rows are measured with its tokenizer and its chat template."""
     format: Literal[
-        "labels", "chat", "completion", "text", "preference", "feedback", "tags", "pairs"
+        "labels", "chat", "completion", "text", "preference", "feedback", "checked", "tags", "pairs"
     ] = "labels"
     """What a row says: a text and its label ("labels"), a conversation ("chat"), a prompt and what
     follows it, without a chat template ("completion"), a text to learn as a whole ("text"), two
     answers of which one is better ("preference"), an answer that was liked or not ("feedback"),
-    words and the tag of each ("tags"), or texts that belong together ("pairs")."""
+    a question whose answers can be checked ("checked"), words and the tag of each ("tags"), or
+    texts that belong together ("pairs")."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Which field of the source a field of the format is read from, where the names differ."""
     instruction: str = Field(default="", validate_default=True)

@@ -16,6 +16,7 @@ from tunesmith.core.ref import from_plain
 from tunesmith.records.rows import (
     FORMATS,
     Chat,
+    Checked,
     Completion,
     Content,
     Feedback,
@@ -86,7 +87,7 @@ def compared(content: Content, common: frozenset[str] = frozenset()) -> str:
                 for turn in content.messages
                 if turn.content and not (turn.role == "system" and turn.content in common)
             )
-        case Completion() | Preference() | Feedback():
+        case Completion() | Preference() | Feedback() | Checked():
             return content.prompt
         case Tagged():
             return " ".join(content.tokens)
@@ -165,6 +166,8 @@ def problem(content: Content) -> str:
         case Preference():
             if content.chosen.strip() == content.rejected.strip():
                 return "both answers are the same"
+        case Checked():
+            return _first_empty([("prompt", content.prompt)])
         case Pair():
             if content.positive.strip() == content.anchor.strip():
                 return "the positive is the anchor"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.core.blobs import Blobs
-from tunesmith.lm.chat_template import answered, conversation
+from tunesmith.lm.chat_template import answered, conversation, prompt_ids
 from tunesmith.lm.lessons import with_system
 from tunesmith.lm.load import is_encoder, load_tokenizer
 from tunesmith.lm.questions import asked
@@ -16,6 +16,7 @@ from tunesmith.lm.turns import render_chat
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
     Chat,
+    Checked,
     Completion,
     Content,
     Feedback,
@@ -71,6 +72,8 @@ def _asked(tokenizer: Tokenizer, instruction: str, content: Content) -> Length:
         case Feedback():
             messages = asked(instruction, content.prompt)
             return _one(len(answered(tokenizer, messages, content.completion).ids))
+        case Checked():  # what will be answered is not known yet
+            return _one(len(prompt_ids(tokenizer, asked(instruction, content.prompt))))
         case Preference():
             messages = asked(instruction, content.prompt)
             chosen = answered(tokenizer, messages, content.chosen)

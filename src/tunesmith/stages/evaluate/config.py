@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.core.section import Section
+from tunesmith.text.rewards import Reward
 
 _HERE = "tunesmith.stages.evaluate"
 _TOKENS = f"{_HERE}.likelihood:score"
@@ -23,6 +24,7 @@ SCORERS = {
     ("orpo", "preference"): f"{_HERE}.judged:score_pairs",
     ("simpo", "preference"): f"{_HERE}.judged:score_pairs",
     ("kto", "feedback"): f"{_HERE}.judged:score_feedback",
+    ("grpo", "checked"): f"{_HERE}.rewarded:score",
     ("classify", "labels"): f"{_HERE}.states:score_classes",
     ("tag", "tags"): f"{_HERE}.states:score_tags",
     ("reward", "preference"): f"{_HERE}.states:score_rewards",
@@ -38,6 +40,10 @@ class EvaluateConfig(Section):
 
     objective: str = "sft"
     """The objective of the model's section: it decides what a row is asked for."""
+    rewards: tuple[Reward, ...] = ()
+    """What answers are rewarded for, where they are."""
+    max_new_tokens: int = Field(default=0, ge=0)
+    """The most tokens of an answer, where answers are made."""
     unseen_training_rows: int = Field(default=0, ge=0)
     """Ask at most so many rows of the training split that the model was not trained on, nor on a
     near duplicate of them; 0 asks every row of the test split. To choose between recipes by the

@@ -90,8 +90,8 @@ def _evaluate(
 ) -> Evaluation:
     rows = asked_rows(config, ctx.blobs, dataset, ctx.seed, model)
     ctx.progress(0, rows.num_rows, f"loading the {'tuned' if model else 'base'} model")
-    asked = Asked(ctx=ctx, base=base, model=model, dataset=dataset, rows=rows)
-    scored = score(config.objective, asked)
+    asked = Asked(ctx=ctx, base=base, model=model, dataset=dataset, rows=rows, config=config)
+    scored = score(asked)
     return Evaluation(
         model=model.name if model else base.name,
         subject="tuned" if model else "base",

@@ -15,7 +15,7 @@ from tunesmith.lm.load import LoadedModel, load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.evaluate.config import SCORERS
+from tunesmith.stages.evaluate.config import SCORERS, EvaluateConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +29,7 @@ class Asked:
     dataset: Dataset
     rows: pa.Table
     """With `row_id`, `text`, `label` and `content`."""
+    config: EvaluateConfig
 
     @property
     def instruction(self) -> str:
@@ -67,7 +68,8 @@ class Scored:
     per_label_f1: Mapping[str, float] = field(default_factory=dict)
 
 
-def score(objective: str, asked: Asked) -> Scored:
-    """Ask the model what rows of that format are asked for under that objective."""
-    function: Callable[[Asked], Scored] = resolve(SCORERS[objective, asked.dataset.format])
+def score(asked: Asked) -> Scored:
+    """Ask the model what rows of that format are asked for under its objective."""
+    place = SCORERS[asked.config.objective, asked.dataset.format]
+    function: Callable[[Asked], Scored] = resolve(place)
     return function(asked)

@@ -25,6 +25,7 @@ from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.rows import (
     FORMATS,
     Chat,
+    Checked,
     Completion,
     Content,
     Feedback,
@@ -93,6 +94,9 @@ def _question(tokenizer: Tokenizer, instruction: str, content: Content) -> Quest
         case Feedback():
             messages = asked(instruction, content.prompt)
             return _chat(messages, answered(tokenizer, messages, content.completion))
+        case Checked():  # any answer will do to compare two models on
+            messages = asked(instruction, content.prompt)
+            return _chat(messages, answered(tokenizer, messages, content.answer or content.prompt))
         case Chat():
             return _last_turn(tokenizer, with_system(content, instruction), content.tools)
         case Completion():

@@ -53,7 +53,7 @@ def before(
     `stock` is the twin of the model from before anything was trained, `comparison` how far the
     packed forward pass was from it on the first micro-batch. The gradients are left empty.
     """
-    rows = two_rows(subject.rows, subject.objective.weight)
+    rows = subject.objective.answered(0, two_rows(subject.rows, subject.objective.weight))
     foreign, own = influence(subject, rows)
     loss, gradient = step_errors(subject, rows, stock)
     moved = misplaced(subject.rows, seed)

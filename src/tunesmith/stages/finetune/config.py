@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tunesmith.core.section import Section
+from tunesmith.text.rewards import Reward
 
 PAIRS = ("dpo", "ipo", "orpo", "simpo")
 JUDGED = (*PAIRS, "kto")
@@ -23,7 +24,13 @@ READ_BY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "start": ("method", ("full",)),
     "teacher": ("objective", ("distil",)),
     "teacher_share": ("objective", ("distil",)),
-    "temperature": ("objective", ("distil",)),
+    "temperature": ("objective", ("distil", "grpo")),
+    "rewards": ("objective", ("grpo",)),
+    "group_size": ("objective", ("grpo",)),
+    "max_new_tokens": ("objective", ("grpo",)),
+    "kl_weight": ("objective", ("grpo",)),
+    "clip": ("objective", ("grpo",)),
+    "updates": ("objective", ("grpo",)),
     "beta": ("objective", JUDGED),
     "margin": ("objective", ("simpo",)),
     "desirable_weight": ("objective", ("kto",)),
@@ -36,6 +43,7 @@ are."""
 OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     **{name: {"learning_rate": 1e-4} for name in JUDGED},
     "simpo": {"learning_rate": 1e-4, "beta": 2.0},
+    "grpo": {"learning_rate": 1e-4, "temperature": 1.0},
 }
 """What a setting is with an objective, where nothing is said and its default is another."""
 
@@ -50,12 +58,13 @@ class ModelConfig(Section):
     dataset: str
     """Name of the dataset that it is tuned on."""
     objective: Literal[
-        "sft", "cpt", "distil", "dpo", "ipo", "orpo", "simpo", "kto",
+        "sft", "cpt", "distil", "dpo", "ipo", "orpo", "simpo", "kto", "grpo",
         "classify", "tag", "reward", "rerank", "embed",
     ] = "sft"  # fmt: skip
     """What is learnt from the rows: answers, token by token ("sft"); whole texts ("cpt"); what a
     teacher would say of each token of the answers ("distil"); which of two answers is better
-    ("dpo", "ipo", "orpo", "simpo"); whether an answer was liked ("kto"); the class of a text
+    ("dpo", "ipo", "orpo", "simpo"); whether an answer was liked ("kto"); to answer
+    so that rules reward it ("grpo"); the class of a text
     ("classify"); a tag for each word ("tag"); a number for an answer, from pairs of a better and a
     worse one ("reward"); a number for a passage beside a query ("rerank"); or a vector for a text,
     nearest to those of texts that belong to it ("embed")."""
@@ -79,7 +88,22 @@ class ModelConfig(Section):
     teacher_share: float = Field(default=0.5, ge=0, le=1)
     """How much the teacher counts; the rest is the answers themselves."""
     temperature: float = Field(default=2.0, gt=0)
-    """Above 1 what the teacher holds less likely counts for more."""
+    """Above 1 what the teacher holds less likely counts for more. With "grpo", whose default is
+    1.0, the temperature at which answers are drawn."""
+    rewards: tuple[Reward, ...] = ()
+    """What answers are rewarded for, e.g. [{ name = "exact" }]: "exact", "pattern" with a regular
+    expression, "json" with keys, "length" with max_chars; each may have a weight."""
+    group_size: int = Field(default=8, ge=2)
+    """Answers that are drawn to each question, and compared with one another."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """The most tokens of an answer; what is longer is cut off, and rewarded as it is then."""
+    kl_weight: float = Field(default=0.04, ge=0)
+    """How much it costs to answer otherwise than the base model; 0 saves a pass of that."""
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    """By how much a token may become likelier, or less likely, from one draw of answers; what is
+    beyond teaches nothing. It bears on the second update and later ones."""
+    updates: int = Field(default=1, ge=1)
+    """Steps of the optimiser for each draw of answers."""
     beta: float = Field(default=0.1, gt=0)
     """What the preference weighs. With "dpo", "ipo" and "kto" a larger one keeps the model nearer
     to what it was; with "orpo" it is the weight beside the loss of the better answer's tokens; with
@@ -103,7 +127,7 @@ class ModelConfig(Section):
     losses of all lengths that stand here are added. None at all trains the whole vector."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """Highest learning rate, reached after the warm-up; with the objectives that learn from
-    preferences or feedback the default is 1e-4."""
+    preferences, feedback or rewards the default is 1e-4."""
     share_of_rows: float = Field(default=1.0, gt=0, le=1)
     """Train on this share of the training rows only. A smaller share is a part of a larger one."""
     epochs: int = Field(default=2, ge=1)
@@ -167,6 +191,12 @@ class ModelConfig(Section):
         kind, _, name = self.teacher.partition(":")
         if self.objective == "distil" and (kind not in ("base", "model") or not name):
             raise ValueError("distillation needs a teacher: base:NAME or model:NAME")
+        return self
+
+    @model_validator(mode="after")
+    def _require_rewards(self) -> Self:
+        if self.objective == "grpo" and not self.rewards:
+            raise ValueError("answers are rewarded for something: set rewards")
         return self
 
     @model_validator(mode="after")

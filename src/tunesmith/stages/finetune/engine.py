@@ -71,7 +71,7 @@ def _trunk(engine: Engine, rows: Sequence[Example], shelf: Shelf) -> Trunk | Non
     This depends on the model and the rows alone, and not on what is on the shelf or the disk.
     """
     lowest = engine.trained.lowest_layer
-    if lowest == 0 or engine.model is engine.twin:
+    if lowest == 0 or engine.model is engine.twin or engine.objective.draws:
         return None
     places = {row_id: place for place, row_id in enumerate(row_ids_of(rows))}
     if any(rows[places[example.row_id]] != example for example in engine.first.examples):

@@ -113,7 +113,8 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
     """
     load_s = load.wall_s
     steps = list(training.steps_to_do())
-    cut = [list(training.objective.cut(rows)) for rows in steps]
+    objective, updates = training.objective, training.config.updates
+    cut = [list(objective.cut(objective.foreseen(rows))) for rows in steps] * updates
     micros = list(itertools.chain.from_iterable(cut))
     before = psutil.Process().memory_info().rss
     if not micros:  # all is done; what is left is to save it
@@ -137,7 +138,9 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
         timed, busy = _calibrate(micros, to_come, partial(_pass, training, resident))
         left = estimate(timed, to_come)
     _clear(training)
-    stepping_s = len(steps) * step_seconds(training)
+    answering_s = objective.answering_s(sum(map(len, steps)))
+    left = left + Estimate(wall_s=answering_s, margin_s=ONE_TIMING * answering_s)
+    stepping_s = updates * len(steps) * step_seconds(training)
     used_s, rest_s = clock.wall_s, stepping_s + load_s
     main = below.wall + left
     wall_s = used_s + main.wall_s + rest_s
@@ -153,7 +156,9 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
             + _peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
         ),
         joules=estimate_joules(cpu_s),
-        basis=_basis(timed, to_come) + below.basis,
+        basis=_basis(timed, to_come)
+        + below.basis
+        + ("; and answers, timed on the first step's questions" if objective.draws else ""),
     )
 
 

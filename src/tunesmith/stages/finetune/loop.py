@@ -50,7 +50,8 @@ class Training:
 
     def num_tokens(self, rows: Sequence[Example]) -> int:
         """Tokens that go through the model in the global step of `rows`."""
-        return sum(micro.num_tokens for micro in self.objective.cut(rows))
+        foreseen = self.objective.foreseen(rows)
+        return self.config.updates * sum(m.num_tokens for m in self.objective.cut(foreseen))
 
     def steps_to_do(self) -> Iterator[list[Example]]:
         """The rows of each global step that is not done yet."""
@@ -103,9 +104,8 @@ def train(
         Stopped: somebody asked for it, or `done` did, within a step; the whole steps are kept.
     """
     _fill(training, keeper, computed)
-    optimiser, curve, config = training.optimiser, training.curve, training.config
-    num_steps = training.num_steps
-    for rows in training.steps_to_do():
+    optimiser, curve = training.optimiser, training.curve
+    for asked in training.steps_to_do():
         step = len(curve) + 1
         counts: list[int] = []
 
@@ -113,23 +113,18 @@ def train(
             counts.append(num_tokens)
             done(num_tokens, loss)
 
+        losses: list[float] = []
         try:
-            loss = accumulate(training.objective, training.loss, rows, micro_done)
+            rows = training.objective.answered(step, asked)
+            for _ in range(training.config.updates):
+                losses.append(_update(training, step, rows, micro_done))
         except (Stopped, KeyboardInterrupt, SystemExit):
-            # Only gradients were added up: the parameters are still those of the last whole step.
-            keeper.keep(training.parameters, optimiser, curve)
+            # As long as only gradients were added up the parameters are those of the last whole
+            # step. Within a later update of a step they are not; what was kept before stays.
+            if not losses:
+                keeper.keep(training.parameters, optimiser, curve)
             raise
-        norm = torch.nn.utils.clip_grad_norm_(training.parameters, config.max_grad_norm)
-        if not (math.isfinite(loss) and torch.isfinite(norm)):
-            raise DataError(
-                f"step {step} of {num_steps}: the loss is {loss}, the gradient's length "
-                f"{norm.item()}",
-                remedy="lower learning_rate, or look at the rows of that step",
-            )
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step, num_steps)
-        optimiser.step()
-        optimiser.zero_grad()
+        loss = losses[0]
         curve.append(
             StepRecord(
                 step=step,
@@ -155,3 +150,26 @@ def _fill(training: Training, keeper: Keeper, computed: Callable[[int], None]) -
         keeper.before_steps()
 
     training.trunk.fill(heard)
+
+
+def _update(
+    training: Training,
+    step: int,
+    rows: Sequence[Example],
+    done: Callable[[int, float], None],
+) -> float:
+    """One step of the optimiser on `rows`; their loss before it."""
+    optimiser, config = training.optimiser, training.config
+    loss = accumulate(training.objective, training.loss, rows, done)
+    norm = torch.nn.utils.clip_grad_norm_(training.parameters, config.max_grad_norm)
+    if not (math.isfinite(loss) and torch.isfinite(norm)):
+        raise DataError(
+            f"step {step} of {training.num_steps}: the loss is {loss}, the gradient's length "
+            f"{norm.item()}",
+            remedy="lower learning_rate, or look at the rows of that step",
+        )
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(config, step, training.num_steps)
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss

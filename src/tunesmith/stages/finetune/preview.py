@@ -45,6 +45,9 @@ def preview(
     if config.objective in WITH_REFERENCE:  # forward only; KTO asks for other pairs in each epoch
         times = config.epochs if config.objective == "kto" else 1
         flop += FORWARD * num_layer_weights(base, blobs) * num_tokens * times // config.epochs
+    if config.objective == "grpo":
+        num_tokens, flop = _answering(config, blobs, base, dataset)
+        held = ""  # of answers that are others each time nothing is kept
     rate = matmul_rate(TIMED_S)
     wall_s = flop / (SHARE_OF_PEAK * rate)
     cpu_s = wall_s * torch.get_num_threads()
@@ -57,17 +60,20 @@ def preview(
     )
 
 
+def _lowest(config: ModelConfig, blobs: Blobs, base: BaseModel) -> int:
+    """The lowest layer that is trained."""
+    if config.method == "head":
+        return num_layers(base, blobs)
+    return max(0, num_layers(base, blobs) - config.layers) if config.layers else 0
+
+
 def _flop(config: ModelConfig, blobs: Blobs, base: BaseModel, num_tokens: int) -> tuple[int, str]:
     """The arithmetic of `num_tokens`, and what is said of the layers that are not trained.
 
     They are computed once, forward only, as if nothing were kept yet; where they cannot be kept, in
     every epoch.
     """
-    lowest = 0
-    if config.method == "head":
-        lowest = num_layers(base, blobs)
-    elif config.layers:
-        lowest = max(0, num_layers(base, blobs) - config.layers)
+    lowest = _lowest(config, blobs, base)
     below = num_layer_weights(base, blobs, lowest)
     above = num_layer_weights(base, blobs) - below
     flop = FLOP_PER_WEIGHT * above * num_tokens
@@ -79,6 +85,24 @@ def _flop(config: ModelConfig, blobs: Blobs, base: BaseModel, num_tokens: int) -
         return flop + FORWARD * below * num_tokens, "; states below the layers cannot be kept"
     held = f"; states below layer {lowest} would take {num_bytes / 1e9:.2g} GB, computed once"
     return flop + FORWARD * below * once, held
+
+
+def _answering(
+    config: ModelConfig, blobs: Blobs, base: BaseModel, dataset: Dataset
+) -> tuple[int, int]:
+    """Tokens and FLOP where the model answers itself, each answer as long as it may be.
+
+    Each token is computed once when it is drawn and once by the base model, and in every update; a
+    further pass asks for what it was drawn with, if there are several.
+    """
+    num_rows = round(config.epochs * config.share_of_rows * dataset.train.num_rows)
+    prompts = round(config.epochs * config.share_of_rows * dataset.train.num_tokens)
+    num_tokens = prompts + num_rows * config.group_size * config.max_new_tokens
+    passes = 1 + (config.kl_weight > 0) + (config.updates > 1)
+    whole = num_layer_weights(base, blobs)
+    below = num_layer_weights(base, blobs, _lowest(config, blobs, base))
+    update = FLOP_PER_WEIGHT * (whole - below) + FORWARD * below
+    return num_tokens, (update * config.updates + FORWARD * passes * whole) * num_tokens
 
 
 def matmul_rate(timed_s: float) -> float:

@@ -45,7 +45,8 @@ class Report:
         self._done += num_tokens
         speed, _ = self._speeds()
         shown = loss if self._loss is None else self._loss
-        self._ctx.progress(self._done, self._num_tokens, f"loss {shown:.3f}, {speed:.0f} tokens/s")
+        total = max(self._done, self._num_tokens)  # how long answers will be is not known
+        self._ctx.progress(self._done, total, f"loss {shown:.3f}, {speed:.0f} tokens/s")
 
     def step(self, record: StepRecord) -> None:
         """One global step is done, now or in an earlier attempt."""

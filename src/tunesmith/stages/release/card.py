@@ -59,6 +59,7 @@ DOES = {
         what="goes on with texts like the dataset's", pipeline="text-generation", tag="text"
     ),
     "distil": Does(what="answers as its teacher does", **_ANSWERS),
+    "grpo": Does(what="answers as rules reward it", **_ANSWERS),
     "kto": Does(what="answers as was liked", **_ANSWERS),
     **{
         name: Does(what="answers as was preferred", **_ANSWERS)

@@ -17,6 +17,7 @@ from tunesmith.core.ref import from_plain
 from tunesmith.records.rows import (
     FORMATS,
     Chat,
+    Checked,
     Completion,
     Content,
     Feedback,
@@ -54,6 +55,8 @@ def chat(*turns: Any, **more: Any) -> dict[str, Any]:
          Feedback(prompt="P", completion="c", label=True), "P", "true"),
         ("feedback", {"prompt": "P", "completion": "c", "label": "false"},
          Feedback(prompt="P", completion="c", label=False), "P", "false"),
+        ("checked", {"prompt": "P", "answer": "a"}, Checked(prompt="P", answer="a"), "P", ""),
+        ("checked", {"prompt": "P"}, Checked(prompt="P"), "P", ""),
         ("tags", {"tokens": ["a", "b"], "tags": ["X", "O"]},
          Tagged(tokens=("a", "b"), tags=("X", "O")), "a b", ""),
         ("tags", {"tokens": '["a"]', "tags": '["X"]'},
@@ -202,6 +205,7 @@ GOOD: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "labels": st.fixed_dictionaries({"text": WORD, "label": WORD}),
     "text": st.fixed_dictionaries({"text": WORD}),
     "completion": st.fixed_dictionaries({"prompt": WORD, "completion": WORD}),
+    "checked": st.fixed_dictionaries({"prompt": WORD}, optional={"answer": WORD}),
     "preference": st.builds(
         lambda p, a: {"prompt": p, "chosen": a, "rejected": a + "x"}, WORD, WORD
     ),

@@ -73,6 +73,8 @@ def good(format: str, number: int) -> Record:
             return {"prompt": text, "chosen": other, "rejected": text}
         case "feedback":
             return {"prompt": text, "completion": other, "label": number % 2 == 0}
+        case "checked":
+            return {"prompt": text, "answer": other}
         case "tags":
             return {"tokens": text.split(), "tags": ["NAME", *["O"] * 7]}
         case "pairs":
@@ -152,6 +154,7 @@ def test_a_dataset_of_each_format(
         ("chat", "Be brief.", 16 + 6 + 5),
         ("feedback", "", 16 + 6),
         ("feedback", "Be brief.", 16 + 6 + 5),
+        ("checked", "", 8 + 5),  # the question, and what asks for an answer
         ("preference", "", 16 + 6 + 8 + 1),  # the second answer and its end
         ("completion", None, 16 + 1),
         ("text", None, 8 + 1),
@@ -426,7 +429,9 @@ def test_the_true_size_of_many_copies(ctx: Context, base: BaseModel, records: Ma
     )
 
 
-@pytest.mark.parametrize("format", ["completion", "preference", "pairs", "tags", "feedback"])
+@pytest.mark.parametrize(
+    "format", ["completion", "preference", "pairs", "tags", "feedback", "checked"]
+)
 def test_the_true_size_counts_near_duplicates_that_stay(
     ctx: Context, base: BaseModel, encoder: BaseModel, records: MakeRecords, format: str
 ) -> None:

@@ -20,6 +20,7 @@ from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
     Chat,
+    Checked,
     Completion,
     Content,
     Feedback,
@@ -85,6 +86,7 @@ CONTENTS: list[tuple[Content, Content, int]] = [
         Feedback(prompt="p", completion="[IBAN]", label=True),
         1,
     ),
+    (Checked(prompt=MAIL, answer=CARD), Checked(prompt="[EMAIL]", answer="[CARD]"), 2),
     (
         Pair(anchor=MAIL, positive="x", negatives=(CARD, "y")),
         Pair(anchor="[EMAIL]", positive="x", negatives=("[CARD]", "y")),

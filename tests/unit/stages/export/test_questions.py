@@ -12,7 +12,16 @@ import pytest
 
 from tunesmith.lm.chat_template import prompt_ids, question
 from tunesmith.lm.load import load_tokenizer
-from tunesmith.records.rows import Chat, Completion, Feedback, Labelled, Preference, Text, Turn
+from tunesmith.records.rows import (
+    Chat,
+    Checked,
+    Completion,
+    Feedback,
+    Labelled,
+    Preference,
+    Text,
+    Turn,
+)
 from tunesmith.stages.export.questions import asking, held_out
 
 USER = Turn(role="user", content="Which licence?")
@@ -28,6 +37,7 @@ ROWS: dict[str, Any] = {
     "completion": Completion(prompt="Which licence?", completion=" mit"),
     "text": Text(text="This program is free software, version 2 or later."),
     "preference": Preference(prompt="Which licence?", chosen="mit", rejected="gpl"),
+    "checked": Checked(prompt="Which licence?", answer="mit"),
     "feedback": Feedback(prompt="Which licence?", completion="mit", label=False),
 }  # fmt: skip
 

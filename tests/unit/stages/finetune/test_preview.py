@@ -101,6 +101,32 @@ def test_what_cannot_be_kept_is_counted_in_every_epoch(
     assert found.wall_s * SHARE_OF_PEAK * 1e9 == pytest.approx(6 * whole * 10**6)
 
 
+@pytest.mark.parametrize(
+    ("settings", "cost"),
+    [
+        ({"kl_weight": 0.0}, 4 + 2),  # an update, and the draw
+        ({}, 4 + 2 + 2),  # and the base model
+        ({"updates": 3}, 3 * 4 + 2 + 2 + 2),  # and what it was drawn with
+        ({"updates": 3, "layers": 1}, 3 * 3 + 2 + 2 + 2),  # half of each update is forward only
+    ],
+)
+def test_answers_are_counted_as_long_as_they_may_be(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], cost: float
+) -> None:
+    """Two epochs of 100 prompts, 5,000 tokens, and of 4 answers of 10 tokens to each."""
+    monkeypatch.setattr("tunesmith.stages.finetune.preview.matmul_rate", lambda _seconds: 1e9)
+    side = Split(rows=tiny.blobs.put(b""), num_rows=100, num_tokens=5000)
+    dataset = dataclasses.replace(tiny.dataset([]), train=side)
+    asked = {"rewards": [{"name": "exact"}], "group_size": 4, "max_new_tokens": 10}
+    config = ModelConfig(base="t", dataset="t", objective="grpo", **asked, **settings)
+    found = preview(config, tiny.blobs, tiny.base, dataset)
+
+    assert found.basis.startswith("18000 tokens, ")
+    assert "states" not in found.basis  # nothing is kept of answers that are others each time
+    whole = num_layer_weights(tiny.base, tiny.blobs)
+    assert found.wall_s * SHARE_OF_PEAK * 1e9 == pytest.approx(cost * whole * 18000)
+
+
 def test_the_width_is_the_model_s(tiny: Any) -> None:
     assert (
         width(tiny.base, tiny.blobs) == load_model(tiny.base, tiny.blobs).model.config.hidden_size

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunesmith.core.blobs import Blobs
+from tunesmith.lm.example import Example
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.finetune.config import ModelConfig
@@ -12,7 +15,20 @@ class Causal:
     """A causal language model, whose head is that of its vocabulary."""
 
     whole_step = False
+    draws = False
     _config: ModelConfig
+
+    def answered(self, step: int, examples: Sequence[Example]) -> Sequence[Example]:  # noqa: ARG002
+        """As they are."""
+        return examples
+
+    def foreseen(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """As they are."""
+        return examples
+
+    def answering_s(self, num_rows: int) -> float:  # noqa: ARG002
+        """None."""
+        return 0.0
 
     def load(
         self,

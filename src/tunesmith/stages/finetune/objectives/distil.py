@@ -29,16 +29,15 @@ from tunesmith.stages.finetune.batches import micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import head_loss_sum
 from tunesmith.stages.finetune.objectives.answers import Answers
+from tunesmith.stages.finetune.objectives.causal import Causal
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight
 from tunesmith.stages.finetune.stock import stock_logits
 
 
-class Distillation:
+class Distillation(Causal):
     """`share` * T^2 * KL(teacher || student), both at temperature T, plus (1 - `share`) times the
     cross-entropy of the answer's own token; for each labelled token, by its weight."""
-
-    whole_step = False
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Distillation:
         self, base: BaseModel, blobs: Blobs, *, seed: int = 0, drawn_from: int | None = None
     ) -> LoadedModel:
         """A causal language model."""
-        loaded = self._answers.load(base, blobs, seed=seed, drawn_from=drawn_from)
+        loaded = super().load(base, blobs, seed=seed, drawn_from=drawn_from)
         self._tokenizer_of_student = loaded.tokenizer
         return loaded
 

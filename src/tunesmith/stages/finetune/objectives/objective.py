@@ -32,6 +32,7 @@ OBJECTIVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "orpo": (f"{_HERE}.preference:Pairs", ("preference",)),
     "simpo": (f"{_HERE}.preference:Pairs", ("preference",)),
     "kto": (f"{_HERE}.feedback:Liked", ("feedback",)),
+    "grpo": (f"{_HERE}.rewarded:Rewarded", ("checked",)),
     "classify": (f"{_HERE}.classify:Classify", ("labels",)),
     "tag": (f"{_HERE}.tag:Tag", ("tags",)),
     "reward": (f"{_HERE}.reward:Reward", ("preference",)),
@@ -52,6 +53,9 @@ class Objective(Protocol):
     whole_step: bool
     """Whether the loss of an example depends on the others of its global step, so that the step is
     one micro-batch."""
+
+    draws: bool
+    """Whether the model answers itself, so that another thing is learnt of a row each time."""
 
     def load(
         self, base: BaseModel, blobs: Blobs, *, seed: int = 0, drawn_from: int | None = None
@@ -80,6 +84,19 @@ class Objective(Protocol):
     ) -> None:
         """Find out what must be known before the first step, of the model as it is then; `hidden`
         gives its states."""
+        ...
+
+    def answered(self, step: int, examples: Sequence[Example]) -> Sequence[Example]:
+        """The rows of a global step, from 1, with what is learnt of them; 0 is the certificate's.
+        Where the model answers itself it does so here."""
+        ...
+
+    def foreseen(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Examples that will cost what these rows will, once they are answered."""
+        ...
+
+    def answering_s(self, num_rows: int) -> float:
+        """Seconds that it takes the model to answer so many rows, if it does."""
         ...
 
     def weight(self, example: Example) -> float:

@@ -71,6 +71,7 @@ class OfStates(ABC):
     """A model under one of transformers' heads, and rows of one format."""
 
     whole_step = False
+    draws = False
     task: ClassVar[Task]
     content: ClassVar[type]
     """What a row says: one of `records.rows`."""
@@ -108,6 +109,18 @@ class OfStates(ABC):
         self, ctx: Context, model: Any, hidden: Hidden, examples: Sequence[Example]
     ) -> None:
         """Nothing."""
+
+    def answered(self, step: int, examples: Sequence[Example]) -> Sequence[Example]:  # noqa: ARG002
+        """As they are."""
+        return examples
+
+    def foreseen(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """As they are."""
+        return examples
+
+    def answering_s(self, num_rows: int) -> float:  # noqa: ARG002
+        """None."""
+        return 0.0
 
     def weight(self, example: Example) -> float:  # noqa: ARG002
         """1 for each row."""

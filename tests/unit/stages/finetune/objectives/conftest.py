@@ -173,6 +173,12 @@ def feedbacks(tiny: Any, exact_norms: None) -> Judge:
     return Judge(tiny, "feedback", load_tokenizer(tiny.base, tiny.blobs))
 
 
+@pytest.fixture
+def checks(tiny: Any, exact_norms: None) -> Judge:
+    """Of questions whose answers are checked."""
+    return Judge(tiny, "checked", load_tokenizer(tiny.base, tiny.blobs))
+
+
 @dataclass(frozen=True)
 class Oracle:
     """TRL on the same model, rows, order and first adapters."""

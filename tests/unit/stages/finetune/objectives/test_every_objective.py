@@ -24,7 +24,7 @@ from tunesmith.core.kinds import resolve
 from tunesmith.core.ref import to_plain
 from tunesmith.core.step import Context
 from tunesmith.lm.example import Example
-from tunesmith.records.rows import Feedback, Labelled, Pair, Preference, Tagged
+from tunesmith.records.rows import Checked, Feedback, Labelled, Pair, Preference, Tagged
 from tunesmith.stages.finetune import keeper
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.objectives.objective import OBJECTIVES
@@ -54,6 +54,7 @@ CONTENTS: dict[str, list[Any]] = {
         Feedback(prompt=f"Which {n}?", completion=text, label=n % 3 > 0)
         for n, text in enumerate(TEXTS)
     ],
+    "checked": [Checked(prompt=text, answer=LABELS[n % 3]) for n, text in enumerate(TEXTS)],
     "tags": [
         Tagged(tokens=tuple(text.split()), tags=(LABELS[n % 3],) * len(text.split()))
         for n, text in enumerate(TEXTS)
@@ -67,6 +68,16 @@ RUNS = {
     "dpo": ("preference", "", {}),
     "orpo": ("preference", "", {}),
     "kto": ("feedback", "", {}),
+    "grpo": (
+        "checked",
+        "",
+        {
+            "rewards": [{"name": "pattern", "pattern": "(?s).*e.*"}],
+            "group_size": 3,
+            "max_new_tokens": 5,
+            "updates": 2,
+        },
+    ),
     "distil": ("labels", "", {"teacher": "base:other"}),
     "classify": ("labels", "bert", {"layers": 1}),  # with states that are kept below the adapters
     "embed": ("pairs", "modernbert", {"layers": 1}),
