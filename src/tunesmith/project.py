@@ -32,7 +32,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
-from tunesmith.stages.curate.privacy import with_key_as_it_is_now
+from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import as_it_is_now
@@ -185,7 +185,7 @@ class Project:
     def put_on_record(self, what: str, body: Mapping[str, Any]) -> None:
         """Add an entry to the evidence, unless it has the same one already."""
         with self.runner.database.write() as connection:
-            known = evidence.entries_about(connection, what)
+            known = evidence.entries(connection, what)
             if all(fingerprint(entry.body) != fingerprint(body) for entry in known):
                 evidence.append(connection, what, self.runner.actor, body)
 

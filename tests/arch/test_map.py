@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "sklearn", "scipy", "pyarrow", "duckdb")
+HEAVY = (
+    *("torch", "transformers", "fastapi", "uvicorn", "sklearn", "scipy", "numpy", "pyarrow"),
+    *("duckdb", "alembic"),
+)
 
 
 def test_imports_follow_the_map():
@@ -22,7 +25,9 @@ def test_imports_follow_the_map():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", ["tunesmith", "tunesmith.cli.main", "tunesmith.core.runner"])
+@pytest.mark.parametrize(
+    "module", ["tunesmith", "tunesmith.cli.main", "tunesmith.core.runner", "tunesmith.cli.opening"]
+)
 def test_importing_is_light(module):
     code = f"import sys, {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run(

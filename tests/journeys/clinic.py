@@ -49,7 +49,7 @@ source = "letters"
 num_documents = 6
 
 [service.desk]
-model = "desk"
+models = ["desk"]
 """
 
 

@@ -139,7 +139,17 @@ def test_a_failed_gate_is_exit_code_3_and_releases_nothing(new_project):
         assert made["release"]["move"]["alias"] == "candidate"
 
 
-@pytest.mark.parametrize("name", ["step.performed", "run.publishing", "run.published"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("step.performed", marks=SLOW),
+        "run.publishing",
+        pytest.param("run.published", marks=SLOW),
+    ],
+)
 def test_kill_9_in_a_run_and_a_restart_converges(new_project, name):
     project = new_project()
     killed = project.process("run", TUNESMITH_FAILPOINT=f"{name}:9")

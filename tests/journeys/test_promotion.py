@@ -44,7 +44,7 @@ approvers = ["boss", "ann"]
 allow_as = true
 
 [service.desk]
-model = "desk"
+models = ["desk"]
 
 [ledger]
 per_cpu_hour = "0.02"

@@ -44,6 +44,7 @@ def asked_and_trained(project: Project) -> list[tuple[str, set[str], set[str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_search_replays_stops_and_asks_no_test_row(new_project):
     project = new_project()
     project.edit("rank = 4", RECIPE)

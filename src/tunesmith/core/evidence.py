@@ -57,14 +57,6 @@ def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
         yield Entry(**(row._asdict() | {"body": parse(row.body.encode())}))
 
 
-def entries_about(connection: Connection, *whats: str) -> list[Entry]:
-    """The entries of what happened that is called one of `whats`, in order."""
-    rows = connection.execute(
-        sa.select(evidence).where(evidence.c.what.in_(whats)).order_by(evidence.c.seq)
-    )
-    return [Entry(**(row._asdict() | {"body": parse(row.body.encode())})) for row in rows]
-
-
 def broken_links(log: Iterator[Entry]) -> Iterator[str]:
     """What is wrong with the chain, a sentence each; nothing when it holds.
 

@@ -59,7 +59,7 @@ def changes(connection: Connection, model: str) -> list[Change]:
             why=entry.body["why"],
             body=entry.body,
         )
-        for entry in evidence.entries_about(connection, *CHANGES)
+        for entry in evidence.entries(connection, *CHANGES)
         if entry.body["model"] == model
     ]
 

@@ -136,12 +136,12 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
     asked = fingerprint(judged.identity["config"])
     before = [
         entry
-        for entry in evidence.entries_about(connection, "gate.registered")
+        for entry in evidence.entries(connection, "gate.registered")
         if fingerprint(entry.body["settings"]) == asked and entry.body["dataset"] == dataset
     ]
     known = [
         entry
-        for entry in evidence.entries_about(connection, "run.finished")
+        for entry in evidence.entries(connection, "run.finished")
         if entry.body["run"] == evaluation.id
     ]
     if before and known and before[0].seq < known[0].seq:

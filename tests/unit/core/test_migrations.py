@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
+import alembic.command
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from tunesmith.core import migrations
 from tunesmith.core.db import Database
@@ -46,10 +49,8 @@ def test_an_older_store_is_backed_up_first(database, tmp_path, monkeypatch):
             sa.text("INSERT INTO evidence VALUES (1, 'now', 'me', 'x', '{}', '0', '1')")
         )
     upgrades = []
-    monkeypatch.setattr(migrations, "_script", lambda: FakeScript())
-    monkeypatch.setattr(
-        migrations.alembic.command, "upgrade", lambda _config, to: upgrades.append(to)
-    )
+    monkeypatch.setattr(migrations, "HEAD", "0002")  # of a later version
+    monkeypatch.setattr(alembic.command, "upgrade", lambda _config, to: upgrades.append(to))
     migrations.migrate(database, tmp_path)
     assert upgrades == ["head"]
     backup = sqlite3.connect(tmp_path / "backups" / "before-upgrade-from-0001.db")
@@ -57,11 +58,5 @@ def test_an_older_store_is_backed_up_first(database, tmp_path, monkeypatch):
     backup.close()
 
 
-class FakeScript:
-    """The migrations of a later version."""
-
-    def get_current_head(self):
-        return "0002"
-
-    def walk_revisions(self):
-        return [type("Revision", (), {"revision": name})() for name in ("0002", "0001")]
+def test_head_is_the_newest_revision():
+    assert ScriptDirectory(Path(migrations.__file__).parent).get_current_head() == migrations.HEAD

@@ -38,7 +38,7 @@ def states(desk) -> dict[str, str]:
 
 def log(desk, *whats: str) -> list[evidence.Entry]:
     with desk.project.runner.database.read() as connection:
-        return evidence.entries_about(connection, *whats)
+        return list(evidence.entries(connection, *whats))
 
 
 def holds(desk) -> bool:

@@ -1,6 +1,7 @@
 """Bring a store's schema to this version: one lock, a backup first, one transaction, forward only.
 
-`env.py` and `versions/` are what Alembic reads.
+`env.py` and `versions/` are what Alembic reads. It is imported only where there is something to do:
+every command opens the store, and hardly any finds an old one.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import alembic.command
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
 
 from tunesmith.core.db import Database
 from tunesmith.core.errors import StoreTooNew
 from tunesmith.core.failpoint import failpoint
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest revision in `versions/`."""
 
 
 def migrate(database: Database, folder: Path) -> None:
@@ -29,18 +32,19 @@ def migrate(database: Database, folder: Path) -> None:
     Raises:
         StoreTooNew: a newer version of the program wrote this store.
     """
-    head = _script().get_current_head()
-    if _current(database) == head:
+    if _current(database) == HEAD:
         return
     with (folder / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         current = _current(database)
-        if current == head:
+        if current == HEAD:
             return
         if current is not None:
             _refuse_newer(current)
             _back_up(database, folder, current)
         with database.write() as connection:
+            import alembic.command
+
             config = _config()
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
@@ -49,17 +53,18 @@ def migrate(database: Database, folder: Path) -> None:
 
 def _current(database: Database) -> str | None:
     with database.read() as connection:
-        return _revision(connection)
-
-
-def _revision(connection: Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    return MigrationContext.configure(connection).get_current_revision()
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.execute(
+            sa.text("SELECT version_num FROM alembic_version")
+        ).scalar()
+        return found
 
 
 def _refuse_newer(current: str) -> None:
-    known = {revision.revision for revision in _script().walk_revisions()}
+    from alembic.script import ScriptDirectory
+
+    known = {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
     if current not in known:
         raise StoreTooNew(
             f"the store's schema is {current}, which this version does not know",
@@ -83,11 +88,9 @@ def _back_up(database: Database, folder: Path, revision: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "tunesmith.core:migrations")
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _script() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())

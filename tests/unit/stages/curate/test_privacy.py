@@ -34,13 +34,8 @@ from tunesmith.records.rows import (
 )
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.content import NotInFormat
-from tunesmith.stages.curate.privacy import (
-    key_id,
-    privacy_of,
-    read_key,
-    treated,
-    with_key_as_it_is_now,
-)
+from tunesmith.stages.curate.privacy import privacy_of, treated
+from tunesmith.stages.curate.pseudonym_key import key_id, read_key, with_key_as_it_is_now
 from tunesmith.stages.curate.run import curate
 
 MAIL, CARD, IBAN = "ada@example.org", "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32"
