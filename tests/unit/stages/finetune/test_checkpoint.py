@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -68,7 +69,11 @@ def attempt(tiny: Any, work: Path, failpoint: str = "") -> subprocess.CompletedP
         input=canonical_json(given),
         capture_output=True,
         check=False,
-        env={"TUNESMITH_FAILPOINT": failpoint, "PATH": ""},
+        env={
+            "TUNESMITH_FAILPOINT": failpoint,
+            "PATH": "",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        },
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,7 +154,11 @@ class Attempts:
             input=canonical_json(given),
             capture_output=True,
             check=False,
-            env={"TUNESMITH_FAILPOINT": point, "PATH": ""},
+            env={
+                "TUNESMITH_FAILPOINT": point,
+                "PATH": "",
+                "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            },
         )
 
 
