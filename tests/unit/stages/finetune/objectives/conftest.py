@@ -353,7 +353,9 @@ class Loops:
 
         assert len(ours.losses) > 3
         assert ours.losses == pytest.approx(theirs.losses, rel=close)
-        assert ours.losses[0] != pytest.approx(ours.losses[-1], rel=1e-3), "nothing was learnt"
+        # Of all steps: the first and the last may be alike by chance.
+        least, most = min(ours.losses), max(ours.losses)
+        assert most - least > 1e-3 * abs(most), "nothing was learnt"
         assert ours.weights.keys() == theirs.weights.keys()
         for name, weight in theirs.weights.items():
             torch.testing.assert_close(ours.weights[name], weight, rtol=0, atol=close, msg=name)
