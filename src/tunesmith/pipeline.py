@@ -19,6 +19,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
+from tunesmith.core.plan import Planned
 from tunesmith.graph import (
     Graph,
     ModelPath,
@@ -113,20 +114,21 @@ def retrain(project: Project, proposal: Proposal) -> Made:
     return made
 
 
-def what_gates_could_show(project: Project, graph: Graph) -> list[str]:
+def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
     """A sentence for each gate: the smallest difference that its rows could be expected to show.
 
-    Of a dataset that is not cut yet nothing can be said.
+    `planned` are the steps of `graph`. Of a dataset that is not cut yet nothing can be said.
     """
+    hits = {each.step: each.hit for each in planned}
     said = []
     for name, path in graph.models.items():
-        (planned,) = project.runner.plan([path.dataset])
         if path.gate is None:
             continue
-        if planned.hit is None:
+        hit = hits[path.dataset]
+        if hit is None:
             said.append(f"gate of {name}: what it could show is known when its dataset is cut")
             continue
-        dataset: Dataset = project.load(planned.hit)
+        dataset: Dataset = project.load(hit)
         gate = path.gate.config
         assert isinstance(gate, GateConfig)
         could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
@@ -216,15 +218,23 @@ def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelP
 def planned_path(project: Project, path: ModelPath) -> ModelPath:
     """The path as it would be run: what it is judged beside depends on what the model is."""
     (planned,) = project.runner.plan([path.model])
-    digest = planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
-    return beside_what_stands(project, path, digest)
+    return beside_what_stands(project, path, _digest(planned))
 
 
 def planned_graph(project: Project) -> Graph:
     """Every step that the project file asks for, as it would be run."""
     graph = build(project.file)
-    models = {name: planned_path(project, path) for name, path in graph.models.items()}
+    planned = project.runner.plan([path.model for path in graph.models.values()])
+    models = {
+        name: beside_what_stands(project, path, _digest(each))
+        for (name, path), each in zip(graph.models.items(), planned, strict=True)
+    }
     return replace(graph, models=models)
+
+
+def _digest(planned: Planned) -> str:
+    """Of the record that is there; empty while none is."""
+    return planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
 
 
 def changed_path(project: Project, proposal: Proposal) -> ModelPath:

@@ -88,7 +88,7 @@ def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:
         steps = pipeline.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
         priced = price_plan(planned, project.file.ledger.rates)
-        could = pipeline.what_gates_could_show(project, steps)
+        could = pipeline.what_gates_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
     out(priced, lines, as_json)
 

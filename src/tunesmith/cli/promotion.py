@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, difference, metric, out, table, wrapped
+from tunesmith.records.release import PRODUCTION
 
 if TYPE_CHECKING:
     from tunesmith.core.lifecycle import Change
+    from tunesmith.project import Project
     from tunesmith.registry.change import Moved
     from tunesmith.registry.report import Report
+    from tunesmith.registry.roles import Actor
 
 Version = Annotated[str, typer.Argument(help="A model version, such as desk@2.")]
 Why = Annotated[str, typer.Option(help="Why; it goes into the evidence.")]
@@ -19,7 +25,6 @@ To = Annotated[str, typer.Option("--to", help="Which alias.")]
 As = Annotated[
     str, typer.Option("--as", help="Act for this user, where [registry] allow_as lets one.")
 ]
-PRODUCTION = "production"
 
 
 def add_to(model: typer.Typer) -> None:
@@ -34,6 +39,16 @@ def add_to(model: typer.Typer) -> None:
     model.command("retire")(model_retire)
 
 
+@contextlib.contextmanager
+def _acting(folder: Path, actor: str) -> Iterator[tuple[Project, Actor]]:
+    """The project, and who acts in it: the user, or `actor` where that is allowed."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        yield project, acting(project, actor)
+
+
 def model_promote(
     version: Version,
     why: Why,
@@ -43,12 +58,10 @@ def model_promote(
     as_json: Json = False,
 ) -> None:
     """Ask that an alias be pointed at a version that passed its gate; another approves it."""
-    from tunesmith.cli.opening import opened
     from tunesmith.registry.change import promote
-    from tunesmith.registry.roles import acting
 
-    with opened(folder) as (project, _):
-        change = promote(project, version, to, acting(project, actor), why)
+    with _acting(folder, actor) as (project, user):
+        change = promote(project, version, to, user, why)
         approvers = ", ".join(project.file.registry.approvers) or "nobody: see [registry] approvers"
     _said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
 
@@ -62,12 +75,10 @@ def model_approve(
     as_json: Json = False,
 ) -> None:
     """Point the alias at a version that somebody else asked for."""
-    from tunesmith.cli.opening import opened
     from tunesmith.registry.change import approve
-    from tunesmith.registry.roles import acting
 
-    with opened(folder) as (project, _):
-        moved = approve(project, version, to, acting(project, actor), why)
+    with _acting(folder, actor) as (project, user):
+        moved = approve(project, version, to, user, why)
     _moved(moved, as_json)
 
 
@@ -80,12 +91,10 @@ def model_reject(
     as_json: Json = False,
 ) -> None:
     """Answer a request for promotion with no."""
-    from tunesmith.cli.opening import opened
     from tunesmith.registry.change import reject
-    from tunesmith.registry.roles import acting
 
-    with opened(folder) as (project, _):
-        change = reject(project, version, to, acting(project, actor), why)
+    with _acting(folder, actor) as (project, user):
+        change = reject(project, version, to, user, why)
     _said(change, [], as_json)
 
 
@@ -98,12 +107,10 @@ def model_rollback(
     as_json: Json = False,
 ) -> None:
     """Point an alias back at the version before."""
-    from tunesmith.cli.opening import opened
     from tunesmith.registry.change import roll_back
-    from tunesmith.registry.roles import acting
 
-    with opened(folder) as (project, _):
-        moved = roll_back(project, name, alias, acting(project, actor), why)
+    with _acting(folder, actor) as (project, user):
+        moved = roll_back(project, name, alias, user, why)
     _moved(moved, as_json)
 
 
@@ -122,12 +129,10 @@ def model_retire(
 
 
 def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_json: bool) -> None:
-    from tunesmith.cli.opening import opened
     from tunesmith.registry.change import close
-    from tunesmith.registry.roles import acting
 
-    with opened(folder) as (project, _):
-        change = close(project, version, what, acting(project, actor), why)
+    with _acting(folder, actor) as (project, user):
+        change = close(project, version, what, user, why)
     _said(change, [], as_json)
 
 

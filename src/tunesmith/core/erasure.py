@@ -87,13 +87,7 @@ def key_of(store: Path, *, make: bool = False) -> bytes:
     """
     path = store / KEY_FILE
     if not path.exists() and make:
-        temporary = path.with_suffix(f".{os.getpid()}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as target:
-            target.write(secrets.token_bytes(KEY_BYTES))
-            target.flush()
-            os.fsync(target.fileno())
-        temporary.replace(path)
+        write_private(path, secrets.token_bytes(KEY_BYTES))
     try:
         return path.read_bytes()
     except OSError as error:
@@ -101,6 +95,17 @@ def key_of(store: Path, *, make: bool = False) -> bytes:
             f"{path} cannot be read, so nobody can tell what was erased from what was not",
             remedy="restore it from a backup of the store",
         ) from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A file that its owner alone can read, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as target:
+        target.write(data)
+        target.flush()
+        os.fsync(target.fileno())
+    temporary.replace(path)
 
 
 def key_name(key: bytes) -> str:

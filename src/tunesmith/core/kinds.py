@@ -43,8 +43,12 @@ class Kind:
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
+_READING = (f"{_STAGES}.ingest", "tunesmith.text")
+_EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
+_READERS = ("pyarrow", "pyyaml", "ftfy")
+_DOCUMENTS = ("pypdfium2", "selectolax")
 _MODEL = (*_WEIGHTS, "tokenizers", "jinja2", "pyarrow")
 _TRAFFIC = ("pyarrow", "numpy", "scipy", "ftfy")
 
@@ -66,26 +70,26 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.ingest.local:land",
         config=f"{_STAGES}.ingest.config:LandConfig",
         record=f"{_RECORDS}.data:Package",
-        sources=(f"{_STAGES}.ingest", "tunesmith.text"),
-        libraries=("pyarrow", "pyyaml", "ftfy"),
-        optional=("pypdfium2", "selectolax"),
+        sources=_READING,
+        libraries=_READERS,
+        optional=_DOCUMENTS,
     ),
     "land-without@1": Kind(
         function=f"{_STAGES}.ingest.erased:land_without",
         config=f"{_STAGES}.ingest.config:SourceConfig",
         record=f"{_RECORDS}.data:Package",
-        sources=(f"{_STAGES}.ingest", "tunesmith.text"),
-        libraries=("pyarrow", "pyyaml", "ftfy"),
-        optional=("pypdfium2", "selectolax"),
+        sources=_READING,
+        libraries=_READERS,
+        optional=_DOCUMENTS,
     ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",
         record=f"{_RECORDS}.data:DataAsset",
         named="data",
-        sources=(f"{_STAGES}.ingest", "tunesmith.text"),
-        libraries=("pyarrow", "pyyaml", "ftfy"),
-        optional=("pypdfium2", "selectolax"),
+        sources=_READING,
+        libraries=_READERS,
+        optional=_DOCUMENTS,
     ),
     "base@1": Kind(
         function=f"{_STAGES}.ingest.base:base",
@@ -115,21 +119,21 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.run:evaluate_base",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
+        sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
         config=f"{_STAGES}.evaluate.config:EvaluateConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
+        sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=(f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
+        sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import evidence
+from tunesmith.core import catalog, evidence
 
 ASKED = "promotion.asked"
 APPROVED = "promotion.approved"
@@ -45,6 +45,12 @@ class Change:
     """e.g. "desk@2"."""
     why: str
     body: Mapping[str, Any]
+
+
+def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
+    """Add a row to an alias's history, and the evidence that `tunesmith verify` compares with."""
+    catalog.record_alias(connection, moved)
+    evidence.append(connection, "alias.moved", moved["actor"], moved)
 
 
 def changes(connection: Connection, model: str) -> list[Change]:

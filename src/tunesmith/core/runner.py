@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.attempt import Attempt, Limit
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import canonical_json, fingerprint, parse
@@ -159,8 +159,7 @@ class Runner:
 
     def _move(self, connection: Connection, move: AliasMove, output: Blob, run_id: int) -> None:
         moved = to_plain(move) | {"digest": output.sha256, "run_id": run_id, "actor": self.actor}
-        catalog.record_alias(connection, moved)
-        evidence.append(connection, "alias.moved", self.actor, moved)
+        lifecycle.move_alias(connection, moved)
 
     def _load(self, given: Given) -> Any:
         return from_plain(resolve(given.type), parse(self.blobs.get(given.blob)))

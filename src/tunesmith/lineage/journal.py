@@ -3,13 +3,13 @@ half of it is gone. It holds the person's texts, is readable by its owner only, 
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.erasure import write_private
 from tunesmith.core.ref import from_plain
 from tunesmith.records.lineage import ErasurePlan
 
@@ -51,13 +51,7 @@ def read(store: Path) -> Journal | None:
 
 def write(store: Path, journal: Journal) -> None:
     """Keep it, whole or not at all."""
-    temporary = store / f"{FILE}.{os.getpid()}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as target:
-        target.write(canonical_json(journal))
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(store / FILE)
+    write_private(store / FILE, canonical_json(journal))
 
 
 def remove(store: Path) -> None:

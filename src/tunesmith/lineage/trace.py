@@ -144,13 +144,14 @@ def downwards(
         )
         yield Holder(kind=held.kind, name=held.ref, run=held.run.id, how=each.detail or how)
     sources = {each.held.version.digest for each in placed if each.held.kind == "source"}
+    purged = {h.version.digest for h in all_held(project) if h.kind == "dataset" and h.is_erased}
     for run in runs:
         if run.status != "succeeded" or run.output is None:
             continue
         given = {digest for digests in run.identity["inputs"].values() for digest in digests}
         name = names.get(run.output.sha256, run.step)
         if run.kind == "finetune@1" and (
-            given & tuned.keys() or _is_in_curve(project, run, row_ids)
+            given & tuned.keys() or _is_in_curve(project, run, purged, row_ids)
         ):
             teachers = [names[d] for d in given & tuned.keys() if tuned[d].startswith("of ")]
             is_tuned = not teachers or len(teachers) < len(given & tuned.keys())
@@ -169,13 +170,14 @@ def downwards(
             yield Holder(kind="replay", name=run.step, run=run.id, how="may have been replayed")
 
 
-def _is_in_curve(project: Project, run: Run, row_ids: Collection[str]) -> bool:
-    """Whether the steps of a tuning run had one of the rows; read where its dataset is gone."""
+def _is_in_curve(
+    project: Project, run: Run, purged: Collection[str], row_ids: Collection[str]
+) -> bool:
+    """Whether the steps of a tuning run had one of the rows; read where its dataset was purged."""
+    if not set(purged) & set(run.identity["inputs"]["dataset"]):
+        return False
     model = project.load(run)
     assert isinstance(model, ModelVersion)
-    datasets = [h for h in all_held(project) if h.kind == "dataset" and h.is_erased]
-    if not {held.version.digest for held in datasets} & set(run.identity["inputs"]["dataset"]):
-        return False
     try:
         curve = project.runner.blobs.get(model.curve).decode()
     except StoreError:  # damaged: `tunesmith verify` says so

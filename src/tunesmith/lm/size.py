@@ -33,7 +33,7 @@ def num_layer_weights(base: BaseModel, blobs: Blobs, below: int | None = None) -
         for name, shape in _shapes(base, blobs)
         if len(shape) == 2
         and not any(part in name for part in NOT_A_LAYER)
-        and (below is None or 0 <= _layer_of(name) < below)
+        and (below is None or 0 <= layer_of(name) < below)
     )
 
 
@@ -58,11 +58,17 @@ def num_layers(base: BaseModel, blobs: Blobs) -> int:
     Raises:
         DataError: the file is damaged, or of a kind that is not read here.
     """
-    return 1 + max((_layer_of(name) for name, _ in _shapes(base, blobs)), default=-1)
+    return 1 + max((layer_of(name) for name, _ in _shapes(base, blobs)), default=-1)
 
 
-def _layer_of(name: str) -> int:
-    """The index of the layer that a tensor is of; -1 if of none."""
+def layer_of(name: str) -> int:
+    """The index of the layer that the tensor or module `name` is in; -1 if in none.
+
+    >>> layer_of("model.layers.12.mlp.up_proj.weight"), layer_of("model.norm.weight")
+    (12, -1)
+    >>> layer_of("bert.encoder.layer.3.output.dense.bias"), layer_of("blk.7.attn_q.weight")
+    (3, 7)
+    """
     found = re.search(r"(?:^|\.)(?:blk|layers?)\.(\d+)\.", name)
     return int(found[1]) if found else -1
 

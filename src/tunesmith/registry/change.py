@@ -257,7 +257,7 @@ def _say(
 
 
 def _point(connection: Transaction, to: Released, alias: str, actor: Actor, reason: str) -> None:
-    """Add a row to the alias's history, and the evidence that `tunesmith verify` compares with."""
+    """The alias points at that release from now on."""
     name, _ = split(to.version)
     moved = {
         "kind": "model",
@@ -268,5 +268,4 @@ def _point(connection: Transaction, to: Released, alias: str, actor: Actor, reas
         "run_id": to.run_id,
         "actor": actor.name,
     }
-    catalog.record_alias(connection, moved)
-    evidence.append(connection, "alias.moved", actor.name, moved)
+    lifecycle.move_alias(connection, moved)

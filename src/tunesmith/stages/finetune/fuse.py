@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import silu
 
-from tunesmith.stages.finetune.lora import LoraLinear, layer_of
+from tunesmith.lm.size import layer_of
+from tunesmith.stages.finetune.lora import LoraLinear
 from tunesmith.stages.finetune.lora_matmul import lora_matmul, wide, wide_backward
 
 READ_THE_SAME = (

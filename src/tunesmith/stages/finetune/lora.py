@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +13,7 @@ import safetensors.torch
 import torch
 
 from tunesmith.lm.adapter import PREFIX
+from tunesmith.lm.size import layer_of
 from tunesmith.stages.finetune.lora_matmul import lora_matmul
 
 
@@ -73,18 +73,6 @@ def add_lora(
         setattr(holder, leaf, wrapper)
         layers[name] = wrapper
     return layers
-
-
-def layer_of(name: str) -> int:
-    """The index of the layer that the module or parameter `name` is in; -1 if in none.
-
-    >>> layer_of("model.layers.12.mlp.up_proj.weight"), layer_of("model.norm.weight")
-    (12, -1)
-    >>> layer_of("bert.encoder.layer.3.output.dense.bias")
-    3
-    """
-    found = re.search(r"(?:^|\.)layers?\.(\d+)\.", name)
-    return int(found[1]) if found else -1
 
 
 def trainable(layers: dict[str, LoraLinear]) -> list[torch.nn.Parameter]:

@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.lm.adapter import OVERLAY, untie_head
 from tunesmith.lm.heads import head_parameters
-from tunesmith.stages.finetune.lora import layer_of
+from tunesmith.lm.size import layer_of
 
 
 def unfreeze_all(model: Any) -> dict[str, torch.nn.Parameter]:
