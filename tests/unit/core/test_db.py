@@ -51,6 +51,46 @@ def test_eight_processes_commit_at_once_without_a_lock_error(tmp_path):
     assert counts == {f"writer {i}": 25 for i in range(8)}
 
 
+OPENER = """
+import sys
+from pathlib import Path
+import alembic.command
+from tunesmith.core.db import Database
+from tunesmith.core.migrations import migrate
+
+for folder in map(Path, sys.argv[1:]):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
+    migrate(database, folder)
+    database.close()
+"""
+
+
+def test_a_new_store_is_opened_by_six_processes_at_the_same_moment(tmp_path):
+    """SQLite does not wait where a new file is switched to its write-ahead log."""
+    folders = [tmp_path / str(number) for number in range(20)]
+    for folder in folders:
+        folder.mkdir()
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER, *map(str, folders)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for _ in folders:
+        assert [opener.stdout.readline() for opener in openers] == ["ready\n"] * 6, "one ended"
+        for opener in openers:
+            opener.stdin.write("\n")
+            opener.stdin.flush()
+    errors = [opener.communicate()[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 6, "\n".join(errors)
+
+
 def test_a_lock_that_stays_is_a_clear_error(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}", busy_timeout_s=0.1)
     migrate(database, tmp_path)
