@@ -197,6 +197,7 @@ def _by_branch(
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for training too, which refuses what was made for inference
 def _behind(shared: int, length: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
     """What `length` tokens after `shared` others attend to: a number to add, 0 or minus infinity.
 

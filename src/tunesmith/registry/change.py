@@ -22,6 +22,7 @@ from tunesmith.registry.standing import (
     released,
     released_version,
     split,
+    version_of,
     way_back,
 )
 
@@ -181,10 +182,8 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
     """
     if what == lifecycle.RETIRED:
         require_role(project, actor, "retire")
-    name, number = split(version)
-    if all((v.kind, v.name, v.number) != ("model", name, number) for v in project.versions()):
-        raise NotFound(f"there is no model version {version}", remedy="see `tunesmith model list`")
     with project.runner.database.write() as connection:
+        name = version_of(connection, version).name
         now = lifecycle.closed(connection, name).get(version)
         if now in (what, lifecycle.RETIRED):
             raise Conflict(f"{version} is {now} already")
@@ -223,12 +222,8 @@ def _check(project: Project, connection: Transaction, found: Released, alias: st
 
 def _makers(connection: Transaction, found: Released) -> set[str]:
     """Who ran what the version and its release came of."""
-    name, number = split(found.version)
-    runs = {catalog.run(connection, found.run_id).actor}
-    for version in catalog.all_versions(connection):
-        if (version.kind, version.name, version.number) == ("model", name, number):
-            runs.add(catalog.run(connection, version.run_id).actor)
-    return runs
+    runs = (found.run_id, version_of(connection, found.version).run_id)
+    return {catalog.run(connection, run).actor for run in runs}
 
 
 def _waiting(connection: Transaction, version: str, alias: str) -> Change:

@@ -56,6 +56,20 @@ def split(version: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def version_of(connection: Transaction, version: str) -> Version:
+    """The model version that "desk@2" names.
+
+    Raises:
+        UsageError: `version` is not of the form MODEL@NUMBER.
+        NotFound: there is no such version.
+    """
+    sought = ("model", *split(version))
+    for each in catalog.all_versions(connection):
+        if (each.kind, each.name, each.number) == sought:
+            return each
+    raise NotFound(f"there is no model version {version}", remedy="see `tunesmith model list`")
+
+
 def listed(project: Project, model: str = "") -> list[Entry]:
     """Every model version, or those of one model, with what became of it."""
     versions = [
@@ -87,15 +101,8 @@ def released_version(project: Project, version: str) -> Released:
         NotFound: there is no such version.
         GateFailed: it never passed its gate.
     """
-    name, number = split(version)
-    digests = {
-        each.number: each.digest
-        for each in project.versions()
-        if (each.kind, each.name) == ("model", name)
-    }
-    if number not in digests:
-        raise NotFound(f"there is no model version {version}", remedy="see `tunesmith model list`")
     with project.runner.database.read() as connection:
+        name = version_of(connection, version).name
         for row in reversed(catalog.alias_history(connection, "model", name)):
             found = released(project, connection, row)
             if found.version == version:
@@ -134,7 +141,9 @@ def way_back(history: Sequence[Alias]) -> list[Alias]:
 
 
 def _state(aliases: tuple[str, ...], changes: list[Change]) -> str:
-    closed = [each.what for each in changes if each.what in ("deprecated", "retired")]
+    closed = [
+        each.what for each in changes if each.what in (lifecycle.DEPRECATED, lifecycle.RETIRED)
+    ]
     if closed:
         return closed[-1]
     if PRODUCTION in aliases:

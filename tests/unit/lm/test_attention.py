@@ -159,6 +159,19 @@ def test_branches_are_a_mask_that_is_written_shorter(model: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
+def test_what_was_read_for_inference_first_can_be_trained_on(model: Any) -> None:
+    """Masks are kept from one pass to the next, and inference's own tensors refuse a gradient."""
+    parts = (6, 3, 2)  # of no other test: the mask is made here first
+    ids, positions = torch.arange(1, 12), torch.arange(11)
+    documents = Documents(lengths=(11,), branches=(parts,))
+    with torch.inference_mode():
+        read = hidden_states(model, ids, positions, documents)
+    model.requires_grad_(True)
+    trained = hidden_states(model, ids, positions, documents)
+    trained.sum().backward()
+    torch.testing.assert_close(trained.detach(), read, rtol=0, atol=1e-10)
+
+
 def test_branches_do_not_see_one_another(model: Any) -> None:
     """The derivative of one by another's embeddings is exactly zero."""
     ids, positions = branched()
