@@ -181,7 +181,11 @@ def _by_branch(
     window: int | None,
 ) -> list[torch.Tensor]:
     """One document's attention, part by part: less than half of a mask over the whole of it is
-    ever attended to, and the kernel computes all of a mask."""
+    ever attended to, and the kernel computes all of a mask.
+
+    Where no mask is needed it computes half. So what goes on from a short beginning is computed
+    with it, and what comes out there again is dropped.
+    """
     (q, *queries), (k, *keys), (v, *values) = (
         torch.split_with_sizes(stream, list(parts), 2) for stream in (query, key, value)
     )
@@ -191,8 +195,13 @@ def _by_branch(
     outputs = [attend(q, k, v, attn_mask=mask, is_causal=mask is None)]
     for own_q, own_k, own_v in zip(queries, keys, values, strict=True):
         both = (torch.cat([k, own_k], dim=2), torch.cat([v, own_v], dim=2))
-        mask = _behind(shared, own_q.shape[2], window, query.dtype)
-        outputs.append(attend(own_q, *both, attn_mask=mask, is_causal=False))
+        own = own_q.shape[2]
+        if shared < own and (window is None or shared + own <= window):
+            whole = attend(torch.cat([q, own_q], dim=2), *both, attn_mask=None, is_causal=True)
+            outputs.append(whole[:, :, shared:])
+        else:
+            mask = _behind(shared, own, window, query.dtype)
+            outputs.append(attend(own_q, *both, attn_mask=mask, is_causal=False))
     return outputs
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch.nn.functional import linear
 
 from tunesmith.lm.attention import hidden_states
 from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.matmul import linear
 from tunesmith.lm.score import MAX_TOKENS, make_scorable
 
 CHUNK_TOKENS = 128

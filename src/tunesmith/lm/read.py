@@ -10,7 +10,6 @@ from tunesmith.core.errors import UsageError
 from tunesmith.lm.attention import attend_by_document, hidden_states
 from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedHead
-from tunesmith.lm.matmul import speed_up
 
 MAX_TOKENS = 1024
 """Tokens of one forward pass."""
@@ -46,7 +45,6 @@ def read(
                 remedy="shorten it, or cut it into passages",
             )
     attend_by_document(loaded.model)
-    speed_up(loaded.model)
     found, finished = [], 0
     with torch.inference_mode():
         for micro in streams(examples, MAX_TOKENS):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import linear
 
 from tunesmith.core.errors import UsageError
 from tunesmith.lm.attention import Documents, attend_by_document, hidden_states
 from tunesmith.lm.chat_template import answered, question
 from tunesmith.lm.engine import Message
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.matmul import linear, speed_up
 
 MAX_TOKENS = 1024
 """Tokens of one forward pass."""
@@ -66,7 +66,6 @@ def make_scorable(loaded: LoadedModel) -> None:
         DataError: the model's architecture cannot be packed.
     """
     attend_by_document(loaded.model)
-    speed_up(loaded.model)
 
 
 def score_labels(

@@ -11,13 +11,13 @@ import torch
 
 from tunesmith.lm.attention import attend_by_document, hidden_states, reads_both_ways
 from tunesmith.lm.example import Example, MicroBatch
-from tunesmith.lm.matmul import speed_up
 from tunesmith.lm.prefixes import share_prefixes
 from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
 from tunesmith.stages.finetune.invariants import Subject
+from tunesmith.stages.finetune.lanes import ONE_BY_ONE, Lanes
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
 from tunesmith.stages.finetune.optimiser import make_optimiser
@@ -62,6 +62,8 @@ def make_training(
         config=config,
         seed=seed,
         optimiser=make_optimiser(parameters, config),
+        # Gradients of whole weights are too large to be held once more for each lane.
+        lanes=ONE_BY_ONE if config.method == "full" else Lanes(parameters),
     )
 
 
@@ -114,7 +116,6 @@ def make_engine(
     trained = prepare(model, config, seed, token_ids)
     twin = stock_twin(model)
     attend_by_document(model)
-    speed_up(model)
     if config.method == "lora":
         fuse(model, trained.lowest_layer)
     first = next(objective.cut(next(steps_of_epoch(rows, seed, 0, config.batch_rows))))

@@ -46,9 +46,6 @@ STEP_NUMBERS = 4_000_000
 GOLDEN = (math.sqrt(5) - 1) / 2
 MOMENTS = 2
 """Numbers that AdamW keeps for each trained one, beside the gradient."""
-SHAPES_BYTES = 700_000_000
-"""The most that is kept for products of different shapes: 1024 of them, of 0.7 MB each as seen with
-one and with two threads."""
 KEPT_COPIES = 2
 """Of the trained numbers and their moments, that are in memory while a checkpoint is written."""
 
@@ -75,7 +72,8 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """What one forward and backward pass took; or, with no seconds yet, one that is to come."""
+    """What a forward and backward pass took, or several side by side; or, with no seconds yet, what
+    is to come."""
 
     num_tokens: int
     num_labels: int
@@ -114,10 +112,12 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
     load_s = load.wall_s
     steps = list(training.steps_to_do())
     objective, updates = training.objective, training.config.updates
-    cut = [list(objective.cut(objective.foreseen(rows))) for rows in steps] * updates
-    micros = list(itertools.chain.from_iterable(cut))
+    cut = [
+        list(training.lanes.rounds(list(objective.cut(objective.foreseen(rows))))) for rows in steps
+    ] * updates
+    passes = list(itertools.chain.from_iterable(cut))
     before = psutil.Process().memory_info().rss
-    if not micros:  # all is done; what is left is to save it
+    if not passes:  # all is done; what is left is to save it
         wall_s, cpu_s = clock.wall_s + load_s, clock.cpu_s + load_s
         return Forecast(
             wall_s=wall_s,
@@ -128,14 +128,13 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
             joules=estimate_joules(cpu_s),
             basis="every step is done already",
         )
-    to_come = [_timing(micro) for micro in micros]
+    to_come = [_timing(micros) for micros in passes]
     with Meter(interval_s=0.01) as meter:
         if any(len(each) > 1 for each in cut):  # gradients are there while a pass runs
             for parameter in training.parameters:
                 parameter.grad = torch.empty_like(parameter).fill_(0.0)
         below = _below(training.trunk)
-        resident: list[int] = []
-        timed, busy = _calibrate(micros, to_come, partial(_pass, training, resident))
+        timed, busy = _calibrate(passes, to_come, partial(_pass, training))
         left = estimate(timed, to_come)
     _clear(training)
     answering_s = objective.answering_s(sum(map(len, steps)))
@@ -152,8 +151,7 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
         cpu_s=cpu_s,
         peak_bytes=max(
             load.peak_bytes,
-            growth(resident, [each.num_tokens for each in to_come])
-            + _peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
+            _peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
         ),
         joules=estimate_joules(cpu_s),
         basis=_basis(timed, to_come)
@@ -219,22 +217,6 @@ def spread_out(count: int) -> Iterator[int]:
             yield place
         if len(seen) == count:
             return
-
-
-def growth(resident: Sequence[int], lengths: Sequence[int]) -> int:
-    """Bytes that a process still grows by after passes that left it at `resident`, the longest
-    first, when passes of all `lengths` have been made.
-
-    oneDNN keeps code for each shape of product that it has met, and so for each new length of a
-    micro-batch, up to so many shapes (`SHAPES_BYTES`): with a small model as much as all else.
-
-    >>> growth([500, 510, 520], [90, 70, 70, 60, 50, 40, 30])
-    30
-    """
-    if len(resident) < 2:
-        return 0
-    each = max(0, resident[-1] - resident[0]) / (len(resident) - 1)
-    return round(min(SHAPES_BYTES, each * max(0, len(set(lengths)) - len(resident))))
 
 
 def step_seconds(training: Training) -> float:
@@ -320,20 +302,20 @@ def _peak_bytes(training: Training, before: int, passing: int, load_bytes: int) 
     return to_come + max(passing, at_checkpoint, at_end)
 
 
-def _timing(micro: MicroBatch) -> Timing:
-    return Timing(num_tokens=micro.num_tokens, num_labels=len(micro.labels))
+def _timing(micros: Sequence[MicroBatch]) -> Timing:
+    return Timing(
+        num_tokens=sum(micro.num_tokens for micro in micros),
+        num_labels=sum(len(micro.labels) for micro in micros),
+    )
 
 
-def _pass(training: Training, resident: list[int], micro: MicroBatch) -> Seconds:
-    """Forward and backward of what is computed in every step; what is resident after it is added to
-    `resident`."""
+def _pass(training: Training, micros: Sequence[MicroBatch]) -> Seconds:
+    """Forward and backward, side by side, of what is computed in every step."""
     if training.trunk is not None and not training.trunk.states.complete:
-        training.trunk.take(micro)
+        training.trunk.take(micros)
     clock = Clock()
-    torch.autograd.backward(training.loss(micro))
-    took = clock.wall_s, clock.cpu_s
-    resident.append(psutil.Process().memory_info().rss)
-    return took
+    training.lanes.backward(training.loss, micros)
+    return clock.wall_s, clock.cpu_s
 
 
 def _clear(training: Training) -> None:

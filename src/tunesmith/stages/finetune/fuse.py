@@ -7,6 +7,7 @@ What is not known here stays as it is; before the first step the engine is compa
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,18 +65,20 @@ class Group(torch.nn.Module):
         self.weight = _stacked([member.frozen for member in members])
         biases = [member.frozen.bias for member in members]
         self.bias = None if biases[0] is None else torch.cat([bias.detach() for bias in biases])
-        self._input: torch.Tensor | None = None
-        self._outputs: tuple[torch.Tensor, ...] = ()
+        self._at_hand: dict[int, tuple[torch.Tensor, tuple[torch.Tensor, ...]]] = {}
+        """Of each thread that is in a pass: the input and all outputs of it."""
 
     def output(self, x: torch.Tensor, index: int) -> torch.Tensor:
         """What the layer `index` makes of `x`; all are computed when the first is asked."""
-        if x is not self._input:
-            self._input = x
-            self._outputs = lora_matmul(x, self.weight, self.bias, self.scaling, [*self.members])
-        found = self._outputs[index]
+        thread = threading.get_ident()
+        given, outputs = self._at_hand.get(thread, (None, ()))
+        if x is not given:
+            outputs = lora_matmul(x, self.weight, self.bias, self.scaling, [*self.members])
         if index == len(self.members) - 1:
-            self._input, self._outputs = None, ()
-        return found
+            self._at_hand.pop(thread, None)
+        else:
+            self._at_hand[thread] = x, outputs
+        return outputs[index]
 
 
 class Member(torch.nn.Module):

@@ -15,6 +15,7 @@ from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.stages.finetune.batches import count_steps, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.keeper import Keeper
+from tunesmith.stages.finetune.lanes import ONE_BY_ONE, Lanes
 from tunesmith.stages.finetune.objectives.objective import Objective
 from tunesmith.stages.finetune.optimiser import learning_rate
 from tunesmith.stages.finetune.step_record import StepRecord
@@ -33,6 +34,7 @@ class Training:
     config: ModelConfig
     seed: int
     optimiser: torch.optim.Optimizer
+    lanes: Lanes = ONE_BY_ONE
     trunk: Trunk | None = None
     """Where `loss` begins at kept states: what they are of, and where they are."""
     curve: list[StepRecord] = field(default_factory=list)
@@ -69,6 +71,7 @@ def accumulate(
     rows: Sequence[Example],
     done: Callable[[int, float], None] = lambda _num_tokens, _loss: None,
     cut: Callable[[Sequence[Example]], Iterator[MicroBatch]] | None = None,
+    lanes: Lanes = ONE_BY_ONE,
 ) -> float:
     """Add the gradient of the mean loss of `rows` to the parameters' gradients; that loss.
 
@@ -78,12 +81,12 @@ def accumulate(
     """
     weight = sum(objective.weight(row) for row in rows)
     total = 0.0
-    for micro in (cut or objective.cut)(rows):
-        loss = loss_of(micro)
-        torch.autograd.backward(loss / weight)
-        total += loss.item()
-        # Of rows that weigh nothing the loss is nothing, and so is their mean.
-        done(micro.num_tokens, loss.item() / (sum(map(objective.weight, micro.examples)) or 1.0))
+    for micros in lanes.rounds(list((cut or objective.cut)(rows))):
+        losses = lanes.backward(loss_of, micros, weight)
+        total += sum(losses)
+        for micro, loss in zip(micros, losses, strict=True):
+            # Of rows that weigh nothing the loss is nothing, and so is their mean.
+            done(micro.num_tokens, loss / (sum(map(objective.weight, micro.examples)) or 1.0))
     return total / weight
 
 
@@ -160,7 +163,7 @@ def _update(
 ) -> float:
     """One step of the optimiser on `rows`; their loss before it."""
     optimiser, config = training.optimiser, training.config
-    loss = accumulate(training.objective, training.loss, rows, done)
+    loss = accumulate(training.objective, training.loss, rows, done, lanes=training.lanes)
     norm = torch.nn.utils.clip_grad_norm_(training.parameters, config.max_grad_norm)
     if not (math.isfinite(loss) and torch.isfinite(norm)):
         raise DataError(

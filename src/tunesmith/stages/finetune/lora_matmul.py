@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-
-from tunesmith.lm.matmul import linear, product
+from torch.nn.functional import linear
 
 
 class Adapter(Protocol):
@@ -108,11 +107,11 @@ def wide_backward(
     """The gradients of x, if it needs one, and of all A and then all B, from that of `wide`."""
     grad_thins, grad_highs = [], []
     for part, thin, high in _parts(grad, narrow, highs):
-        grad_thins.append(product(part, high))
-        grad_highs.append(product(thin.t(), part).t().mul(scaling))
+        grad_thins.append(part @ high)
+        grad_highs.append((thin.t() @ part).t().mul(scaling))
     grad_narrow = (grad_thins[0] if len(highs) == 1 else torch.cat(grad_thins, dim=1)).mul_(scaling)
-    grad_x = product(grad, weight).addmm_(grad_narrow, low) if needs_x else None
-    grad_lows = torch.split(product(grad_narrow.t(), x), highs[0].shape[1])
+    grad_x = (grad @ weight).addmm_(grad_narrow, low) if needs_x else None
+    grad_lows = torch.split(grad_narrow.t() @ x, highs[0].shape[1])
     return grad_x, [*grad_lows, *grad_highs]
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-
-from tunesmith.lm.matmul import linear, product
+from torch.nn.functional import linear
 
 CHUNK_TOKENS = 128
 """Labelled tokens for which logits are held at once."""
@@ -84,7 +83,7 @@ class _HeadLossSum(torch.autograd.Function):
             loss, grad = chunk_loss(chunk, linear(hidden[chunk], head))
             total += loss
             if grad_hidden is not None:
-                grad_hidden[chunk] = product(grad, head)
+                grad_hidden[chunk] = grad @ head
             if grad_head is not None:
                 grad_head.addmm_(grad.t(), hidden[chunk])
         ctx.save_for_backward(grad_hidden, grad_head)
@@ -115,7 +114,7 @@ class _TokenLogProbs(torch.autograd.Function):
                 log_p = torch.log_softmax(logits, dim=-1).gather(1, wanted)
             else:
                 log_p, grad = _label_log_probs(logits, wanted)
-                kept[chunk] = product(grad, head).neg_()
+                kept[chunk] = (grad @ head).neg_()
             found[chunk] = log_p[:, 0]
         ctx.save_for_backward(*((hidden, head, labels) if ctx.of_head else (kept,)))
         return found
@@ -133,7 +132,7 @@ class _TokenLogProbs(torch.autograd.Function):
             _, grad = _label_log_probs(linear(hidden[chunk], head), labels[chunk, None])
             grad.mul_(-weights[chunk])
             if grad_hidden is not None:
-                grad_hidden[chunk] = product(grad, head)
+                grad_hidden[chunk] = grad @ head
             grad_head.addmm_(grad.t(), hidden[chunk])
         return grad_hidden, grad_head, None, None
 

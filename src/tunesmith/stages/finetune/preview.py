@@ -11,7 +11,6 @@ from tunesmith.core.meter import Preview, estimate_joules
 from tunesmith.lm.size import num_layer_weights, num_layers, width
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.finetune.batches import MICRO_TOKENS
 from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
 from tunesmith.stages.finetune.states import MOST_BYTES
 
@@ -22,7 +21,7 @@ FORWARD = 2
 """Of one token, where no gradient is wanted."""
 SHARE_OF_PEAK = 0.6
 """Of the speed of a bare matrix product that a whole step reaches; seen on two AVX2 cores."""
-WIDTH = 1024
+HEIGHT, WIDTH = 1024, 1024
 TIMED_S = 0.3
 
 
@@ -107,8 +106,8 @@ def _answering(
 
 def matmul_rate(timed_s: float) -> float:
     """FLOP/s of a product of the size of a layer's, the fastest of those that fit in `timed_s`."""
-    left, right = torch.ones(MICRO_TOKENS, WIDTH), torch.ones(WIDTH, WIDTH)
-    flop = 2.0 * MICRO_TOKENS * WIDTH * WIDTH
+    left, right = torch.ones(HEIGHT, WIDTH), torch.ones(WIDTH, WIDTH)
+    flop = 2.0 * HEIGHT * WIDTH * WIDTH
     best = float("inf")
     until = time.monotonic() + timed_s
     while time.monotonic() < until:

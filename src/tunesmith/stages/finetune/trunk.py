@@ -54,7 +54,7 @@ class Trunk:
             "threads": torch.get_num_threads(),
         }
         self.states = States(shelf, made_of, rows, model.config.hidden_size, model.dtype)
-        self._at_hand: tuple[MicroBatch, torch.Tensor] | None = None
+        self._at_hand: list[tuple[MicroBatch, torch.Tensor]] = []
         self._num_tokens, self._wall_s, self._cpu_s = 0, 0.0, 0.0
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:
@@ -63,18 +63,19 @@ class Trunk:
         Raises:
             KeyError: states of its rows are missing, and are not at hand.
         """
-        if self._at_hand is None or self._at_hand[0] is not micro:
-            return self.above(micro, self.states.read(micro.row_ids, micro.sizes))
-        return self.above(micro, self._at_hand[1])
+        for each, states in self._at_hand:
+            if each is micro:
+                return self.above(micro, states)
+        return self.above(micro, self.states.read(micro.row_ids, micro.sizes))
 
-    def take(self, micro: MicroBatch) -> None:
-        """Have the states of `micro` at hand, so that `hidden` of it is what is above alone: for a
-        forecast, which is made before they are kept. The bits are not those that are kept."""
-        self._at_hand = micro, self.below(micro)
+    def take(self, micros: Sequence[MicroBatch]) -> None:
+        """Have the states of `micros` at hand, so that `hidden` of one is what is above alone: for
+        a forecast, which is made before they are kept. The bits are not those that are kept."""
+        self._at_hand = [(micro, self.below(micro)) for micro in micros]
 
     def let_go(self) -> None:
         """Have no states at hand."""
-        self._at_hand = None
+        self._at_hand = []
 
     def fill(self, done: Callable[[int], None]) -> None:
         """Compute what is missing; see `States.fill`."""

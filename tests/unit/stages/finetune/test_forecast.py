@@ -25,7 +25,6 @@ from tunesmith.stages.finetune.forecast import (
     Timing,
     estimate,
     forecast,
-    growth,
     spread_out,
     step_seconds,
     student_quantile,
@@ -279,16 +278,6 @@ def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
     warm, said, run = ask()
     assert warm == pytest.approx(steps, rel=0.01)
     assert said.basis.endswith("are kept already")
-
-
-def test_new_lengths_take_more_memory_up_to_a_bound() -> None:
-    """Of 100 lengths three were passed: each of the last two took 5 MB."""
-    resident = [900_000_000, 905_000_000, 910_000_000]
-    assert growth(resident, range(100)) == 97 * 5_000_000
-    assert growth(resident, [7] * 100) == 0
-    assert growth(resident, range(10_000)) == module.SHAPES_BYTES
-    assert growth(resident[::-1], range(100)) == 0
-    assert growth(resident[:1], range(100)) == 0
 
 
 def test_the_memory_that_loading_took_counts(training_of: Callable[..., Training]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy, kl_div, linear
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import ConfigError
@@ -22,7 +22,6 @@ from tunesmith.core.step import Context
 from tunesmith.lm.attention import attend_by_document, hidden_states
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import LoadedModel, load_model
-from tunesmith.lm.matmul import linear, speed_up
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.finetune.batches import micro_batches
@@ -83,7 +82,6 @@ class Distillation(Causal):
         teacher = _loaded(self._teacher, ctx.blobs)
         self._require_same_tokens(teacher)
         attend_by_document(teacher.model)
-        speed_up(teacher.model)
         self._head = teacher.model.get_output_embeddings().weight.detach()
         store = _store(ctx.workdir / "teacher", examples, self._head.shape[1])
         done = 0

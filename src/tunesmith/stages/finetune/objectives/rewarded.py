@@ -23,7 +23,6 @@ from tunesmith.lm.chat_template import prompt_ids, stop_ids
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.example import Answer, Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.matmul import speed_up
 from tunesmith.lm.questions import asked
 from tunesmith.lm.sample import draw_group, said
 from tunesmith.records.data import Dataset
@@ -129,7 +128,6 @@ class Rewarded(Causal):
             self._reference = super().load(base, ctx.blobs, drawn_from=drawn_from).model
             self._reference.to(model.dtype)
             attend_by_document(self._reference)
-            speed_up(self._reference)
         first = next(steps_of_epoch(examples, ctx.seed, 0, self._config.batch_rows))
         start = time.monotonic()
         answered = self._answered(1, first)
