@@ -354,7 +354,12 @@ def trl(case: Case, loaded: Any, rows: list[Any], *, best: bool) -> dict[str, An
             callbacks=[Log()],
             peft_config=LoraConfig(
                 r=RANK, lora_alpha=ALPHA, use_rslora=True, lora_dropout=0.0, task_type="CAUSAL_LM",
-                target_modules="all-linear",
+                # Named, as PEFT takes no word for them where only some layers are tuned.
+                target_modules=sorted(
+                    name.rpartition(".")[2]
+                    for name, module in loaded.model.model.layers[0].named_modules()
+                    if isinstance(module, torch.nn.Linear)
+                ),
                 layers_to_transform=list(range(last))[-case.layers :] if case.layers else None,
             ),
         )  # fmt: skip

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from tunesmith.core.canonical import draw
 from tunesmith.lm.example import Example, MicroBatch, pack
 from tunesmith.lm.shard import row_ids_of
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.finetune.lanes import LANES
+from tunesmith.stages.finetune.lanes import LANES, deal
 
 MICRO_TOKENS = 512
 """Tokens of a micro-batch: enough to fill the arithmetic units, few enough for the memory."""
+LEAST_TOKENS = 256
+"""Fewer are not worth two streams."""
 
 
 def share_of(rows: Sequence[Example], share: float, seed: int) -> Sequence[Example]:
@@ -78,30 +78,21 @@ def two_rows(rows: Sequence[Example], weight: Callable[[Example], float]) -> lis
 def micro_batches(rows: Sequence[Example], max_tokens: int = MICRO_TOKENS) -> Iterator[MicroBatch]:
     """The rows as streams of at most `max_tokens` (or of one longer row), the longest first.
 
-    They are about as long as one another, and as many as fill all lanes, so that none waits long:
-    the longest row first, each to the stream that is shortest by then (R. L. Graham, Bounds on
-    Multiprocessing Timing Anomalies, 1969).
+    First they are dealt to the lanes, so that none of these waits long for the others, then those
+    of a lane to as few streams as hold them. Few tokens are one stream.
     """
-    by_length = sorted(range(len(rows)), key=lambda place: -rows[place].num_tokens)
-    total = sum(row.num_tokens for row in rows)
-    for count in itertools.count(max(1, -(-total // max_tokens))):
-        places = _dealt(rows, by_length, min(len(rows), -(-count // LANES) * LANES))
-        lengths = [sum(rows[place].num_tokens for place in each) for each in places]
-        if all(
-            length <= max_tokens or len(each) == 1
-            for length, each in zip(lengths, places, strict=True)
-        ):
-            break
-    for _, each in sorted(zip(lengths, places, strict=True), key=lambda pair: -pair[0]):
-        yield pack([rows[place] for place in sorted(each)])
+    sizes = [row.num_tokens for row in rows]
+    lanes = deal(rows, sizes, LANES) if sum(sizes) >= LEAST_TOKENS else [rows]
+    streams = [stream for lane in lanes for stream in _streams(lane, max_tokens)]
+    return map(pack, sorted(streams, key=lambda stream: -sum(row.num_tokens for row in stream)))
 
 
-def _dealt(rows: Sequence[Example], order: Sequence[int], count: int) -> list[list[int]]:
-    """The places of `rows` in `count` parts, each of `order` to the one with the fewest tokens."""
-    shortest = [(0, number) for number in range(count)]
-    parts: list[list[int]] = [[] for _ in range(count)]
-    for place in order:
-        num_tokens, number = heapq.heappop(shortest)
-        parts[number].append(place)
-        heapq.heappush(shortest, (num_tokens + rows[place].num_tokens, number))
-    return parts
+def _streams(rows: Sequence[Example], max_tokens: int) -> list[list[Example]]:
+    """As few streams as hold the rows, all about as long."""
+    sizes = [row.num_tokens for row in rows]
+    count = -(-sum(sizes) // max_tokens)
+    while True:
+        dealt = [stream for stream in deal(rows, sizes, count) if stream]
+        if all(len(s) == 1 or sum(row.num_tokens for row in s) <= max_tokens for s in dealt):
+            return dealt
+        count += 1

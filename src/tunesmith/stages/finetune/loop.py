@@ -80,14 +80,12 @@ def accumulate(
     objective or otherwise, but for rounding.
     """
     weight = sum(objective.weight(row) for row in rows)
-    total = 0.0
-    for micros in lanes.rounds(list((cut or objective.cut)(rows))):
-        losses = lanes.backward(loss_of, micros, weight)
-        total += sum(losses)
-        for micro, loss in zip(micros, losses, strict=True):
-            # Of rows that weigh nothing the loss is nothing, and so is their mean.
-            done(micro.num_tokens, loss / (sum(map(objective.weight, micro.examples)) or 1.0))
-    return total / weight
+
+    def heard(micro: MicroBatch, loss: float) -> None:
+        # Of rows that weigh nothing the loss is nothing, and so is their mean.
+        done(micro.num_tokens, loss / (sum(map(objective.weight, micro.examples)) or 1.0))
+
+    return lanes.backward(loss_of, list((cut or objective.cut)(rows)), weight, heard) / weight
 
 
 def train(

@@ -11,12 +11,14 @@ from tunesmith.lm.example import Example, pack
 from tunesmith.lm.lessons import labelled
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.stages.finetune.batches import (
+    LEAST_TOKENS,
     count_steps,
     micro_batches,
     share_of,
     steps_of_epoch,
 )
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.lanes import LANES, deal
 
 lengths = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), min_size=1, max_size=25)
 
@@ -34,13 +36,30 @@ def test_no_token_is_lost_moved_or_cut(shapes: list[tuple[int, int]], size: int)
     rows = make_rows(shapes)
     micros = list(micro_batches(rows, size))
 
-    assert [i for m in micros for i in m.ids.tolist()] == [
-        i for row in rows for (ids,) in [row.documents()] for i in ids
-    ]
+    assert Counter(row for m in micros for row in m.row_ids) == Counter(row.row_id for row in rows)
+    for micro in micros:
+        assert micro.ids.tolist() == [
+            i for row in micro.examples for (ids,) in [row.documents()] for i in ids
+        ]
     assert sum(len(m.labels) for m in micros) == sum(row.num_labels for row in rows)
     for micro in micros:
         assert micro.num_tokens == sum(micro.documents.lengths)
         assert micro.num_tokens <= size or len(micro.documents.lengths) == 1
+
+
+@given(st.lists(st.integers(1, 600), max_size=40))
+def test_two_lanes_have_as_much_to_do(sizes: list[int]) -> None:
+    """As far as rows can be dealt: the one may have more by no more than a row; few tokens are one
+    stream."""
+    rows = [labelled(f"r{place}", range(size), size - 1) for place, size in enumerate(sizes)]
+    micros = list(micro_batches(rows))
+    found = [micro.num_tokens for micro in micros]
+    assert found == sorted(found, reverse=True)
+    if sum(sizes) < LEAST_TOKENS:
+        assert len(micros) == min(1, len(rows))
+        return
+    first, second = (sum(each) for each in deal(found, found, LANES))
+    assert abs(first - second) <= max(sizes)
 
 
 @given(shapes=lengths)

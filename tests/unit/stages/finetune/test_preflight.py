@@ -7,7 +7,7 @@ import pytest
 
 from tunesmith.core.errors import DataError
 from tunesmith.lm.chat_template import conversation
-from tunesmith.lm.example import Answer, Example, pack
+from tunesmith.lm.example import Answer, Example, pack, streams
 from tunesmith.lm.lessons import labelled, served_prompt
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.lm.tokenizer import Tokenizer
@@ -185,7 +185,7 @@ def test_documents_are_numbered_over_all_micro_batches(
 ) -> None:
     whole = first_batch([pack(rows)], tokenizer)
     for size in (1, sum(row.num_tokens for row in rows[:2])):
-        micros = list(micro_batches(rows, size))
+        micros = list(streams(rows, size))
         assert len(micros) > 1
         assert first_batch(micros, tokenizer) == whole
 

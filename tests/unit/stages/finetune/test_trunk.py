@@ -107,7 +107,7 @@ def test_what_is_missing_is_computed_only_when_it_is_asked_to(tmp_path: Path) ->
     trunk, micro = trunk_of(model, trained.lowest_layer, tmp_path), pack(ROWS)
     with pytest.raises(KeyError):
         trunk.hidden(micro)
-    trunk.take(micro)
+    trunk.take([micro])
     at_hand = trunk.hidden(micro)
     trunk.let_go()
     with pytest.raises(KeyError):
