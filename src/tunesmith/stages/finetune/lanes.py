@@ -7,7 +7,6 @@ is done first shows in no result: every lane adds up its own gradients, and they
 
 from __future__ import annotations
 
-import heapq
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -146,17 +145,40 @@ def deal(items: Sequence[Item], sizes: Sequence[int], count: int) -> list[list[I
     """`items` in `count` parts of about the same size, each part in their order.
 
     The largest first, each to the part that is smallest by then (R. L. Graham, Bounds on
-    Multiprocessing Timing Anomalies, 1969).
+    Multiprocessing Timing Anomalies, 1969); then what evens out the largest and the smallest is
+    exchanged, as long as anything does.
 
     >>> deal("abcd", [5, 4, 4, 3], 2)
     [['a', 'd'], ['b', 'c']]
     """
-    smallest = [(0, number) for number in range(count)]
     parts: list[list[int]] = [[] for _ in range(count)]
-    for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
-        size, number = heapq.heappop(smallest)
+    loads = [0] * count
+
+    def put(place: int, number: int) -> None:
         parts[number].append(place)
-        heapq.heappush(smallest, (size + sizes[place], number))
+        loads[number] += sizes[place]
+
+    def take(place: int, number: int) -> int:
+        parts[number].remove(place)
+        loads[number] -= sizes[place]
+        return place
+
+    for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
+        put(place, loads.index(min(loads)))
+    while items:
+        most, least = loads.index(max(loads)), loads.index(min(loads))
+        gap = loads[most] - loads[least]
+        exchanges = [
+            (abs(gap - 2 * (sizes[large] - sizes[small])), large, small)
+            for large in parts[most]
+            for small in parts[least]
+            if 0 < sizes[large] - sizes[small] < gap
+        ]
+        if not exchanges:
+            break
+        _, large, small = min(exchanges)
+        put(take(large, most), least)
+        put(take(small, least), most)
     return [[items[place] for place in sorted(part)] for part in parts]
 
 
