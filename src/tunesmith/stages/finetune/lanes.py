@@ -94,8 +94,15 @@ class Lanes:
             torch.set_num_threads(threads // len(lanes))  # of this thread, and of new ones
             try:
                 return lane.run(lambda micro, loss: heard.put((micro, loss)))
+            except BaseException:
+                halt()  # the others, too: what they would add is of no use any more
+                raise
             finally:
                 heard.put(None)
+
+        def halt() -> None:
+            for lane in lanes:
+                lane.halted.set()
 
         running = [self._pool.submit(on_share, lane) for lane in lanes]
         try:
@@ -104,8 +111,7 @@ class Lanes:
                     done(*said)
             return [each.result() for each in running]
         finally:
-            for lane in lanes:
-                lane.halted.set()
+            halt()
             wait(running)
             torch.set_num_threads(threads)
 

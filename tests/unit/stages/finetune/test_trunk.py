@@ -14,6 +14,7 @@ from tunesmith.lm.example import Answer, Example, MicroBatch, pack
 from tunesmith.lm.lessons import labelled
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
+from tunesmith.stages.finetune.lanes import Lanes
 from tunesmith.stages.finetune.objectives.answers import Answers
 from tunesmith.stages.finetune.states import Shelf
 from tunesmith.stages.finetune.trained import prepare
@@ -85,6 +86,34 @@ def test_loss_and_gradients_are_those_of_the_whole_model(
         ):
             torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
     assert trunk.is_exact(other)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("layers", [0, 2])
+def test_passes_side_by_side_are_to_the_bit_what_one_thread_makes(
+    tmp_path: Path, kind: str, layers: int, objective: Answers, loss_by: LossBy
+) -> None:
+    """Of every architecture, from kept states too; twenty passes in each of two threads."""
+    model, trained = make(kind, layers=layers)
+    loss_of = loss_by(model)
+    if layers:
+        trunk = filled(model, trained.lowest_layer, tmp_path)
+        loss_of = lambda micro: objective.loss(model, trunk.hidden(micro), micro)  # noqa: E731
+    micros = [pack(rows) for rows in (ROWS[:2], ROWS[2:4], ROWS[1:3], ROWS[3:])] * 10
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            loss = Lanes(trained.parameters).backward(loss_of, micros, 7.0)
+            grads = [parameter.grad for parameter in trained.parameters]
+            found.append((loss, torch.cat([grad.flatten() for grad in grads])))
+            for parameter in trained.parameters:
+                parameter.grad = None
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
 
 
 def test_once_it_is_kept_nothing_below_is_computed(tmp_path: Path) -> None:
