@@ -147,7 +147,7 @@ def test_folders_are_the_tuned_model(tuned: Any, tmp_path: Path, kind: str, task
         special = task == "classify" and kind != "llama"  # one row holds a token of encoders
         assert made.parity.num_prompts == len(CONTENTS[task]) - special
         assert made.parity.same_prompts == made.parity.same_answers == 1
-        assert 0 < made.parity.max_difference < 1e-5
+        assert made.parity.max_difference < 1e-5  # the same products may give the same bits
         assert from_plain(Export, to_plain(made)) == made
         for blob in find(made, Blob):
             desk.readers.tiny.blobs.check(blob, deep=True)
