@@ -14,11 +14,12 @@ from transformers import DynamicCache
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import UsageError
 from tunesmith.lm.attach import load_version
+from tunesmith.lm.attention import attend_by_document
 from tunesmith.lm.chat_template import is_tuned_task, prompt_ids, stop_ids, with_instruction
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message, Piece, Sampling
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.score import ScoreRow, likeliest, make_scorable, score_row
+from tunesmith.lm.score import ScoreRow, likeliest, score_row
 from tunesmith.records.model import ModelVersion
 
 FinishReason = Literal["stop", "length"]
@@ -61,7 +62,7 @@ class TorchEngine:
         self._stop = stop_ids(loaded.tokenizer)
         self._lock = threading.Lock()
         if self._labels:
-            make_scorable(loaded)
+            attend_by_document(loaded.model)  # picked as in the evaluation, to the last bit
 
     def generate(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
         """The answer to `messages`, piece by piece; the last piece has a finish_reason.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.nn.functional import linear
 
-from tunesmith.lm.attention import hidden_states
+from tunesmith.lm.attention import attend_by_document, hidden_states
 from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedModel
-from tunesmith.lm.score import MAX_TOKENS, make_scorable
+from tunesmith.lm.score import MAX_TOKENS
 
 CHUNK_TOKENS = 128
 """Tokens of answers for which logits are held at once."""
@@ -30,7 +30,7 @@ def answer_log_probs(
     Raises:
         DataError: the model's architecture cannot be packed.
     """
-    make_scorable(loaded)
+    attend_by_document(loaded.model)
     head = loaded.model.get_output_embeddings().weight
     found: list[list[float]] = []
     for micro in streams(examples, MAX_TOKENS):

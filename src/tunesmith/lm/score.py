@@ -58,16 +58,6 @@ class ScoreRow:
         return len(self.prompt) + len(self.trie.tokens)
 
 
-def make_scorable(loaded: LoadedModel) -> None:
-    """Make the model ready for `score_labels` and `likeliest`, in place. Both compute alike to the
-    last bit, so that what is served is what was evaluated.
-
-    Raises:
-        DataError: the model's architecture cannot be packed.
-    """
-    attend_by_document(loaded.model)
-
-
 def score_labels(
     loaded: LoadedModel,
     instruction: str,
@@ -83,7 +73,7 @@ def score_labels(
         UsageError: a text does not fit the model's context.
         DataError: the model's architecture cannot be packed, or its template cannot be used.
     """
-    make_scorable(loaded)
+    attend_by_document(loaded.model)
     scores = torch.empty(len(texts), len(labels), dtype=torch.float64)
     first = 0
     rows = (score_row(loaded, question(instruction, text), labels) for text in texts)

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -85,24 +85,20 @@ class Lanes:
 
     def _run(self, lanes: Sequence[_Lane], done: Heard) -> list[tuple[float, Gradients]]:
         """The result of each lane; on one thread they are run one after the other."""
-        threads = torch.get_num_threads()
+        threads, halted = torch.get_num_threads(), threading.Event()
         if threads == 1 or len(lanes) < 2:
-            return [lane.run(done) for lane in lanes]
+            return [lane.run(done, halted) for lane in lanes]
         heard: queue.SimpleQueue[tuple[MicroBatch, float] | None] = queue.SimpleQueue()
 
         def on_share(lane: _Lane) -> tuple[float, Gradients]:
             torch.set_num_threads(threads // len(lanes))  # of this thread, and of new ones
             try:
-                return lane.run(lambda micro, loss: heard.put((micro, loss)))
+                return lane.run(lambda micro, loss: heard.put((micro, loss)), halted)
             except BaseException:
-                halt()  # the others, too: what they would add is of no use any more
+                halted.set()  # what the others would add is of no use any more
                 raise
             finally:
                 heard.put(None)
-
-        def halt() -> None:
-            for lane in lanes:
-                lane.halted.set()
 
         running = [self._pool.submit(on_share, lane) for lane in lanes]
         try:
@@ -111,7 +107,7 @@ class Lanes:
                     done(*said)
             return [each.result() for each in running]
         finally:
-            halt()
+            halted.set()
             wait(running)
             torch.set_num_threads(threads)
 
@@ -124,13 +120,14 @@ class _Lane:
     loss_of: LossOf
     micros: Sequence[MicroBatch]
     weight: float
-    halted: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, done: Heard) -> tuple[float, Gradients]:
-        """The sum of their losses, and the gradients of those by the weight."""
-        total, sums = 0.0, Gradients([None] * len(self.parameters))
+    def run(self, done: Heard, halted: threading.Event) -> tuple[float, Gradients]:
+        """The sum of their losses, and the gradients of those by the weight; after `halted` is set
+        none is begun."""
+        total = 0.0
+        sums: Gradients = [None] * len(self.parameters)
         for micro in self.micros:
-            if self.halted.is_set():
+            if halted.is_set():
                 break
             loss = self.loss_of(micro)
             found = torch.autograd.grad(loss / self.weight, self.parameters, allow_unused=True)

@@ -21,7 +21,7 @@ FORWARD = 2
 """Of one token, where no gradient is wanted."""
 SHARE_OF_PEAK = 0.6
 """Of the speed of a bare matrix product that a whole step reaches; seen on two AVX2 cores."""
-HEIGHT, WIDTH = 1024, 1024
+SIDE = 1024
 TIMED_S = 0.3
 
 
@@ -106,8 +106,8 @@ def _answering(
 
 def matmul_rate(timed_s: float) -> float:
     """FLOP/s of a product of the size of a layer's, the fastest of those that fit in `timed_s`."""
-    left, right = torch.ones(HEIGHT, WIDTH), torch.ones(WIDTH, WIDTH)
-    flop = 2.0 * HEIGHT * WIDTH * WIDTH
+    left, right = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
+    flop = 2.0 * SIDE**3
     best = float("inf")
     until = time.monotonic() + timed_s
     while time.monotonic() < until:

@@ -95,10 +95,12 @@ def test_passes_side_by_side_are_to_the_bit_what_one_thread_makes(
 ) -> None:
     """Of every architecture, from kept states too; twenty passes in each of two threads."""
     model, trained = make(kind, layers=layers)
-    loss_of = loss_by(model)
-    if layers:
-        trunk = filled(model, trained.lowest_layer, tmp_path)
-        loss_of = lambda micro: objective.loss(model, trunk.hidden(micro), micro)  # noqa: E731
+    trunk = filled(model, trained.lowest_layer, tmp_path) if layers else None
+
+    def loss_of(micro: MicroBatch) -> torch.Tensor:
+        return objective.loss(model, trunk.hidden(micro), micro) if trunk else whole(micro)
+
+    whole = loss_by(model)
     micros = [pack(rows) for rows in (ROWS[:2], ROWS[2:4], ROWS[1:3], ROWS[3:])] * 10
     threads = torch.get_num_threads()
     found = []

@@ -20,11 +20,11 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.step import Context
 from tunesmith.lm.attention import attend_by_document, hidden_states
-from tunesmith.lm.example import Example, MicroBatch
+from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.finetune.batches import micro_batches
+from tunesmith.stages.finetune.batches import MICRO_TOKENS, micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import head_loss_sum
 from tunesmith.stages.finetune.objectives.answers import Answers
@@ -86,7 +86,7 @@ class Distillation(Causal):
         store = _store(ctx.workdir / "teacher", examples, self._head.shape[1])
         done = 0
         with torch.no_grad():
-            for micro in micro_batches(examples):
+            for micro in streams(examples, MICRO_TOKENS):
                 states = hidden_states(teacher.model, micro.ids, micro.positions, micro.documents)[
                     micro.predicting
                 ]

@@ -13,11 +13,11 @@ import torch
 
 from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import prompt_ids
-from tunesmith.lm.example import Answer, Example, MicroBatch
+from tunesmith.lm.example import Answer, Example, MicroBatch, streams
 from tunesmith.lm.likelihood import sums_by_unit
 from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.questions import asked
-from tunesmith.stages.finetune.batches import micro_batches
+from tunesmith.stages.finetune.batches import MICRO_TOKENS
 from tunesmith.stages.finetune.loss import token_log_probs
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import Preflight, inspect
@@ -80,7 +80,7 @@ class Reference:
         before = 0
         for step in steps:
             done = before
-            for micro in micro_batches(self._unknown(step)):
+            for micro in streams(self._unknown(step), MICRO_TOKENS):
                 sums = iter(log_probs_of_answers(model, hidden(micro), micro).tolist())
                 for example in micro.examples:
                     for answer in example.answers:
