@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -63,6 +64,11 @@ def gradient(lanes: Lanes, model: Any, loss_of: LossOf, micros: list[MicroBatch]
     return loss, found
 
 
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
 def test_side_by_side_is_to_the_bit_what_one_thread_makes(
     model: Any, micros: list[MicroBatch], loss_by: Callable[[Any], LossOf]
 ) -> None:
@@ -78,6 +84,7 @@ def test_side_by_side_is_to_the_bit_what_one_thread_makes(
             assert found[0] == expected[0]
             assert torch.equal(found[1], expected[1])
             assert torch.get_num_threads() == 2
+            assert threads_of_a_new_thread() == 2
     finally:
         torch.set_num_threads(before)
 
@@ -140,12 +147,12 @@ def test_an_error_stops_both_and_comes_out(
     fails, or whoever hears of it."""
     weight = torch.nn.Parameter(torch.ones(()))
     begun: list[MicroBatch] = []
-    running = threading.Semaphore(LANES)
+    running, once = threading.Semaphore(LANES), threading.Lock()
 
     def loss_of(micro: MicroBatch) -> torch.Tensor:
         with running:
             begun.append(micro)
-            if where == "loss" and micro is micros[0]:
+            if where == "loss" and once.acquire(blocking=False):
                 raise KeyError("here")
             time.sleep(0.01)  # or all of the other lane is done before it hears of it
             return weight * 2
@@ -156,7 +163,7 @@ def test_an_error_stops_both_and_comes_out(
 
     with pytest.raises(KeyError, match="here"):
         Lanes([weight]).backward(loss_of, micros * 20, done=done)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == threads_of_a_new_thread() == threads
     assert len(begun) < len(micros) * 20 / LANES, "the other lane went on to its end"
     count = len(begun)
     assert all(running.acquire(timeout=5) for _ in range(LANES))  # nobody is in there
