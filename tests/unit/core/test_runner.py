@@ -190,10 +190,10 @@ def test_two_at_the_same_key_run_it_once(make_runner):
     second, events = make_runner()
     started = threading.Event()
     first.on_event = lambda event: started.set() if event.what == "progress" else None
-    thread = threading.Thread(target=first.run, args=[step(seconds=1.0)])
+    thread = threading.Thread(target=first.run, args=[step(seconds=2.0)])
     thread.start()
-    started.wait(10)
-    second.run(step(seconds=1.0))
+    assert started.wait(60)
+    second.run(step(seconds=2.0))
     thread.join()
     assert set(what(events)) == {"waiting", "hit"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 
 import pytest
 from hypothesis import given
@@ -182,7 +181,5 @@ def test_masked_text_is_clean(kind: str, written: str) -> None:
     ],
 )
 def test_hostile_text_takes_no_longer_than_its_length(unit: str) -> None:
-    """A quadratic expression would take minutes on these."""
-    started = time.process_time()
-    find_pii(unit * (200_000 // len(unit)), ("US",))
-    assert time.process_time() - started < 5
+    """A quadratic expression would take hours on these: no clock, but the test would not end."""
+    find_pii(unit * (1_000_000 // len(unit)), ("US",))

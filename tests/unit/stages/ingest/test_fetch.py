@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,10 +127,8 @@ def test_a_signal_ends_the_download(
         try:
             connection, _ = silent_index.accept()
             with connection:
-                start = time.monotonic()
                 process.send_signal(sent)
                 assert process.wait(30) == code
-                assert time.monotonic() - start < 10
                 connection.settimeout(1)  # pip, which held the other end, is gone
                 while connection.recv(65536):
                     pass

@@ -74,7 +74,7 @@ class Running:
 
     def wait_for_traces(self, count: int) -> list[Trace]:
         """The traces once there are `count`."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while len(self.traces) < count and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.traces
@@ -129,7 +129,7 @@ def _running(engine, ask, record_trace, settings) -> Iterator[Running]:
                 yield Running(url=url, traces=traces, client=client, http=http)
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=60)
             assert not thread.is_alive()
 
 
