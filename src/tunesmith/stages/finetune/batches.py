@@ -75,15 +75,25 @@ def two_rows(rows: Sequence[Example], weight: Callable[[Example], float]) -> lis
     return [first, *(others or ordered)[:1]]
 
 
-def micro_batches(rows: Sequence[Example], max_tokens: int = MICRO_TOKENS) -> Iterator[MicroBatch]:
-    """The rows as streams of at most `max_tokens` (or of one longer row), the longest first.
+def lanes_of(config: ModelConfig) -> int:
+    """How many micro-batches are computed side by side.
+
+    Gradients of whole weights are too large to be held once more for each.
+    """
+    return 1 if config.method == "full" else LANES
+
+
+def micro_batches(rows: Sequence[Example], lanes: int) -> Iterator[MicroBatch]:
+    """The rows as streams, the longest first: of at most `MICRO_TOKENS` (or of one longer row), and
+    where there is one lane, of as many as others have at one moment.
 
     First they are dealt to the lanes, so that none of these waits long for the others, then those
     of a lane to as few streams as hold them. Few tokens are one stream.
     """
     sizes = [row.num_tokens for row in rows]
-    lanes = deal(rows, sizes, LANES) if sum(sizes) >= LEAST_TOKENS else [rows]
-    streams = [stream for lane in lanes for stream in _streams(lane, max_tokens)]
+    dealt = deal(rows, sizes, lanes) if sum(sizes) >= LEAST_TOKENS else [rows]
+    max_tokens = MICRO_TOKENS * LANES // lanes
+    streams = [stream for lane in dealt for stream in _streams(lane, max_tokens)]
     return map(pack, sorted(streams, key=lambda stream: -sum(row.num_tokens for row in stream)))
 
 

@@ -13,11 +13,11 @@ from tunesmith.lm.attention import attend_by_document, hidden_states, reads_both
 from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.prefixes import share_prefixes
 from tunesmith.lm.shard import row_ids_of
-from tunesmith.stages.finetune.batches import steps_of_epoch
+from tunesmith.stages.finetune.batches import lanes_of, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.fuse import fuse
 from tunesmith.stages.finetune.invariants import Subject
-from tunesmith.stages.finetune.lanes import ONE_BY_ONE, Lanes
+from tunesmith.stages.finetune.lanes import Lanes
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.objectives.objective import Hidden, Objective
 from tunesmith.stages.finetune.optimiser import make_optimiser
@@ -62,8 +62,7 @@ def make_training(
         config=config,
         seed=seed,
         optimiser=make_optimiser(parameters, config),
-        # Gradients of whole weights are too large to be held once more for each lane.
-        lanes=ONE_BY_ONE if config.method == "full" else Lanes(parameters),
+        lanes=Lanes(parameters, lanes_of(config)),
     )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,9 @@ from tunesmith.lm.lessons import labelled
 from tunesmith.lm.load import load_tokenizer
 from tunesmith.stages.finetune.batches import (
     LEAST_TOKENS,
+    MICRO_TOKENS,
     count_steps,
+    lanes_of,
     micro_batches,
     share_of,
     steps_of_epoch,
@@ -31,10 +34,14 @@ def make_rows(shapes: list[tuple[int, int]]) -> list[Example]:
     ]
 
 
-@given(shapes=lengths, size=st.integers(1, 60))
-def test_no_token_is_lost_moved_or_cut(shapes: list[tuple[int, int]], size: int) -> None:
+@given(shapes=lengths, size=st.integers(1, 60), lanes=st.integers(1, LANES))
+def test_no_token_is_lost_moved_or_cut(
+    shapes: list[tuple[int, int]], size: int, lanes: int
+) -> None:
     rows = make_rows(shapes)
-    micros = list(micro_batches(rows, size))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tunesmith.stages.finetune.batches.MICRO_TOKENS", size)
+        micros = list(micro_batches(rows, lanes))
 
     assert Counter(row for m in micros for row in m.row_ids) == Counter(row.row_id for row in rows)
     for micro in micros:
@@ -44,7 +51,7 @@ def test_no_token_is_lost_moved_or_cut(shapes: list[tuple[int, int]], size: int)
     assert sum(len(m.labels) for m in micros) == sum(row.num_labels for row in rows)
     for micro in micros:
         assert micro.num_tokens == sum(micro.documents.lengths)
-        assert micro.num_tokens <= size or len(micro.documents.lengths) == 1
+        assert micro.num_tokens <= size * LANES // lanes or len(micro.documents.lengths) == 1
 
 
 @given(st.lists(st.integers(1, 600), max_size=40))
@@ -52,7 +59,7 @@ def test_two_lanes_have_as_much_to_do(sizes: list[int]) -> None:
     """As far as rows can be dealt: the one may have more by no more than a row; few tokens are one
     stream."""
     rows = [labelled(f"r{place}", range(size), size - 1) for place, size in enumerate(sizes)]
-    micros = list(micro_batches(rows))
+    micros = list(micro_batches(rows, LANES))
     found = [micro.num_tokens for micro in micros]
     assert found == sorted(found, reverse=True)
     if sum(sizes) < LEAST_TOKENS:
@@ -60,6 +67,15 @@ def test_two_lanes_have_as_much_to_do(sizes: list[int]) -> None:
         return
     first, second = (sum(each) for each in deal(found, found, LANES))
     assert abs(first - second) <= max(sizes)
+
+
+def test_a_lane_alone_takes_as_many_tokens_at_once_as_all_of_them() -> None:
+    """Whole weights: each pass costs another sum of gradients as large as the model."""
+    rows = [labelled(f"r{place}", range(100), 99) for place in range(2 * MICRO_TOKENS // 100)]
+    assert len(list(micro_batches(rows, LANES))) == LANES
+    assert len(list(micro_batches(rows, 1))) == 1
+    full, lora = (ModelConfig(base="b", dataset="d", method=name) for name in ("full", "lora"))
+    assert (lanes_of(full), lanes_of(lora)) == (1, LANES)
 
 
 @given(shapes=lengths)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tunesmith.core.errors import Conflict, OverBudget
 from tunesmith.core.execute import SubprocessExecutor, kept
 from tunesmith.core.meter import Forecast, Usage
 from tunesmith.core.step import Step
-from tunesmith.stages.finetune import batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
 
@@ -28,8 +26,7 @@ MICROS_BEFORE = 5
 @pytest.fixture
 def one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A micro-batch of every row: a step can be left in its midst."""
-    cut = partial(batches.micro_batches, max_tokens=1)
-    monkeypatch.setattr("tunesmith.stages.finetune.objectives.answers.micro_batches", cut)
+    monkeypatch.setattr("tunesmith.stages.finetune.batches.MICRO_TOKENS", 1)
 
 
 def interrupting(error: BaseException) -> Callable[[float, float, str], None]:

@@ -162,7 +162,7 @@ def test_unsound_rows_are_refused_and_all_that_is_wrong_is_said(
 def test_the_first_batch_is_shown_as_the_model_sees_it(
     tokenizer: Tokenizer, rows: list[Example]
 ) -> None:
-    (micro,) = micro_batches(rows)
+    (micro,) = micro_batches(rows, 1)
     shown = first_batch([micro], tokenizer)
 
     assert [token.id for token in shown] == micro.ids.tolist()

@@ -18,7 +18,7 @@ from tunesmith.lm.load import LoadedHead, load_head
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, Task
 from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
-from tunesmith.stages.finetune.batches import micro_batches
+from tunesmith.stages.finetune.batches import lanes_of, micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.objectives.objective import Hidden
 from tunesmith.stages.finetune.preflight import LENGTH, ROW_ID, Preflight, Rule, found_in
@@ -128,7 +128,7 @@ class OfStates(ABC):
 
     def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
         """As many as fit."""
-        return micro_batches(examples)
+        return micro_batches(examples, lanes_of(self._config))
 
     @abstractmethod
     def example(self, loaded: LoadedHead, row_id: str, said: Any) -> Example:

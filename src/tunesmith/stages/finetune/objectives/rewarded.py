@@ -28,7 +28,7 @@ from tunesmith.lm.sample import draw_group, said
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Checked
-from tunesmith.stages.finetune.batches import MICRO_TOKENS, micro_batches, steps_of_epoch
+from tunesmith.stages.finetune.batches import MICRO_TOKENS, lanes_of, micro_batches, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import token_log_probs
 from tunesmith.stages.finetune.objectives.causal import Causal
@@ -166,7 +166,7 @@ class Rewarded(Causal):
 
     def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
         """As many as fit."""
-        return micro_batches(examples)
+        return micro_batches(examples, lanes_of(self._config))
 
     def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
         """Of each token of the answers."""
