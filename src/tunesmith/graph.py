@@ -117,8 +117,12 @@ def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any
 
 def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
     """The step that takes into the store what a source is read from."""
-    if not source.is_local:
+    if source.is_package:
         return fetch[source.origin]
+    if source.is_database:
+        if source.erased:
+            return _step(f"ask:{name}", "ask-without@1", source, erased=source.erased)
+        return _step(f"ask:{name}", "ask@1", source.asking())
     if source.erased:
         return _step(f"land:{name}", "land-without@1", source, erased=source.erased)
     return _step(f"land:{name}", "land@1", source.landing())
@@ -128,7 +132,7 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
     """One fetching step a package, however many sections take from it."""
     pins: dict[str, str] = {}
     sections: dict[str, SourceConfig | BaseConfig] = {
-        **{f"source.{name}": each for name, each in file.source.items() if not each.is_local},
+        **{f"source.{name}": each for name, each in file.source.items() if each.is_package},
         **{f"base.{name}": base for name, base in file.base.items()},
     }
     for key, section in sections.items():

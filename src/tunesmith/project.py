@@ -35,6 +35,7 @@ from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -247,8 +248,12 @@ def open_project(
     *,
     flags: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _event: None,
+    asks: bool = False,
 ) -> Project:
     """The project in `folder`, its store opened and brought to this version's schema.
+
+    Who `asks` sees the rows of databases as they are now; else they are as they were asked for
+    last, and no database is reached.
 
     Raises:
         NotFound, ConfigError: see `read`.
@@ -288,8 +293,26 @@ def open_project(
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
     project = Project(folder=folder, file=file, layers=layers, runner=runner)
+    answered = {
+        name: as_it_answers_now(source, folder) if asks else _as_it_answered_last(project, source)
+        for name, source in project.file.source.items()
+    }
+    project.file = project.file.model_copy(update={"source": answered})
     project.look_again()
     return project
+
+
+def _as_it_answered_last(project: Project, source: SourceConfig) -> SourceConfig:
+    """The source with the digest that its rows had when its database was asked for the last time;
+    as it is, if that was another query."""
+    if source.sha256 or not source.is_database:
+        return source
+    with project.runner.database.read() as connection:
+        last = catalog.last_success(connection, step=f"ask:{source.name}")
+    then = last.identity["config"] if last else {}
+    now = source.asking().model_dump(exclude={"sha256"})
+    is_same = all(then.get(key) == value for key, value in now.items())
+    return source.model_copy(update={"sha256": then["sha256"]}) if last and is_same else source
 
 
 def _without(source: SourceConfig, state: Erasures) -> SourceConfig:

@@ -28,7 +28,18 @@ from tunesmith.text.normalise import normalise
 
 NAMES = typing.get_args(SourceConfig.model_fields["format"].annotation)
 ZIPS = ("xlsx", "docx", "pptx", "odt", "epub")
-PLAIN = ("front-matter", "text", "jsonl", "csv", "tsv", "json", "markdown", "html", "document")
+PLAIN = (
+    "front-matter",
+    "text",
+    "jsonl",
+    "csv",
+    "tsv",
+    "json",
+    "markdown",
+    "html",
+    "document",
+    "sql",
+)
 
 
 @pytest.fixture
@@ -44,8 +55,10 @@ def read(tmp_path: Path):
             for name, data in members.items():
                 archive.writestr(name, data)
         package = Package(requirement="x", filename="x.whl", wheel=blobs.put(sink.getvalue()))
-        label = {"label": "key"} if format == "front-matter" else {}
-        config = SourceConfig(name="x", origin="file:x", format=format, **label, **settings)
+        settings |= {"label": "key"} if format == "front-matter" else {}
+        settings |= {"query": "SELECT 1 AS id", "key": "id"} if format == "sql" else {}
+        origin = "sqlite:x" if format == "sql" else "file:x"
+        config = SourceConfig(name="x", origin=origin, format=format, **settings)
         before = set((tmp_path / "blobs").rglob("*"))
         try:
             asset = ingest(config, ctx, package=package)
@@ -113,7 +126,7 @@ def test_a_good_file(read, files, name):
 def test_an_empty_file_is_no_row(beside, read, name):
     rows, refused = beside(name, b"")
     assert rows == []
-    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox")), (
+    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox", "sql")), (
         "of no record, none is bad"
     )
     assert read(name, {"bad": b""}) == ([], None)
@@ -191,6 +204,7 @@ def test_what_is_too_large_is_refused(beside, files, name, monkeypatch):
         "eml": f"Subject: a\n\n{much}",
         "mbox": f"From x\nSubject: a\n\n{much}",
         "document": f"<p>{much}",
+        "sql": json.dumps({"id": 1, "a": much}),
     }[name]
     rows, refused = beside(name, data.encode() if isinstance(data, str) else data)
     assert {row["rule"] for row in refused} == {"too-large"}

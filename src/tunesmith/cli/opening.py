@@ -13,15 +13,15 @@ from tunesmith.project import Project, open_project
 
 @contextmanager
 def opened(
-    folder: Path, flags: Sequence[str] = (), *, runs: bool = False
+    folder: Path, flags: Sequence[str] = (), *, runs: bool = False, asks: bool = False
 ) -> Iterator[tuple[Project, Screen]]:
     """The project in `folder`, closed again at the end.
 
     A command that `runs` steps first cleans up after those that crashed; one that looks changes
-    nothing.
+    nothing. One that runs, or `asks`, sees the rows of databases as they are now.
     """
     screen = Screen()
-    project = open_project(folder, flags=flags, on_event=screen)
+    project = open_project(folder, flags=flags, on_event=screen, asks=runs or asks)
     screen.rates = project.file.ledger.rates
     try:
         if runs:

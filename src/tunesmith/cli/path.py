@@ -84,7 +84,7 @@ def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:
     from tunesmith.cli.plans import plan_lines
     from tunesmith.ledger.plan import price_plan
 
-    with opened(folder, flags) as (project, _):
+    with opened(folder, flags, asks=True) as (project, _):
         steps = pipeline.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
         priced = price_plan(planned, project.file.ledger.rates)

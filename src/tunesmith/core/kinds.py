@@ -82,6 +82,22 @@ KINDS: Mapping[str, Kind] = {
         libraries=_READERS,
         optional=_DOCUMENTS,
     ),
+    "ask@1": Kind(
+        function=f"{_STAGES}.ingest.database:ask",
+        config=f"{_STAGES}.ingest.config:QueryConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=_READING,
+        libraries=("sqlalchemy",),
+        optional=("psycopg",),
+    ),
+    "ask-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:ask_without",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=_READING,
+        libraries=(*_READERS, "sqlalchemy"),
+        optional=(*_DOCUMENTS, "psycopg"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",

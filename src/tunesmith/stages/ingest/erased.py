@@ -1,10 +1,13 @@
-"""Take local files into the store without the records of people who are to be forgotten.
+"""Take local files, or what a database answers, into the store without the records of people who
+are to be forgotten.
 
-What is left out stays as long as it was, in lines, so that what follows it keeps its pointers.
+What is left out of a file stays as long as it was, in lines, so that what follows it keeps its
+pointers.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
 from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
 from tunesmith.stages.ingest.container import File, is_container
+from tunesmith.stages.ingest.database import take
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import STORE, pack
@@ -35,13 +39,7 @@ def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
         DataError: a record cannot be cut out of its file.
         StoreError: the key of the digests is not there, or another one is.
     """
-    assert ctx.project is not None, "local files are relative to a project's folder"
-    key = erasure.key_of(ctx.project / STORE)
-    if erasure.key_name(key) != erased.key:
-        raise StoreError(
-            f"{STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
-            remedy="restore it from a backup of the store",
-        )
+    key = _key_of(ctx, erased)
     num_erased = 0
     digests = frozenset(erased.digests)
 
@@ -55,12 +53,42 @@ def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
         return cut_out(config, name, data, gone)
 
     package = pack(config.landing(), ctx, cut)
-    return Package(
-        requirement=package.requirement,
-        filename=package.filename,
-        wheel=package.wheel,
-        num_erased=num_erased,
-    )
+    return dataclasses.replace(package, num_erased=num_erased)
+
+
+def ask_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
+    """What a database answers, but for the rows that `erased` tells.
+
+    Raises:
+        DataError, MissingExtra, InputChanged: see `ask`.
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    key = _key_of(ctx, erased)
+    num_erased = 0
+    digests = frozenset(erased.digests)
+
+    def keeps(name: str, line: bytes) -> bool:
+        nonlocal num_erased
+        is_gone = any(
+            is_told(config, name, each, digests, key) for each in records(config, name, line)
+        )
+        num_erased += is_gone
+        return not is_gone
+
+    package = take(config.asking(), ctx, keeps)
+    return dataclasses.replace(package, num_erased=num_erased)
+
+
+def _key_of(ctx: Context, erased: Erased) -> bytes:
+    """The key that the erased rows are known by."""
+    assert ctx.project is not None, "the store is in a project's folder"
+    key = erasure.key_of(ctx.project / STORE)
+    if erasure.key_name(key) != erased.key:
+        raise StoreError(
+            f"{STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
+            remedy="restore it from a backup of the store",
+        )
+    return key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from tunesmith.stages.ingest.entry import (
 )
 from tunesmith.stages.ingest.front_matter import read_front_matter, read_text
 from tunesmith.stages.ingest.json_lines import read_json, read_json_lines
+from tunesmith.stages.ingest.snapshot import read_snapshot
 from tunesmith.stages.ingest.workbook import read_workbook
 
 Found = Iterator[Entry | Quarantined]
@@ -63,6 +64,7 @@ FORMATS: Mapping[str, Reader] = {
     "eml": _whole(read_message),
     "mbox": lambda name, stream, _: read_mbox(name, stream),
     "document": lambda name, stream, source: _by_name(name)(name, stream, source),
+    "sql": lambda name, stream, source: read_snapshot(name, stream, source.key),
 }
 BY_SUFFIX = {
     "html": "html", "htm": "html", "xhtml": "html", "md": "markdown", "markdown": "markdown",

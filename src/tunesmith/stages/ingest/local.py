@@ -150,6 +150,21 @@ def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[st
     return wanted
 
 
+def plain_file(project: Path, path: Path) -> Path:
+    """Where a file of the project's folder really is.
+
+    Raises:
+        NotFound, DataError: see `land`.
+    """
+    if not path.exists():
+        raise NotFound(
+            f"there is no {path.relative_to(project)} in {project}",
+            remedy="the path of an origin is relative to the folder of the project file",
+        )
+    with _opened(project, path):
+        return Path(os.path.realpath(path))
+
+
 def _walk(project: Path, folder: Path) -> Iterator[Path]:
     """The files under a folder; links inside the project are followed to files, not to folders."""
     with _readable(project, folder):

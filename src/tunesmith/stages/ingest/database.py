@@ -1,0 +1,176 @@
+"""Take what a database answers to a query into the store, as it is at this moment.
+
+The database is only read: SQLite's file is opened for reading, and a session of Postgres is read
+only. One SELECT sees one state of the database, so what is taken is never half of a change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import urllib.parse
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
+from tunesmith.core.step import Context
+from tunesmith.records.data import Package
+from tunesmith.stages.ingest.config import POSTGRES, SQLITE, QueryConfig, SourceConfig
+from tunesmith.stages.ingest.local import plain_file
+from tunesmith.stages.ingest.snapshot import line_of
+
+ROWS_AT_ONCE = 2_000
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_CONNECT_S = 10
+"""How long a server may take to answer at all."""
+
+Keeps = Callable[[str, bytes], bool]
+"""keeps(name of the database, a row as a line): whether it is to be taken into the store."""
+
+
+def ask(config: QueryConfig, ctx: Context) -> Package:
+    """The rows of a query, packed as one file of JSON lines in the order of their keys.
+
+    Raises:
+        DataError: the database cannot be reached or read, or the query is wrong; its rows have no
+            such key, or two have the same; or a column has values that no text can stand for.
+        MissingExtra: the driver of the database is not installed.
+        InputChanged: the rows are not those that `config.sha256` says.
+    """
+    return take(config, ctx, lambda _name, _line: True)
+
+
+def take(config: QueryConfig, ctx: Context, keeps: Keeps) -> Package:
+    """As `ask`, but only the rows that `keeps` says."""
+    assert ctx.project is not None, "a database's path is relative to a project's folder"
+    target = ctx.workdir / "rows"
+    digest = hashlib.sha256()
+    name = config.origin.rpartition("/")[2].removeprefix(SQLITE)
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
+        archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink,
+    ):
+        for number, line in enumerate(_lines(ctx.project, config)):
+            digest.update(line)
+            if number % ROWS_AT_ONCE == 0:
+                ctx.progress(number, 0, f"asks {config.origin}: {number} rows")
+            if keeps(name, line):
+                sink.write(line)
+    if digest.hexdigest() != config.sha256:
+        raise InputChanged(
+            f"what {config.origin} answers has the SHA-256 {digest.hexdigest()}, "
+            f"not {config.sha256}",
+            remedy="if rows were written just now, run again, or leave the newest out by a "
+            "condition in the query; if its section pins a sha256, find out why they changed",
+        )
+    return Package(
+        requirement=config.origin, filename=name, wheel=ctx.blobs.put(target, "application/zip")
+    )
+
+
+def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:
+    """A source that pins its rows, or one with the digest of what its database answers now.
+
+    Where it does not answer, the digest is empty; why not is said by `ask`, when it is needed.
+    """
+    if source.sha256 or not source.is_database:
+        return source
+    digest = hashlib.sha256()
+    try:
+        for line in _lines(project, source.asking()):
+            digest.update(line)
+    except TunesmithError:
+        return source
+    return source.model_copy(update={"sha256": digest.hexdigest()})
+
+
+def _lines(project: Path, config: QueryConfig) -> Iterator[bytes]:
+    """The rows as lines, in the order of their keys."""
+    key = '"' + config.key.replace('"', '""') + '"'
+    asked = config.query.strip().removesuffix(";")
+    statement = f'SELECT * FROM (\n{asked}\n) AS "asked" ORDER BY {key}'  # noqa: S608
+    last: object = None
+    with (
+        _said_of(config),
+        _engine(project, config) as connection,
+        contextlib.closing(connection.exec_driver_sql(statement)) as rows,
+    ):
+        names = list(rows.keys())
+        _check_names(config, names)
+        place = names.index(config.key)
+        for row in rows:
+            value = row[place]
+            if value is None or value == last:
+                said = "has no value" if value is None else f"is {value!r} twice"
+                raise DataError(
+                    f"the key {config.key!r} of a row of {config.origin} {said}",
+                    remedy="name a column that tells the rows of the query apart",
+                )
+            last = value
+            try:
+                yield line_of(dict(zip(names, row, strict=True)))
+            except TypeError as error:
+                raise DataError(
+                    f"{config.origin}, row {config.key}={value}: {error}",
+                    remedy="leave the column out of the query, or cast it to text there",
+                ) from None
+
+
+def _check_names(config: QueryConfig, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"the query of {config.origin} gives two columns named {twice[0]!r}",
+            remedy="name them apart with AS",
+        )
+    if config.key not in names:
+        raise DataError(
+            f"the query of {config.origin} gives no column {config.key!r}",
+            remedy=f"its columns are {', '.join(names)}",
+        )
+
+
+def _engine(project: Path, config: QueryConfig) -> sa.Connection:
+    """A connection that reads, row after row."""
+    if config.origin.startswith(POSTGRES):
+        # User and password, and how the connection is secured, are libpq's to find, as for psql.
+        engine = sa.create_engine(
+            config.origin.replace("postgresql:", "postgresql+psycopg:", 1),
+            poolclass=sa.NullPool,
+            connect_args={
+                "connect_timeout": _CONNECT_S,
+                "options": "-c default_transaction_read_only=on",
+                "application_name": "tunesmith",
+            },
+        )
+    else:
+        path = plain_file(project, project / config.origin.removeprefix(SQLITE))
+        where = f"file:{urllib.parse.quote(str(path))}?mode=ro"
+        engine = sa.create_engine(
+            "sqlite://",
+            poolclass=sa.NullPool,
+            creator=lambda: sqlite3.connect(where, uri=True, check_same_thread=False),
+        )
+    return engine.connect().execution_options(
+        stream_results=True, yield_per=ROWS_AT_ONCE, no_parameters=True
+    )
+
+
+@contextlib.contextmanager
+def _said_of(config: QueryConfig) -> Iterator[None]:
+    """What a database or its driver says is wrong, as our own error."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "psycopg", "postgres") from error
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        said = str(getattr(error, "orig", None) or error).strip()
+        raise DataError(
+            f"{config.origin} does not answer the query: {said}",
+            remedy="check the query, and whether the database is there and lets you in (of "
+            "Postgres: PGUSER, PGPASSWORD or the password file, PGSSLMODE)",
+        ) from error
