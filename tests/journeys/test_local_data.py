@@ -12,6 +12,8 @@ TAIL = """
 origin = "file:data/mail.jsonl"
 format = "jsonl"
 owner = "mail room"
+[source.mail.contract]
+question = { max_chars = 400 }
 
 [dataset.answers]
 sources = ["mail"]

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
+from tunesmith.stages.ingest.contract import FieldRule
 
 _PACKAGE = (
     r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
@@ -107,6 +108,8 @@ DOCUMENTS = (
     "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
 )  # fmt: skip
 """Formats of which a row is a document: a text, and what the file says of itself as fields."""
+STRINGS_ONLY = ("csv", "tsv", "front-matter")
+"""Formats whose fields are strings, whatever they say."""
 READ_BY = {
     "label": ("front-matter", *RECORDS, *DOCUMENTS),
     "title": ("front-matter", *RECORDS, *DOCUMENTS),
@@ -116,6 +119,8 @@ READ_BY = {
     "remove": ("front-matter", "text", *RECORDS),
     "delimiter": ("csv",),
     "sheet": ("xlsx",),
+    "contract": ("front-matter", *RECORDS, *DOCUMENTS),
+    "other_fields": ("front-matter", *RECORDS, *DOCUMENTS),
     "query": ("sql",),
     "key": ("sql",),
 }
@@ -168,6 +173,14 @@ class SourceConfig(Section):
     """The sheet of a workbook that is read; without it every one."""
     where: dict[str, str | bool | int | float] = Field(default_factory=dict)
     """Keep the rows whose fields have these values; yes, true and on are the same."""
+    contract: dict[str, FieldRule] = Field(default_factory=dict)
+    """What the fields of a record must be, by name, as in { id = { type = "integer" }, kind =
+    { values = ["a", "b"] } }; a record that breaks it is quarantined."""
+    other_fields: Literal["keep", "quarantine"] = "keep"
+    """What becomes of a record with a field that the contract does not name."""
+    max_quarantined: float = Field(default=1.0, ge=0, le=1)
+    """The share of the records that may be quarantined; above it the run stops, and the version
+    before stays in use. When a system renames a field, most of its records break the contract."""
     remove: tuple[str, ...] = ()
     """Strings to take out of every text, such as markers of the source's own making; not of
     documents, whose places would then be others."""
@@ -264,6 +277,8 @@ class SourceConfig(Section):
                 'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
                 'key = "id"'
             )
+        if self.other_fields != "keep" and not self.contract:
+            raise ValueError("other_fields is not read without a contract")
         if self.remove and self.format in READ_BY["text"] and not self.text:
             raise ValueError("remove is not read without text: say which field holds the text")
         for key, formats in READ_BY.items():

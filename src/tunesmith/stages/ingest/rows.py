@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined, quarantined
 
 ROWS_PER_GROUP = 10_000
@@ -31,7 +32,9 @@ class Row:
     attributes: str
 
 
-def to_row(config: SourceConfig, entry: Entry, *, file: str, copy: int) -> Row | Quarantined | None:
+def to_row(
+    config: SourceConfig, contract: Contract, entry: Entry, *, file: str, copy: int
+) -> Row | Quarantined | None:
     """The row that a record is; what is wrong with it; or None where `where` leaves it out.
 
     `copy` counts the equal records before it in its `file`.
@@ -40,6 +43,9 @@ def to_row(config: SourceConfig, entry: Entry, *, file: str, copy: int) -> Row |
     if not _is_wanted(fields, config.where):
         return None
     shown = json.dumps(fields, ensure_ascii=False)
+    broken = contract.problem(fields, entry.pointer)
+    if broken is not None:
+        return quarantined(entry.pointer, *broken, shown)
     label = _label(fields.get(config.label)) if config.label else ""
     if label is None:
         reason = f"the field {config.label!r} is missing, empty or no plain value"

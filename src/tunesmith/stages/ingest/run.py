@@ -14,8 +14,9 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
-from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
 from tunesmith.stages.ingest.container import files_of
+from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.rows import Row, to_row, write
@@ -27,16 +28,21 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
     Raises:
         PackageError: the package is no whole zip, or hostile; nothing of it is then used.
         NotFound: no file of it matches `files`.
-        DataError: not one row can be used.
+        DataError: not one row can be used, or more are quarantined than may be.
     """
     rows: list[Row] = []
     refused: list[Quarantined] = []
     num_in, num_filtered = package.num_erased, 0
+    contract = Contract(
+        config.contract,
+        allows_others=config.other_fields == "keep",
+        has_strings_only=config.format in STRINGS_ONLY,
+    )
     with open_archive(ctx.blobs.path(package.wheel), package.filename) as archive:
         members = _members(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
-            for found in _read(config, archive, member, ctx.workdir):
+            for found in _read(config, contract, archive, member, ctx.workdir):
                 num_in += 1
                 if time.monotonic() - reported > 0.3:
                     reported = time.monotonic()
@@ -89,7 +95,11 @@ def _members(
 
 
 def _read(
-    config: SourceConfig, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path
+    config: SourceConfig,
+    contract: Contract,
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    folder: Path,
 ) -> Iterator[Row | Quarantined | None]:
     """What each record of a file is: a row, a bad one, or one that is not asked for."""
     for file in files_of(archive, member, config.members, folder):
@@ -102,18 +112,28 @@ def _read(
                 yield entry
                 continue
             content = hashlib.sha256(entry.data).digest()
-            yield to_row(config, entry, file=file.name, copy=copies[content])
+            yield to_row(config, contract, entry, file=file.name, copy=copies[content])
             copies[content] += 1
 
 
 def _require_rows(
-    config: SourceConfig, rows: list[Row], quarantined: list[Quarantined], num_filtered: int
+    config: SourceConfig, rows: list[Row], refused: list[Quarantined], num_filtered: int
 ) -> None:
-    if rows:
+    num_read = len(rows) + len(refused)
+    if rows and len(refused) <= config.max_quarantined * num_read:
         return
-    example = f"; e.g. {quarantined[0].pointer}: {quarantined[0].reason}" if quarantined else ""
+    example = f"; e.g. {refused[0].pointer}: {refused[0].reason}" if refused else ""
+    if rows:
+        rules = Counter(row.rule for row in refused).most_common(3)
+        said = ", ".join(f"{rule} {count}" for rule, count in rules)
+        raise DataError(
+            f"source {config.name!r}: {len(refused)} of {num_read} records would be quarantined "
+            f"({said}){example}",
+            remedy="see what changed in the system that they come from; or change `contract`, or "
+            "raise `max_quarantined`",
+        )
     raise DataError(
         f"source {config.name!r} has no usable row: {num_filtered} left out by `where`, "
-        f"{len(quarantined)} quarantined{example}",
-        remedy="check `format`, `where`, `text`, `label` and `files` in its section",
+        f"{len(refused)} quarantined{example}",
+        remedy="check `format`, `where`, `text`, `label`, `contract` and `files` in its section",
     )
