@@ -18,6 +18,7 @@ from scipy import special
 
 from tunesmith.core.meter import Forecast, Meter, Usage, estimate_joules
 from tunesmith.lm.example import MicroBatch
+from tunesmith.stages.finetune.keeper import KEEP_EVERY_S
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.optimiser import make_optimiser
 from tunesmith.stages.finetune.trunk import Trunk
@@ -37,8 +38,9 @@ TWO_TERMS_FROM = 6
 MAX_DRAWN = 200
 """Micro-batches that are drawn to be timed, some of them more than once; time ends it earlier."""
 CONFIDENCE = 0.9
-DRIFT = 0.05
-"""How far a machine's speed strays between the calibration and the run: no interval is narrower."""
+DRIFT = 0.12
+"""How far a machine's speed strays between the calibration and the run: no interval is narrower.
+With this, eighteen of twenty runs on two shared cores ended inside theirs (docs/log.md)."""
 ONE_TIMING = 0.3
 """Half the width, as a share, of the interval of a single timing: it shows no spread."""
 STEP_NUMBERS = 4_000_000
@@ -46,11 +48,6 @@ STEP_NUMBERS = 4_000_000
 GOLDEN = (math.sqrt(5) - 1) / 2
 MOMENTS = 2
 """Numbers that AdamW keeps for each trained one, beside the gradient."""
-KEPT_COPIES = 2
-"""Of the trained numbers and their moments, that are in memory while a checkpoint is written."""
-
-WHILE_LOADING = 1.5
-"""Of a base model's size: what it takes while its largest matrix is de-quantised."""
 
 
 class Clock:
@@ -116,7 +113,6 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
         list(training.lanes.rounds(list(objective.cut(objective.foreseen(rows))))) for rows in steps
     ] * updates
     passes = list(itertools.chain.from_iterable(cut))
-    before = psutil.Process().memory_info().rss
     if not passes:  # all is done; what is left is to save it
         wall_s, cpu_s = clock.wall_s + load_s, clock.cpu_s + load_s
         return Forecast(
@@ -124,7 +120,7 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
             low_s=wall_s * (1 - DRIFT),
             high_s=wall_s * (1 + DRIFT),
             cpu_s=cpu_s,
-            peak_bytes=max(before, load.peak_bytes),
+            peak_bytes=max(psutil.Process().memory_info().rss, load.peak_bytes),
             joules=estimate_joules(cpu_s),
             basis="every step is done already",
         )
@@ -151,7 +147,12 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
         cpu_s=cpu_s,
         peak_bytes=max(
             load.peak_bytes,
-            _peak_bytes(training, before, meter.usage.peak_bytes, load_bytes),
+            _peak_bytes(
+                training,
+                meter.usage.peak_bytes,
+                load_bytes,
+                is_kept=below.wall.wall_s + left.wall_s + stepping_s > KEEP_EVERY_S,
+            ),
         ),
         joules=estimate_joules(cpu_s),
         basis=_basis(timed, to_come)
@@ -287,19 +288,20 @@ def _calibrate(
     return timed, cpu_s / sum(each.wall_s for each in timed)
 
 
-def _peak_bytes(training: Training, before: int, passing: int, load_bytes: int) -> int:
-    """In a pass, at a checkpoint, or at the end, beside a base model of `load_bytes`.
+def _peak_bytes(training: Training, passing: int, load_bytes: int, *, is_kept: bool) -> int:
+    """In a pass, at a checkpoint if one `is_kept`, or at the end, beside a base model of
+    `load_bytes`.
 
-    `before` was resident before the first pass, `passing` while passes ran.
+    `passing` was resident while passes ran. Measured by phases (docs/log.md): what they took stays
+    with the process. A checkpoint is one copy beside it, and so is the base model that is loaded at
+    the end; what was trained, as bytes, then lies where the gradients were.
     """
     num_bytes = sum(p.numel() * p.element_size() for p in training.parameters)
     # A run that goes on has its moments already.
     to_come = 0 if training.optimiser.state else MOMENTS * num_bytes
-    at_checkpoint = before + KEPT_COPIES * (1 + MOMENTS) * num_bytes
-    # What passes took stays with the process; the base model is loaded beside it.
     left = psutil.Process().memory_info().rss
-    at_end = left + num_bytes + round(WHILE_LOADING * load_bytes)
-    return to_come + max(passing, at_checkpoint, at_end)
+    at_checkpoint = left + (1 + MOMENTS) * num_bytes if is_kept else 0
+    return to_come + max(passing, at_checkpoint, left + load_bytes)
 
 
 def _timing(micros: Sequence[MicroBatch]) -> Timing:

@@ -51,7 +51,7 @@ def taken(ctx: Context, make_package: MakePackage, records: list[Any], **changes
     [
         ({"id": None}, "missing-field", "'id' is missing or empty"),
         ({"kind": ""}, "missing-field", "'kind' is missing or empty"),
-        ({"id": "7"}, "wrong-type", '\'id\' is "7", and no integer'),
+        ({"id": "7"}, "wrong-type", "'id' is \"7\", and no integer"),
         ({"id": 7.5}, "wrong-type", "no integer"),
         ({"id": True}, "wrong-type", "'id' is true, and no integer"),
         ({"id": 0}, "out-of-range", "less than 1"),
@@ -104,7 +104,9 @@ def test_a_renamed_field_stops_the_run_where_that_was_asked(
 ) -> None:
     records = [{"id": n, "kind" if n < 8 else "sort": "a"} for n in range(1, 11)]
     assert taken(ctx, make_package, records, max_quarantined=0.3).num_quarantined == 3
-    with pytest.raises(DataError, match="3 of 10 records would be quar.*missing-field 3.*r#8") as e:
+    with pytest.raises(
+        DataError, match=r"3 of 10 records would be quar.*missing-field 3.*r#8"
+    ) as e:
         taken(ctx, make_package, records, max_quarantined=0.29)
     assert "max_quarantined" in e.value.remedy
 
