@@ -121,8 +121,8 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
         return fetch[source.origin]
     if source.is_database:
         if source.erased:
-            return _step(f"ask:{name}", "ask-without@1", source, erased=source.erased)
-        return _step(f"ask:{name}", "ask@1", source.asking())
+            return _step(f"query:{name}", "query-without@1", source, erased=source.erased)
+        return _step(f"query:{name}", "query@1", source.querying())
     if source.erased:
         return _step(f"land:{name}", "land-without@1", source, erased=source.erased)
     return _step(f"land:{name}", "land@1", source.landing())

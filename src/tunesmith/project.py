@@ -308,9 +308,9 @@ def _as_it_answered_last(project: Project, source: SourceConfig) -> SourceConfig
     if source.sha256 or not source.is_database:
         return source
     with project.runner.database.read() as connection:
-        last = catalog.last_success(connection, step=f"ask:{source.name}")
+        last = catalog.last_success(connection, step=f"query:{source.name}")
     then = last.identity["config"] if last else {}
-    now = source.asking().model_dump(exclude={"sha256"})
+    now = source.querying().model_dump(exclude={"sha256"})
     is_same = all(then.get(key) == value for key, value in now.items())
     return source.model_copy(update={"sha256": then["sha256"]}) if last and is_same else source
 

@@ -64,7 +64,7 @@ def plan(project) -> dict[str, tuple[str, str]]:
 
 def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
     assert set(plan(project)) == {
-        "ask:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
+        "query:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
     }  # fmt: skip
     said = project.process("run")
     assert said.returncode == 0, said.stderr
@@ -77,7 +77,7 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
         database.execute("UPDATE mail SET done = 1 WHERE id = 29")
     # What only looks asks no database: it shows what was taken in last.
     assert json.loads(project.tunesmith("data", "show", "--json"))["num_in"] == 28
-    state, reason = plan(project)["ask:mail"]
+    state, reason = plan(project)["query:mail"]
     assert (state, "sha256" in reason) == ("runs", True)
     project.tunesmith("run")
     found = json.loads(project.tunesmith("data", "diff", "mail@1", "mail@2", "--json"))
@@ -88,7 +88,7 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
 
     made = json.loads(project.tunesmith("data", "forget", "customer-0007", "--json"))
     assert made["found"] == []
-    assert "ask:mail" in " ".join(made["purged"].values())
+    assert "query:mail" in " ".join(made["purged"].values())
     assert set(made["files"]) == {"sqlite:data/crm.db"}, "there it is the owner's to delete"
     assert json.loads(project.tunesmith("data", "show", "--json"))["num_in"] == 27
     # The database still has the row, and another change brings it in again: not here.
@@ -102,7 +102,7 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
 def test_a_database_that_is_gone_stops_what_needs_it_and_nothing_else(project):
     project.tunesmith("run")
     (project.folder / "data" / "crm.db").rename(project.folder / "crm.db")
-    assert plan(project)["ask:mail"][0] == "runs"
+    assert plan(project)["query:mail"][0] == "runs"
     said = project.process("run")
     assert said.returncode == 4
     assert "there is no data/crm.db" in said.stderr

@@ -82,16 +82,16 @@ KINDS: Mapping[str, Kind] = {
         libraries=_READERS,
         optional=_DOCUMENTS,
     ),
-    "ask@1": Kind(
-        function=f"{_STAGES}.ingest.database:ask",
+    "query@1": Kind(
+        function=f"{_STAGES}.ingest.database:query",
         config=f"{_STAGES}.ingest.config:QueryConfig",
         record=f"{_RECORDS}.data:Package",
         sources=_READING,
         libraries=("sqlalchemy",),
         optional=("psycopg",),
     ),
-    "ask-without@1": Kind(
-        function=f"{_STAGES}.ingest.erased:ask_without",
+    "query-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:query_without",
         config=f"{_STAGES}.ingest.config:SourceConfig",
         record=f"{_RECORDS}.data:Package",
         sources=_READING,

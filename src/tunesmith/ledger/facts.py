@@ -18,7 +18,7 @@ class RunFacts:
     step: str
     """Where the step stands in the project, e.g. "finetune:desk"."""
     stage: str
-    """What ran: fetch, land, ask, ingest, base, curate, finetune, evaluate, gate, release, index,
+    """What ran: fetch, land, query, ingest, base, curate, finetune, evaluate, gate, release, index,
     replay, monitor, retrain or serve."""
     status: Literal["succeeded", "failed", "interrupted"]
     started_at: str

@@ -20,7 +20,7 @@ OPERATION = frozenset({"serve", "replay", "monitor"})
 SERVED_BESIDES: dict[str, str] = {
     "fetch": "package",
     "land": "local file",
-    "ask": "database",
+    "query": "database",
     "ingest": "data asset",
     "index": "index",
     "replay": "monitor",
@@ -92,7 +92,7 @@ def _besides(run: RunFacts) -> str:
     """What `run` serves: the name in its step, e.g. "index:licences" or "monitor:desk/tags"."""
     name = run.step.partition(":")[2].partition("/")[0]
     # Data may be shared by several models; an index or a monitor is none.
-    instead = "one model alone" if run.stage in ("fetch", "land", "ask", "ingest") else "a model"
+    instead = "one model alone" if run.stage in ("fetch", "land", "query", "ingest") else "a model"
     return f"serves the {SERVED_BESIDES[run.stage]} {name}, not {instead}"
 
 

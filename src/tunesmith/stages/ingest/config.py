@@ -223,7 +223,7 @@ class SourceConfig(Section):
         """What is to be taken into the store, of a local source."""
         return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
 
-    def asking(self) -> QueryConfig:
+    def querying(self) -> QueryConfig:
         """What is to be asked of a database."""
         return QueryConfig(origin=self.origin, query=self.query, key=self.key, sha256=self.sha256)
 

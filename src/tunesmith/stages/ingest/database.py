@@ -32,7 +32,7 @@ Keeps = Callable[[str, bytes], bool]
 """keeps(name of the database, a row as a line): whether it is to be taken into the store."""
 
 
-def ask(config: QueryConfig, ctx: Context) -> Package:
+def query(config: QueryConfig, ctx: Context) -> Package:
     """The rows of a query, packed as one file of JSON lines in the order of their keys.
 
     Raises:
@@ -45,7 +45,7 @@ def ask(config: QueryConfig, ctx: Context) -> Package:
 
 
 def take(config: QueryConfig, ctx: Context, keeps: Keeps) -> Package:
-    """As `ask`, but only the rows that `keeps` says."""
+    """As `query`, but only the rows that `keeps` says."""
     assert ctx.project is not None, "a database's path is relative to a project's folder"
     target = ctx.workdir / "rows"
     digest = hashlib.sha256()
@@ -75,13 +75,13 @@ def take(config: QueryConfig, ctx: Context, keeps: Keeps) -> Package:
 def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:
     """A source that pins its rows, or one with the digest of what its database answers now.
 
-    Where it does not answer, the digest is empty; why not is said by `ask`, when it is needed.
+    Where it does not answer, the digest is empty; why not is said by `query`, when it is needed.
     """
     if source.sha256 or not source.is_database:
         return source
     digest = hashlib.sha256()
     try:
-        for line in _lines(project, source.asking()):
+        for line in _lines(project, source.querying()):
             digest.update(line)
     except TunesmithError:
         return source

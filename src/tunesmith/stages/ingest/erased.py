@@ -56,11 +56,11 @@ def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
     return dataclasses.replace(package, num_erased=num_erased)
 
 
-def ask_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
+def query_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
     """What a database answers, but for the rows that `erased` tells.
 
     Raises:
-        DataError, MissingExtra, InputChanged: see `ask`.
+        DataError, MissingExtra, InputChanged: see `query`.
         StoreError: the key of the digests is not there, or another one is.
     """
     key = _key_of(ctx, erased)
@@ -75,7 +75,7 @@ def ask_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packag
         num_erased += is_gone
         return not is_gone
 
-    package = take(config.asking(), ctx, keeps)
+    package = take(config.querying(), ctx, keeps)
     return dataclasses.replace(package, num_erased=num_erased)
 
 

@@ -30,7 +30,7 @@ from tunesmith.core.errors import ConfigError, DataError, InputChanged, MissingE
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.database import as_it_answers_now, ask
+from tunesmith.stages.ingest.database import as_it_answers_now, query
 from tunesmith.stages.ingest.run import ingest
 from tunesmith.stages.ingest.snapshot import line_of, read_snapshot
 
@@ -67,7 +67,7 @@ def taken(ctx: Context, config: SourceConfig) -> Package:
     """What the database answers now, as a run takes it."""
     assert ctx.project is not None
     (ctx.workdir / "rows").unlink(missing_ok=True)
-    return ask(as_it_answers_now(config, ctx.project).asking(), ctx)
+    return query(as_it_answers_now(config, ctx.project).querying(), ctx)
 
 
 def lines(ctx: Context, package: Package) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ def test_what_was_written_in_the_meantime_belongs_to_no_run(ctx: Context, change
     seen = as_it_answers_now(source(), ctx.project)
     change("INSERT INTO mail (id, body) VALUES (11, 'late')")
     with pytest.raises(InputChanged, match=r"not [0-9a-f]{64}"):
-        ask(seen.asking(), ctx)
+        query(seen.querying(), ctx)
     pinned = source(sha256="0" * 64)
     assert as_it_answers_now(pinned, ctx.project) == pinned
 
@@ -123,7 +123,7 @@ def test_a_number_that_json_has_not_costs_its_row_alone(ctx: Context, change: An
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("statement", "said"),
     [
         ("SELECT id, topic FROM mail", "no such column: topic"),
         ("SELEC id FROM mail", "syntax error"),
@@ -136,13 +136,13 @@ def test_a_number_that_json_has_not_costs_its_row_alone(ctx: Context, change: An
     ],
 )
 def test_a_query_that_cannot_be_used_is_said(
-    ctx: Context, change: Any, tmp_path: Path, query: str, said: str
+    ctx: Context, change: Any, tmp_path: Path, statement: str, said: str
 ) -> None:
     before = (tmp_path / "crm.db").read_bytes()
     with pytest.raises(DataError, match=said) as error:
-        ask(source(query).asking(), ctx)
+        query(source(statement).querying(), ctx)
     assert error.value.remedy
-    assert as_it_answers_now(source(query), tmp_path).sha256 == ""
+    assert as_it_answers_now(source(statement), tmp_path).sha256 == ""
     assert (tmp_path / "crm.db").read_bytes() == before
     assert not list((tmp_path / "blobs").rglob("*.*"))
 
@@ -152,17 +152,17 @@ def test_text_that_is_none_and_a_file_that_is_no_database(
 ) -> None:
     change("UPDATE mail SET body = CAST(x'ff' AS TEXT) WHERE id = 2")
     with pytest.raises(DataError, match="decode to UTF-8"):
-        ask(source().asking(), ctx)
+        query(source().querying(), ctx)
     (tmp_path / "crm.db").write_text("no database at all " * 100)
     with pytest.raises(DataError, match="not a database"):
-        ask(source().asking(), ctx)
+        query(source().querying(), ctx)
     (tmp_path / "crm.db").unlink()
     with pytest.raises(NotFound, match=r"no crm\.db"):
-        ask(source().asking(), ctx)
+        query(source().querying(), ctx)
     assert not (tmp_path / "crm.db").exists(), "to look must not make one"
     (tmp_path / "crm.db").symlink_to("/etc/passwd")
     with pytest.raises(DataError, match="leads out"):
-        ask(source().asking(), ctx)
+        query(source().querying(), ctx)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_postgres_is_only_read(ctx: Context, reader: Server, monkeypatch: Any) -
         " AS 'DELETE FROM mail RETURNING 1'"
     )
     with pytest.raises(DataError, match="read-only transaction"):
-        ask(source("SELECT empties() AS id", origin=reader.origin).asking(), ctx)
+        query(source("SELECT empties() AS id", origin=reader.origin).querying(), ctx)
     assert len(lines(ctx, taken(ctx, source("SELECT id FROM mail", origin=reader.origin)))) == 5000
 
 
@@ -359,21 +359,21 @@ def test_what_postgres_refuses_is_said_without_the_password(
     ctx: Context, reader: Server, monkeypatch: Any
 ) -> None:
     with pytest.raises(DataError, match="'photo' holds values of the type bytes"):
-        ask(source("SELECT * FROM mail", origin=reader.origin).asking(), ctx)
+        query(source("SELECT * FROM mail", origin=reader.origin).querying(), ctx)
     with pytest.raises(DataError, match='relation "post" does not exist'):
-        ask(source("SELECT * FROM post", origin=reader.origin).asking(), ctx)
+        query(source("SELECT * FROM post", origin=reader.origin).querying(), ctx)
     monkeypatch.setenv("PGPASSWORD", "a wrong secret")
     with pytest.raises(DataError, match="authentication failed") as error:
-        ask(source(origin=reader.origin).asking(), ctx)
+        query(source(origin=reader.origin).querying(), ctx)
     assert "wrong secret" not in str(error.value) + error.value.remedy
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(DataError, match="refused"):
-        ask(source(origin=f"postgresql://127.0.0.1:{port}/crm").asking(), ctx)
+        query(source(origin=f"postgresql://127.0.0.1:{port}/crm").querying(), ctx)
 
 
 def test_without_the_driver(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(MissingExtra, match="psycopg") as error:
-        ask(source(origin="postgresql://127.0.0.1:1/crm").asking(), ctx)
+        query(source(origin="postgresql://127.0.0.1:1/crm").querying(), ctx)
     assert "tunesmith[postgres]" in error.value.remedy
