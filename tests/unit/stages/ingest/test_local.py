@@ -161,5 +161,5 @@ def test_whatever_is_accepted_stays_inside(path: str) -> None:
 
 @pytest.mark.parametrize("origin", ["data.jsonl", "http://x/y", "pypi:x", "FILE:x", "pypi:x==1;y"])
 def test_other_origins_are_refused(origin: str) -> None:
-    with pytest.raises(ValidationError, match="write pypi:NAME==VERSION, or file:PATH"):
+    with pytest.raises(ValidationError, match="write pypi:NAME==VERSION, file:PATH or sqlite:PATH"):
         source(origin)
