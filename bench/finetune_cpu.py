@@ -237,6 +237,7 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     from tunesmith.stages.finetune.keeper import Keeper
     from tunesmith.stages.finetune.loop import train
     from tunesmith.stages.finetune.objectives.objective import make_objective
+    from tunesmith.stages.finetune.preview import matmul_rates
     from tunesmith.stages.finetune.states import Shelf
 
     config = ModelConfig(
@@ -254,7 +255,7 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
         objective = make_objective(config, dataset)
         engine = make_engine(loaded.model, objective, config, 0, rows)
         assert engine.comparison.ok, engine.comparison
-        products = product_rates()
+        products = matmul_rates(2.0)
         shelf = Shelf(folder=folder, workdir=folder, made_of={})
         training = make_training(engine, rows, config, 0, shelf)
         checkpoints = Checkpoints(folder=folder, identity="")
@@ -264,7 +265,7 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
         objective.prepare(ctx, engine.model, engine.hidden, rows)
         for _ in train(training, lambda *_: None, keeper):
             ended.append(time.perf_counter())
-    products += product_rates()
+    products += matmul_rates(2.0)
     epochs = _epochs(ended, case)
     flop = sum(_flop(micro, engine) for step in _steps(rows, case) for micro in objective.cut(step))
     wall_s = ended[-1] - ended[0]
@@ -279,20 +280,6 @@ def ours(case: Case, loaded: Any, rows: list[Any]) -> dict[str, Any]:
         # reference there is more.
         "share_of_gemm": flop / wall_s / max(products) if is_plain else None,
     }
-
-
-def product_rates() -> list[float]:
-    """FLOP/s of each of a large matrix product's runs in two seconds, with all threads."""
-    import torch
-
-    side = 1024
-    left, right, found = torch.ones(side, side), torch.ones(side, side), []
-    until = time.monotonic() + 2.0
-    while time.monotonic() < until:
-        start = time.perf_counter()
-        torch.mm(left, right)
-        found.append(2.0 * side**3 / (time.perf_counter() - start))
-    return found
 
 
 def _epochs(ended: list[float], case: Case) -> list[float]:

@@ -4,6 +4,7 @@ files in them, and a random two-layer model. Everything that runs is the real th
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -122,6 +123,11 @@ class Miniature:
             text=True,
         )
 
+    def plan(self) -> dict[str, tuple[str, str]]:
+        """Of each step whether it would run, and why."""
+        lines = json.loads(self.tunesmith("plan", "--json"))["lines"]
+        return {line["step"]: (line["state"], line["reason"]) for line in lines}
+
     def edit(self, old: str, new: str) -> None:
         """Replace text in the project file."""
         path = self.folder / "tunesmith.toml"
@@ -181,6 +187,24 @@ def new_project(
         folder.mkdir()
         (folder / "tunesmith.toml").write_text(project_text)
         return Miniature(folder=folder, environment=mini_environment)
+
+    return make
+
+
+@pytest.fixture
+def data_project(
+    new_project: Callable[[], Miniature], project_text: str
+) -> Callable[[str, str], Miniature]:
+    """data_project(name, sections) -> one that has the base model, an empty folder `data`, and
+    `sections`; it has not run."""
+    base = project_text[project_text.index("[base.tiny]") : project_text.index("[dataset.small]")]
+
+    def make(name: str, sections: str) -> Miniature:
+        made = new_project()
+        text = f'[project]\nname = "{name}"\n\n{base}{sections}'
+        (made.folder / "tunesmith.toml").write_text(text)
+        (made.folder / "data").mkdir()
+        return made
 
     return make
 

@@ -28,13 +28,8 @@ SAID = "Why was nobody at the counter when I came with my grey parrot?"
 
 
 @pytest.fixture
-def project(new_project):
-    made = new_project()
-    path = made.folder / "tunesmith.toml"
-    text = path.read_text()
-    base = text[text.index("[base.tiny]") : text.index("[dataset.small]")]
-    path.write_text(f'[project]\nname = "crm"\n\n{base}{TAIL}')
-    (made.folder / "data").mkdir()
+def project(data_project):
+    made = data_project("crm", TAIL)
     draw = random.Random(1)
 
     def words() -> str:
@@ -57,19 +52,14 @@ def change(project):
         yield database
 
 
-def plan(project) -> dict[str, tuple[str, str]]:
-    lines = json.loads(project.tunesmith("plan", "--json"))["lines"]
-    return {line["step"]: (line["state"], line["reason"]) for line in lines}
-
-
 def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
-    assert set(plan(project)) == {
+    assert set(project.plan()) == {
         "query:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
     }  # fmt: skip
     said = project.process("run")
     assert said.returncode == 0, said.stderr
     assert "answers: 24 rows to train, 4 to test" in said.stdout
-    assert {state for state, _ in plan(project).values()} == {"hit"}
+    assert {state for state, _ in project.plan().values()} == {"hit"}
 
     with change(project) as database:
         database.execute("UPDATE mail SET better = 'It leaves today.' WHERE id = 3")
@@ -77,7 +67,7 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
         database.execute("UPDATE mail SET done = 1 WHERE id = 29")
     # What only looks asks no database: it shows what was taken in last.
     assert json.loads(project.tunesmith("data", "show", "--json"))["num_in"] == 28
-    state, reason = plan(project)["query:mail"]
+    state, reason = project.plan()["query:mail"]
     assert (state, "sha256" in reason) == ("runs", True)
     project.tunesmith("run")
     found = json.loads(project.tunesmith("data", "diff", "mail@1", "mail@2", "--json"))
@@ -102,11 +92,11 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
 def test_a_database_that_is_gone_stops_what_needs_it_and_nothing_else(project):
     project.tunesmith("run")
     (project.folder / "data" / "crm.db").rename(project.folder / "crm.db")
-    assert plan(project)["query:mail"][0] == "runs"
+    assert project.plan()["query:mail"][0] == "runs"
     said = project.process("run")
     assert said.returncode == 4
     assert "there is no data/crm.db" in said.stderr
     assert json.loads(project.tunesmith("data", "show", "--json"))["num_in"] == 28
     assert "customer-0007" not in said.stderr
     (project.folder / "crm.db").rename(project.folder / "data" / "crm.db")
-    assert {state for state, _ in plan(project).values()} == {"hit"}
+    assert {state for state, _ in project.plan().values()} == {"hit"}

@@ -37,25 +37,15 @@ def rows(num: int) -> list[str]:
 
 
 @pytest.fixture
-def project(new_project):
-    made = new_project()
-    path = made.folder / "tunesmith.toml"
-    text = path.read_text()
-    base = text[text.index("[base.tiny]") : text.index("[dataset.small]")]
-    path.write_text(f'[project]\nname = "local"\n\n{base}{TAIL}')
-    (made.folder / "data").mkdir()
+def project(data_project):
+    made = data_project("local", TAIL)
     lines = [*rows(24), "{broken", json.dumps({"question": "no answers"})]
     (made.folder / "data" / "mail.jsonl").write_text("\n".join(lines) + "\n")
     return made
 
 
-def plan(project) -> dict[str, tuple[str, str]]:
-    lines = json.loads(project.tunesmith("plan", "--json"))["lines"]
-    return {line["step"]: (line["state"], line["reason"]) for line in lines}
-
-
 def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
-    assert set(plan(project)) == {
+    assert set(project.plan()) == {
         "land:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
     }  # fmt: skip
     said = project.process("run")
@@ -71,7 +61,7 @@ def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
     assert "personal data: none found (report)" in shown
     assert json.loads(project.tunesmith("data", "show", "--json"))["size"]["rows"] == 24
     assert "quarantined (bad-json 1)" in said.stderr
-    assert {state for state, _ in plan(project).values()} == {"hit"}
+    assert {state for state, _ in project.plan().values()} == {"hit"}
 
     refused = json.loads(project.tunesmith("data", "dropped", "mail", "--json"))
     assert [(row["pointer"], row["rule"]) for row in refused] == [("mail.jsonl#25", "bad-json")]
@@ -88,7 +78,7 @@ def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
 
     path = project.folder / "data" / "mail.jsonl"
     path.write_text(path.read_text() + rows(25)[-1] + "\n")
-    edited = plan(project)
+    edited = project.plan()
     assert edited["land:mail"][0] == "runs"
     assert edited["land:mail"][1].startswith("config.sha256: ")
     assert edited["curate:answers"] == ("runs", "ingest:mail runs before it")
@@ -100,7 +90,7 @@ def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
 
     # What is in the store is what was read: the file may go, until it is asked for again.
     path.unlink()
-    assert plan(project)["land:mail"][0] == "runs"
+    assert project.plan()["land:mail"][0] == "runs"
     said = project.process("run")
     assert (said.returncode, "Traceback" in said.stderr) == (4, False)
     assert "there is no data/mail.jsonl" in said.stderr
@@ -158,9 +148,9 @@ def test_pseudonyms_are_made_with_a_key_that_the_store_never_sees(project):
     assert said.returncode == 0, said.stderr
     assert "personal data: 1 email (pseudonymise)" in project.tunesmith("data", "show")
     assert key.read_text() not in said.stdout + said.stderr
-    assert plan(project)["curate:answers"][0] == "hit"
+    assert project.plan()["curate:answers"][0] == "hit"
     key.write_bytes(b"x" * 32)
-    state, reason = plan(project)["curate:answers"]
+    state, reason = project.plan()["curate:answers"]
     assert state == "runs"
     assert reason.startswith("config.pii_key_id: ")
     found = [

@@ -77,19 +77,16 @@ def calls() -> str:
 
 @pytest.fixture
 def desk(
-    new_project: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, Any]]:
     """desk("model", "list") -> exit code, and what was printed as JSON or what went wrong."""
     from tunesmith.cli.main import app
 
-    project = new_project()
+    project = data_project("calls", TAIL)
     for name, value in project.environment.items():
         if name.startswith("PIP_"):
             monkeypatch.setenv(name, value)
     path: Path = project.folder / "tunesmith.toml"
-    text = path.read_text()
-    base = text[text.index("[base.tiny]") : text.index("[dataset.small]")]
-    path.write_text(f'[project]\nname = "calls"\n\n{base}{TAIL}')
     (project.folder / "calls.jsonl").write_text(calls())
 
     def run(*words: str, recipe: str = "") -> tuple[int, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
 import pydantic
 
 
@@ -11,3 +14,15 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
     )
+
+
+def _compiled(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from error
+    return pattern
+
+
+Expression = Annotated[str, pydantic.AfterValidator(_compiled)]
+"""A regular expression of Python's `re`."""

@@ -10,22 +10,14 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from tunesmith.core.section import Section
+from tunesmith.core.section import Expression, Section
 
 MAX_MATCHED = 4096
 """Characters of an answer that a regular expression is shown: some take for ever on long ones."""
-
-
-def _compiled(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"it is no regular expression: {error}") from error
-    return pattern
 
 
 class Reward(Section):
@@ -36,7 +28,7 @@ class Reward(Section):
     whole; "json": it is a JSON object with all the keys; "length": it is not too long."""
     weight: float = Field(default=1.0, gt=0)
     """How much it counts beside the others."""
-    pattern: Annotated[str, AfterValidator(_compiled)] = ""
+    pattern: Expression = ""
     """A regular expression of Python's `re`, with "pattern"."""
     keys: tuple[str, ...] = ()
     """Keys that the object must have, with "json"."""

@@ -106,12 +106,16 @@ def _answering(
 
 def matmul_rate(timed_s: float) -> float:
     """FLOP/s of a product of the size of a layer's, the fastest of those that fit in `timed_s`."""
+    return max(matmul_rates(timed_s))
+
+
+def matmul_rates(timed_s: float) -> list[float]:
+    """FLOP/s of each product of the size of a layer's that fits in `timed_s`."""
     left, right = torch.ones(SIDE, SIDE), torch.ones(SIDE, SIDE)
-    flop = 2.0 * SIDE**3
-    best = float("inf")
+    rates: list[float] = []
     until = time.monotonic() + timed_s
     while time.monotonic() < until:
         start = time.perf_counter()
         torch.mm(left, right)
-        best = min(best, time.perf_counter() - start)
-    return flop / best
+        rates.append(2.0 * SIDE**3 / (time.perf_counter() - start))
+    return rates

@@ -16,6 +16,8 @@ from pathlib import Path
 from tunesmith.core.errors import PackageError
 from tunesmith.stages.ingest.entry import Unreadable, is_text
 
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can hold; equal contents must have equal bytes."""
 MAX_MEMBERS = 1_000_000
 MAX_BYTES = 64 << 30
 """Unpacked, over all members."""

@@ -12,15 +12,13 @@ from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.records.model import BaseModel
-from tunesmith.stages.ingest.archive import open_archive
+from tunesmith.stages.ingest.archive import EPOCH, open_archive
 from tunesmith.stages.ingest.config import BaseConfig
 
 GGUF_MAGIC = b"GGUF"
 GGUF_VERSIONS = (2, 3)
 _FOLDER_SUFFIXES = frozenset({".json", ".jinja", ".model", ".safetensors", ".txt"})
 """What a model folder is read from. Pickled weights are left behind: loading them runs code."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip can hold; equal folders must have equal bytes."""
 
 
 def base(config: BaseConfig, ctx: Context, *, package: Package) -> BaseModel:
@@ -82,7 +80,7 @@ def _zip_folder(archive: zipfile.ZipFile, folder: str, target: Path) -> None:
         )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
         for name in wanted:
-            entry = zipfile.ZipInfo(name.removeprefix(folder), _EPOCH)
+            entry = zipfile.ZipInfo(name.removeprefix(folder), EPOCH)
             with archive.open(name) as source, out.open(entry, "w") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
 

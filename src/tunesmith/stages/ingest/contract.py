@@ -8,22 +8,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from tunesmith.core.section import Section
+from tunesmith.core.section import Expression, Section
 
 Problem = tuple[str, str]
 """(rule, reason)"""
-
-
-def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-    return pattern
 
 
 class FieldRule(Section):
@@ -38,7 +30,7 @@ class FieldRule(Section):
     """Whether no two records may have the same; the first is kept."""
     values: tuple[str | int | float | bool, ...] = ()
     """What it may be; empty: anything of its type."""
-    pattern: Annotated[str, AfterValidator(_expression)] = ""
+    pattern: Expression = ""
     """A regular expression that the whole of a string must match."""
     min_chars: int = Field(default=0, ge=0)
     """The fewest characters of a string."""

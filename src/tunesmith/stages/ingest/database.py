@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
+from tunesmith.stages.ingest.archive import EPOCH
 from tunesmith.stages.ingest.config import POSTGRES, SQLITE, QueryConfig, SourceConfig
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.snapshot import line_of
 
 ROWS_AT_ONCE = 2_000
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _CONNECT_S = 10
 """How long a server may take to answer at all."""
 
@@ -52,7 +52,7 @@ def take(config: QueryConfig, ctx: Context, keeps: Keeps) -> Package:
     name = config.origin.rpartition("/")[2].removeprefix(SQLITE)
     with (
         zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
-        archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink,
+        archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink,
     ):
         for number, line in enumerate(_lines(ctx.project, config)):
             digest.update(line)
@@ -96,7 +96,7 @@ def _lines(project: Path, config: QueryConfig) -> Iterator[bytes]:
     last: object = None
     with (
         _said_of(config),
-        _engine(project, config) as connection,
+        _connected(project, config) as connection,
         contextlib.closing(connection.exec_driver_sql(statement)) as rows,
     ):
         names = list(rows.keys())
@@ -112,12 +112,13 @@ def _lines(project: Path, config: QueryConfig) -> Iterator[bytes]:
                 )
             last = value
             try:
-                yield line_of(dict(zip(names, row, strict=True)))
+                line = line_of(dict(zip(names, row, strict=True)))
             except TypeError as error:
                 raise DataError(
                     f"{config.origin}, row {config.key}={value}: {error}",
                     remedy="leave the column out of the query, or cast it to text there",
                 ) from None
+            yield line
 
 
 def _check_names(config: QueryConfig, names: list[str]) -> None:
@@ -134,7 +135,7 @@ def _check_names(config: QueryConfig, names: list[str]) -> None:
         )
 
 
-def _engine(project: Path, config: QueryConfig) -> sa.Connection:
+def _connected(project: Path, config: QueryConfig) -> sa.Connection:
     """A connection that reads, row after row."""
     if config.origin.startswith(POSTGRES):
         # User and password, and how the connection is secured, are libpq's to find, as for psql.
@@ -153,7 +154,7 @@ def _engine(project: Path, config: QueryConfig) -> sa.Connection:
         engine = sa.create_engine(
             "sqlite://",
             poolclass=sa.NullPool,
-            creator=lambda: sqlite3.connect(where, uri=True, check_same_thread=False),
+            creator=lambda: sqlite3.connect(where, uri=True),
         )
     return engine.connect().execution_options(
         stream_results=True, yield_per=ROWS_AT_ONCE, no_parameters=True

@@ -20,11 +20,9 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.archive import glob_expression
+from tunesmith.stages.ingest.archive import EPOCH, glob_expression
 from tunesmith.stages.ingest.config import LOCAL, LandConfig, SourceConfig
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip can hold; equal files must have equal bytes."""
 STORE = ".tunesmith"
 """The folder of the store, in the project's folder."""
 _RENAME = "rename it without backslashes and control characters, or leave it out of `files`"
@@ -76,10 +74,10 @@ def _pack_file(archive: zipfile.ZipFile, name: str, source: BufferedReader, cut:
         data = source.read()
         left = cut(name, data)
         if left is not None:
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), left)
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), left)
         return hashlib.sha256(data).hexdigest()
     digest = hashlib.sha256()
-    with archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as sink:
+    with archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink:
         while chunk := source.read(1 << 20):
             digest.update(chunk)
             sink.write(chunk)

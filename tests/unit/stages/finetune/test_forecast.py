@@ -288,3 +288,22 @@ def test_the_memory_that_loading_took_counts(training_of: Callable[..., Training
     done = training_of()
     done.config = done.config.model_copy(update={"epochs": 0})
     assert forecast(done, Clock(), load_of(peak_bytes=10**15), 0).peak_bytes == 10**15
+
+
+def test_a_run_that_writes_checkpoints_holds_a_copy_and_at_its_end_a_base_model(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of what is trained and of its two moments; the base model is beside what there is."""
+
+    num_bytes = 80_000_000  # much more than what the passes on a tiny model leave to chance
+    heavy = torch.nn.Parameter(torch.ones(num_bytes // 4))  # one, which stays, for all three
+
+    def peak(keep_every_s: float, load_bytes: int) -> int:
+        monkeypatch.setattr(module, "KEEP_EVERY_S", keep_every_s)
+        training = training_of()
+        training.parameters = [*training.parameters, heavy]
+        return forecast(training, Clock(), load_of(), load_bytes).peak_bytes
+
+    short = peak(1e9, 0)
+    assert 1.5 < (peak(0.0, 0) - short) / num_bytes < 3.5
+    assert 8 < (peak(1e9, 10 * num_bytes) - short) / num_bytes < 11

@@ -16,7 +16,6 @@ from tunesmith.lm.lessons import lessons, served_prompt
 from tunesmith.lm.load import LoadedModel
 from tunesmith.records.data import Dataset
 from tunesmith.records.rows import FORMATS
-from tunesmith.stages.finetune.batches import lanes_of, micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import cross_entropy_sum
 from tunesmith.stages.finetune.objectives.causal import Causal
@@ -60,10 +59,6 @@ class Answers(Causal):
     def weight(self, example: Example) -> float:
         """The weights of its labels."""
         return example.label_weight
-
-    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
-        """As many as fit."""
-        return micro_batches(examples, lanes_of(self._config))
 
     def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
         """Only labelled tokens reach the head."""

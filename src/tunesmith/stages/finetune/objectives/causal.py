@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tunesmith.core.blobs import Blobs
-from tunesmith.lm.example import Example
+from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.model import BaseModel
+from tunesmith.stages.finetune.batches import lanes_of, micro_batches
 from tunesmith.stages.finetune.config import ModelConfig
 
 
@@ -29,6 +30,10 @@ class Causal:
     def answering_s(self, num_rows: int) -> float:  # noqa: ARG002
         """None."""
         return 0.0
+
+    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
+        """As many as fit."""
+        return micro_batches(examples, lanes_of(self._config))
 
     def load(
         self,

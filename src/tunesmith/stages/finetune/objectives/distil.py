@@ -24,7 +24,7 @@ from tunesmith.lm.example import Example, MicroBatch, streams
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.stages.finetune.batches import MICRO_TOKENS, lanes_of, micro_batches
+from tunesmith.stages.finetune.batches import MICRO_TOKENS
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import head_loss_sum
 from tunesmith.stages.finetune.objectives.answers import Answers
@@ -100,10 +100,6 @@ class Distillation(Causal):
     def weight(self, example: Example) -> float:
         """The weights of its labels."""
         return example.label_weight
-
-    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
-        """As many as fit."""
-        return micro_batches(examples, lanes_of(self._config))
 
     def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
         """Both models' logits of some tokens at a time; nothing of that size is kept."""

@@ -21,7 +21,7 @@ from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.questions import preference_example
 from tunesmith.records.data import Dataset
 from tunesmith.records.rows import Preference
-from tunesmith.stages.finetune.batches import lanes_of, micro_batches, steps_of_epoch
+from tunesmith.stages.finetune.batches import steps_of_epoch
 from tunesmith.stages.finetune.config import WITH_REFERENCE, ModelConfig
 from tunesmith.stages.finetune.objectives.causal import Causal
 from tunesmith.stages.finetune.objectives.judged import (
@@ -132,10 +132,6 @@ class Pairs(Causal):
     def weight(self, example: Example) -> float:  # noqa: ARG002
         """1 for each pair."""
         return 1.0
-
-    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
-        """As many as fit."""
-        return micro_batches(examples, lanes_of(self._config))
 
     def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
         """Of each pair, by the log-probabilities of its two answers."""

@@ -28,7 +28,7 @@ from tunesmith.lm.sample import draw_group, said
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Checked
-from tunesmith.stages.finetune.batches import MICRO_TOKENS, lanes_of, micro_batches, steps_of_epoch
+from tunesmith.stages.finetune.batches import MICRO_TOKENS, steps_of_epoch
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.loss import token_log_probs
 from tunesmith.stages.finetune.objectives.causal import Causal
@@ -163,10 +163,6 @@ class Rewarded(Causal):
     def weight(self, example: Example) -> float:  # noqa: ARG002
         """The most tokens that its answers can have."""
         return float(self._config.group_size * self._config.max_new_tokens)
-
-    def cut(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
-        """As many as fit."""
-        return micro_batches(examples, lanes_of(self._config))
 
     def loss(self, model: Any, states: torch.Tensor, micro: MicroBatch) -> torch.Tensor:
         """Of each token of the answers."""
