@@ -15,6 +15,9 @@ import psutil
 RAPL = Path("/sys/class/powercap")
 ESTIMATED_WATTS_PER_CORE = 15.0
 """Package power of one busy laptop core, used where the machine has no energy counter."""
+SHARE_FOR_CHILDREN = 0.01
+"""Of one core, at most, for finding the process's children: it means reading who is whose child of
+all processes of the machine, and what is measured must not be slowed down by that."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +28,8 @@ class Usage:
     cpu_s: float
     """User and system seconds of this process and its children, over all threads."""
     peak_bytes: int
-    """Highest resident set seen (sampled every 50 ms), of this process and its children."""
+    """Highest resident set seen (sampled every 50 ms), of this process and its children; one that
+    lived for less than a fifth of a second, or a second where many processes run, may be missed."""
     joules: float
     joules_method: Literal["measured", "estimated"]
     """"measured": RAPL package counters; "estimated": CPU seconds times a wattage."""
@@ -72,6 +76,9 @@ class Meter:
         self._process = psutil.Process()
         self._stop = threading.Event()
         self._peak = 0
+        self._children: list[psutil.Process] = []
+        self._children_until = 0.0
+        """When they are to be looked up again."""
         self._thread = threading.Thread(target=self._sample, name="meter", daemon=True)
 
     def __enter__(self) -> Meter:
@@ -111,11 +118,16 @@ class Meter:
             self._peak = max(self._peak, self._resident())
 
     def _resident(self) -> int:
+        now = time.monotonic()
+        if now >= self._children_until:
+            self._children = self._process.children(recursive=True)
+            took_s = time.monotonic() - now
+            self._children_until = now + took_s / SHARE_FOR_CHILDREN
         total = int(self._process.memory_info().rss)
-        for child in self._process.children(recursive=True):
+        for child in self._children:
             try:
                 total += int(child.memory_info().rss)
-            except psutil.Error:  # it ended between the listing and the reading
+            except psutil.Error:  # it ended since they were listed
                 continue
         return total
 

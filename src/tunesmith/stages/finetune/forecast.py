@@ -5,10 +5,12 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +20,8 @@ from scipy import special
 
 from tunesmith.core.meter import Forecast, Meter, Usage, estimate_joules
 from tunesmith.lm.example import MicroBatch
-from tunesmith.stages.finetune.keeper import KEEP_EVERY_S
+from tunesmith.stages.finetune.checkpoint import Checkpoints
+from tunesmith.stages.finetune.keeper import Keeper, num_kept
 from tunesmith.stages.finetune.loop import Training
 from tunesmith.stages.finetune.optimiser import make_optimiser
 from tunesmith.stages.finetune.trunk import Trunk
@@ -30,8 +33,9 @@ Seconds = tuple[float, float]
 SHARE = 0.03
 """Of the run that may go into its forecast..."""
 MIN_S, MAX_S = 8.0, 60.0
-"""... but no less and no more than this."""
-ENOUGH = 4
+"""... but no less and no more than this; a second micro-batch is timed if a third of the most is
+not over by then."""
+ENOUGH = 8
 """Timed micro-batches with which a run is content for which `SHARE` is less than `MIN_S`."""
 TWO_TERMS_FROM = 6
 """Timed micro-batches from which labels are counted apart from tokens."""
@@ -44,7 +48,7 @@ With this, eighteen of twenty runs on two shared cores ended inside theirs (docs
 ONE_TIMING = 0.3
 """Half the width, as a share, of the interval of a single timing: it shows no spread."""
 STEP_NUMBERS = 4_000_000
-"""Trained numbers on which a step of the optimiser is timed."""
+"""Trained numbers on which a step of the optimiser, and a checkpoint, are timed."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 MOMENTS = 2
 """Numbers that AdamW keeps for each trained one, beside the gradient."""
@@ -90,6 +94,23 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """What a run does once more at its end, as it was when it was done first."""
+
+    load: Usage
+    """Of the base model being loaded."""
+    load_bytes: int
+    """How large it is then."""
+    hashed_s: float
+    """Seconds in which all of the model was hashed."""
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of both."""
+        return self.load.wall_s + self.hashed_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Below:
     """What is to be computed once, before the first step, of layers that are not trained."""
 
@@ -99,14 +120,13 @@ class Below:
     """For people."""
 
 
-def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> Forecast:
+def forecast(training: Training, clock: Clock, ending: Ending, keeper: Keeper) -> Forecast:
     """Time forward and backward on some of the run's own micro-batches, and a step; add up.
 
-    `clock` tells what the run has used already, `load` what the base model took to load and
-    `load_bytes` how large it is then: at the end it is loaded once more. Nothing that bears on the
-    result is changed: no step is taken, and the gradients are thrown away.
+    `clock` tells what the run has used already. A checkpoint is timed where `keeper` has its own,
+    and it is told how long one takes. Nothing that bears on the result is changed: no step is
+    taken, and the gradients are thrown away.
     """
-    load_s = load.wall_s
     steps = list(training.steps_to_do())
     objective, updates = training.objective, training.config.updates
     cut = [
@@ -114,13 +134,13 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
     ] * updates
     passes = list(itertools.chain.from_iterable(cut))
     if not passes:  # all is done; what is left is to save it
-        wall_s, cpu_s = clock.wall_s + load_s, clock.cpu_s + load_s
+        wall_s, cpu_s = clock.wall_s + ending.wall_s, clock.cpu_s + ending.wall_s
         return Forecast(
             wall_s=wall_s,
             low_s=wall_s * (1 - DRIFT),
             high_s=wall_s * (1 + DRIFT),
             cpu_s=cpu_s,
-            peak_bytes=max(psutil.Process().memory_info().rss, load.peak_bytes),
+            peak_bytes=max(psutil.Process().memory_info().rss, ending.load.peak_bytes),
             joules=estimate_joules(cpu_s),
             basis="every step is done already",
         )
@@ -133,27 +153,28 @@ def forecast(training: Training, clock: Clock, load: Usage, load_bytes: int) -> 
         timed, busy = _calibrate(passes, to_come, partial(_pass, training))
         left = estimate(timed, to_come)
     _clear(training)
+    resident = psutil.Process().memory_info().rss
     answering_s = objective.answering_s(sum(map(len, steps)))
     left = left + Estimate(wall_s=answering_s, margin_s=ONE_TIMING * answering_s)
-    stepping_s = updates * len(steps) * step_seconds(training)
-    used_s, rest_s = clock.wall_s, stepping_s + load_s
+    step_s, keeper.keep_s = step_and_keep_seconds(training, keeper.folder)
+    stepping_s = updates * len(steps) * step_s
+    num_checkpoints = num_kept(len(steps), left.wall_s + stepping_s, keeper.keep_s)
+    # At the end what was trained is written without its moments, and read again.
+    keeping_s = (num_checkpoints + 2 / (1 + MOMENTS)) * keeper.keep_s
+    used_s, rest_s = clock.wall_s, stepping_s + keeping_s + ending.wall_s
     main = below.wall + left
     wall_s = used_s + main.wall_s + rest_s
-    cpu_s = clock.cpu_s + below.cpu_s + busy * (left.wall_s + stepping_s) + load_s
+    busy_s = left.wall_s + stepping_s
+    cpu_s = clock.cpu_s + below.cpu_s + busy * busy_s + keeping_s + ending.wall_s
+    peak_bytes = _peak_bytes(
+        training, (meter.usage.peak_bytes, resident), ending.load_bytes, num_checkpoints > 0
+    )
     return Forecast(
         wall_s=wall_s,
         low_s=max(used_s, wall_s - main.margin_s - DRIFT * rest_s),
         high_s=wall_s + main.margin_s + DRIFT * rest_s,
         cpu_s=cpu_s,
-        peak_bytes=max(
-            load.peak_bytes,
-            _peak_bytes(
-                training,
-                meter.usage.peak_bytes,
-                load_bytes,
-                is_kept=below.wall.wall_s + left.wall_s + stepping_s > KEEP_EVERY_S,
-            ),
-        ),
+        peak_bytes=max(ending.load.peak_bytes, peak_bytes),
         joules=estimate_joules(cpu_s),
         basis=_basis(timed, to_come)
         + below.basis
@@ -220,8 +241,9 @@ def spread_out(count: int) -> Iterator[int]:
             return
 
 
-def step_seconds(training: Training) -> float:
-    """Seconds that a step of the optimiser takes, and the gradient's length before it.
+def step_and_keep_seconds(training: Training, folder: Path) -> tuple[float, float]:
+    """Seconds that a step of the optimiser takes, with the gradient's length before it; and those
+    of a checkpoint in `folder`.
 
     Timed on parameters of their own that are as many as the run's, and shorter if those are large.
     """
@@ -234,10 +256,15 @@ def step_seconds(training: Training) -> float:
     for _ in range(2):  # the first makes the optimiser's state
         for twin in twins:
             twin.grad = torch.zeros_like(twin)
-        timed = Clock()
+        stepping = Clock()
         torch.nn.utils.clip_grad_norm_(twins, training.config.max_grad_norm)
         optimiser.step()
-    return timed.wall_s * shorter
+        step_s = stepping.wall_s
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        keeping = Clock()
+        Checkpoints(folder=Path(beside), identity="").save(twins, optimiser, [])
+        keep_s = keeping.wall_s
+    return step_s * shorter, keep_s * shorter
 
 
 def _below(trunk: Trunk | None) -> Below:
@@ -282,24 +309,24 @@ def _calibrate(
         took_s, busy_s = run(passes[number])
         cpu_s += busy_s
         timed.append(replace(to_come[number], wall_s=took_s))
-        few = len(timed) < ENOUGH and spent.wall_s < MIN_S
+        few = len(timed) < ENOUGH and spent.wall_s < (MIN_S if timed[1:] else MAX_S / 3)
         if not few and spent.wall_s + took_s > min(SHARE * estimate(timed, to_come).wall_s, MAX_S):
             break
     return timed, cpu_s / sum(each.wall_s for each in timed)
 
 
-def _peak_bytes(training: Training, passing: int, load_bytes: int, *, is_kept: bool) -> int:
+def _peak_bytes(training: Training, seen: tuple[int, int], load_bytes: int, is_kept: bool) -> int:
     """In a pass, at a checkpoint if one `is_kept`, or at the end, beside a base model of
     `load_bytes`.
 
-    `passing` was resident while passes ran. Measured by phases (docs/log.md): what they took stays
-    with the process. A checkpoint is one copy beside it, and so is the base model that is loaded at
-    the end; what was trained, as bytes, then lies where the gradients were.
+    What was resident was `seen` while passes ran, and after them. Measured by phases (docs/log.md):
+    what they took stays with the process. A checkpoint is one copy beside it, and so is the base
+    model that is loaded at the end; what was trained, as bytes, then lies where the gradients were.
     """
     num_bytes = sum(p.numel() * p.element_size() for p in training.parameters)
     # A run that goes on has its moments already.
     to_come = 0 if training.optimiser.state else MOMENTS * num_bytes
-    left = psutil.Process().memory_info().rss
+    passing, left = seen
     at_checkpoint = left + (1 + MOMENTS) * num_bytes if is_kept else 0
     return to_come + max(passing, at_checkpoint, left + load_bytes)
 

@@ -18,7 +18,7 @@ from tunesmith.stages.finetune.step_record import StepRecord
 KEEP_EVERY_S = 30.0
 """The most work, in seconds, that a power cut can cost."""
 MAX_SHARE = 0.05
-"""Of the time that may be spent on keeping; large states are kept more rarely."""
+"""Of the time that may be spent on keeping; large states are kept more rarely, the first too."""
 
 
 @dataclass(kw_only=True)
@@ -31,8 +31,9 @@ class Keeper:
     checkpoints: Checkpoints
     waiting: Callable[[], None]
     """Called every half second of a pause."""
+    keep_s: float = 0.0
+    """Seconds that a checkpoint takes: as it was forecast, and then as the last one took."""
     _kept_at: float = field(default_factory=time.monotonic)
-    _took_s: float = 0.0
 
     def restore(
         self, parameters: Sequence[torch.nn.Parameter], optimiser: torch.optim.Optimizer
@@ -54,7 +55,7 @@ class Keeper:
         """
         wish = requested(self.folder)
         waited_s = time.monotonic() - self._kept_at
-        if wish == "go on" and waited_s < max(KEEP_EVERY_S, self._took_s / MAX_SHARE):
+        if wish == "go on" and waited_s < _between(self.keep_s):
             return
         self.keep(parameters, optimiser, curve)
         self._hear(
@@ -91,7 +92,23 @@ class Keeper:
             return
         start = time.monotonic()
         self.checkpoints.save(parameters, optimiser, curve)
-        self._took_s = time.monotonic() - start
+        self.keep_s = time.monotonic() - start
+
+
+def num_kept(num_steps: int, steps_s: float, keep_s: float) -> int:
+    """Checkpoints of a run whose steps take `steps_s` together, and each checkpoint `keep_s`.
+
+    >>> [num_kept(50, *given) for given in [(29, 1), (31, 1), (100, 1), (100, 4)]]
+    [0, 1, 3, 1]
+    >>> num_kept(2, 100, 1)  # after a step, never within one
+    2
+    """
+    return min(num_steps, int(steps_s / _between(keep_s)))
+
+
+def _between(keep_s: float) -> float:
+    """Seconds from one checkpoint to the next, if each takes `keep_s`."""
+    return max(KEEP_EVERY_S, keep_s / MAX_SHARE)
 
 
 def keeper_of(ctx: Context, model: str) -> Keeper:

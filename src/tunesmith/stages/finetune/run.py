@@ -19,7 +19,7 @@ from tunesmith.stages.finetune.batches import share_of
 from tunesmith.stages.finetune.certificate import after, before, fingerprints, require_held
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.engine import make_engine, make_training, subject_of
-from tunesmith.stages.finetune.forecast import Clock, forecast
+from tunesmith.stages.finetune.forecast import Clock, Ending, forecast
 from tunesmith.stages.finetune.keeper import keeper_of
 from tunesmith.stages.finetune.loop import train
 from tunesmith.stages.finetune.objectives.objective import Objective, make_objective
@@ -66,22 +66,22 @@ def finetune(
     engine = make_engine(loaded.model, objective, config, ctx.seed, rows, new)
     objective.prepare(ctx, engine.model, engine.hidden, rows)
     subject = subject_of(engine, rows)
+    hashing = Clock()
     was = fingerprints(engine.model, engine.trained.parameters)
+    ending = Ending(load=meter.usage, load_bytes=4 * loaded.num_parameters, hashed_s=hashing.wall_s)
     checks = before(subject, engine.twin, engine.comparison, preflight, ctx.seed)
     require_held(checks)
 
     training = make_training(engine, rows, config, ctx.seed, shelf_of(ctx, base))
     keeper = keeper_of(ctx, config.name)
     training.curve = keeper.restore(training.parameters, training.optimiser)
-    ctx.forecast(forecast(training, clock, meter.usage, 4 * loaded.num_parameters))
+    ctx.forecast(forecast(training, clock, ending, keeper))
     report = Report(ctx, training)
     for record in train(training, report.micro, keeper, report.computed):
         report.step(record)
 
     tensors, settings = trained_bytes(engine.trained), trained_config(engine.trained, config, base)
-    ctx.progress(0, 0, "loading what was trained onto a fresh base model")
-    fresh = objective.load(base, ctx.blobs).model
-    merge_adapter(fresh, tensors, settings)
+    fresh = _reloaded(ctx, objective, base, tensors, settings)
     log = [record.row_ids for record in training.curve]
     checks += after(subject, was, partial(stock_logits, fresh), log, ctx.seed, config.batch_rows)
     require_held(checks)
@@ -95,6 +95,16 @@ def finetune(
         **_of_settings(config, dataset),
         **_of_curve(ctx, training.curve),
     )
+
+
+def _reloaded(
+    ctx: Context, objective: Objective, base: BaseModel, tensors: bytes, settings: bytes
+) -> Any:
+    """The model that what was trained is of, by what is saved of it."""
+    ctx.progress(0, 0, "loading what was trained onto a fresh base model")
+    model = objective.load(base, ctx.blobs).model
+    merge_adapter(model, tensors, settings)
+    return model
 
 
 def _inspected(

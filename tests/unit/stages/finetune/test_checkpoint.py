@@ -38,7 +38,7 @@ from tunesmith.stages.finetune.run import finetune
 
 torch.set_num_threads(1)
 keeper.KEEP_EVERY_S = 0.0
-keeper.MAX_SHARE = float("inf")
+keeper.MAX_SHARE = 1e9
 given = parse(sys.stdin.buffer.read())
 work = Path(given["work"])
 ctx = Context(blobs=FolderBlobs(Path(given["blobs"])), seed=3, workdir=work, keep=work / "keep",
@@ -95,7 +95,7 @@ def test_interrupted_at_every_step_it_still_gets_to_the_same_end(
     dataset = tiny.dataset(ROWS)
     expected = finetune(config(), tiny.context(3), base=tiny.base, dataset=dataset)
     monkeypatch.setattr(keeper, "KEEP_EVERY_S", 0.0)
-    monkeypatch.setattr(keeper, "MAX_SHARE", float("inf"))
+    monkeypatch.setattr(keeper, "MAX_SHARE", 1e9)
     for last in range(2, NUM_STEPS + 1):
 
         def interrupt(_name: str, _value: float, step: int, last: int = last) -> None:
@@ -128,7 +128,7 @@ def test_what_is_damaged_or_of_another_run_is_not_used(
 
     expected, from_the_start = train(config())
     monkeypatch.setattr(keeper, "KEEP_EVERY_S", 0.0)
-    monkeypatch.setattr(keeper, "MAX_SHARE", float("inf"))
+    monkeypatch.setattr(keeper, "MAX_SHARE", 1e9)
     other = {"learning_rate": 5e-3} if damage == "of another run" else {}
     train(config(stop_after=4, **other))
     (file,) = tiny.workdir.glob("step-*.safetensors")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,18 @@ from tunesmith.lm.example import Example, MicroBatch
 from tunesmith.lm.load import load_model
 from tunesmith.stages.finetune import engine as engines
 from tunesmith.stages.finetune import forecast as module
+from tunesmith.stages.finetune import keeper as keeping
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.forecast import (
     DRIFT,
     ONE_TIMING,
     Clock,
+    Ending,
     Timing,
     estimate,
     forecast,
     spread_out,
-    step_seconds,
+    step_and_keep_seconds,
     student_quantile,
 )
 from tunesmith.stages.finetune.loop import Training
@@ -57,10 +60,18 @@ def training_of(
     )
 
 
-def load_of(wall_s: float = 0.0, peak_bytes: int = 0) -> Usage:
-    return Usage(
-        wall_s=wall_s, cpu_s=0.0, peak_bytes=peak_bytes, joules=0.0, joules_method="estimated"
+def keeper_of(folder: Path) -> keeping.Keeper:
+    checkpoints = keeping.Checkpoints(folder=folder, identity="")
+    return keeping.Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
+
+
+def ending_of(
+    load_s: float = 0.0, peak_bytes: int = 0, load_bytes: int = 0, hashed_s: float = 0.0
+) -> Ending:
+    load = Usage(
+        wall_s=load_s, cpu_s=0.0, peak_bytes=peak_bytes, joules=0.0, joules_method="estimated"
     )
+    return Ending(load=load, load_bytes=load_bytes, hashed_s=hashed_s)
 
 
 def timings(sizes: list[tuple[int, int]], a: float, b: float = 0.0) -> list[Timing]:
@@ -71,7 +82,7 @@ def timings(sizes: list[tuple[int, int]], a: float, b: float = 0.0) -> list[Timi
 
 
 def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
-    training_of: Callable[..., Training],
+    training_of: Callable[..., Training], tmp_path: Path
 ) -> None:
     run = training_of()
     before = [parameter.clone() for parameter in run.parameters]
@@ -79,7 +90,10 @@ def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    short, long = (forecast(training_of(epochs), Clock(), load_of(100.0), 0) for epochs in (1, 400))
+    short, long = (
+        forecast(training_of(epochs), Clock(), ending_of(60.0, hashed_s=40.0), keeper_of(tmp_path))
+        for epochs in (1, 400)
+    )
 
     assert 100 < short.wall_s < long.wall_s
     assert 100 < short.cpu_s < long.cpu_s
@@ -95,16 +109,18 @@ def test_a_forecast_grows_with_the_work_and_leaves_nothing_behind(
     assert torch.equal(torch.rand(3), expected)  # no random number was drawn
 
 
-def test_a_run_that_is_done_has_only_its_end_to_come(training_of: Callable[..., Training]) -> None:
+def test_a_run_that_is_done_has_only_its_end_to_come(
+    training_of: Callable[..., Training], tmp_path: Path
+) -> None:
     run = training_of()
     run.config = run.config.model_copy(update={"epochs": 0})
-    found = forecast(run, Clock(), load_of(2.0), 0)
+    found = forecast(run, Clock(), ending_of(2.0), keeper_of(tmp_path))
     assert found.basis == "every step is done already"
     assert found.low_s < found.wall_s < found.high_s
 
 
 def test_what_goes_into_it_grows_with_the_run(
-    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Every micro-batch of a run of seconds is not timed; of a longer one, three per cent are."""
     passes: list[int] = []
@@ -118,14 +134,14 @@ def test_what_goes_into_it_grows_with_the_run(
 
         run.loss = counted
         passes.clear()
-        forecast(run, Clock(), load_of(), 0)
+        forecast(run, Clock(), ending_of(), keeper_of(tmp_path))
         return len(passes)
 
     assert count(training_of(2)) == 1 + module.ENOUGH
     assert count(training_of(200)) > 10
     assert passes[0] == max(passes)  # what takes most memory comes first and is not timed
     monkeypatch.setattr(module, "MAX_S", 0.0)
-    assert count(training_of(200)) == 1 + module.ENOUGH
+    assert count(training_of(200)) == 2
 
 
 @given(sizes=SIZES, a=st.floats(1e-4, 1e-1), b=st.floats(0, 1e-1))
@@ -203,18 +219,6 @@ def test_any_first_few_are_spread_evenly(count: int) -> None:
         assert gaps.max() <= count / 3
 
 
-def test_a_step_is_timed_by_its_numbers(
-    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is timed on an eighth of the numbers and multiplied is near what all of them take."""
-    run = training_of()
-    run.parameters = [torch.nn.Parameter(torch.zeros(1000, 1000)) for _ in range(4)]
-    whole = min(step_seconds(run) for _ in range(5))
-    monkeypatch.setattr(module, "STEP_NUMBERS", 500_000)
-    part = min(step_seconds(run) for _ in range(5))
-    assert whole / 5 < part < whole * 5
-
-
 class Simulated:
     """A clock that only passes move."""
 
@@ -230,6 +234,77 @@ class Simulated:
     cpu_s = wall_s
 
 
+def test_a_step_and_a_checkpoint_are_timed_by_their_numbers(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is timed on an eighth of the numbers and multiplied is what all of them would take; a
+    checkpoint holds them and their two moments, and is gone afterwards."""
+    run = training_of()
+    run.parameters = [torch.nn.Parameter(torch.zeros(1000, 1000)) for _ in range(4)]
+    make, save = module.make_optimiser, module.Checkpoints.save
+    written: list[int] = []
+    folder = tmp_path / "keep"
+    folder.mkdir()
+
+    def counted(parameters: Sequence[torch.nn.Parameter], config: ModelConfig) -> Any:
+        optimiser = make(parameters, config)
+        numbers = sum(parameter.numel() for parameter in parameters)
+
+        def passed(*_: Any) -> None:
+            Simulated.now += numbers
+
+        optimiser.register_step_post_hook(passed)
+        return optimiser
+
+    def weighed(checkpoints: Any, *given: Any) -> None:
+        save(checkpoints, *given)
+        written.append(sum(file.stat().st_size for file in checkpoints.folder.iterdir()))
+        Simulated.now += written[-1]
+
+    monkeypatch.setattr(module, "Clock", Simulated)
+    monkeypatch.setattr(module, "make_optimiser", counted)
+    monkeypatch.setattr(module.Checkpoints, "save", weighed)
+    for at_once in (4_000_000, 500_000):
+        monkeypatch.setattr(module, "STEP_NUMBERS", at_once)
+        step_s, keep_s = step_and_keep_seconds(run, folder)
+        assert step_s == pytest.approx(4_000_000)
+        assert written[-1] == pytest.approx(at_once * 3 * 4, rel=0.01)
+        assert keep_s == pytest.approx(4_000_000 * 3 * 4, rel=0.01)
+    assert not list(folder.iterdir())
+
+
+def test_checkpoints_are_forecast(
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As many as the run will write, each as long as the one that was timed."""
+
+    def slow(*_: Any) -> None:
+        Simulated.now += 7.0
+
+    monkeypatch.setattr(module, "Clock", Simulated)
+    monkeypatch.setattr(module.Checkpoints, "save", slow)
+    monkeypatch.setattr(keeping, "MAX_SHARE", 1e9)
+
+    def left(keep_every_s: float) -> float:
+        monkeypatch.setattr(keeping, "KEEP_EVERY_S", keep_every_s)
+        run, clock = training_of(2), Simulated()
+        run.loss = one_second(run.loss)
+        found = forecast(run, clock, ending_of(), keeper_of(tmp_path))
+        return found.wall_s - clock.wall_s
+
+    num_steps = training_of(2).num_steps
+    assert left(0.0) - left(1e9) == pytest.approx(7.0 * num_steps)
+    assert left(3.0) - left(1e9) == pytest.approx(7.0 * (num_steps // 3))
+
+
+def one_second(loss: Callable[[MicroBatch], torch.Tensor]) -> Callable[[MicroBatch], torch.Tensor]:
+    def timed(micro: MicroBatch) -> torch.Tensor:
+        Simulated.now += 1.0
+        return loss(micro)
+
+    return timed
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
     tiny: Any,
@@ -237,6 +312,7 @@ def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
     objective: Answers,
     monkeypatch: pytest.MonkeyPatch,
     layers: int,
+    tmp_path: Path,
 ) -> None:
     """A second for each token below, a hundredth for each token of a step."""
     model = load_model(tiny.base, tiny.blobs).model
@@ -261,7 +337,7 @@ def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
     def ask() -> tuple[float, Any, Training]:
         run = engines.make_training(engine, rows, config, 0, shelf_of(tiny.context(), tiny.base))
         clock = Simulated()
-        found = forecast(run, clock, load_of(), 0)
+        found = forecast(run, clock, ending_of(), keeper_of(tmp_path))
         return found.wall_s - clock.wall_s, found, run
 
     cold, said, run = ask()
@@ -280,29 +356,38 @@ def test_what_is_frozen_is_forecast_once_and_when_it_is_kept_not_at_all(
     assert said.basis.endswith("are kept already")
 
 
-def test_the_memory_that_loading_took_counts(training_of: Callable[..., Training]) -> None:
+def test_the_memory_that_loading_took_counts(
+    training_of: Callable[..., Training], tmp_path: Path
+) -> None:
     """It was used, whatever the rest takes."""
-    small = forecast(training_of(), Clock(), load_of(), 0)
-    large = forecast(training_of(), Clock(), load_of(peak_bytes=10**15), 0)
+    small = forecast(training_of(), Clock(), ending_of(), keeper_of(tmp_path))
+    large = forecast(training_of(), Clock(), ending_of(peak_bytes=10**15), keeper_of(tmp_path))
     assert small.peak_bytes < large.peak_bytes == 10**15
     done = training_of()
     done.config = done.config.model_copy(update={"epochs": 0})
-    assert forecast(done, Clock(), load_of(peak_bytes=10**15), 0).peak_bytes == 10**15
+    assert (
+        forecast(done, Clock(), ending_of(peak_bytes=10**15), keeper_of(tmp_path)).peak_bytes
+        == 10**15
+    )
 
 
 def test_a_run_that_writes_checkpoints_holds_a_copy_and_at_its_end_a_base_model(
-    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+    training_of: Callable[..., Training], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A copy of what is trained and of its two moments; the base model is beside what there is."""
 
     num_bytes = 80_000_000  # much more than what the passes on a tiny model leave to chance
     heavy = torch.nn.Parameter(torch.ones(num_bytes // 4))  # one, which stays, for all three
 
+    monkeypatch.setattr(keeping, "MAX_SHARE", 1e9)
+
     def peak(keep_every_s: float, load_bytes: int) -> int:
-        monkeypatch.setattr(module, "KEEP_EVERY_S", keep_every_s)
+        monkeypatch.setattr(keeping, "KEEP_EVERY_S", keep_every_s)
         training = training_of()
         training.parameters = [*training.parameters, heavy]
-        return forecast(training, Clock(), load_of(), load_bytes).peak_bytes
+        return forecast(
+            training, Clock(), ending_of(load_bytes=load_bytes), keeper_of(tmp_path)
+        ).peak_bytes
 
     short = peak(1e9, 0)
     assert 1.5 < (peak(0.0, 0) - short) / num_bytes < 3.5

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tunesmith.core import attempt, catalog
 from tunesmith.core.errors import Conflict, OverBudget
 from tunesmith.core.execute import SubprocessExecutor, kept
 from tunesmith.core.meter import Forecast, Usage
 from tunesmith.core.step import Step
+from tunesmith.stages.finetune import keeper
+from tunesmith.stages.finetune.checkpoint import Checkpoints
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
+from tunesmith.stages.finetune.step_record import StepRecord
 
 ROWS = [(f"text number {number}", label) for number in range(5) for label in ("mit", "gpl-2.0")]
 CONFIG = ModelConfig(name="desk", base="tiny", dataset="tiny", rank=4, batch_rows=4)
@@ -82,6 +86,39 @@ def test_a_run_that_nothing_was_done_of_keeps_nothing(tiny: Any, tmp_path: Path)
     with pytest.raises(OverBudget):
         finetune(CONFIG, ctx, base=tiny.base, dataset=tiny.dataset(ROWS))
     assert list(tiny.workdir.glob("*")) == []
+
+
+def test_what_is_costly_to_keep_is_kept_rarely_from_the_first_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of whole weights takes longer than half a minute of steps would be worth."""
+    now = 0.0
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: now)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    optimiser = torch.optim.AdamW([parameter])
+    curve = [StepRecord(step=1, loss=1.0, weight=1.0, num_tokens=1, num_labels=1, row_ids=("a",))]
+
+    def first_kept_at(keep_s: float) -> float:
+        nonlocal now
+        now = 0.0
+        folder = tmp_path / str(keep_s)
+        folder.mkdir()
+        one = keeper.Keeper(
+            model="m",
+            folder=folder,
+            checkpoints=Checkpoints(folder=folder, identity=""),
+            waiting=lambda: None,
+            keep_s=keep_s,
+            _kept_at=0.0,
+        )
+        while not list(folder.glob("step-*")):
+            now += 1.0
+            one.after_step([parameter], optimiser, curve)
+        assert one.keep_s == 0.0  # as long as this one took
+        return now
+
+    assert first_kept_at(0.0) == first_kept_at(1.5) == keeper.KEEP_EVERY_S
+    assert first_kept_at(5.0) == 5.0 / keeper.MAX_SHARE
 
 
 class Dear:

@@ -106,7 +106,7 @@ from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
 
 torch.set_num_threads(1)
-keeper.KEEP_EVERY_S, keeper.MAX_SHARE = 0.0, float("inf")
+keeper.KEEP_EVERY_S, keeper.MAX_SHARE = 0.0, 1e9
 given = parse(sys.stdin.buffer.read())
 ctx = Context(blobs=FolderBlobs(Path(given["blobs"])), seed=given["seed"],
               workdir=Path(given["work"]), keep=Path(given["keep"]))
@@ -206,7 +206,7 @@ def test_interrupted_twice_it_ends_with_the_same_bits(
     attempts = attempts_at(objective, readers, tmp_path / "attempts")
     expected = attempts.run("of another")
     monkeypatch.setattr(keeper, "KEEP_EVERY_S", 0.0)
-    monkeypatch.setattr(keeper, "MAX_SHARE", float("inf"))
+    monkeypatch.setattr(keeper, "MAX_SHARE", 1e9)
 
     class Killed(BaseException):
         """What nothing catches, as nothing catches the end of a process."""
