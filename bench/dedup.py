@@ -82,7 +82,7 @@ def near() -> bool:
     texts = [" ".join(words) for words in documents]
     started, before_s = time.perf_counter(), time.process_time()
     found = duplicates(texts, THRESHOLDS)
-    goes = duplicate_of(len(texts), found.pairs)
+    goes = duplicate_of(len(texts), found)
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - before_s
     true = {
         pair
@@ -90,7 +90,7 @@ def near() -> bool:
         for pair in itertools.combinations(family, 2)
         if similarity(*(documents[row] for row in pair)) >= RUNS
     }
-    said = {(pair.first, pair.second) for pair in found.pairs}
+    said = {(pair.first, pair.second) for pair in found}
     f1 = 2 * len(true & said) / (len(true) + len(said))
     below = sum(
         similarity(documents[pair.first], documents[pair.second]) < RUNS for pair in goes if pair
@@ -144,7 +144,7 @@ def size() -> bool:
         pairs = yaml.safe_load(wheel.read(MEMBER))["conversations"]
     texts = ["\n".join(pair) for pair in pairs]
     distinct = list({exact_key(text): text for text in texts}.values())
-    goes = duplicate_of(len(distinct), duplicates(distinct, THRESHOLDS).pairs)
+    goes = duplicate_of(len(distinct), duplicates(distinct, THRESHOLDS))
     num_near = goes.count(None)
     print(f"size   {len(texts)} rows, {len(distinct)} distinct, {num_near} near-distinct")
     return (len(texts), len(distinct), num_near) == (1050, 10, 10)

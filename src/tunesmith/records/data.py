@@ -60,6 +60,8 @@ class DataAsset:
     """The system it came from, e.g. "pypi:licensedcode-data==32.1.0"."""
     num_erased: int = 0
     """Source rows of people who are to be forgotten; nothing of them was taken into the store."""
+    subject: str = ""
+    """The attribute that names the person whom a row is about, if the source has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +71,8 @@ class Split:
     `rows` is Parquet with the columns `row_id`, `asset` (data asset name), `pointer`, `text` (what
     near duplicates are found by; of a labelled text the text itself, normalised), `label` (what the
     split is stratified by; empty where the format has none), `content` (canonical JSON of the row's
-    class in `records.rows.FORMATS`), `component` (id of its near-duplicate component, on one side
-    only) and `num_tokens` (int32, of all that is trained on).
+    class in `records.rows.FORMATS`), `component` (id of its component, of near duplicates and of
+    what belongs together, on one side only) and `num_tokens` (int32, of all that is trained on).
     """
 
     rows: Blob

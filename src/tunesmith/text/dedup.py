@@ -72,16 +72,6 @@ class Closest:
     """Of the others."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Duplicates:
-    """The verified pairs among some texts, and what they join."""
-
-    pairs: tuple[Pair, ...]
-    """In order of (first, second)."""
-    components: tuple[int, ...]
-    """For each text, the smallest position in its component."""
-
-
 def exact_key(text: str) -> str:
     """A digest that texts share which differ in case and white space alone, once normalised."""
     return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()
@@ -108,8 +98,8 @@ def duplicates(
     thresholds: Thresholds,
     *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Duplicates:
-    """Pairs of `texts` that are as similar as `thresholds` say, and their components.
+) -> tuple[Pair, ...]:
+    """Pairs of `texts` that are as similar as `thresholds` say, in order of (first, second).
 
     A pair exactly at its threshold is missed with a probability of at most `MAX_MISS`, a more
     similar one with less; no pair below it is ever reported.
@@ -130,9 +120,7 @@ def duplicates(
             continue
         if value := _jaccard_from(one.words, other.words, thresholds.words):
             pairs.append(Pair(first=first, second=second, jaccard=value, short=True))
-    pairs.sort(key=lambda pair: (pair.first, pair.second))
-    edges = ((pair.first, pair.second) for pair in pairs)
-    return Duplicates(pairs=tuple(pairs), components=components(len(texts), edges))
+    return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
 
 
 def components(num_rows: int, edges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
@@ -186,7 +174,7 @@ def resembling(
         if (at := known.get(exact_key(text))) is not None:
             short = not shingles(text).runs
             best[first] = Pair(first=first, second=at, jaccard=1.0, short=short)
-    for pair in duplicates([*left, *right], thresholds).pairs:
+    for pair in duplicates([*left, *right], thresholds):
         if pair.first < len(left) <= pair.second:
             found = best[pair.first]
             if found is None or pair.jaccard > found.jaccard:

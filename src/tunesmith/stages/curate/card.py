@@ -228,15 +228,18 @@ def _split(facts: CardFacts) -> str:
     whose = {"labels": " by label", "feedback": " by whether the answer was liked"}
     others = ", whatever their labels" if config.format in ("labels", "feedback") else ""
     what = "" if config.format == "labels" else f" in their {COMPARED[config.format]}"
+    how = f"assigned{whose.get(config.format, '')}, drawn with seed {facts.seed}"
+    if config.test_from:
+        how = f"assigned by {config.date}: what is of {config.test_from} or later is tested on"
     return f"""## How it was split
 
 Rows form a component{others}, if they are joined by pairs that share at least
 (Jaccard similarity){what}
 
-{_rule(leak_thresholds(config))}{_apart(facts)}
+{_rule(leak_thresholds(config))}{_together(facts)}{_apart(facts)}
 
 A component is on one side only. The {facts.num_components} components with a row in the dataset
-were assigned{whose.get(config.format, "")}, drawn with seed {facts.seed}.
+were {how}.{_straddling(facts)}
 
 Residual similarity, the highest over all pairs of a training row and a test row:
 
@@ -244,6 +247,24 @@ Residual similarity, the highest over all pairs of a training row and a test row
 - {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words
 
 Neither measure sees a paraphrase, nor boilerplate that is shared in part."""
+
+
+def _together(facts: CardFacts) -> str:
+    fields = list(facts.config.together)
+    fields += [f"{asset.subject} of {asset.name}" for asset in facts.assets if asset.subject]
+    if not fields:
+        return ""
+    return f"""
+
+or have a value in common of: {", ".join(map(_cell, fields))}."""
+
+
+def _straddling(facts: CardFacts) -> str:
+    if not facts.config.test_from:
+        return ""
+    left_out = len(facts.sides.straddling)
+    return f""" {left_out} later rows
+were left out, as a row before that date is of their component."""
 
 
 def _apart(facts: CardFacts) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
+    BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -49,6 +52,20 @@ READ_BY = {
     "similarity": ("labels", "chat", "completion", "text"),
 }
 """Settings that not every format reads, and the formats that do."""
+
+
+def _written_out(date: Any) -> Any:
+    """TOML has dates of its own."""
+    return date.isoformat() if isinstance(date, datetime.date) else date
+
+
+def _checked_date(date: str) -> str:
+    if date:
+        try:
+            datetime.datetime.fromisoformat(date)
+        except ValueError:
+            raise ValueError(f"{date!r} is no date; write it as 2026-07-01") from None
+    return date
 
 
 class DatasetConfig(Section):
@@ -101,6 +118,16 @@ class DatasetConfig(Section):
     """Rows that share this much, whatever their labels, are all put on one side of the split (in
     words, at least 0.7, if either has fewer than 20)."""
 
+    together: tuple[str, ...] = ()
+    """Fields of the sources' records, such as a case's or a contract's number: rows that have a
+    value of one of them in common are all put on one side of the split. Those of one person, by the
+    `subject` of their sources, always are."""
+    date: str = ""
+    """Field with the date of a record (ISO 8601, with or without a time), for `test_from`."""
+    test_from: Annotated[str, BeforeValidator(_written_out), AfterValidator(_checked_date)] = ""
+    """Test on the rows of this date and later, such as "2026-07-01", and tune on those before, so
+    that the model is judged on what it could not have seen. A later row that belongs to an earlier
+    one, or resembles it, is left out."""
     apart_from: tuple[str, ...] = ()
     """Names of other datasets: no row is trained on that is one of their test rows, or resembles
     one as `leak_similarity` says. Name every dataset that the model is judged on."""
@@ -150,6 +177,10 @@ class DatasetConfig(Section):
             raise ValueError("labels must name at least two, each once")
         if self.test_rows and "test_share" in self.model_fields_set:
             raise ValueError("test_rows and test_share say the same: leave one of them out")
+        if bool(self.test_from) != bool(self.date):
+            raise ValueError("date and test_from go together: set both, or none of them")
+        if self.test_from and "test_share" in self.model_fields_set:
+            raise ValueError("test_share is not read with test_from: the date decides")
         known = [field.name for field in dataclasses.fields(FORMATS[self.format])]
         for field in self.columns:
             if field not in known:
@@ -190,7 +221,7 @@ class DatasetConfig(Section):
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Else a default, written out and read again, would look like a value that was given."""
-        unread = ["test_share"] if self.test_rows else []
+        unread = ["test_share"] if self.test_rows or self.test_from else []
         if self.pii != "pseudonymise":
             unread += ["pii_key_file", "pii_key_id"]
         return {

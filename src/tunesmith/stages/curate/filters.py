@@ -140,7 +140,7 @@ def near_duplicates(rows: Sequence[Row], thresholds: Thresholds, progress: Progr
     labels all stay: they are the hard cases, and without them accuracy looks better than it is.
     """
     found = duplicates([row.text for row in rows], thresholds, progress=progress)
-    same = (pair for pair in found.pairs if rows[pair.first].label == rows[pair.second].label)
+    same = (pair for pair in found if rows[pair.first].label == rows[pair.second].label)
     kept, dropped = [], []
     for row, pair in zip(rows, duplicate_of(len(rows), same), strict=True):
         if pair is None:

@@ -51,9 +51,12 @@ class Row:
     num_tokens: int = 0
     """Of all that is trained on; 0 until it is counted."""
     component: str = ""
-    """Smallest row_id of its near-duplicate component; empty until it is known."""
+    """Smallest row_id of its component, of near duplicates and of what belongs together; empty
+    until it is known."""
     pii: tuple[str, ...] = ()
     """The kind of each piece of personal data that was replaced in it."""
+    is_late: bool = False
+    """Whether it is of the time that is tested on, where the split is by time."""
     like: str = ""
     """The test row of another dataset that it resembles, so that it is not trained on."""
 

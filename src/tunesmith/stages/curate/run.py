@@ -16,6 +16,7 @@ from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.card import CardFacts, write_card
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
+from tunesmith.stages.curate.dates import dated
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.formatted import choose_formatted
 from tunesmith.stages.curate.labelled import choose_labelled
@@ -31,7 +32,16 @@ from tunesmith.stages.curate.rows import (
     write_split,
 )
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
-from tunesmith.text.dedup import Closest, Pair, duplicate_of, duplicates, most_similar, resembling
+from tunesmith.stages.curate.together import joined
+from tunesmith.text.dedup import (
+    Closest,
+    Pair,
+    components,
+    duplicate_of,
+    duplicates,
+    most_similar,
+    resembling,
+)
 from tunesmith.text.spdx import refused
 
 
@@ -61,10 +71,14 @@ def curate(
         )
     choose = choose_labelled if config.format == "labels" else choose_formatted
     chosen = choose(config, ctx, source_rows, base)
-    rows, near = _with_components(config, chosen.rows, reporter(ctx, "groups rows"))
+    rows, undated = dated(config, chosen.rows)
+    rows, near = _with_components(config, rows, assets, reporter(ctx, "groups rows"))
     rows = _marked(config, rows, apart, ctx)
-    sides = split(rows, seed=ctx.seed, caps=_caps(config, rows))
-    dropped = [*chosen.dropped, *(drop(row, "over the cap", row.label) for row in sides.surplus)]
+    by_date = bool(config.test_from)
+    sides = split(rows, seed=ctx.seed, caps=_caps(config, rows), by_date=by_date)
+    dropped = [*chosen.dropped, *undated]
+    dropped += [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
+    dropped += [drop(row, "over the cap", row.label) for row in sides.surplus]
     dropped += [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
     closest = _check_leakage(config, sides)
     assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
@@ -111,32 +125,41 @@ def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> Non
 
 def _caps(config: DatasetConfig, rows: Sequence[Row]) -> Caps:
     totals = Counter(row.label for row in rows)
+    if config.format == "labels" and config.test_from:  # the date has shared them out
+        train, test = config.train_per_label, config.test_per_label
+        return Caps(train=dict.fromkeys(totals, train), test=dict.fromkeys(totals, test))
     if config.format == "labels":
         return caps_per_label(totals, config.train_per_label, config.test_per_label)
     return caps_of_all(
         totals,
         train_rows=config.train_rows,
         test_rows=config.test_rows,
-        test_share=config.test_share,
+        test_share=1.0 if config.test_from else config.test_share,
     )
 
 
 def _with_components(
-    config: DatasetConfig, rows: Sequence[Row], progress: Callable[[int, int], None]
+    config: DatasetConfig,
+    rows: Sequence[Row],
+    assets: Sequence[DataAsset],
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Row], list[Pair]]:
     """The rows, each with its component: named by its smallest row_id, so that it is stable.
 
     And each pair of near duplicates that are still there, by position.
     """
     found = duplicates([row.text for row in rows], leak_thresholds(config), progress=progress)
+    edges = [(pair.first, pair.second) for pair in found]
+    edges += joined(config, rows, {asset.name: asset.subject for asset in assets})
+    places = components(len(rows), edges)
     names: dict[int, str] = {}
-    for row, component in zip(rows, found.components, strict=True):
+    for row, component in zip(rows, places, strict=True):
         names[component] = min(names.get(component, row.row_id), row.row_id)
     thresholds = duplicate_thresholds(config)
-    near = [pair for pair in found.pairs if pair.reaches(thresholds)]
+    near = [pair for pair in found if pair.reaches(thresholds)]
     named = [
         dataclasses.replace(row, component=names[component])
-        for row, component in zip(rows, found.components, strict=True)
+        for row, component in zip(rows, places, strict=True)
     ]
     return named, near
 

@@ -17,7 +17,7 @@ from tunesmith.stages.curate.rows import Row
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sides:
-    """Every row on exactly one of four sides."""
+    """Every row on exactly one of five sides."""
 
     train: tuple[Row, ...]
     test: tuple[Row, ...]
@@ -25,6 +25,8 @@ class Sides:
     """Rows over the caps."""
     barred: tuple[Row, ...] = ()
     """Rows that would be trained on, if they did not resemble test rows of another dataset."""
+    straddling: tuple[Row, ...] = ()
+    """Rows that would be tested on, if an earlier row were not of the same component."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +68,11 @@ def _parts(totals: Mapping[str, int], wanted: int) -> dict[str, int]:
     return {label: max(1, part) for label, part in parts.items()}
 
 
-def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
+def split(rows: Sequence[Row], *, seed: int, caps: Caps, by_date: bool = False) -> Sides:
     """`rows`, of which each knows its component, on two sides, at most so many of a label.
+
+    `by_date`, the late rows are the test side, but for those of components that have an earlier
+    row; else the seed decides.
 
     Raises:
         DataError: a label cannot be on both sides, or none of its rows may be trained on.
@@ -77,9 +82,11 @@ def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
         members[row.component].append(row)
     totals = Counter(row.label for row in rows)
     order = sorted(members, key=lambda component: draw(f"{seed}\0{component}"))
-    chosen = _choose_test(order, members, totals, caps)
+    chosen = _late(members, totals) if by_date else _choose_test(order, members, totals, caps)
     test_side = [row for name in order if name in chosen for row in members[name]]
     rest = [row for name in order if name not in chosen for row in members[name]]
+    straddling = tuple(row for row in rest if row.is_late)
+    rest = [row for row in rest if not row.is_late]
     train_side = [row for row in rest if not row.like]
     _require_each(totals, train_side)
     test, over_test = _cap(test_side, caps.test, seed)
@@ -89,7 +96,24 @@ def split(rows: Sequence[Row], *, seed: int, caps: Caps) -> Sides:
         test=tuple(test),
         surplus=tuple(over_train + over_test),
         barred=tuple(row for row in rest if row.like),
+        straddling=straddling,
     )
+
+
+def _late(members: Mapping[str, Sequence[Row]], totals: Mapping[str, int]) -> set[str]:
+    """The components all of whose rows are late."""
+    late = {name for name, rows in members.items() if all(row.is_late for row in rows)}
+    tested = {row.label for name in late for row in members[name]}
+    trained = {row.label for rows in members.values() for row in rows if not row.is_late}
+    for label in sorted(totals):
+        if label not in tested or label not in trained:
+            whose = f"label {label!r}" if label else "the dataset"
+            where = "on or after test_from that stands alone" if label in trained else "before it"
+            raise DataError(
+                f"{whose} cannot be on both sides of the split: no row of it is {where}",
+                remedy="take another date for test_from, leave the label out, or add rows",
+            )
+    return late
 
 
 def _require_each(labels: Iterable[str], train: Sequence[Row]) -> None:

@@ -166,7 +166,8 @@ class SourceConfig(Section):
     """Field that holds the row's title; it becomes the attribute `title`."""
     subject: str = ""
     """Field that names the person whom a row is about, such as a customer's number: who asks to be
-    forgotten is found by it (`tunesmith data forget`)."""
+    forgotten is found by it (`tunesmith data forget`), and one person's rows are never on both
+    sides of a split."""
     delimiter: str = Field(default=",", min_length=1, max_length=1, pattern='[^"\r\n]')
     """What stands between the fields of a CSV record."""
     sheet: str = ""

@@ -71,6 +71,7 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         purpose=config.purpose,
         origin=config.origin,
         num_erased=package.num_erased,
+        subject=config.subject,
     )
 
 

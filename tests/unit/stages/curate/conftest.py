@@ -61,9 +61,17 @@ def base(ctx: Context) -> BaseModel:
 
 @pytest.fixture
 def make_asset(ctx: Context) -> Callable[..., DataAsset]:
-    """make_asset([(text, label), ...], name="notices") -> a data asset in the context's blobs."""
+    """make_asset([(text, label), ...], name="notices") -> a data asset in the context's blobs.
 
-    def make(rows: Sequence[tuple[str, str]], name: str = "notices") -> DataAsset:
+    `fields` are those of each row's record, beside text and label.
+    """
+
+    def make(
+        rows: Sequence[tuple[str, str]],
+        name: str = "notices",
+        fields: Sequence[dict[str, Any]] = (),
+        subject: str = "",
+    ) -> DataAsset:
         columns: dict[str, list[str]] = {
             "row_id": [
                 hashlib.sha256(f"{name}{i}{text}".encode()).hexdigest()[:32]
@@ -72,7 +80,7 @@ def make_asset(ctx: Context) -> Callable[..., DataAsset]:
             "pointer": [f"{name}/{i:04}" for i in range(len(rows))],
             "text": [text for text, _ in rows],
             "label": [label for _, label in rows],
-            "attributes": ["{}"] * len(rows),
+            "attributes": [json.dumps(each) for each in fields or [{}] * len(rows)],
         }
         sink = io.BytesIO()
         pq.write_table(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()}), sink)
@@ -89,6 +97,7 @@ def make_asset(ctx: Context) -> Callable[..., DataAsset]:
             owner="the team",
             purpose="tests | and more",
             origin=f"pypi:{name}==1.0",
+            subject=subject,
         )
 
     return make
