@@ -16,7 +16,7 @@ from tunesmith.stages.finetune.control import request, requested, wait_while_pau
 from tunesmith.stages.finetune.step_record import StepRecord
 
 KEEP_EVERY_S = 30.0
-"""The most work, in seconds, that a power cut can cost."""
+"""The most work, in seconds, that a power cut can cost, but for large states."""
 MAX_SHARE = 0.05
 """Of the time that may be spent on keeping; large states are kept more rarely, the first too."""
 

@@ -48,6 +48,7 @@ torch.set_num_threads(1)
 given = parse(sys.stdin.buffer.read())
 states.PART_BYTES, states.MICRO_TOKENS = given["part_bytes"], given["micro_tokens"]
 work = Path(given["work"])
+(work / "keep").mkdir(exist_ok=True)  # as the executor does
 ctx = Context(blobs=FolderBlobs(Path(given["blobs"])), seed=3, workdir=work, keep=work / "keep",
               cache=Path(given["cache"]))
 finetune(ModelConfig(**given["config"]), ctx, base=from_plain(BaseModel, given["base"]),
