@@ -74,8 +74,8 @@ def curate(
     rows, undated = dated(config, chosen.rows)
     rows, near = _with_components(config, rows, assets, reporter(ctx, "groups rows"))
     rows = _marked(config, rows, apart, ctx)
-    by_date = bool(config.test_from)
-    sides = split(rows, seed=ctx.seed, caps=_caps(config, rows), by_date=by_date)
+    caps = _caps(config, rows)
+    sides = split(rows, seed=ctx.seed, caps=caps, by_date=bool(config.test_from))
     dropped = [*chosen.dropped, *undated]
     dropped += [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
     dropped += [drop(row, "over the cap", row.label) for row in sides.surplus]

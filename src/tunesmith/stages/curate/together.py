@@ -32,6 +32,8 @@ def joined(
     Raises:
         DataError: a field of `together` is in no row.
     """
+    if not (config.together or any(subjects.values())):
+        return []
     edges = []
     latest: dict[Key, int] = {}
     known: set[str] = set()
