@@ -63,6 +63,8 @@ def test_records_of_a_subject_are_cut_and_the_others_keep_id_and_place(ctx, name
         name="s", origin=f"file:{name}", format=name[2:], text="text", subject="who"
     )
     every, fewer, asset = both(config, ctx, told(ctx, subject="ann"))
+    assert asset.subject == "who"  # by which the split keeps a person's rows together
+    assert all(json.loads(row["attributes"])["who"] for row in fewer)
     assert asset.num_erased == 2
     assert fewer == [row for row in every if '"ann"' not in row["attributes"]] != []
     package = land_without(as_it_is_now(config, ctx.project), ctx, erased=told(ctx, subject="ann"))
