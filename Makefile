@@ -21,6 +21,10 @@ $(VENV)/.ready-test: $(VENV)/.ready requirements-test.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	touch $@
 
+$(VENV)/.ready-bench: $(VENV)/.ready-test requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
+	touch $@
+
 demo: setup                     ## the main job on real input, in ./licence-desk
 	$(BIN)/tunesmith demo licence-desk
 
@@ -40,7 +44,7 @@ check: $(VENV)/.ready-test      ## style, types, the map, budgets, generated doc
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/arch
 
-bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there is one
+bench: $(VENV)/.ready-bench     ## speed and memory, beside a peer where there is one
 	$(BIN)/python -m pytest -m bench -s -p no:randomly bench
 	$(BIN)/python bench/finetune_cpu.py
 	$(BIN)/python bench/finetune_encoder.py
@@ -48,6 +52,7 @@ bench: $(VENV)/.ready-test      ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/pii.py
 	$(BIN)/python bench/dedup.py
 	$(BIN)/python bench/data.py
+	$(BIN)/python bench/ingest.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
 	$(BIN)/python docs/generate.py
@@ -57,6 +62,7 @@ lock: $(VENV)/.ready-test       ## resolve the lock files anew (needs the packag
 	printf 'torch ; python_version < "3"\n' > $(VENV)/no-torch.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve -o requirements.lock pyproject.toml requirements-build.in
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra test -c requirements.lock -o requirements-test.lock pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra test --extra bench -c requirements-test.lock -o requirements-bench.lock pyproject.toml requirements-build.in
 
 clean:                          ## everything that make has made
 	rm -rf $(VENV) licence-desk build dist src/*.egg-info

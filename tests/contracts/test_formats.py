@@ -177,10 +177,10 @@ def test_text_in_another_encoding_is_refused_rather_than_guessed(beside, files, 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_too_large_is_refused(beside, files, name, monkeypatch):
     """A file, a record, or the text of a document of more bytes than there may be."""
-    from tunesmith.stages.ingest import delimited, json_lines
+    from tunesmith.stages.ingest import delimited, json_lines, json_text
     from tunesmith.stages.ingest.documents import canonical, mail, pdf
 
-    for module in (entry, json_lines, delimited, canonical, mail, pdf):
+    for module in (entry, json_lines, json_text, delimited, canonical, mail, pdf):
         for limit in ("MAX_ROW_BYTES", "MAX_FILE_BYTES"):
             if hasattr(module, limit):
                 monkeypatch.setattr(module, limit, 20_000)

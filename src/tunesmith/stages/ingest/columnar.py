@@ -20,10 +20,10 @@ from tunesmith.stages.ingest.entry import (
     Entry,
     Quarantined,
     Unreadable,
-    plain_json,
     problem_of_names,
     quarantined,
 )
+from tunesmith.stages.ingest.json_text import identify
 
 ROWS_AT_ONCE = 1000
 MAX_CELLS_PER_BYTE = 100
@@ -101,7 +101,7 @@ def _row(pointer: str, values: dict[str, Any]) -> Entry | Quarantined:
         except _NO_VALUE as error:
             return quarantined(pointer, "bad-value", f"the field {name!r}: {_said(error)}", "")
     try:
-        return Entry(pointer=pointer, fields=fields, text=None, data=plain_json(fields))
+        return Entry(pointer=pointer, fields=fields, text=None, data=identify(fields))
     except Unreadable as error:
         return quarantined(pointer, error.rule, str(error), error.value)
 

@@ -4,6 +4,7 @@ rule that it breaks says why."""
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
 import re
@@ -16,6 +17,9 @@ from tunesmith.core.section import Expression, Section
 
 Problem = tuple[str, str]
 """(rule, reason)"""
+_Shape = tuple[tuple[str, ...], tuple[type, ...]]
+"""The names of a record's fields, and what their values are."""
+_MOST_SHAPES = 1000
 
 
 class FieldRule(Section):
@@ -66,6 +70,14 @@ class Contract:
     ) -> None:
         self._rules, self._allows_others = rules, allows_others
         self._has_strings_only = has_strings_only
+        self._more_than_a_shape = {
+            name: rule
+            for name, rule in rules.items()
+            if not _is_of_its_type(rule, has_strings_only)
+        }
+        """Rules that ask for more of a value than what Python's type for it says."""
+        self._shapes: set[_Shape] = set()
+        """Those of records that broke no rule."""
         self._seen: dict[str, dict[bytes, str]] = {
             name: {} for name, rule in rules.items() if rule.unique
         }
@@ -77,22 +89,26 @@ class Contract:
         """
         if not self._rules:
             return None
-        if not self._allows_others:
+        values = fields.values()
+        shape = tuple(fields), tuple(map(type, values))
+        is_known = shape in self._shapes and "" not in values
+        if not (is_known or self._allows_others):
             for name in fields:
                 if name not in self._rules:
                     return "unknown-field", f"the contract has no field {name!r}"
         seen: list[tuple[dict[bytes, str], bytes]] = []
-        for name, rule in self._rules.items():
+        rules = self._more_than_a_shape if is_known else self._rules
+        for name, rule in rules.items():
             value = fields.get(name)
             if value is None or value == "":
                 if rule.required:
                     return "missing-field", f"the field {name!r} is missing or empty"
                 continue
-            if self._has_strings_only:
-                value = _read(rule.type, value)
-            found = _problem(name, rule, value)
+            if self._has_strings_only and isinstance(value, str):
+                value = _READ[rule.type](value)
+            found = _problem(rule, value)
             if found is not None:
-                return found
+                return found[0], f"the field {name!r} is {_shown(value)}{found[1]}"
             if rule.unique:
                 digest = hashlib.blake2b(json.dumps(value).encode(), digest_size=16).digest()
                 there = self._seen[name].get(digest)
@@ -101,29 +117,36 @@ class Contract:
                 seen.append((self._seen[name], digest))
         for places, digest in seen:
             places[digest] = pointer
+        if not is_known and len(self._shapes) < _MOST_SHAPES:
+            self._shapes.add(shape)
         return None
 
 
-def _problem(name: str, rule: FieldRule, value: Any) -> Problem | None:
-    """What is wrong with a value that is there."""
-    said = f"the field {name!r} is {_shown(value)}"
+def _is_of_its_type(rule: FieldRule, has_strings_only: bool) -> bool:
+    """Whether any value is right that has the type in Python, if it is not empty."""
+    is_told_by_type = rule.type == "string" if has_strings_only else rule.type != "date"
+    return is_told_by_type and rule == FieldRule(type=rule.type, required=rule.required)
+
+
+def _problem(rule: FieldRule, value: Any) -> Problem | None:
+    """What is wrong with a value that is there: the rule, and how to go on behind the value."""
     if not _IS[rule.type](value):
-        return "wrong-type", f"{said}, and no {rule.type}"
+        return "wrong-type", f", and no {rule.type}"
     if rule.values and value not in rule.values:
         some = ", ".join(map(_shown, rule.values[:6])) + (", ..." if len(rule.values) > 6 else "")
-        return "unknown-value", f"{said}, and none of {some}"
+        return "unknown-value", f", and none of {some}"
     if isinstance(value, str):
         most = rule.max_chars
         if len(value) < rule.min_chars or (most is not None and len(value) > most):
             bounds = f"{rule.min_chars} to {'any number' if most is None else most}"
-            return "wrong-length", f"{said}: {len(value)} characters, where {bounds} are allowed"
+            return "wrong-length", f": {len(value)} characters, where {bounds} are allowed"
         if rule.pattern and not re.fullmatch(rule.pattern, value):
-            return "wrong-form", f"{said}, and does not match {rule.pattern}"
+            return "wrong-form", f", and does not match {rule.pattern}"
     if isinstance(value, int | float):
         if rule.minimum is not None and value < rule.minimum:
-            return "out-of-range", f"{said}, and less than {rule.minimum:g}"
+            return "out-of-range", f", and less than {rule.minimum:g}"
         if rule.maximum is not None and value > rule.maximum:
-            return "out-of-range", f"{said}, and more than {rule.maximum:g}"
+            return "out-of-range", f", and more than {rule.maximum:g}"
     return None
 
 
@@ -145,27 +168,44 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def _read(kind: str, value: Any) -> Any:
-    """What a string says, as a value of `kind`; the string itself where it says none."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    match kind:
-        case "integer" if re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-            return int(text)
-        case "number" if re.fullmatch(
-            r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", text
-        ):
-            return float(text)
-        case "boolean" if text.lower() in ("true", "false", "yes", "no"):
-            return text.lower() in ("true", "yes")
-        case "list" | "object":
-            try:
-                return json.loads(text)
-            except (ValueError, RecursionError):
-                return value
-        case _:
-            return value
+@functools.lru_cache(1 << 14)  # most columns of numbers say the same ones again and again
+def _integer(text: str) -> Any:
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+@functools.lru_cache(1 << 14)
+def _number(text: str) -> Any:
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def _boolean(text: str) -> Any:
+    said = text.strip().lower()
+    return said in ("true", "yes") if said in ("true", "false", "yes", "no") else text
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "string": _as_it_is,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "date": _as_it_is,
+    "list": _json,
+    "object": _json,
+}
+"""What a string says, as a value of a type; the string itself where it says none."""
 
 
 def _shown(value: Any) -> str:

@@ -98,7 +98,7 @@ def _problem_of_header(names: list[str]) -> str:
 def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> Entry | Quarantined:
     if len(data) > MAX_ROW_BYTES:
         return too_large(pointer, repr(data[:60]))
-    if not is_text("".join(values)):
+    if not data.isascii() and not is_text("".join(values)):
         return quarantined(pointer, "not-text", "not UTF-8", repr(data[:100]))
     if len(values) != len(names):
         reason = f"has {len(values)} fields, the first line names {len(names)}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 MAX_ROW_BYTES = 16 << 20
 MAX_FILE_BYTES = 256 << 20
@@ -23,8 +22,7 @@ class Unreadable(ValueError):
         self.value = value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record of a file."""
 
     pointer: str
@@ -71,25 +69,6 @@ def whole(stream: IO[bytes], limit: int = MAX_FILE_BYTES) -> bytes:
     data = stream.read(limit + 1)
     if len(data) > limit:
         raise Unreadable("too-large", f"a file that is read as a whole may have {limit} bytes")
-    return data
-
-
-def plain_json(fields: Mapping[str, Any]) -> bytes:
-    """A record that does not stand as text in its file, as the JSON that identifies it.
-
-    Raises:
-        Unreadable: it is too large, has half of a character pair, or a number that JSON has not.
-    """
-    try:
-        data = json.dumps(
-            fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-        ).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("not-text", "has half of a character pair", repr(fields)) from None
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("bad-value", f"no JSON: {error}", repr(fields)) from None
-    if len(data) > MAX_ROW_BYTES:
-        raise Unreadable("too-large", f"a row may have {MAX_ROW_BYTES} bytes", repr(data[:60]))
     return data
 
 

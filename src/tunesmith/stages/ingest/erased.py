@@ -23,7 +23,7 @@ from tunesmith.stages.ingest.database import take
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import STORE, pack
-from tunesmith.stages.ingest.rows import row_id_of
+from tunesmith.stages.ingest.rows import Ids
 
 WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
 """Formats of which a file is one row, and is left out whole."""
@@ -131,7 +131,7 @@ def is_told(
     if record.entry is None:
         return False
     subject = _subject(config, record.entry)
-    return keyed(key, "row", row_id_of(config, record.entry, file=member)) in digests or bool(
+    return keyed(key, "row", Ids(config, member).first(record.entry.data)) in digests or bool(
         subject and keyed(key, "subject", subject) in digests
     )
 
@@ -153,7 +153,7 @@ def records_of(
         each
         for each in records(config, member, data)
         if (
-            row_id_of(config, each.entry, file=member) in row_ids
+            Ids(config, member).first(each.entry.data) in row_ids
             if each.entry
             else tells(each.data)
         )

@@ -5,17 +5,16 @@ An element that is no object costs that element alone; the file must be JSON as 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import IO, Any
 
+from tunesmith.stages.ingest import json_text
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
     Quarantined,
     Unreadable,
     bounded_lines,
-    plain_json,
     quarantined,
     too_large,
 )
@@ -37,34 +36,17 @@ def _read(pointer: str, line: bytes) -> Entry | Quarantined:
     if len(line) > MAX_ROW_BYTES:
         return too_large(pointer, repr(line[:60]))
     try:
-        text = line.decode()
+        fields = json_text.read(line)
     except UnicodeDecodeError as error:
         near = repr(line[max(0, error.start - 20) : error.start + 20])
         return quarantined(pointer, "not-text", f"not UTF-8 at byte {error.start}", near)
-    try:
-        fields = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
-        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        return quarantined(pointer, "not-text", "has half of a character pair", text)
+    except Unreadable as error:
+        return quarantined(pointer, error.rule, str(error), line.decode())
     except (ValueError, RecursionError) as error:
-        return quarantined(pointer, "bad-json", f"not JSON: {error}", text)
+        return quarantined(pointer, "bad-json", f"not JSON: {error}", line.decode())
     if not isinstance(fields, dict):
-        return quarantined(pointer, "not-an-object", "not a JSON object", text)
+        return quarantined(pointer, "not-an-object", "not a JSON object", line.decode())
     return Entry(pointer=pointer, fields=fields, text=None, data=line.strip())
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two fields with one name, which is meant cannot be known."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} is there twice")
-    return fields
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
@@ -74,8 +56,7 @@ def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
         Unreadable: the file is no JSON, no object and no array, or it is not clear which array.
     """
     try:
-        text = data.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+        value = json_text.parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         near = repr(data[max(0, error.start - 20) : error.start + 20])
         raise Unreadable("not-text", f"not UTF-8 at byte {error.start}", near) from None
@@ -87,9 +68,11 @@ def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
             yield quarantined(pointer, "not-an-object", "not a JSON object", repr(element)[:200])
             continue
         try:
-            yield Entry(pointer=pointer, fields=element, text=None, data=plain_json(element))
+            content = json_text.identify(element)
         except Unreadable as error:
             yield quarantined(pointer, error.rule, str(error), error.value)
+            continue
+        yield Entry(pointer=pointer, fields=element, text=None, data=content)
 
 
 def _elements(value: Any) -> list[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from tunesmith.core.errors import DataError, NotFound
@@ -19,7 +19,8 @@ from tunesmith.stages.ingest.container import files_of
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.stages.ingest.formats import read_file
-from tunesmith.stages.ingest.rows import Row, to_row, write
+from tunesmith.stages.ingest.parquet import Table
+from tunesmith.stages.ingest.rows import Ids, Row, to_row
 
 
 def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:
@@ -30,15 +31,20 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         NotFound: no file of it matches `files`.
         DataError: not one row can be used, or more are quarantined than may be.
     """
-    rows: list[Row] = []
-    refused: list[Quarantined] = []
+    first_refused: Quarantined | None = None
     num_in, num_filtered = package.num_erased, 0
+    by_rule: Counter[str] = Counter()
     contract = Contract(
         config.contract,
         allows_others=config.other_fields == "keep",
         has_strings_only=config.format in STRINGS_ONLY,
     )
-    with open_archive(ctx.blobs.path(package.wheel), package.filename) as archive:
+    columns = [field.name for field in fields(Quarantined)]
+    with (
+        open_archive(ctx.blobs.path(package.wheel), package.filename) as archive,
+        Table(ctx.workdir / "rows", Row._fields) as rows,
+        Table(ctx.workdir / "quarantine", columns) as refused,
+    ):
         members = _members(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
@@ -50,22 +56,24 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
                     ctx.progress(done, len(members), note)
                 match found:
                     case Row():
-                        rows.append(found)
+                        rows.add(found)
                     case Quarantined():
-                        refused.append(found)
+                        refused.add(astuple(found))
+                        by_rule[found.rule] += 1
+                        first_refused = first_refused or found
                     case None:
                         num_filtered += 1
-    assert num_in == len(rows) + len(refused) + num_filtered + package.num_erased
-    _require_rows(config, rows, refused, num_filtered)
+    assert num_in == rows.num_rows + refused.num_rows + num_filtered + package.num_erased
+    _require_rows(config, rows.num_rows, by_rule, first_refused, num_filtered)
     return DataAsset(
         name=config.name,
-        rows=ctx.blobs.put(write(rows, Row, ctx.workdir / "rows"), PARQUET),
-        quarantine=ctx.blobs.put(write(refused, Quarantined, ctx.workdir / "quarantine"), PARQUET),
+        rows=ctx.blobs.put(rows.path, PARQUET),
+        quarantine=ctx.blobs.put(refused.path, PARQUET),
         num_in=num_in,
-        num_rows=len(rows),
-        num_quarantined=len(refused),
+        num_rows=rows.num_rows,
+        num_quarantined=refused.num_rows,
         num_filtered=num_filtered,
-        quarantined_by_rule=dict(sorted(Counter(row.rule for row in refused).items())),
+        quarantined_by_rule=dict(sorted(by_rule.items())),
         licence=config.licence,
         owner=config.owner,
         purpose=config.purpose,
@@ -107,34 +115,36 @@ def _read(
         if isinstance(file, Quarantined):
             yield file
             continue
-        copies: Counter[bytes] = Counter()
+        ids = Ids(config, file.name)
         for entry in read_file(config, file):
             if isinstance(entry, Quarantined):
                 yield entry
-                continue
-            content = hashlib.sha256(entry.data).digest()
-            yield to_row(config, contract, entry, file=file.name, copy=copies[content])
-            copies[content] += 1
+            else:
+                yield to_row(config, contract, entry, ids.next(entry.data))
 
 
 def _require_rows(
-    config: SourceConfig, rows: list[Row], refused: list[Quarantined], num_filtered: int
+    config: SourceConfig,
+    num_rows: int,
+    by_rule: Counter[str],
+    first_refused: Quarantined | None,
+    num_filtered: int,
 ) -> None:
-    num_read = len(rows) + len(refused)
-    if rows and len(refused) <= config.max_quarantined * num_read:
+    num_refused = by_rule.total()
+    num_read = num_rows + num_refused
+    if num_rows and num_refused <= config.max_quarantined * num_read:
         return
-    example = f"; e.g. {refused[0].pointer}: {refused[0].reason}" if refused else ""
-    if rows:
-        rules = Counter(row.rule for row in refused).most_common(3)
-        said = ", ".join(f"{rule} {count}" for rule, count in rules)
+    example = f"; e.g. {first_refused.pointer}: {first_refused.reason}" if first_refused else ""
+    if num_rows:
+        said = ", ".join(f"{rule} {count}" for rule, count in by_rule.most_common(3))
         raise DataError(
-            f"source {config.name!r}: {len(refused)} of {num_read} records would be quarantined "
+            f"source {config.name!r}: {num_refused} of {num_read} records would be quarantined "
             f"({said}){example}",
             remedy="see what changed in the system that they come from; or change `contract`, or "
             "raise `max_quarantined`",
         )
     raise DataError(
         f"source {config.name!r} has no usable row: {num_filtered} left out by `where`, "
-        f"{len(refused)} quarantined{example}",
+        f"{num_refused} quarantined{example}",
         remedy="check `format`, `where`, `text`, `label`, `contract` and `files` in its section",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
 import json
@@ -18,7 +17,7 @@ def read_snapshot(member: str, stream: IO[bytes], key: str) -> Iterator[Entry | 
     """The rows; each is pointed at by its key, as in `crm.db#id=17`."""
     for found in read_json_lines(member, stream):
         if isinstance(found, Entry) and key in found.fields:
-            yield dataclasses.replace(found, pointer=f"{member}#{key}={found.fields[key]}")
+            yield found._replace(pointer=f"{member}#{key}={found.fields[key]}")
         else:
             yield found
 

@@ -18,10 +18,10 @@ from tunesmith.stages.ingest.entry import (
     Entry,
     Quarantined,
     Unreadable,
-    plain_json,
     problem_of_names,
     quarantined,
 )
+from tunesmith.stages.ingest.json_text import identify
 from tunesmith.stages.ingest.xml_events import End, Start, Text, events
 from tunesmith.stages.ingest.zipped import Parts, opened_parts, relations
 
@@ -175,7 +175,7 @@ def _table(
             continue
         fields = {name: cells.get(column) for column, name in names.items()}
         try:
-            data = plain_json(fields)
+            data = identify(fields)
         except Unreadable as error:
             yield quarantined(f"{prefix}{number}", error.rule, str(error), error.value)
             continue

@@ -95,7 +95,7 @@ def test_a_line_of_json_is_a_row_and_a_bad_one_costs_itself_alone(
         "rows.jsonl#10": "empty-text",
         "rows.jsonl#11": "bad-json",
         "rows.jsonl#12": "not-text",
-        "rows.jsonl#13": "bad-json",
+        "rows.jsonl#13": "bad-value",
         "rows.jsonl#14": "bad-json",
         "rows.jsonl#15": "bad-json",
         "rows.jsonl#18": "no-label",

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Entry, Unreadable, plain_json
+from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Entry, Unreadable
+from tunesmith.stages.ingest.json_text import identify
 from tunesmith.text.normalise import normalise
 
 PARAGRAPH = "\n\n"
@@ -61,7 +62,7 @@ def document(pointer: str, data: bytes, parts: Iterable[Part], fields: Mapping[s
         raise Unreadable("not-text", "what its parts say has no one form when they are joined")
     said = {name: value for name, value in fields.items() if value not in ("", None)}
     said["pages"] = pages
-    plain_json(said)
+    identify(said)
     return Entry(pointer=pointer, fields=said, text=text, data=data)
 
 

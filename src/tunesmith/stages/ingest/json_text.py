@@ -1,0 +1,124 @@
+"""Records as JSON: read so that nothing is guessed, and written so that equal records are equal.
+
+Nearly all records are flat, and one of their lines is read and written by a parser in machine code.
+It lets things pass that ours does not (of two fields with one name the last, an integer that it
+has to round), so what could be one of these goes the slow way, as does what it refuses: there the
+reason is found. Which way a record goes changes nothing of the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from tunesmith.stages.ingest.entry import MAX_ROW_BYTES, Unreadable
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_LEAST, _MOST = 1e-3, 1e15
+"""Between these both ways write a number alike, and none of them is an integer that was rounded."""
+
+
+def read(text: bytes) -> Any:
+    """The value that a JSON text says.
+
+    Raises:
+        UnicodeDecodeError: the text is not UTF-8.
+        Unreadable: it has half of a character pair, a number that is too large, or too many levels.
+        ValueError, RecursionError: it is no JSON, an object in it has two fields with one name, or
+            a number in it is none that JSON has.
+    """
+    fields = _flat_object(text)
+    return _read_with_care(text.decode()) if fields is None else fields
+
+
+def parse(text: str) -> Any:
+    """The value that a JSON text says, whether or not it can be written again.
+
+    Raises:
+        ValueError, RecursionError: see `read`.
+    """
+    return _decode(text)
+
+
+def write(fields: Mapping[str, Any]) -> str:
+    """A record as JSON, its fields in the order of their names.
+
+    Raises:
+        ValueError, RecursionError: JSON has no such number, or the record is too deep.
+    """
+    if _are_plain(fields.values()):
+        try:
+            return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
+        except TypeError:  # an integer of more than 64 bits, half of a character pair
+            pass
+    return _encode(fields)
+
+
+def identify(fields: Mapping[str, Any]) -> bytes:
+    """A record that does not stand as text in its file, as the JSON that identifies it.
+
+    Raises:
+        Unreadable: it is too large, has half of a character pair, or a number that JSON has not.
+    """
+    try:
+        data = write(fields).encode()
+    except UnicodeEncodeError:
+        raise Unreadable("not-text", "has half of a character pair", repr(fields)) from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("bad-value", f"no JSON: {error}", repr(fields)) from None
+    if len(data) > MAX_ROW_BYTES:
+        raise Unreadable("too-large", f"a row may have {MAX_ROW_BYTES} bytes", repr(data[:60]))
+    return data
+
+
+def _flat_object(text: bytes) -> dict[str, Any] | None:
+    """The fields of an object whose values are plain; None where it may be something else."""
+    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
+        return None  # a field's name may end there, and would not be counted
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return None
+    if type(value) is not dict or text.count(b'":') != len(value):
+        return None  # more names than fields: one is there twice, or stands within a text
+    return value if _are_plain(value.values()) else None
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether both ways read and write all of them alike."""
+    kinds = set(map(type, values))
+    if not kinds <= _PLAIN:
+        return False
+    return float not in kinds or all(
+        value == 0 or _LEAST <= abs(value) <= _MOST for value in values if type(value) is float
+    )
+
+
+def _read_with_care(text: str) -> Any:
+    value = parse(text)
+    identify({"": value})
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two fields with one name, which is meant cannot be known."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
+    return fields
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+# One encoder and one decoder for all: to make one takes longer than a record does.
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse).decode
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode

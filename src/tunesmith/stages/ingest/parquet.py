@@ -1,0 +1,63 @@
+"""The Parquet files of a data asset, written while its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_GROUP = 10_000
+
+
+class Table:
+    """A Parquet file of strings that grows by a row at a time; equal rows give equal bytes.
+
+    A thread of its own packs a group of rows while the next ones are read. Of the rows no more are
+    in memory than three groups.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.num_rows = 0
+        self._schema = pa.schema([(name, pa.string()) for name in columns])
+        self._columns: list[list[str]] = [[] for _ in columns]
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, row: Sequence[str]) -> None:
+        """Add a row: its values in the order of the columns."""
+        # By columns, as rows that are kept make Python look through all of them for garbage.
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        self.num_rows += 1
+        if len(self._columns[0]) == ROWS_PER_GROUP:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._written is not None:
+            self._written.result()
+        arrays = [pa.array(values, pa.string()) for values in self._columns]
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._columns = [[] for _ in arrays]
+        self._written = self._thread.submit(self._writer.write_table, table)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        with self._thread, self._writer:
+            if kind is None and self._columns[0]:
+                self._hand_over()
+            if self._written is not None:
+                self._written.result()
