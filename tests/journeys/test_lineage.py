@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from tunesmith.core.errors import NotFound, UsageError
+from tunesmith.lineage.versions import checkout, dataset_facts, described, find
+from tunesmith.project import open_project
 
 spec = importlib.util.spec_from_file_location("clinic", Path(__file__).with_name("clinic.py"))
 assert spec is not None
@@ -51,6 +58,52 @@ def test_a_row_is_traced_down_to_the_model_that_was_tuned_on_it(once):
         assert holders["evaluation", "evaluate:desk"] == "asked about it"
 
 
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")
+def test_what_was_checked_out_is_loaded_by_what_is_said_of_it(once, tmp_path):
+    import mlcroissant  # slow to import
+
+    said = json.loads(once.tunesmith("data", "croissant", "triage@1"))
+    folder = tmp_path / "triage-1"
+    with closing(open_project(once.folder)) as project:
+        checkout(project, "triage", folder)
+        held = find(project, "triage")
+    assert json.loads((folder / "croissant.json").read_text()) == said
+    assert said["identifier"] == f"sha256:{held.version.digest}"
+    for file in said["distribution"]:
+        data = (folder / file["contentUrl"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == file["sha256"]
+        assert file["contentSize"] == f"{len(data)} B"
+    read = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    for side in ("train", "test"):
+        rows = list(read.records(side))
+        split = getattr(held.record, side)
+        assert len(rows) == split.num_rows
+        assert {row[f"{side}/label"].decode() for row in rows} <= set(clinic.LABELS)
+        assert sum(row[f"{side}/num_tokens"] for row in rows) == split.num_tokens
+    assert [creator.name for creator in read.metadata.creators] == ["clinic"]
+    (source,) = said["prov:wasDerivedFrom"]
+    with closing(open_project(once.folder)) as project:
+        assert source["identifier"] == f"sha256:{find(project, 'visits@1').version.digest}"
+
+
+def test_the_sheet_names_the_model_and_its_base_and_says_what_is_open(once):
+    text = once.tunesmith("data", "sheet", "triage@1")
+    assert "- **Versioned model name(s):** desk@1" in text
+    assert "- **Model dependencies:** tiny (pypi:" in text
+    assert "- **Provider name and contact details:** not stated" in text
+    assert "whom the field 'patient' names" in text
+    with closing(open_project(once.folder)) as project:
+        for ref, error, words in (
+            ("visits", NotFound, "there is no version of a dataset 'visits'.*there is: triage"),
+            ("triage@7", NotFound, "there is no version dataset:triage@7"),
+            ("triage@x", UsageError, "is no version"),
+        ):
+            with pytest.raises(error) as caught:
+                dataset_facts(project, ref)
+            assert re.search(words, " ".join(str(caught.value).split()))
+
+
 def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
     plan = json.loads(once.tunesmith("data", "forget", clinic.PATIENT, "--plan", "--json"))
     (remedy,) = plan["remedies"]
@@ -77,6 +130,12 @@ def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
         "dataset triage@2",
         "index letters@2",
     }
+    with closing(open_project(folder)) as project:
+        with pytest.raises(NotFound, match="triage@1 was erased"):
+            described(project, "triage@1")
+        assert described(project, "triage@2")["version"] == "2.0.0"
+        erased = [dataset_facts(project, ref).is_erased for ref in ("triage@1", "triage@2")]
+        assert erased == [True, False]
     kinds = " ".join(made["purged"].values())
     assert "land:visits" in kinds
     assert "curate:triage" in kinds

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import data_quality, lineage
+from tunesmith.cli import data_documents, data_quality, lineage
 from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 
@@ -17,7 +17,9 @@ def add_to(app: typer.Typer) -> None:
     data.command("show")(data_quality.data_show)
     data.command("doubts")(data_quality.data_doubts)
     data.command("dropped")(data_dropped)
-    data.command("card")(data_card)
+    data.command("card")(data_documents.data_card)
+    data.command("croissant")(data_documents.data_croissant)
+    data.command("sheet")(data_documents.data_sheet)
     lineage.add_to(data)
     app.add_typer(data, name="data")
 
@@ -61,20 +63,3 @@ def data_dropped(
     if len(rows) > limit:
         lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
     out(rows, lines, as_json)
-
-
-def data_card(
-    name: Annotated[str, typer.Argument(help="Name of a dataset.")],
-    folder: Folder = HERE,
-    as_json: Json = False,
-) -> None:
-    """Print a dataset's card (Markdown)."""
-    from tunesmith import graph
-    from tunesmith.cli.opening import opened
-    from tunesmith.cli.service import only
-
-    with opened(folder) as (project, _):
-        only(project.file.dataset, name, "dataset")
-        record = project.runner.current(graph.build(project.file).datasets[name])
-        card = project.runner.blobs.get(record.card).decode()
-    out({"dataset": record, "card": card}, [card], as_json)

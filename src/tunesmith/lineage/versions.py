@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tunesmith.core import catalog
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.errors import BlobMissing, Conflict, NotFound, UsageError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob
+from tunesmith.lineage.croissant import FILE, croissant
+from tunesmith.lineage.describe import DatasetFacts, describe
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
@@ -102,6 +106,41 @@ def named(project: Project, name: str) -> list[Held]:
     return found
 
 
+def dataset_facts(project: Project, ref: str) -> DatasetFacts:
+    """What is recorded of the version of a dataset that `ref` names; see `find`.
+
+    Raises:
+        UsageError: it is no such reference.
+        NotFound: there is no such version.
+    """
+    name = ref.partition("@")[0].removeprefix("dataset:")
+    known = dict.fromkeys(h.version.name for h in all_held(project) if h.kind == "dataset")
+    if name not in known:
+        raise NotFound(
+            f"there is no version of a dataset {name!r}",
+            remedy=f"there is: {', '.join(known)}" if known else "run the project: `tunesmith run`",
+        )
+    return _facts(project, find(project, f"dataset:{ref.removeprefix('dataset:')}"))
+
+
+def described(project: Project, ref: str) -> dict[str, Any]:
+    """The version of a dataset that `ref` names, in Croissant.
+
+    Raises:
+        UsageError, NotFound: see `dataset_facts`; or its files were erased.
+    """
+    facts = dataset_facts(project, ref)
+    held = find(project, f"dataset:{facts.ref}")
+    for name in ("train", "test"):
+        path_of(project, held, name)
+    return croissant(facts)
+
+
+def _facts(project: Project, held: Held) -> DatasetFacts:
+    assert isinstance(held.record, Dataset)
+    return describe(project, held.version, held.run, held.record, is_erased=held.is_erased)
+
+
 def log(project: Project, name: str = "") -> list[VersionLine]:
     """What is known of each version, oldest first; of all, or of those of one name.
 
@@ -165,7 +204,8 @@ def path_of(project: Project, held: Held, table: str) -> Path:
 
 
 def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
-    """Write a version's tables and its card into the new or empty `folder`.
+    """Write a version's tables and its card into the new or empty `folder`; of a dataset also its
+    description in Croissant, by which others' software reads the folder.
 
     Raises:
         Conflict: there is something in the folder.
@@ -178,8 +218,14 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
         raise Conflict(f"{folder} is not empty", remedy="name a new folder")
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
-    (folder / "card.md").write_text(_card(project, held), encoding="utf-8")
-    return [*(folder / name for name in sources), folder / "card.md"]
+    texts = {"card.md": _card(project, held)}
+    if isinstance(held.record, Dataset):
+        texts[FILE] = (
+            json.dumps(croissant(_facts(project, held)), ensure_ascii=False, indent=2) + "\n"
+        )
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in (*sources, *texts)]
 
 
 def _card(project: Project, held: Held) -> str:
