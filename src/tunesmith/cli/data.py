@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import data_documents, data_quality, lineage
+from tunesmith.cli import data_documents, data_quality, data_value, lineage
 from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     data.command("list")(data_list)
     data.command("show")(data_quality.data_show)
     data.command("doubts")(data_quality.data_doubts)
+    data.command("value")(data_value.data_value)
     data.command("dropped")(data_dropped)
     data.command("card")(data_documents.data_card)
     data.command("croissant")(data_documents.data_croissant)

@@ -18,6 +18,7 @@ from tunesmith.records.money import Rates
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.value import RowValues, Vectors
 
 
 class Screen:
@@ -199,6 +200,23 @@ def _(index: Index) -> list[str]:
         f"{index.num_documents} documents, {index.num_passages} passages, "
         f"{index.num_sentences} sentences",
         index.calibration,
+    ]
+
+
+@describe.register
+def _(vectors: Vectors) -> list[str]:
+    cut = f", of {vectors.num_cut} only the beginning" if vectors.num_cut else ""
+    return [
+        f"{vectors.num_train} + {vectors.num_test} texts as vectors of {vectors.dims} numbers, by "
+        f"{vectors.base}{cut}"
+    ]
+
+
+@describe.register
+def _(values: RowValues) -> list[str]:
+    return [
+        f"{values.num_train} rows valued by {values.num_test}: the vote of the "
+        f"{values.neighbours} nearest is right for {percent(values.accuracy)}"
     ]
 
 

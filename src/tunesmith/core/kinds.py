@@ -195,6 +195,20 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.monitor", "tunesmith.text"),
         libraries=_TRAFFIC,
     ),
+    "embed@1": Kind(
+        function=f"{_STAGES}.value.embed:embed",
+        config=f"{_STAGES}.value.config:EmbedConfig",
+        record=f"{_RECORDS}.value:Vectors",
+        sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
+        libraries=_MODEL,
+    ),
+    "value@1": Kind(
+        function=f"{_STAGES}.value.run:value",
+        config=f"{_STAGES}.value.config:ValueConfig",
+        record=f"{_RECORDS}.value:RowValues",
+        sources=(f"{_STAGES}.value",),
+        libraries=("numpy", "pyarrow"),
+    ),
     "retrain@1": Kind(
         function=f"{_STAGES}.retrain.run:propose",
         config=f"{_STAGES}.retrain.config:RetrainConfig",

@@ -19,7 +19,7 @@ class RunFacts:
     """Where the step stands in the project, e.g. "finetune:desk"."""
     stage: str
     """What ran: fetch, land, query, ingest, base, curate, finetune, evaluate, gate, release, index,
-    replay, monitor, retrain or serve."""
+    embed, value, replay, monitor, retrain or serve."""
     status: Literal["succeeded", "failed", "interrupted"]
     started_at: str
     """ISO 8601, by the clock of the store; without an offset it is UTC."""

@@ -23,10 +23,14 @@ SERVED_BESIDES: dict[str, str] = {
     "query": "database",
     "ingest": "data asset",
     "index": "index",
+    "embed": "dataset",
+    "value": "dataset",
     "replay": "monitor",
     "monitor": "monitor",
 }
 """By stage: what a run is for when it is not for one model. Such a run lacks no record."""
+SHARED = frozenset({"fetch", "land", "query", "ingest", "embed", "value"})
+"""Stages whose runs are for data, which may be shared by several models."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +95,8 @@ def classify(run: RunFacts, standing: Standing) -> Classification:
 def _besides(run: RunFacts) -> str:
     """What `run` serves: the name in its step, e.g. "index:licences" or "monitor:desk/tags"."""
     name = run.step.partition(":")[2].partition("/")[0]
-    # Data may be shared by several models; an index or a monitor is none.
-    instead = "one model alone" if run.stage in ("fetch", "land", "query", "ingest") else "a model"
+    # An index or a monitor is no model.
+    instead = "one model alone" if run.stage in SHARED else "a model"
     return f"serves the {SERVED_BESIDES[run.stage]} {name}, not {instead}"
 
 

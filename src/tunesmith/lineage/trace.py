@@ -26,6 +26,7 @@ MIN_PREFIX = 4
 _ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
 _DUPLICATES = ("exact duplicate", "near duplicate")
 _TO = {"train": "to train", "test": "to test", "dropped": "dropped"}
+_OF_ROWS = {"embed@1": ("vectors", "its vector"), "value@1": ("values", "what it is worth")}
 _NAMED_BY_MODEL = {"evaluate-base@1", "evaluate-tuned@1", "release@1", "export@1"}
 
 
@@ -144,6 +145,7 @@ def downwards(
         )
         yield Holder(kind=held.kind, name=held.ref, run=held.run.id, how=each.detail or how)
     sources = {each.held.version.digest for each in placed if each.held.kind == "source"}
+    valued = {*tuned, *asked} - sources  # it is on a side of these datasets
     purged = {h.version.digest for h in all_held(project) if h.kind == "dataset" and h.is_erased}
     for run in runs:
         if run.status != "succeeded" or run.output is None:
@@ -164,6 +166,9 @@ def downwards(
             how = ", ".join([*models, *(asked[d] for d in given & asked.keys())])
             if how:
                 yield Holder(kind=kind, name=run.step, run=run.id, how=how)
+        elif run.kind in _OF_ROWS and set(run.identity["inputs"]["dataset"]) & valued:
+            kind, how = _OF_ROWS[run.kind]
+            yield Holder(kind=kind, name=run.step, run=run.id, how=how)
         elif run.kind == "index@1" and given & sources and _is_indexed(project, run, labels):
             yield Holder(kind="index", name=name, run=run.id, how="a document of it")
         elif run.kind.startswith("replay-") and given & (sources | asked.keys()):

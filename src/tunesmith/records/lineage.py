@@ -103,7 +103,8 @@ class Holder:
     """Something that holds a row, or was made from it."""
 
     kind: str
-    """"source", "dataset", "model", "index", "evaluation", "release", "export" or "replay"."""
+    """"source", "dataset", "model", "index", "evaluation", "release", "export", "replay",
+    "vectors" or "values"."""
     name: str
     """With its version where it has one, e.g. "desk@2"; else the step that made it."""
     run: int

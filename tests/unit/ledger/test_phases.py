@@ -67,6 +67,12 @@ def test_the_phase_of_a_run(
             "serves the data asset licences, not one model alone",
         ),
         (
+            "value",
+            "value:notices/minilm",
+            "research",
+            "serves the dataset notices, not one model alone",
+        ),
+        (
             "fetch",
             "fetch:pack==1.0",
             "research",

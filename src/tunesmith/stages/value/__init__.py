@@ -1,0 +1,1 @@
+"""Dataset -> what each of its rows is worth."""
