@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import importlib.util
 import json
 import os
 import shutil
 import socket
+import ssl
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,6 +88,105 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+Reply = tuple[int, dict[str, str], bytes] | bytes | None
+"""Status, headers and body; what is sent as it stands before the line is cut; or a reset."""
+
+
+class Api:
+    """A server on this machine that answers as a test says, however badly."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[str], Reply] = lambda _target: (404, {}, b"")
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """(path and query, headers in lower case)"""
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        server.daemon_threads = True
+        self.server, self.port, self.scheme = server, server.server_address[1], "http"
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def targets(self) -> list[str]:
+        return [target for target, _ in self.requests]
+
+    def url(self, target: str = "/v1/tickets") -> str:
+        return f"{self.scheme}://{self.host}{target}"
+
+    @staticmethod
+    def json(value: Any, status: int = 200, **headers: str) -> Reply:
+        """value as JSON; headers with "_" for "-"."""
+        said = {name.replace("_", "-"): text for name, text in headers.items()}
+        return status, {"Content-Type": "application/json", **said}, json.dumps(value).encode()
+
+    def secure(self, certificate: Path) -> None:
+        """Speak TLS from now on, with a file of key and certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.server.socket = context.wrap_socket(
+            self.server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self.scheme = "https"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+    def _handler(api) -> type[http.server.BaseHTTPRequestHandler]:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                api.requests.append((self.path, headers))
+                reply = api.answer(self.path)
+                self.close_connection = True
+                if reply is None:
+                    now = struct.pack("ii", 1, 0)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+                    self.connection.close()
+                elif isinstance(reply, bytes):
+                    self.wfile.write(reply)
+                else:
+                    status, said, body = reply
+                    self.send_response(status)
+                    for name, value in {"Content-Length": str(len(body)), **said}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # who asked has gone, or does not believe us
+                    super().handle()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def make_api() -> Iterator[Callable[[], Api]]:
+    """make_api() -> a server of an API that answers 404 until it is told what to answer."""
+    made: list[Api] = []
+
+    def make() -> Api:
+        made.append(Api())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def api(make_api: Callable[[], Api]) -> Api:
+    """One of them."""
+    return make_api()
 
 
 @dataclass(frozen=True)

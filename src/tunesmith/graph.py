@@ -124,6 +124,10 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
         if source.erased:
             return _step(f"query:{name}", "query-without@1", source, erased=source.erased)
         return _step(f"query:{name}", "query@1", source.querying())
+    if source.is_api:
+        if source.erased:
+            return _step(f"call:{name}", "call-without@1", source, erased=source.erased)
+        return _step(f"call:{name}", "call@1", source.calling())
     if source.erased:
         return _step(f"land:{name}", "land-without@1", source, erased=source.erased)
     return _step(f"land:{name}", "land@1", source.landing())

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import catalog, erasure, evidence, lifecycle, settings
 from tunesmith.core.blobs import NO_SPACE, FolderBlobs
-from tunesmith.core.canonical import fingerprint, parse
+from tunesmith.core.canonical import fingerprint, parse, plain
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
 from tunesmith.core.erasure import Erasures
 from tunesmith.core.errors import Conflict, NotFound, StoreError, StoreFull, UsageError
 from tunesmith.core.event import Event
-from tunesmith.core.execute import Executor, InlineExecutor, SubprocessExecutor, kept, sweep
+from tunesmith.core.execute import CACHE, Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.ref import from_plain
@@ -34,9 +34,11 @@ from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.ingest.api import look
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.local import as_it_is_now
+from tunesmith.stages.ingest.snapshot import Keeps, everything
 from tunesmith.stages.serve.config import ServiceConfig
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Project:
     runner: Runner
     purged: frozenset[str] = frozenset()
     """Digests of the blobs that were removed when somebody was forgotten, as of opening."""
+    looked: frozenset[Path] = frozenset()
+    """Files that hold what APIs answered when it was opened; they end with it."""
 
     def run(self, step: Step) -> Any:
         """The record of `step`; see `Runner.run`."""
@@ -87,6 +91,8 @@ class Project:
 
     def close(self) -> None:
         """Close the store."""
+        for path in self.looked:
+            path.unlink(missing_ok=True)
         self.runner.database.close()
 
     def clean_up(self) -> None:
@@ -252,8 +258,8 @@ def open_project(
 ) -> Project:
     """The project in `folder`, its store opened and brought to this version's schema.
 
-    Who `asks` sees the rows of databases as they are now; else they are as they were asked for
-    last, and no database is reached.
+    Who `asks` sees the rows of databases and APIs as they are now; else they are as they were asked
+    for last, and none is reached.
 
     Raises:
         NotFound, ConfigError: see `read`.
@@ -287,30 +293,62 @@ def open_project(
     runner = Runner(
         blobs=blobs,
         database=database,
-        executor=_executor(file.project.executor, blobs, folder),
+        executor=_executor(file, blobs, folder),
         actor=_actor(),
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
     project = Project(folder=folder, file=file, layers=layers, runner=runner)
-    answered = {
-        name: as_it_answers_now(source, folder) if asks else _as_it_answered_last(project, source)
-        for name, source in project.file.source.items()
-    }
-    project.file = project.file.model_copy(update={"source": answered})
     project.look_again()
+    try:
+        _look_at_what_is_asked(project, asks)
+    except BaseException:
+        project.close()
+        raise
     return project
 
 
+def _look_at_what_is_asked(project: Project, asks: bool) -> None:
+    seen = _as_it_answers_now if asks else _as_it_answered_last
+    answered = {name: seen(project, source) for name, source in project.file.source.items()}
+    project.file = project.file.model_copy(update={"source": answered})
+
+
+def _as_it_answers_now(project: Project, source: SourceConfig) -> SourceConfig:
+    """The source with the digest of what its database or API answers at this moment."""
+    if not source.is_api:
+        return as_it_answers_now(source, project.folder)
+    step, tell = f"call:{source.name}", project.runner.on_event
+    keeps: Keeps = everything
+    if source.erased:
+        from tunesmith.stages.ingest.erased import keeper
+
+        keeps = keeper(source, project.folder, source.erased)
+    seen, kept = look(
+        source,
+        project.file.project.hosts,
+        project.folder / STORE / "work" / CACHE,
+        keeps,
+        lambda done, total, note: tell(
+            Event(step=step, what="progress", note=note, done=done, total=total)
+        ),
+    )
+    tell(Event(step=step, what="looked"))
+    project.looked |= {kept} if kept else set()
+    return seen
+
+
 def _as_it_answered_last(project: Project, source: SourceConfig) -> SourceConfig:
-    """The source with the digest that its rows had when its database was asked for the last time;
-    as it is, if that was another query."""
-    if source.sha256 or not source.is_database:
+    """The source with the digest that its rows had when they were asked for the last time; as it
+    is, if that was another query."""
+    if source.sha256 or not source.is_asked:
         return source
+    step = f"{'call' if source.is_api else 'query'}:{source.name}"
     with project.runner.database.read() as connection:
-        last = catalog.last_success(connection, step=f"query:{source.name}")
+        last = catalog.last_success(connection, step=step)
     then = last.identity["config"] if last else {}
-    now = source.querying().model_dump(exclude={"sha256"})
+    asked = source.calling() if source.is_api else source.querying()
+    now = plain(asked.model_dump(exclude={"sha256"}))
     is_same = all(then.get(key) == value for key, value in now.items())
     return source.model_copy(update={"sha256": then["sha256"]}) if last and is_same else source
 
@@ -322,12 +360,12 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
     return source.without(Erased(digests=digests, key=state.key) if digests else None)
 
 
-def _executor(name: str, blobs: FolderBlobs, folder: Path) -> Executor:
-    store = folder / STORE
+def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
+    store, hosts = folder / STORE, file.project.hosts
     work = store / "work"
-    if name == "subprocess":
-        return SubprocessExecutor(store / "blobs", work, folder)
-    return InlineExecutor(blobs, work, folder)
+    if file.project.executor == "subprocess":
+        return SubprocessExecutor(store / "blobs", work, folder, hosts)
+    return InlineExecutor(blobs, work, folder, hosts)
 
 
 def _actor() -> str:

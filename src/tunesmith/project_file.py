@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tunesmith.core import settings
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
@@ -21,6 +21,7 @@ from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
+from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -43,6 +44,10 @@ class ProjectSection(Section):
     """Where steps run: in this process, or each in a process of its own."""
     busy_timeout_s: float = Field(default=60.0, gt=0)
     """How long to wait for a store that another process is writing to."""
+    hosts: tuple[Host, ...] = ()
+    """Hosts that sources may reach over the web: "HOST", whose addresses must then be public; or
+    "HOST:PORT", whose addresses may be this machine's or a private network's. Read from the project
+    file alone."""
 
 
 class ProjectFile(Section):
@@ -96,12 +101,15 @@ def read(folder: Path, *, flags: Sequence[str] = ()) -> tuple[ProjectFile, Layer
 
 
 def _only_in_the_file(layers: Layers) -> None:
-    """Refuse roles that were set elsewhere: whoever types a command could give them to himself."""
+    """Refuse roles, and hosts that may be reached, which were set elsewhere: whoever types a
+    command could give them to himself."""
     for path, origin in layers.origins.items():
-        if path[0] == "registry" and origin != "project file":
+        guarded = {("registry",): "roles", ("project", "hosts"): "hosts"}
+        what = guarded.get(path[:1]) or guarded.get(path[:2])
+        if what and origin != "project file":
             raise ConfigError(
                 ".".join(path),
-                f"this was set by {origin}, and roles are read from the project file alone",
+                f"this was set by {origin}, and {what} are read from the project file alone",
                 remedy=f"write it in {FILE}, where a review sees it",
             )
 
@@ -137,6 +145,7 @@ def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_references(file: ProjectFile) -> None:
+    _check_hosts(file)
     for name, dataset in file.dataset.items():
         for source in dataset.sources:
             settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
@@ -162,6 +171,16 @@ def _check_references(file: ProjectFile) -> None:
     _check_gates(file)
     _check_services(file)
     _check_monitors(file)
+
+
+def _check_hosts(file: ProjectFile) -> None:
+    for name, source in file.source.items():
+        if source.is_api:
+            try:
+                may_be_private(place_of(source.origin), file.project.hosts)
+            except DataError as error:
+                key = f"source.{name}.origin"
+                raise ConfigError(key, error.message, remedy=error.remedy) from None
 
 
 def _check_gates(file: ProjectFile) -> None:

@@ -17,7 +17,7 @@ SUFFIX = {
     "front-matter": ".RULE", "text": ".txt", "jsonl": ".jsonl", "csv": ".csv", "tsv": ".tsv",
     "json": ".json", "parquet": ".parquet", "xlsx": ".xlsx", "html": ".html", "markdown": ".md",
     "pdf": ".pdf", "docx": ".docx", "pptx": ".pptx", "odt": ".odt", "epub": ".epub",
-    "eml": ".eml", "mbox": ".mbox", "document": ".html", "sql": ".db",
+    "eml": ".eml", "mbox": ".mbox", "document": ".html", "sql": ".db", "api": ".api",
 }  # fmt: skip
 WORDS = "Müller writes."
 REL = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -202,6 +202,7 @@ SAMPLES: dict[str, bytes] = {
     "eml": MAIL.encode(),
     "mbox": f"From x\n{MAIL}\nFrom y\n{MAIL}".encode(),
     "document": HTML.encode(),
+    "api": f'{{"id":"first"}}\n{{"a":"{WORDS}","id":"second"}}\n'.encode(),
     "sql": f'{{"id":"first"}}\n{{"a":"{WORDS}","id":"second"}}\n'.encode(),
 }
 

@@ -39,6 +39,7 @@ PLAIN = (
     "html",
     "document",
     "sql",
+    "api",
 )
 
 
@@ -57,7 +58,8 @@ def read(tmp_path: Path):
         package = Package(requirement="x", filename="x.whl", wheel=blobs.put(sink.getvalue()))
         settings |= {"label": "key"} if format == "front-matter" else {}
         settings |= {"query": "SELECT 1 AS id", "key": "id"} if format == "sql" else {}
-        origin = "sqlite:x" if format == "sql" else "file:x"
+        settings |= {"key": "id"} if format == "api" else {}
+        origin = {"sql": "sqlite:x", "api": "https://x/x"}.get(format, "file:x")
         config = SourceConfig(name="x", origin=origin, format=format, **settings)
         before = set((tmp_path / "blobs").rglob("*"))
         try:
@@ -126,7 +128,7 @@ def test_a_good_file(read, files, name):
 def test_an_empty_file_is_no_row(beside, read, name):
     rows, refused = beside(name, b"")
     assert rows == []
-    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox", "sql")), (
+    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox", "sql", "api")), (
         "of no record, none is bad"
     )
     assert read(name, {"bad": b""}) == ([], None)
@@ -205,6 +207,7 @@ def test_what_is_too_large_is_refused(beside, files, name, monkeypatch):
         "mbox": f"From x\nSubject: a\n\n{much}",
         "document": f"<p>{much}",
         "sql": json.dumps({"id": 1, "a": much}),
+        "api": json.dumps({"id": 1, "a": much}),
     }[name]
     rows, refused = beside(name, data.encode() if isinstance(data, str) else data)
     assert {row["rule"] for row in refused} == {"too-large"}

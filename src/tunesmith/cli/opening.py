@@ -18,7 +18,8 @@ def opened(
     """The project in `folder`, closed again at the end.
 
     A command that `runs` steps first cleans up after those that crashed; one that looks changes
-    nothing. One that runs, or `asks`, sees the rows of databases as they are now.
+    nothing. One that runs, or `asks`, sees the rows of databases and APIs as they
+    are now.
     """
     screen = Screen()
     project = open_project(folder, flags=flags, on_event=screen, asks=runs or asks)

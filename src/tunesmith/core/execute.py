@@ -83,17 +83,20 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Calls the function in this process; `work` is where steps get their private folders, and
-    `project` the folder that local files are relative to."""
+    """Calls the function in this process; `work` is where steps get their private folders,
+    `project` the folder that local files are relative to, and `hosts` what they may reach."""
 
-    def __init__(self, blobs: Blobs, work: Path, project: Path | None = None) -> None:
+    def __init__(
+        self, blobs: Blobs, work: Path, project: Path | None = None, hosts: tuple[str, ...] = ()
+    ) -> None:
         self._blobs = blobs
         self._work = work
         self._project = project
+        self._hosts = hosts
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` here."""
-        return perform(call, self._blobs, self._work, listener, self._project)
+        return perform(call, self._blobs, self._work, listener, self._project, self._hosts)
 
     def forget(self, step: str) -> None:
         """Remove what attempts at `step` have kept."""
@@ -106,19 +109,23 @@ class SubprocessExecutor:
     The worker opens the folder of blobs by itself.
     """
 
-    def __init__(self, blobs: Path, work: Path, project: Path | None = None) -> None:
+    def __init__(
+        self, blobs: Path, work: Path, project: Path | None = None, hosts: tuple[str, ...] = ()
+    ) -> None:
         self._blobs = blobs
         self._work = work
         self._project = project
+        self._hosts = hosts
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` in `python -m tunesmith.core.execute`."""
-        folders = {
+        where = {
             "blobs": str(self._blobs),
             "work": str(self._work),
             "project": str(self._project) if self._project else None,
+            "hosts": self._hosts,
         }
-        request = canonical_json({**folders, "call": call})
+        request = canonical_json({**where, "call": call})
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
                 # -P: what lies in the current folder is data, not code.
@@ -156,7 +163,12 @@ def kept(work: Path, step: str) -> Path:
 
 
 def perform(
-    call: Call, blobs: Blobs, work: Path, listener: Listener, project: Path | None = None
+    call: Call,
+    blobs: Blobs,
+    work: Path,
+    listener: Listener,
+    project: Path | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> Any:
     """Load what `call` is given, run its function in a private folder, return the record.
 
@@ -178,6 +190,7 @@ def perform(
                 keep=keep,
                 cache=work / CACHE,
                 project=project,
+                hosts=hosts,
                 identity=call.identity,
                 progress=listener.progress,
                 metric=listener.metric,
@@ -272,7 +285,8 @@ def main() -> None:
     try:
         blobs = FolderBlobs(Path(request["blobs"]))
         project = Path(request["project"]) if request["project"] else None
-        say({"record": perform(call, blobs, Path(request["work"]), listener, project)})
+        work, hosts = Path(request["work"]), tuple(request["hosts"])
+        say({"record": perform(call, blobs, work, listener, project, hosts)})
     except TunesmithError as error:
         say({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 

@@ -98,6 +98,20 @@ KINDS: Mapping[str, Kind] = {
         libraries=(*_READERS, "sqlalchemy"),
         optional=(*_DOCUMENTS, "psycopg"),
     ),
+    "call@1": Kind(
+        function=f"{_STAGES}.ingest.api:call",
+        config=f"{_STAGES}.ingest.config:CallConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=_READING,
+    ),
+    "call-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:call_without",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.data:Package",
+        sources=_READING,
+        libraries=(*_READERS, "sqlalchemy"),
+        optional=(*_DOCUMENTS, "psycopg"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",

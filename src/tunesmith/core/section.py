@@ -7,6 +7,9 @@ from typing import Annotated
 
 import pydantic
 
+HIDDEN = "hidden"
+"""Type of the error of a value that is not to be repeated."""
+
 
 class Section(pydantic.BaseModel):
     """Base of the configuration models; each lives beside the code that it drives."""

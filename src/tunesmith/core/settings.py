@@ -14,7 +14,7 @@ import pydantic
 
 from tunesmith.core.errors import ConfigError, NotFound, UsageError
 from tunesmith.core.ref import to_plain
-from tunesmith.core.section import Section
+from tunesmith.core.section import HIDDEN, Section
 
 PREFIX = "TUNESMITH__"
 Path_ = tuple[str, ...]
@@ -113,7 +113,8 @@ def validate(model: type[AnySection], values: Mapping[str, Any]) -> AnySection:
             raise ConfigError(key, "there is no such key", remedy=remedy) from error
         if problem["type"] == "missing":
             raise ConfigError(key, "this key is required and missing") from error
-        given = "" if isinstance(problem["input"], Mapping) else f", not {problem['input']!r}"
+        is_hidden = isinstance(problem["input"], Mapping) or problem["type"] == HIDDEN
+        given = "" if is_hidden else f", not {problem['input']!r}"
         message = problem["msg"].removeprefix("Value error, ")
         raise ConfigError(key, f"{message[:1].lower()}{message[1:]}{given}") from error
 
@@ -189,6 +190,7 @@ def _keys_at(model: type[Section], where: Sequence[str]) -> list[str]:
             here = here.model_fields[part].annotation
         else:  # a table of named sections
             here = typing.get_args(here)[-1]
-    if isinstance(here, type) and issubclass(here, pydantic.BaseModel):
-        return list(here.model_fields)
+    for part in (here, *typing.get_args(here)):  # a section that may be left out is one of two
+        if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
+            return list(part.model_fields)
     return []

@@ -50,6 +50,8 @@ class Context:
     read. Whoever needs it makes it. None where nothing is shared."""
     project: Path | None = None
     """The folder of the project file, which local files are relative to."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that may be reached over the network: HOST, or HOST:PORT."""
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """All that bears on the result, as JSON; what is kept must be of the same."""
     progress: Progress = lambda _done, _total, _note: None

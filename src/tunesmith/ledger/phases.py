@@ -21,6 +21,7 @@ SERVED_BESIDES: dict[str, str] = {
     "fetch": "package",
     "land": "local file",
     "query": "database",
+    "call": "API",
     "ingest": "data asset",
     "index": "index",
     "embed": "dataset",
@@ -29,7 +30,7 @@ SERVED_BESIDES: dict[str, str] = {
     "monitor": "monitor",
 }
 """By stage: what a run is for when it is not for one model. Such a run lacks no record."""
-SHARED = frozenset({"fetch", "land", "query", "ingest", "embed", "value"})
+SHARED = frozenset({"fetch", "land", "query", "call", "ingest", "embed", "value"})
 """Stages whose runs are for data, which may be shared by several models."""
 
 

@@ -225,11 +225,11 @@ def _planned(project: Project, step: Step, why: str) -> Planned:
 
 def _files(project: Project, person: Person) -> Iterator[str]:
     """Files of the project's folder that still have a text or the name of the person; and the
-    databases that their rows came from, which are not searched."""
+    databases and APIs that their rows came from, which are not searched."""
     wanted = needles(person.texts)
     for name in sorted({row.source for row in person.rows} & project.file.source.keys()):
         source = project.file.source[name]
-        if source.is_database:
+        if source.is_asked:
             yield source.origin
         for _, path in files_of(project, source):
             if holds_as_it_stands(path, wanted):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -22,51 +20,16 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.stages.ingest.contract import FieldRule
-
-_PACKAGE = (
-    r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
-    r"==[0-9]([A-Za-z0-9.!+_-]{0,62}[A-Za-z0-9])?"
+from tunesmith.stages.ingest.origin import (
+    LOCAL,
+    POSTGRES,
+    SQLITE,
+    WEB,
+    Origin,
+    Sha256,
+    SourceOrigin,
 )
-Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
-"""pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
-
-LOCAL, SQLITE, POSTGRES = "file:", "sqlite:", "postgresql://"
-_SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,63}"
-
-
-def _checked_origin(origin: str) -> str:
-    """A package, a database of a server, or a path that cannot lead out of the project's folder,
-    nor into its store."""
-    if re.fullmatch(_PACKAGE, origin):
-        return origin
-    if origin.startswith(POSTGRES):
-        if not re.fullmatch(_SERVER, origin.removeprefix(POSTGRES)):
-            raise ValueError(
-                "write postgresql://HOST:PORT/DATABASE, without user and password: those are taken "
-                "from PGUSER and PGPASSWORD, or from the password file, as psql does"
-            )
-        return origin
-    if not origin.startswith((LOCAL, SQLITE)):
-        raise ValueError(
-            "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, or "
-            "postgresql://HOST:PORT/DATABASE"
-        )
-    kind, _, path = origin.partition(":")
-    parts = path.removesuffix("/").split("/")
-    if re.search(r"[\\\x00-\x1f\x7f:]", path) or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(
-            f"the path after {kind}: must be plain and inside the project's folder, as in "
-            f"{kind}:data/{'rows.jsonl' if kind == 'file' else 'crm.db'}"
-        )
-    if parts[0] == ".tunesmith":
-        raise ValueError("the store is no source")
-    return origin
-
-
-SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
-"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, or postgresql://HOST:PORT/DATABASE."""
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+from tunesmith.stages.ingest.pages import NextPage, parameter
 
 
 class FetchConfig(Section):
@@ -102,7 +65,24 @@ class QueryConfig(Section):
     """SHA-256 of the rows as lines of JSON, in the order of their keys."""
 
 
-RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx", "sql")
+class CallConfig(Section):
+    """Records to ask an API for, and what they must be."""
+
+    origin: SourceOrigin
+    """Where they are: `https://HOST/PATH`."""
+    records: str
+    """Where in an answer the list of them is; empty: the answer is the list."""
+    key: str
+    """The field that tells them apart."""
+    next: NextPage | None
+    """How the page after one is found; without it there is one."""
+    token_env: str
+    """The environment variable that holds the token; empty: none is needed."""
+    sha256: Sha256 = ""
+    """SHA-256 of the records as lines of JSON, in the order of their keys."""
+
+
+RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx", "sql", "api")
 """Formats of which a row is a record with fields."""
 DOCUMENTS = (
     "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
@@ -122,7 +102,10 @@ READ_BY = {
     "contract": ("front-matter", *RECORDS, *DOCUMENTS),
     "other_fields": ("front-matter", *RECORDS, *DOCUMENTS),
     "query": ("sql",),
-    "key": ("sql",),
+    "key": ("sql", "api"),
+    "records": ("api",),
+    "next": ("api",),
+    "token_env": ("api",),
 }
 """Settings that not every format reads, and the formats that do."""
 
@@ -134,11 +117,12 @@ class SourceConfig(Section):
     """Name of the data asset: what follows `source.` in the section's heading."""
     origin: SourceOrigin
     """Where the rows come from: a package, `pypi:NAME==VERSION`; a file or folder inside the
-    project's folder, `file:PATH`; or a database, `sqlite:PATH` or
-    `postgresql://HOST:PORT/DATABASE`, which is only read."""
+    project's folder, `file:PATH`; a database, `sqlite:PATH` or `postgresql://HOST:PORT/DATABASE`,
+    which is only read; or an API that answers in JSON, `https://HOST/PATH`, whose host is among
+    those that `[project]` allows."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel. Of local files and of a query's rows it is computed; given,
-    they must have it."""
+    """SHA-256 of the package's wheel. Of local files and of what a database or an API answers it is
+    computed; given, they must have it."""
     files: tuple[str, ...] = Field(default=(), validate_default=True)
     """Which files of the package or folder are read: `*` stays in a folder, `**` does not. A
     package needs it; of a local folder every file is read that is not hidden."""
@@ -147,17 +131,26 @@ class SourceConfig(Section):
     read; without it, all that are not hidden. A .gz alone is one file."""
     format: Literal[
         "front-matter", "text", "jsonl", "csv", "tsv", "json", "parquet", "xlsx", "html",
-        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql",
+        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql", "api",
     ] = "front-matter"  # fmt: skip
     """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
     JSON object a line ("jsonl"); a line of names, then a record a line ("csv", "tsv"); an array of
     objects ("json"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
     document of that kind, "document" meaning the kind that the end of its name says. The rows of a
-    database are "sql", which need not be said."""
+    database are "sql", those of an API "api", which need not be said."""
     query: str = ""
     """What a database is asked for: one SELECT. Its columns are the fields of a row."""
     key: str = ""
-    """The column of the query that tells its rows apart, such as a primary key."""
+    """The column of the query, or the field of an API's records, that tells them apart, such as a
+    primary key."""
+    records: str = ""
+    """Where in the answer of an API the list of records is, as in "data.items"; without it the
+    answer is the list."""
+    next: NextPage | None = None
+    """How the page after one is found, as in { by = "cursor", field = "meta.next", parameter =
+    "after" }; by "header", "link", "cursor", "page" or "offset". Without it an API has one page."""
+    token_env: str = Field(default="", pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")
+    """The environment variable that holds the token of an API (`Authorization: Bearer`)."""
     text: str = ""
     """Field that holds the row's text; a row without one is its fields."""
     label: str = Field(default="", validate_default=True)
@@ -216,9 +209,19 @@ class SourceConfig(Section):
         return self.origin.startswith((SQLITE, POSTGRES))
 
     @property
+    def is_api(self) -> bool:
+        """Whether it is what an API answers."""
+        return self.origin.startswith(WEB)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether another system has to answer, a database or an API."""
+        return self.is_database or self.is_api
+
+    @property
     def is_package(self) -> bool:
         """Whether it is read from a package."""
-        return not (self.is_local or self.is_database)
+        return not (self.is_local or self.is_asked)
 
     def landing(self) -> LandConfig:
         """What is to be taken into the store, of a local source."""
@@ -227,6 +230,11 @@ class SourceConfig(Section):
     def querying(self) -> QueryConfig:
         """What is to be asked of a database."""
         return QueryConfig(origin=self.origin, query=self.query, key=self.key, sha256=self.sha256)
+
+    def calling(self) -> CallConfig:
+        """What is to be asked of an API."""
+        asked = CallConfig.model_fields.keys()
+        return CallConfig(**{name: getattr(self, name) for name in asked})
 
     def require_labelled(self, key: str) -> None:
         """A labelled text is what the source says is the text and the label, and no other field.
@@ -245,10 +253,11 @@ class SourceConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_a_database_there_is_one_format(cls, given: Any) -> Any:
-        if isinstance(given, dict) and str(given.get("origin")).startswith((SQLITE, POSTGRES)):
+    def _of_what_is_asked_there_is_one_format(cls, given: Any) -> Any:
+        origin = str(given.get("origin")) if isinstance(given, dict) else ""
+        if origin.startswith((SQLITE, POSTGRES)):
             return {"format": "sql", **given}
-        return given
+        return {"format": "api", **given} if origin.startswith(WEB) else given
 
     @field_validator("files")
     @classmethod
@@ -256,7 +265,7 @@ class SourceConfig(Section):
         cls, files: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
         origin = info.data.get("origin", LOCAL)
-        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES)):
+        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES, *WEB)):
             raise PydanticCustomError("missing", "a package needs it")
         return files
 
@@ -271,8 +280,13 @@ class SourceConfig(Section):
     def _check(self) -> Self:
         if self.is_database != (self.format == "sql"):
             raise ValueError("format 'sql' is that of databases, and theirs alone")
-        if self.is_database and (self.files or self.members):
-            raise ValueError("a database has no files: leave files and members out")
+        if self.is_api != (self.format == "api"):
+            raise ValueError("format 'api' is that of https:// origins, and theirs alone")
+        if self.is_asked and (self.files or self.members):
+            what = "an API" if self.is_api else "a database"
+            raise ValueError(f"{what} has no files: leave files and members out")
+        if self.is_api:
+            self._check_call()
         if self.is_database and not (self.query.strip() and self.key):
             raise ValueError(
                 'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
@@ -289,6 +303,17 @@ class SourceConfig(Section):
                     f"format to {' or '.join(map(repr, formats))}"
                 )
         return self
+
+    def _check_call(self) -> None:
+        if not self.key:
+            raise ValueError('an API needs key, the field that tells its records apart: key = "id"')
+        if self.next and self.next.counts:
+            name = self.next.parameter
+            if not re.fullmatch(r"[0-9]{1,18}", parameter(self.origin, name)):
+                raise ValueError(
+                    f"by = {self.next.by!r} counts on from the first number, which the origin must "
+                    f"name, as in https://HOST/PATH?{name}={1 if self.next.by == 'page' else 0}"
+                )
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

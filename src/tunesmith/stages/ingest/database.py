@@ -10,8 +10,7 @@ import contextlib
 import hashlib
 import sqlite3
 import urllib.parse
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,17 +18,14 @@ import sqlalchemy as sa
 from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.archive import EPOCH
-from tunesmith.stages.ingest.config import POSTGRES, SQLITE, QueryConfig, SourceConfig
+from tunesmith.stages.ingest.config import QueryConfig, SourceConfig
 from tunesmith.stages.ingest.local import plain_file
-from tunesmith.stages.ingest.snapshot import line_of
+from tunesmith.stages.ingest.origin import POSTGRES, SQLITE
+from tunesmith.stages.ingest.snapshot import Keeps, everything, line_of, pack
 
 ROWS_AT_ONCE = 2_000
 _CONNECT_S = 10
 """How long a server may take to answer at all."""
-
-Keeps = Callable[[str, bytes], bool]
-"""keeps(name of the database, a row as a line): whether it is to be taken into the store."""
 
 
 def query(config: QueryConfig, ctx: Context) -> Package:
@@ -41,35 +37,35 @@ def query(config: QueryConfig, ctx: Context) -> Package:
         MissingExtra: the driver of the database is not installed.
         InputChanged: the rows are not those that `config.sha256` says.
     """
-    return take(config, ctx, lambda _name, _line: True)
+    return take(config, ctx, everything)
 
 
 def take(config: QueryConfig, ctx: Context, keeps: Keeps) -> Package:
     """As `query`, but only the rows that `keeps` says."""
     assert ctx.project is not None, "a database's path is relative to a project's folder"
     target = ctx.workdir / "rows"
-    digest = hashlib.sha256()
     name = config.origin.rpartition("/")[2].removeprefix(SQLITE)
-    with (
-        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
-        archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink,
-    ):
-        for number, line in enumerate(_lines(ctx.project, config)):
-            digest.update(line)
-            if number % ROWS_AT_ONCE == 0:
-                ctx.progress(number, 0, f"asks {config.origin}: {number} rows")
-            if keeps(name, line):
-                sink.write(line)
-    if digest.hexdigest() != config.sha256:
+    lines = _shown(ctx, config, _lines(ctx.project, config))
+    digest, num_erased = pack(lines, target, name, keeps)
+    if digest != config.sha256:
         raise InputChanged(
-            f"what {config.origin} answers has the SHA-256 {digest.hexdigest()}, "
-            f"not {config.sha256}",
+            f"what {config.origin} answers has the SHA-256 {digest}, not {config.sha256}",
             remedy="if rows were written just now, run again, or leave the newest out by a "
             "condition in the query; if its section pins a sha256, find out why they changed",
         )
     return Package(
-        requirement=config.origin, filename=name, wheel=ctx.blobs.put(target, "application/zip")
+        requirement=config.origin,
+        filename=name,
+        wheel=ctx.blobs.put(target, "application/zip"),
+        num_erased=num_erased,
     )
+
+
+def _shown(ctx: Context, config: QueryConfig, lines: Iterator[bytes]) -> Iterator[bytes]:
+    for number, line in enumerate(lines):
+        if number % ROWS_AT_ONCE == 0:
+            ctx.progress(number, 0, f"asks {config.origin}: {number} rows")
+        yield line
 
 
 def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:

@@ -1,5 +1,5 @@
-"""Take local files, or what a database answers, into the store without the records of people who
-are to be forgotten.
+"""Take local files, or what a database or an API answers, into the store without the records of
+people who are to be forgotten.
 
 What is left out of a file stays as long as it was, in lines, so that what follows it keeps its
 pointers.
@@ -11,19 +11,21 @@ import dataclasses
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunesmith.core import erasure
 from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, StoreError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
+from tunesmith.stages.ingest import api, database
 from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
 from tunesmith.stages.ingest.container import File, is_container
-from tunesmith.stages.ingest.database import take
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import STORE, pack
 from tunesmith.stages.ingest.rows import Ids
+from tunesmith.stages.ingest.snapshot import Keeps, everything
 
 WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
 """Formats of which a file is one row, and is left out whole."""
@@ -39,7 +41,8 @@ def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
         DataError: a record cannot be cut out of its file.
         StoreError: the key of the digests is not there, or another one is.
     """
-    key = _key_of(ctx, erased)
+    assert ctx.project is not None, "local files are relative to a project's folder"
+    key = _key_of(ctx.project, erased)
     num_erased = 0
     digests = frozenset(erased.digests)
 
@@ -63,26 +66,39 @@ def query_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Pack
         DataError, MissingExtra, InputChanged: see `query`.
         StoreError: the key of the digests is not there, or another one is.
     """
-    key = _key_of(ctx, erased)
-    num_erased = 0
-    digests = frozenset(erased.digests)
-
-    def keeps(name: str, line: bytes) -> bool:
-        nonlocal num_erased
-        is_gone = any(
-            is_told(config, name, each, digests, key) for each in records(config, name, line)
-        )
-        num_erased += is_gone
-        return not is_gone
-
-    package = take(config.querying(), ctx, keeps)
-    return dataclasses.replace(package, num_erased=num_erased)
-
-
-def _key_of(ctx: Context, erased: Erased) -> bytes:
-    """The key that the erased rows are known by."""
     assert ctx.project is not None, "the store is in a project's folder"
-    key = erasure.key_of(ctx.project / STORE)
+    return database.take(config.querying(), ctx, keeper(config, ctx.project, erased))
+
+
+def call_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
+    """What an API answers, but for the records that `erased` tells.
+
+    Raises:
+        DataError, InputChanged: see `call`.
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    assert ctx.project is not None, "the store is in a project's folder"
+    keeps = keeper(config, ctx.project, erased)
+    return api.take(config.calling(), ctx, keeps, without=erased.digests)
+
+
+def keeper(config: SourceConfig, project: Path, erased: Erased | None) -> Keeps:
+    """What says whether a row is none of those that `erased` tells.
+
+    Raises:
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    if erased is None:
+        return everything
+    key, digests = _key_of(project, erased), frozenset(erased.digests)
+    return lambda name, line: (
+        not any(is_told(config, name, each, digests, key) for each in records(config, name, line))
+    )
+
+
+def _key_of(project: Path, erased: Erased) -> bytes:
+    """The key that the erased rows are known by."""
+    key = erasure.key_of(project / STORE)
     if erasure.key_name(key) != erased.key:
         raise StoreError(
             f"{STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",

@@ -64,6 +64,7 @@ FORMATS: Mapping[str, Reader] = {
     "eml": _whole(read_message),
     "mbox": lambda name, stream, _: read_mbox(name, stream),
     "document": lambda name, stream, source: _by_name(name)(name, stream, source),
+    "api": lambda name, stream, source: read_snapshot(name, stream, source.key),
     "sql": lambda name, stream, source: read_snapshot(name, stream, source.key),
 }
 BY_SUFFIX = {

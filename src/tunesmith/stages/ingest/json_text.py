@@ -103,8 +103,12 @@ def _read_with_care(text: str) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two fields with one name, which is meant cannot be known."""
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an object.
+
+    Raises:
+        ValueError: two have one name, so that it cannot be known which is meant.
+    """
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
@@ -118,7 +122,7 @@ def _refuse(constant: str) -> Any:
 
 
 # One encoder and one decoder for all: to make one takes longer than a record does.
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse).decode
+_decode = json.JSONDecoder(object_pairs_hook=object_of, parse_constant=_refuse).decode
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode

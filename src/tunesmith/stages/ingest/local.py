@@ -21,7 +21,8 @@ from tunesmith.core.errors import DataError, InputChanged, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.archive import EPOCH, glob_expression
-from tunesmith.stages.ingest.config import LOCAL, LandConfig, SourceConfig
+from tunesmith.stages.ingest.config import LandConfig, SourceConfig
+from tunesmith.stages.ingest.origin import LOCAL
 
 STORE = ".tunesmith"
 """The folder of the store, in the project's folder."""

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any
 
+from tunesmith.stages.ingest.archive import EPOCH
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.json_lines import read_json_lines
+
+Keeps = Callable[[str, bytes], bool]
+"""keeps(name of what was asked, a row as a line): whether it is to be taken into the store."""
+
+
+def everything(_name: str, _line: bytes) -> bool:
+    """Keeps all rows."""
+    return True
+
+
+def pack(lines: Iterable[bytes], target: Path, name: str, keeps: Keeps) -> tuple[str, int]:
+    """Write the lines that `keeps` says as one file, `name`, of a zip.
+
+    Returns:
+        The SHA-256 of all lines, and how many were left out.
+    """
+    digest = hashlib.sha256()
+    num_left_out = 0
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
+        archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink,
+    ):
+        for line in lines:
+            digest.update(line)
+            if keeps(name, line):
+                sink.write(line)
+            else:
+                num_left_out += 1
+    return digest.hexdigest(), num_left_out
 
 
 def read_snapshot(member: str, stream: IO[bytes], key: str) -> Iterator[Entry | Quarantined]:

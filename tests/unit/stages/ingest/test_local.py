@@ -159,7 +159,7 @@ def test_whatever_is_accepted_stays_inside(path: str) -> None:
     assert os.path.normpath(os.path.join(root, origin.removeprefix("file:"))).startswith(root + "/")
 
 
-@pytest.mark.parametrize("origin", ["data.jsonl", "http://x/y", "pypi:x", "FILE:x", "pypi:x==1;y"])
+@pytest.mark.parametrize("origin", ["data.jsonl", "ftp://x/y", "pypi:x", "FILE:x", "pypi:x==1;y"])
 def test_other_origins_are_refused(origin: str) -> None:
     with pytest.raises(ValidationError, match="write pypi:NAME==VERSION, file:PATH or sqlite:PATH"):
         source(origin)

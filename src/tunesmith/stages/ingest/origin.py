@@ -1,0 +1,78 @@
+"""How an origin is written: where a source or a base model comes from."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from tunesmith.core.section import HIDDEN
+from tunesmith.stages.ingest.reach import place_of
+
+_PACKAGE = (
+    r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+    r"==[0-9]([A-Za-z0-9.!+_-]{0,62}[A-Za-z0-9])?"
+)
+Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
+"""pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
+
+LOCAL, SQLITE, POSTGRES, WEB = "file:", "sqlite:", "postgresql://", ("https:", "http:")
+_SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,63}"
+_SECRET = re.compile(
+    r"token|secret|passw|pwd|api[-_]?key|signature|credential|(^|[-_])(auth|key|sig)$",
+    re.IGNORECASE,
+)
+
+
+def _checked_origin(origin: str) -> str:
+    """A package, an API, a database of a server, or a path that cannot lead out of the project's
+    folder, nor into its store."""
+    if re.fullmatch(_PACKAGE, origin):
+        return origin
+    if origin.startswith(WEB):
+        return _checked_address(origin)
+    if origin.startswith(POSTGRES):
+        if not re.fullmatch(_SERVER, origin.removeprefix(POSTGRES)):
+            raise ValueError(
+                "write postgresql://HOST:PORT/DATABASE, without user and password: those are taken "
+                "from PGUSER and PGPASSWORD, or from the password file, as psql does"
+            )
+        return origin
+    if not origin.startswith((LOCAL, SQLITE)):
+        raise ValueError(
+            "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, "
+            "postgresql://HOST:PORT/DATABASE, or https://HOST/PATH"
+        )
+    kind, _, path = origin.partition(":")
+    parts = path.removesuffix("/").split("/")
+    if re.search(r"[\\\x00-\x1f\x7f:]", path) or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(
+            f"the path after {kind}: must be plain and inside the project's folder, as in "
+            f"{kind}:data/{'rows.jsonl' if kind == 'file' else 'crm.db'}"
+        )
+    if parts[0] == ".tunesmith":
+        raise ValueError("the store is no source")
+    return origin
+
+
+def _checked_address(origin: str) -> str:
+    """The address of an API, with nothing in it that is nobody's business."""
+    names = [pair.partition("=")[0] for pair in origin.partition("?")[2].split("&")]
+    if "@" in origin.partition("?")[0] or any(_SECRET.search(name) for name in names):
+        raise PydanticCustomError(
+            HIDDEN,
+            "the address has a user, a password or a token in it, which the project file must not "
+            "have: put the token into an environment variable, and name that in token_env",
+        )
+    place_of(origin)
+    if "#" in origin:
+        raise ValueError("leave out what follows the #: no server is told it")
+    return origin
+
+
+SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
+"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, postgresql://HOST:PORT/DATABASE, https://HOST/PATH."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
