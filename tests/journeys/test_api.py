@@ -1,4 +1,4 @@
-"""From an API to a data asset, and what is done when its records change or somebody is forgotten."""
+"""From an API to a data asset; what is done when its records change, or somebody is forgotten."""
 
 from __future__ import annotations
 

@@ -19,11 +19,16 @@ from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.curate.card import TREATED
-from tunesmith.stages.ingest.config import LOCAL, POSTGRES, SQLITE
+from tunesmith.stages.ingest.origin import LOCAL, POSTGRES, SQLITE, WEB
 
 NOT_STATED = "not stated"
 """What a source's section says of what nobody said; see `SourceConfig`."""
-_KINDS = {LOCAL: "files of the project's folder", SQLITE: "database", POSTGRES: "database"}
+_KINDS = {
+    LOCAL: "files of the project's folder",
+    SQLITE: "database",
+    POSTGRES: "database",
+    **dict.fromkeys(WEB, "API"),
+}
 PACKAGE = "package"
 _NO_LANGUAGE = ("und", "zxx")
 
