@@ -175,6 +175,9 @@ def _datasets(
         if name not in made:
             config = file.dataset[name]
             others = tuple(step_of(other, (*behind, name)) for other in config.apart_from)
+            given: dict[str, Any] = {"apart": others} if others else {}
+            if config.accepted:
+                given["reviewed"] = config.accepted
             made[name] = _step(
                 f"curate:{name}",
                 "curate@1",
@@ -182,7 +185,7 @@ def _datasets(
                 file.project.seed,
                 assets=tuple(assets[source] for source in config.sources),
                 base=bases[config.base],
-                **({"apart": others} if others else {}),
+                **given,
             )
         return made[name]
 

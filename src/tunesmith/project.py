@@ -30,6 +30,7 @@ from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
 from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
+from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
@@ -102,12 +103,23 @@ class Project:
         sweep(self.folder / STORE / "work")
 
     def look_again(self) -> None:
-        """Read the evidence of erasures again: what is gone, and what sources are read without."""
+        """Read the evidence again: what was erased, what sources are read without, and the labels
+        that datasets are given in place of their sources'."""
         with self.runner.database.read() as connection:
             state = erasure.read(connection)
+            entries = evidence.entries(connection, ACCEPTED)
+            accepted = {entry.body["review"]: entry.body["accepted"] for entry in entries}
         self.purged = state.purged
         sources = {name: _without(source, state) for name, source in self.file.source.items()}
-        self.file = self.file.model_copy(update={"source": sources})
+        datasets = {
+            name: dataset.with_accepted(
+                from_plain(ReviewedLabels, accepted[dataset.reviewed])
+                if dataset.reviewed in accepted
+                else None
+            )
+            for name, dataset in self.file.dataset.items()
+        }
+        self.file = self.file.model_copy(update={"source": sources, "dataset": datasets})
 
     # What is in the store.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError
@@ -50,6 +50,47 @@ class ProjectSection(Section):
     file alone."""
 
 
+class ReviewConfig(Section):
+    """Rows of a dataset of labels that people look at, each on their own. It is read from the
+    project file alone: no flag, no environment variable and no user file can change it."""
+
+    name: str = ""
+    """Name of the review: what follows `review.` in the section's heading."""
+    dataset: str
+    """Name of the dataset whose rows are judged; it has format "labels"."""
+    guidelines: str = Field(min_length=1)
+    """Markdown file in the project's folder that says what each label means."""
+    reviewers: tuple[str, ...]
+    """Users who may judge rows. Names of the operating system's users."""
+    adjudicators: tuple[str, ...]
+    """Users who may decide where reviewers differ; never about a row that they judged."""
+    per_row: int = Field(default=2, ge=2)
+    """How many people judge each row. They do not see one another's judgements."""
+    order: Literal["doubts", "drawn"] = "doubts"
+    """In which order rows are looked at: the doubtful ones first, worst first, then the others as
+    they are drawn ("doubts"); or all as they are drawn ("drawn"), so that what was looked at stands
+    for the whole dataset at any time."""
+    idle_after_s: float = Field(default=300.0, gt=0)
+    """No row counts for more time than this: who takes longer was away."""
+
+    @model_validator(mode="after")
+    def _there_are_people_enough(self) -> Self:
+        for key in ("reviewers", "adjudicators"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"{key} must name each person once")
+        if len(self.reviewers) < self.per_row:
+            raise ValueError(
+                f"reviewers names {len(self.reviewers)}, and each row is judged by {self.per_row}"
+            )
+        others = set(self.adjudicators) - set(self.reviewers)
+        if not others and len(self.adjudicators) <= self.per_row:
+            raise ValueError(
+                "all adjudicators could have judged a row, and nobody be left to decide about it: "
+                "name one who is no reviewer"
+            )
+        return self
+
+
 class ProjectFile(Section):
     """The whole of tunesmith.toml."""
 
@@ -61,6 +102,8 @@ class ProjectFile(Section):
     """Pre-trained weights."""
     dataset: dict[str, DatasetConfig] = Field(default_factory=dict)
     """Training sets cut from data assets."""
+    review: dict[str, ReviewConfig] = Field(default_factory=dict)
+    """Rows that people look at, and who does."""
     model: dict[str, ModelConfig] = Field(default_factory=dict)
     """How to tune which base model on which dataset."""
     gate: dict[str, GateConfig] = Field(default_factory=dict)
@@ -104,7 +147,7 @@ def _only_in_the_file(layers: Layers) -> None:
     """Refuse roles, and hosts that may be reached, which were set elsewhere: whoever types a
     command could give them to himself."""
     for path, origin in layers.origins.items():
-        guarded = {("registry",): "roles", ("project", "hosts"): "hosts"}
+        guarded = {("registry",): "roles", ("review",): "roles", ("project", "hosts"): "hosts"}
         what = guarded.get(path[:1]) or guarded.get(path[:2])
         if what and origin != "project file":
             raise ConfigError(
@@ -154,6 +197,8 @@ def _check_references(file: ProjectFile) -> None:
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
         for other in dataset.apart_from:
             settings.nearest(f"dataset.{name}.apart_from", other, file.dataset, "dataset")
+        if dataset.reviewed:
+            settings.nearest(f"dataset.{name}.reviewed", dataset.reviewed, file.review, "review")
     for name, model in file.model.items():
         settings.nearest(f"model.{name}.base", model.base, file.base, "base")
         settings.nearest(f"model.{name}.dataset", model.dataset, file.dataset, "dataset")
@@ -168,6 +213,7 @@ def _check_references(file: ProjectFile) -> None:
             settings.nearest(
                 f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
             )
+    _check_reviews(file)
     _check_gates(file)
     _check_services(file)
     _check_monitors(file)
@@ -181,6 +227,30 @@ def _check_hosts(file: ProjectFile) -> None:
             except DataError as error:
                 key = f"source.{name}.origin"
                 raise ConfigError(key, error.message, remedy=error.remedy) from None
+
+
+def _check_reviews(file: ProjectFile) -> None:
+    for name, review in file.review.items():
+        key = f"review.{name}.dataset"
+        settings.nearest(key, review.dataset, file.dataset, "dataset")
+        dataset = file.dataset[review.dataset]
+        if dataset.format != "labels":
+            raise ConfigError(
+                key,
+                f"the rows of {review.dataset!r} have no labels to judge: its format is "
+                f"{dataset.format!r}",
+                remedy="name a dataset of format 'labels'",
+            )
+        for source in dataset.sources:
+            if file.source[source].subject and (
+                file.source[source].subject == file.source[source].label
+            ):
+                raise ConfigError(
+                    key,
+                    f"the labels of source {source!r} are people, and what is said of a row can "
+                    "never be erased from the evidence",
+                    remedy="review a dataset whose labels name nobody",
+                )
 
 
 def _check_gates(file: ProjectFile) -> None:

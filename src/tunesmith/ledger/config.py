@@ -62,6 +62,9 @@ class LedgerConfig(Section):
     """Price of one core for an hour, in quotes, e.g. "0.02"."""
     per_kwh: Amount = Decimal(0)
     """Price of a kilowatt hour, in quotes, e.g. "0.30"."""
+    per_review_hour: Amount = Decimal(0)
+    """Price of an hour of a person who reviews rows, in quotes, e.g. "48.00": `tunesmith review
+    status` says what a row cost. The register has runs alone, and so not this."""
     budget_per_run: Amount | None = None
     """The most that one run of one step may cost, in quotes, e.g. "0.50": a step that would cost
     more is not begun, one that has cost more keeps what it did and stops. A run that goes on from
@@ -76,4 +79,9 @@ class LedgerConfig(Section):
     @property
     def rates(self) -> Rates:
         """The prices as a record."""
-        return Rates(currency=self.currency, per_cpu_hour=self.per_cpu_hour, per_kwh=self.per_kwh)
+        return Rates(
+            currency=self.currency,
+            per_cpu_hour=self.per_cpu_hour,
+            per_kwh=self.per_kwh,
+            per_review_hour=self.per_review_hour,
+        )

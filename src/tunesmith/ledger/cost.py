@@ -30,6 +30,16 @@ def price(usage: Usage | Forecast | Preview, rates: Rates) -> Money:
     return Money(amount=amount.quantize(GRID, rounding=ROUND_HALF_EVEN), currency=rates.currency)
 
 
+def price_review(seconds: float, rates: Rates) -> Money:
+    """The cost of so much time of people who review rows.
+
+    Raises:
+        ValueError: it is negative or not a number.
+    """
+    amount = _decimal(seconds, "seconds") * rates.per_review_hour / SECONDS_PER_HOUR
+    return Money(amount=amount.quantize(GRID, rounding=ROUND_HALF_EVEN), currency=rates.currency)
+
+
 def zero(currency: str) -> Money:
     """Nothing, in `currency`."""
     return Money(amount=Decimal(0).quantize(GRID), currency=currency)

@@ -36,3 +36,5 @@ class Rates:
     per_cpu_hour: Decimal
     """Of one core: depreciation or rent."""
     per_kwh: Decimal
+    per_review_hour: Decimal = Decimal(0)
+    """Of a person who reviews rows."""

@@ -11,6 +11,7 @@ from tunesmith.records.data import DataAsset, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
+from tunesmith.stages.curate.reviewed import Applied, review_section
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.split import Sides
 from tunesmith.text.dedup import Closest, Pair, Thresholds
@@ -37,6 +38,8 @@ class CardFacts:
     size: TrueSize
     pii: Mapping[str, int]
     """By kind, how often personal data stood in the rows that were kept."""
+    applied: Applied | None = None
+    """What became of the labels of a review; None where there was none."""
 
     @property
     def num_components(self) -> int:
@@ -74,8 +77,14 @@ def write_card(facts: CardFacts) -> str:
     """The card, as Markdown."""
     by_format = {"labels": _labels, "feedback": _feedback, "tags": _tags}
     own = by_format.get(facts.config.format)
-    parts = [_summary, _sources, _rows, *([own] if own else []), _personal, _split]
+    middle = [*([_review] if facts.applied else []), *([own] if own else [])]
+    parts = [_summary, _sources, _rows, *middle, _personal, _split]
     return "\n\n".join(part(facts) for part in parts) + "\n"
+
+
+def _review(facts: CardFacts) -> str:
+    assert facts.applied is not None
+    return review_section(facts.applied)
 
 
 def _summary(facts: CardFacts) -> str:

@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationInfo,
@@ -21,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunesmith.core.section import Section
+from tunesmith.records.review import ReviewedLabels
 from tunesmith.records.rows import FORMATS
 from tunesmith.text.language import known_languages
 from tunesmith.text.pii import has_phones
@@ -41,6 +43,7 @@ READ_BY = {
     "columns": _OTHERS,
     "instruction": ("labels", *ASKED),
     "num_labels": ("labels",),
+    "reviewed": ("labels",),
     "labels": ("labels",),
     "train_per_label": ("labels",),
     "test_per_label": ("labels",),
@@ -131,6 +134,10 @@ class DatasetConfig(Section):
     apart_from: tuple[str, ...] = ()
     """Names of other datasets: no row is trained on that is one of their test rows, or resembles
     one as `leak_similarity` says. Name every dataset that the model is judged on."""
+    reviewed: str = ""
+    """Name of a review: the labels that it settled, and that were accepted (`tunesmith review
+    accept`), stand in place of the sources', for every row with the same text; what is unusable is
+    dropped."""
     licences: tuple[str, ...] = ()
     """Licences (SPDX) that its sources may have; any other, or none stated, stops it. Of a choice
     ("MIT OR GPL-2.0-only") one must be listed, of "AND" all. Without a list every licence is let
@@ -151,6 +158,19 @@ class DatasetConfig(Section):
     readable by its owner alone. It is read, never stored and never printed."""
     pii_key_id: Annotated[str, StringConstraints(pattern="^([0-9a-f]{16})?$")] = ""
     """Which key it must be; without it, the one that is in the file. The card says which it was."""
+
+    _accepted: ReviewedLabels | None = PrivateAttr(default=None)
+
+    @property
+    def accepted(self) -> ReviewedLabels | None:
+        """What `reviewed` names; the evidence says it, and no project file can."""
+        return self._accepted
+
+    def with_accepted(self, accepted: ReviewedLabels | None) -> Self:
+        """The same settings, with the labels that were accepted."""
+        changed = self.model_copy()
+        changed._accepted = accepted
+        return changed
 
     @field_validator("instruction")
     @classmethod
@@ -222,6 +242,8 @@ class DatasetConfig(Section):
     def _leave_out_what_is_not_read(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Else a default, written out and read again, would look like a value that was given."""
         unread = ["test_share"] if self.test_rows or self.test_from else []
+        if not self.reviewed:  # so that a dataset without it is known by the key that it had
+            unread.append("reviewed")
         if self.pii != "pseudonymise":
             unread += ["pii_key_file", "pii_key_id"]
         return {

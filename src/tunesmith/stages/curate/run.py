@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
@@ -14,6 +14,7 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
 from tunesmith.records.model import BaseModel
+from tunesmith.records.review import ReviewedLabels
 from tunesmith.stages.curate.card import CardFacts, write_card
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.dates import dated
@@ -21,6 +22,7 @@ from tunesmith.stages.curate.filters import duplicate_thresholds, leak_threshold
 from tunesmith.stages.curate.formatted import choose_formatted
 from tunesmith.stages.curate.labelled import choose_labelled
 from tunesmith.stages.curate.privacy import counts, privacy_of
+from tunesmith.stages.curate.reviewed import with_reviewed_labels
 from tunesmith.stages.curate.rows import (
     Chosen,
     Dropped,
@@ -52,15 +54,17 @@ def curate(
     assets: tuple[DataAsset, ...],
     base: BaseModel,
     apart: tuple[Dataset, ...] = (),
+    reviewed: ReviewedLabels | None = None,
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
-    `apart` are the datasets whose test rows it may not train on.
+    `apart` are the datasets whose test rows it may not train on; `reviewed` are labels that stand
+    in place of the sources'.
 
     Raises:
         DataError: a source has a licence that is not allowed; there are no rows, or too few are
-            left; a test row resembles a training row after all; or there is personal data, which
-            `config` refuses.
+            left; a test row resembles a training row after all; there is personal data, which
+            `config` refuses; or it names a review of which nothing was accepted.
     """
     _require_licences(config, assets)
     source_rows = list(read_rows(assets, ctx.blobs))
@@ -69,17 +73,15 @@ def curate(
             f"dataset {config.name!r} is empty: its sources have no rows",
             remedy=f"check the sources {', '.join(config.sources)}",
         )
+    usable, unusable, applied = with_reviewed_labels(config, source_rows, reviewed)
     choose = choose_labelled if config.format == "labels" else choose_formatted
-    chosen = choose(config, ctx, source_rows, base)
+    chosen = choose(config, ctx, usable, base)
     rows, undated = dated(config, chosen.rows)
     rows, near = _with_components(config, rows, assets, reporter(ctx, "groups rows"))
     rows = _marked(config, rows, apart, ctx)
     caps = _caps(config, rows)
     sides = split(rows, seed=ctx.seed, caps=caps, by_date=bool(config.test_from))
-    dropped = [*chosen.dropped, *undated]
-    dropped += [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
-    dropped += [drop(row, "over the cap", row.label) for row in sides.surplus]
-    dropped += [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
+    dropped = [*unusable, *chosen.dropped, *undated, *_left_out(sides)]
     closest = _check_leakage(config, sides)
     assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
     kept = (*sides.train, *sides.test)
@@ -101,8 +103,18 @@ def curate(
         closest=closest,
         size=_true_size(config, chosen, dropped_by_reason, near),
         pii=counts(config, kept, privacy_of(config, ctx.project)),
+        applied=applied,
     )
     return _record(facts, ctx, dropped)
+
+
+def _left_out(sides: Sides) -> Iterator[Dropped]:
+    for row in sides.straddling:
+        yield drop(row, "belongs to an earlier row", row.component)
+    for row in sides.surplus:
+        yield drop(row, "over the cap", row.label)
+    for row in sides.barred:
+        yield drop(row, "like another dataset's test row", row.like)
 
 
 def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> None:

@@ -1,0 +1,237 @@
+"""A review as the evidence has it. There is no other table: nothing was said that nobody said."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.core import evidence
+from tunesmith.core.db import Transaction
+from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
+from tunesmith.project_file import ReviewConfig
+from tunesmith.records.review import ACCEPTED, UNUSABLE, Judgement, ReviewedLabels
+
+BEGUN, JUDGED, DECIDED = "review.begun", "review.judged", "review.decided"
+
+
+@dataclass(kw_only=True)
+class Log:
+    """All that was said in one review."""
+
+    review: str
+    labels: tuple[str, ...] = ()
+    """What a row may be said to be, without `UNUSABLE`."""
+    guidelines: str = ""
+    """SHA-256 of those in force: a review of which none are was not begun."""
+    rows: dict[str, None] = field(default_factory=dict)
+    """Ids in the order in which they are looked at."""
+    judged: dict[str, dict[str, Judgement]] = field(default_factory=dict)
+    """Row -> who -> what they said."""
+    decided: dict[str, Judgement] = field(default_factory=dict)
+    accepted: Mapping[str, Any] | None = None
+    """The newest `ReviewedLabels`, as JSON."""
+
+    def said(self, row: str) -> dict[str, str]:
+        """Who -> label."""
+        return {who: each.label for who, each in self.judged.get(row, {}).items()}
+
+
+def read(connection: Transaction, review: str) -> Log:
+    """What the evidence says of a review."""
+    log = Log(review=review)
+    for entry in evidence.entries(connection, BEGUN, JUDGED, DECIDED, ACCEPTED):
+        body = entry.body
+        if body["review"] != review:
+            continue
+        if entry.what == BEGUN:
+            log.labels, log.guidelines = tuple(body["labels"]), body["guidelines"]
+            log.rows.update(dict.fromkeys(body["rows"]))
+        elif entry.what == ACCEPTED:
+            log.accepted = body["accepted"]
+        else:
+            _add(log, entry.what, _judgement(entry.actor, body))
+    return log
+
+
+def missing(log: Log, row: str, per_row: int) -> bool:
+    """Whether the row waits for a judgement."""
+    return len(log.judged.get(row, ())) < per_row
+
+
+def disputed(log: Log, row: str, per_row: int) -> bool:
+    """Whether all who are to judge the row did, differed, and nobody decided yet."""
+    said = set(log.said(row).values())
+    return not missing(log, row, per_row) and len(said) > 1 and row not in log.decided
+
+
+def settled(log: Log, row: str, per_row: int) -> str:
+    """What the row is: as all said, or as was decided; empty while it is neither."""
+    if row in log.decided:
+        return log.decided[row].label
+    said = set(log.said(row).values())
+    return said.pop() if len(said) == 1 and not missing(log, row, per_row) else ""
+
+
+def may_judge(log: Log, row: str, who: str, per_row: int) -> bool:
+    """Whether the row waits for a judgement, and `who` has not given theirs."""
+    return missing(log, row, per_row) and who not in log.judged.get(row, ())
+
+
+def may_decide(log: Log, row: str, who: str, per_row: int) -> bool:
+    """Whether the row waits for a decision, and `who` is none of those who differed."""
+    return disputed(log, row, per_row) and who not in log.judged[row]
+
+
+# Adding to it, in the caller's transaction, which holds the write lock.
+
+
+def begin(connection: Transaction, actor: str, log: Log, body: Mapping[str, Any]) -> None:
+    """Put rows, labels and guidelines on record."""
+    evidence.append(connection, BEGUN, actor, {"review": log.review, **body})
+
+
+def accept(
+    connection: Transaction, actor: str, labels: ReviewedLabels, extra: Mapping[str, Any]
+) -> None:
+    """Say that the labels may be used; `extra` is what else the evidence is to say."""
+    body = {"review": labels.review, "accepted": labels, **extra}
+    evidence.append(connection, ACCEPTED, actor, body)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saying:
+    """What somebody is about to say of a row."""
+
+    row: str
+    who: str
+    label: str
+    seconds: float | None
+    guidelines: str
+    """SHA-256 of those that the row was judged by."""
+    where: str = ""
+    """Where it stands, for messages: "task 3: " of a file."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else the evidence is to say."""
+
+
+def judge(connection: Transaction, config: ReviewConfig, log: Log, saying: Saying) -> Judgement:
+    """Record a judgement.
+
+    Raises:
+        NotAllowed: whoever says it does not review.
+        NotFound, UsageError, Conflict: see `_check`; or they, or enough others, judged the row.
+    """
+    where, row, who = saying.where, saying.row, saying.who
+    require_role(config, who, decides=False, where=where)
+    _check(log, saying)
+    if who in log.judged.get(row, {}):
+        raise Conflict(
+            f"{where}{who} judged row {row} already",
+            remedy="a judgement stays as it is; where people differ, another decides: "
+            f"`tunesmith review adjudicate {log.review}`",
+        )
+    if not missing(log, row, config.per_row):
+        raise Conflict(
+            f"{where}{config.per_row} others judged row {row} meanwhile",
+            remedy=f"take the next one: `tunesmith review next {log.review}`",
+        )
+    return _say(connection, JUDGED, config, log, saying)
+
+
+def decide(connection: Transaction, config: ReviewConfig, log: Log, saying: Saying) -> Judgement:
+    """Record what a row is on which people differed.
+
+    Raises:
+        NotAllowed: whoever says it does not adjudicate, or judged the row.
+        NotFound, UsageError, Conflict: see `_check`; or there is nothing to decide.
+    """
+    row, who = saying.row, saying.who
+    require_role(config, who, decides=True)
+    _check(log, saying)
+    if not disputed(log, row, config.per_row):
+        raise Conflict(
+            f"there is nothing to decide about row {row}",
+            remedy=f"see what there is: `tunesmith review adjudicate {log.review}`",
+        )
+    if who in log.judged[row]:
+        others = ", ".join(name for name in config.adjudicators if name not in log.judged[row])
+        raise NotAllowed(
+            f"{who} judged row {row}, so another has to decide",
+            remedy=f"ask one of: {others or 'nobody yet; name another in `adjudicators`'}",
+        )
+    return _say(connection, DECIDED, config, log, saying)
+
+
+def require_role(config: ReviewConfig, who: str, *, decides: bool, where: str = "") -> None:
+    """Raise NotAllowed unless `who` reviews, or adjudicates."""
+    names = config.adjudicators if decides else config.reviewers
+    if who not in names:
+        raise NotAllowed(
+            f"{where}{who} may not {'adjudicate' if decides else 'judge rows'} in review "
+            f"{config.name!r}",
+            remedy=f"ask one of: {', '.join(names)}",
+        )
+
+
+def _check(log: Log, saying: Saying) -> None:
+    """Raise NotFound for a row that is not in the review, UsageError for a label that it does not
+    have, Conflict for guidelines that are not in force."""
+    where, row, label = saying.where, saying.row, saying.label
+    if row not in log.rows:
+        raise NotFound(
+            f"{where}there is no row {row!r} in review {log.review!r}",
+            remedy=f"see which is next: `tunesmith review next {log.review} --json`",
+        )
+    known = (*log.labels, UNUSABLE)
+    if label not in known:
+        near = difflib.get_close_matches(label, known, n=1)
+        raise UsageError(
+            f"{where}{label!r} is no label of review {log.review!r}",
+            remedy=f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}",
+        )
+    if saying.guidelines != log.guidelines:
+        raise Conflict(
+            f"{where}row {row} was judged by other guidelines (sha256 {saying.guidelines[:12]}) "
+            f"than are in force ({log.guidelines[:12]})",
+            remedy="judge it by those in force; where these are the wrong ones, put the file as it "
+            f"is now on record: `tunesmith review start {log.review}`",
+        )
+
+
+def _say(
+    connection: Transaction, what: str, config: ReviewConfig, log: Log, saying: Saying
+) -> Judgement:
+    seconds = saying.seconds
+    if seconds is not None:
+        seconds = round(min(seconds, config.idle_after_s), 3)
+    body = {
+        "review": log.review,
+        "row": saying.row,
+        "label": saying.label,
+        "seconds": seconds,
+        "guidelines": saying.guidelines,
+        **saying.extra,
+    }
+    evidence.append(connection, what, saying.who, body)
+    made = _judgement(saying.who, body)
+    _add(log, what, made)
+    return made
+
+
+def _judgement(who: str, body: Mapping[str, Any]) -> Judgement:
+    return Judgement(
+        row=body["row"],
+        reviewer=who,
+        label=body["label"],
+        seconds=body["seconds"],
+        guidelines=body["guidelines"],
+    )
+
+
+def _add(log: Log, what: str, made: Judgement) -> None:
+    if what == JUDGED:
+        log.judged.setdefault(made.row, {})[made.reviewer] = made
+    else:
+        log.decided[made.row] = made

@@ -1,0 +1,101 @@
+"""Labels that people correct, from a dataset that was cut to one that was cut anew."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from tunesmith.cli.main import app
+from tunesmith.core.errors import Conflict, NotAllowed
+
+SECTIONS = """
+[source.notes]
+origin = "file:data/notes.jsonl"
+format = "jsonl"
+text = "note"
+label = "kind"
+subject = "who"
+
+[dataset.triage]
+sources = ["notes"]
+base = "tiny"
+instruction = "Name the kind."
+labels = ["drug", "fall"]
+train_per_label = 6
+test_per_label = 2
+max_tokens = 250
+
+[review.kinds]
+dataset = "triage"
+guidelines = "guidelines.md"
+reviewers = ["ann", "bob"]
+adjudicators = ["cat"]
+
+[registry]
+allow_as = true
+"""
+WORDS = {
+    "fall": "slipped wet floor bed rail stairs bruise night bathroom hip chair walker",
+    "drug": "dose pill pharmacy label wrong allergy vial syringe chart order insulin pump",
+}
+WRONG = "patient slipped on the wet floor beside the bed rail at night, hip bruise, entry 3"
+
+
+def _notes():
+    for kind, words in WORDS.items():
+        words = words.split()
+        for number in range(9):
+            said = " ".join(words[(number + step * (1 + number % 5)) % 12] for step in range(11))
+            note = WRONG if (kind, number) == ("drug", 3) else f"{said}, entry {number} of {kind}"
+            yield {"who": f"person-{kind}-{number}", "note": note, "kind": kind}
+
+
+def test_what_people_correct_is_what_is_trained_on(data_project):
+    ward = data_project("ward", SECTIONS)
+    lines = "\n".join(json.dumps(note) for note in _notes())
+    (ward.folder / "data" / "notes.jsonl").write_text(lines)
+    (ward.folder / "guidelines.md").write_text("# Kinds\n\nWho fell is a fall.\n")
+    ward.tunesmith("run")
+
+    def say(*words, fails=None):
+        done = CliRunner().invoke(app, [*words, "-p", str(ward.folder), "--json"])
+        if fails:
+            assert isinstance(done.exception, fails), done.output
+            return None
+        assert done.exit_code == 0, (words, done.exception)
+        return json.loads(done.stdout)
+
+    def planned():
+        lines = {line["step"]: line for line in say("plan")["lines"]}
+        return lines["curate:triage"]["state"], lines["curate:triage"]["reason"]
+
+    before = planned()
+    assert before[0] == "hit"
+    say("review", "start")
+    shown = say("review", "next", "--as", "ann")
+    assert shown["text"] == WRONG  # the doubtful row comes first
+    judged = ("--row", shown["row"], "--label")
+    say("review", "next", "--as", "ann", *judged, "fall")
+    say("review", "next", "--as", "bob", *judged, "drug")
+    say("review", "adjudicate", "--as", "bob", *judged, "fall", fails=NotAllowed)
+    say("review", "accept", fails=Conflict)
+    say("review", "adjudicate", "--as", "cat", *judged, "fall")
+    say("review", "accept")
+    assert planned() == before  # no dataset asked for it yet
+
+    ward.edit("[dataset.triage]", '[dataset.triage]\nreviewed = "kinds"')
+    state, why = planned()
+    assert state != "hit"
+    assert "reviewed" in why
+    say("run")
+    assert "| corrected | 1 |" in say("data", "card", "triage")["card"]
+    assert say("data", "diff", "triage@1", "triage@2")["num_edited"] == 1
+    assert say("verify")["problems"] == []
+
+    # Whom it was about asks to be forgotten: nothing of theirs is left, in the review neither.
+    say("data", "forget", "person-drug-3")
+    assert say("review", "status")["num_gone"] == 1
+    assert say("review", "next", "--as", "ann")["text"] != WRONG
+    say("review", "accept", fails=Conflict)
+    assert "| not in the sources any more | 1 |" in say("data", "card", "triage")["card"]
