@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
@@ -22,7 +23,7 @@ sources = ["notes"]
 base = "tiny"
 instruction = "Name the kind."
 labels = ["drug", "fall"]
-train_per_label = 6
+train_per_label = 20
 test_per_label = 2
 max_tokens = 250
 
@@ -51,6 +52,7 @@ def _notes():
             yield {"who": f"person-{kind}-{number}", "note": note, "kind": kind}
 
 
+@pytest.mark.slow
 def test_what_people_correct_is_what_is_trained_on(data_project):
     ward = data_project("ward", SECTIONS)
     lines = "\n".join(json.dumps(note) for note in _notes())
@@ -90,7 +92,8 @@ def test_what_people_correct_is_what_is_trained_on(data_project):
     assert "reviewed" in why
     say("run")
     assert "| corrected | 1 |" in say("data", "card", "triage")["card"]
-    assert say("data", "diff", "triage@1", "triage@2")["num_edited"] == 1
+    difference = say("data", "diff", "triage@1", "triage@2")
+    assert difference["num_edited"] == 1, difference
     assert say("verify")["problems"] == []
 
     # Whom it was about asks to be forgotten: nothing of theirs is left, in the review neither.

@@ -11,6 +11,7 @@ from tunesmith.core import evidence
 from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
 from tunesmith.core.verify import verify
+from tunesmith.graph import build
 from tunesmith.records.review import ReviewedLabels
 from tunesmith.registry.roles import Actor
 from tunesmith.review.desk import accept, at_work, judge, start, status
@@ -219,8 +220,12 @@ def test_what_is_accepted_is_frozen_and_said_once(ward):
     assert accept(ward.project, "kinds", ANN).num_adjudicated == 1
     assert len(log(ward, "review.accepted")) == 2
 
+    ward.project.look_again()
+    assert "reviewed" not in build(ward.project.file).datasets["notes"].inputs  # nobody asked
     ward.set("[dataset.notes]", '[dataset.notes]\nreviewed = "kinds"')
     ward.project.look_again()
+    given = build(ward.project.file).datasets["notes"].inputs["reviewed"]
+    assert given is ward.project.file.dataset["notes"].accepted
     accepted = ward.project.file.dataset["notes"].accepted
     assert isinstance(accepted, ReviewedLabels)
     assert accepted.labels == {first: "a", second: "unusable", third: "b"}
