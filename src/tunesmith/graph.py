@@ -178,6 +178,8 @@ def _datasets(
             given: dict[str, Any] = {"apart": others} if others else {}
             if config.accepted:
                 given["reviewed"] = config.accepted
+            if config.semantic:
+                given["encoder"] = bases[config.semantic.encoder]
             made[name] = _step(
                 f"curate:{name}",
                 "curate@1",

@@ -195,6 +195,9 @@ def _check_references(file: ProjectFile) -> None:
             if dataset.format == "labels":
                 file.source[source].require_labelled(f"dataset.{name}.sources")
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
+        if dataset.semantic is not None:
+            encoder = dataset.semantic.encoder
+            settings.nearest(f"dataset.{name}.semantic.encoder", encoder, file.base, "base")
         for other in dataset.apart_from:
             settings.nearest(f"dataset.{name}.apart_from", other, file.dataset, "dataset")
         if dataset.reviewed:

@@ -210,6 +210,37 @@ def data_project(
 
 
 @pytest.fixture(scope="session")
+def mini_encoder(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The section of a base model that reads both ways: a random BERT of one layer."""
+    import tokenizers
+    import transformers
+    from tokenizers import models, normalizers, pre_tokenizers, processors
+
+    folder = tmp_path_factory.mktemp("encoder")
+    known = {
+        word: n for n, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *" ".join(WORDS).split()])
+    }
+    core = tokenizers.Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    core.save(str(folder / "tokenizer.json"))
+    config = transformers.BertConfig(
+        vocab_size=len(known),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    files = {f"mini_encoder/model/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    _wheel(wheelhouse, "mini_encoder", files)
+    return '[base.encoder]\norigin = "pypi:mini-encoder==1.0"\nfile = "mini_encoder/model"\n'
+
+
+@pytest.fixture(scope="session")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, project_text: str, mini_environment: dict[str, str]
 ) -> Miniature:

@@ -12,7 +12,7 @@ from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import STORE, Project
 from tunesmith.project_file import FILE
-from tunesmith.records.data import Dataset, TrueSize
+from tunesmith.records.data import Dataset, SemanticSize, TrueSize
 
 
 def closing(project: Project, result: Result, wall_s: float) -> list[str]:
@@ -52,6 +52,8 @@ def _dataset(dataset: Dataset) -> list[str]:
     lines = [f"  dataset     {sizes(dataset)}"]
     if dataset.size:
         lines.append(f"              {true_size(dataset.size)}")
+    if isinstance(dataset.size, SemanticSize) and dataset.size.num_contradictions:
+        lines.append(f"              {contradicting(dataset.name, dataset.size)}")
     if dataset.pii and dataset.pii_treatment == "report":
         lines.append(f"              personal data in its rows: {by_kind(dataset.pii)}")
     return lines
@@ -63,9 +65,20 @@ def true_size(size: TrueSize) -> str:
     >>> true_size(TrueSize(rows=1050, distinct=10, near_distinct=10))
     'true size: 1050 rows, 10 distinct, 10 near-distinct (1.0 %)'
     """
+    by_meaning = ""
+    if isinstance(size, SemanticSize):
+        by_meaning = f", {size.semantic_distinct} semantically distinct"
     return (
         f"true size: {size.rows} rows, {size.distinct} distinct, {size.near_distinct} "
-        f"near-distinct ({percent(size.share)})"
+        f"near-distinct{by_meaning} ({percent(size.share)})"
+    )
+
+
+def contradicting(name: str, size: SemanticSize) -> str:
+    """How many rows mean the same as one with another label, and what lists them."""
+    return (
+        f"contradictions: {size.num_contradictions} rows mean the same as one with another label: "
+        f"tunesmith data contradictions {name}"
     )
 
 

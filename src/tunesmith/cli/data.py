@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     data.command("show")(data_quality.data_show)
     data.command("doubts")(data_quality.data_doubts)
     data.command("value")(data_value.data_value)
+    data.command("contradictions")(data_quality.data_contradictions)
     data.command("dropped")(data_dropped)
     data.command("card")(data_documents.data_card)
     data.command("croissant")(data_documents.data_croissant)

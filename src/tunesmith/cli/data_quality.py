@@ -16,9 +16,10 @@ def data_show(
 ) -> None:
     """Say how large a dataset truly is, what was kept out, and what personal data is in it."""
     from tunesmith import graph
-    from tunesmith.cli.closing import by_kind, sizes, true_size
+    from tunesmith.cli.closing import by_kind, contradicting, sizes, true_size
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.records.data import SemanticSize
 
     with opened(folder) as (project, _):
         name = only(project.file.dataset, name, "dataset")
@@ -26,9 +27,11 @@ def data_show(
     found = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
     if record.pii_treatment == "off":
         found = "not looked for"
+    size = record.size
     lines = [
         sizes(record),
-        *([true_size(record.size)] if record.size else []),
+        *([true_size(size)] if size else []),
+        *([contradicting(name, size)] if isinstance(size, SemanticSize) else []),
         f"rows: {record.num_in} in, {record.train.num_rows + record.test.num_rows} kept, "
         f"{record.num_dropped} dropped",
         *(f"  dropped: {count} {reason}" for reason, count in record.dropped_by_reason.items()),
@@ -66,6 +69,39 @@ def data_doubts(
         for row in rows[:limit]
     ]
     lines = table(shown, headings) if rows else ["no label is doubtful"]
+    if len(rows) > limit:
+        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
+    out(rows, lines, as_json)
+
+
+def data_contradictions(
+    name: Annotated[str, typer.Argument(help="Name of a dataset of labels.")] = "",
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the rows that mean the same as a row with another label, the most similar first."""
+    import pyarrow.parquet as pq
+
+    from tunesmith import graph
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+    from tunesmith.core.errors import UsageError
+    from tunesmith.records.data import SemanticSize
+
+    with opened(folder) as (project, _):
+        name = only(project.file.dataset, name, "dataset")
+        size = project.runner.current(graph.build(project.file).datasets[name]).size
+        if not isinstance(size, SemanticSize):
+            raise UsageError(
+                f"nobody has looked at what the rows of dataset {name!r} mean",
+                remedy=f"name an encoder: `semantic` of dataset.{name}; then `tunesmith run`",
+            )
+        rows = pq.read_table(project.runner.blobs.path(size.contradictions)).to_pylist()
+    headings = ["row", "label", "other row", "label", "cosine"]
+    keys = ["pointer", "label", "other_pointer", "other_label"]
+    shown = [[*(row[key] for key in keys), f"{row['cosine']:.3f}"] for row in rows[:limit]]
+    lines = table(shown, headings) if rows else ["no two rows contradict each other"]
     if len(rows) > limit:
         lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
     out(rows, lines, as_json)

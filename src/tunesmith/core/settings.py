@@ -187,10 +187,17 @@ def _keys_at(model: type[Section], where: Sequence[str]) -> list[str]:
     here: Any = model
     for part in where:
         if isinstance(here, type) and issubclass(here, pydantic.BaseModel):
-            here = here.model_fields[part].annotation
+            here = _section_of(here.model_fields[part].annotation)
         else:  # a table of named sections
             here = typing.get_args(here)[-1]
     for part in (here, *typing.get_args(here)):  # a section that may be left out is one of two
         if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
             return list(part.model_fields)
     return []
+
+
+def _section_of(annotation: Any) -> Any:
+    """What a section is that may also be left out; any other type as it is."""
+    kinds = [part for part in typing.get_args(annotation) if part is not type(None)]
+    is_optional = len(kinds) == 1 and type(None) in typing.get_args(annotation)
+    return kinds[0] if is_optional else annotation

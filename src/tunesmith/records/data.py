@@ -98,6 +98,31 @@ class TrueSize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SemanticSize(TrueSize):
+    """How much there is by what rows mean, too, as an encoder sees it.
+
+    `contradictions` is Parquet with `row_id`, `asset`, `pointer`, `label`, the same of the other
+    row (`other_row_id`, ...) and `cosine`: one line for each row that means the same as a row with
+    another label, with the most similar such row.
+    """
+
+    semantic_distinct: int
+    """... and without rows that say the same in other words, whether the format drops these or
+    not."""
+    num_unread: int
+    """Near-distinct rows that the encoder did not read: too long for it, or with a word that it
+    does not know."""
+    num_contradictions: int
+    """Rows that mean the same as a row with another label."""
+    contradictions: Blob
+
+    @property
+    def share(self) -> float:
+        """The semantically distinct ones among the rows, in [0, 1]."""
+        return self.semantic_distinct / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """A frozen, split training set.
 
@@ -130,5 +155,5 @@ class Dataset:
     not looked for."""
     pii_treatment: str = "off"
     """What was done about it: report, mask, pseudonymise, refuse or off."""
-    size: TrueSize | None = None
+    size: SemanticSize | TrueSize | None = None
     """None in a record of an earlier version."""

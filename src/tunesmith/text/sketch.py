@@ -1,7 +1,8 @@
 """Which texts might be alike: MinHash of their words, and of their runs of words, cut into bands.
 
-Signatures are rensa's (R-MinHash over all tokens); bands are compared here, by sorting. What comes
-out is a candidate and no more: see `text.dedup`, which verifies each.
+Signatures are rensa's (R-MinHash over all tokens); bands are compared here, by sorting. Of small sets
+of words, which would share bands as a matter of course, `text.small_sets` finds those that are
+alike. What comes out is a candidate and no more: see `text.dedup`, which verifies each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import rensa
+
+from tunesmith.text.small_sets import FEW, alike, largest_partner
 
 SHORT = 20
 """A text with fewer words than this is compared by its set of words."""
@@ -80,15 +83,21 @@ def candidates(
     By words only texts are proposed that a short one can be similar to: with fewer than `SHORT`
     words, it is not similar to one that has many more. By runs, texts with `SHORT` words or more.
     """
-    most = (SHORT - 1) / words
+    most, partner = (SHORT - 1) / words, largest_partner(words)
+    small: list[tuple[Any, Any]] = []
     by_words = _Banded(num_bands=num_bands(words), rows=[], keys=[])
     by_runs = _Banded(num_bands=num_bands(runs), rows=[], keys=[])
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         progress(start, len(texts))
         hashes, sizes = _hashed(texts[start : start + _TEXTS_AT_ONCE])
-        _add(by_words, start, *_of_words(hashes, sizes, most))
+        members, words_of_members, num_words = _sets(hashes, sizes)
+        is_partner = (num_words <= min(most, partner))[members]
+        small.append((members[is_partner] + start, words_of_members[is_partner]))
+        _add(by_words, start, *_of_words(hashes, sizes, (num_words > FEW) & (num_words <= most)))
         _add(by_runs, start, *_of_runs(hashes, sizes))
-    return _pairs(by_words), _pairs(by_runs)
+    of_small = alike(*(np.concatenate(each) for each in zip(*small, strict=True)), words)
+    by_all_words = np.unique(np.concatenate([of_small, _pairs(by_words)]), axis=0)
+    return by_all_words, _pairs(by_runs)
 
 
 def _hashed(texts: Sequence[str]) -> tuple[Any, Any]:
@@ -146,15 +155,20 @@ Tokens = tuple[Any, Any, Any]
 """Positions of texts, the hashes of all their tokens, and how many of these each has."""
 
 
-def _of_words(hashes: Any, sizes: Any, most: float) -> Tokens:
-    """Of texts with at most `most` different words."""
+def _sets(hashes: Any, sizes: Any) -> tuple[Any, Any, Any]:
+    """The text and the word (44 bits of it) of each member of the sets of words, by text; and how
+    many members each text's has."""
     # The text above 44 bits of the word: sorted, a word that was there is next to itself.
     texts = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
     keys = np.sort((texts << np.uint64(44)) | (hashes >> np.uint64(20)))
     is_new = np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]
-    new = (keys[is_new] >> np.uint64(44)).astype(np.int64)
-    num_words = np.bincount(new, minlength=len(sizes))
-    chosen = (sizes > 0) & (num_words <= most)
+    keys = keys[is_new]
+    members = (keys >> np.uint64(44)).astype(np.int64)
+    words = keys & np.uint64((1 << 44) - 1)
+    return members, words, np.bincount(members, minlength=len(sizes))
+
+
+def _of_words(hashes: Any, sizes: Any, chosen: Any) -> Tokens:
     return np.flatnonzero(chosen), hashes[np.repeat(chosen, sizes)], sizes[chosen]
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.canonical import parse
-from tunesmith.records.data import DataAsset, TrueSize
+from tunesmith.records.data import DataAsset, SemanticSize, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.reviewed import Applied, review_section
 from tunesmith.stages.curate.rows import Chosen, Row
+from tunesmith.stages.curate.semantic import SemanticFacts
 from tunesmith.stages.curate.split import Sides
 from tunesmith.text.dedup import Closest, Pair, Thresholds
 from tunesmith.text.sketch import SHORT
@@ -38,6 +39,8 @@ class CardFacts:
     size: TrueSize
     pii: Mapping[str, int]
     """By kind, how often personal data stood in the rows that were kept."""
+    semantic: SemanticFacts | None = None
+    """None where no encoder was asked."""
     applied: Applied | None = None
     """What became of the labels of a review; None where there was none."""
 
@@ -144,20 +147,50 @@ def _true_size(facts: CardFacts) -> str:
     config, size = facts.config, facts.size
     kept = sum(facts.chosen.distinct.values())
     fitting = "a fitting label and length" if config.format == "labels" else "a fitting length"
-    said = f"""{size.rows} rows, {size.distinct} distinct, {size.near_distinct} near-distinct \
-({100 * size.share:.1f} %).
+    by_meaning = (
+        f", {size.semantic_distinct} semantically distinct"
+        if isinstance(size, SemanticSize)
+        else ""
+    )
+    said = f"""{size.rows} rows, {size.distinct} distinct, {size.near_distinct} near-distinct\
+{by_meaning} ({100 * size.share:.1f} %).
 
 True size: of {size.rows} rows with {fitting}, {kept} are
 distinct:"""
     if config.format not in READ_BY["similarity"]:
         return f"""{said} no two say the same, to the letter. Near duplicates are not dropped: two
 rows with nearly the same {COMPARED[config.format]} may say different things. They are on one side
-of the split."""
+of the split.{_semantic(facts)}"""
     two = "no two of one label" if config.format == "labels" else "no two"
     rule = f"""{said} {two} were found to share at least (Jaccard similarity)
 
-{_rule(duplicate_thresholds(config))}"""
+{_rule(duplicate_thresholds(config))}{_semantic(facts)}"""
     return f"{rule}\n\n{_confusable(facts)}" if config.format == "labels" else rule
+
+
+def _semantic(facts: CardFacts) -> str:
+    """What was done about rows that say the same in other words; nothing where nobody asked."""
+    config, found = facts.config, facts.semantic
+    if found is None or config.semantic is None:
+        return ""
+    which = " of one label" if config.format == "labels" else ""
+    done = "all but the first of such rows were dropped, each for one that stayed"
+    if config.format not in READ_BY["similarity"]:
+        done = "they were not dropped"
+    said = f"""
+
+Two rows{which} mean the same if the cosine of their vectors by {found.encoder.name}
+({found.encoder.origin}) is at least {config.semantic.at_least:g}: {done}.
+{found.num_unread} rows were not compared so: too long for it, or with a word unknown to it."""
+    if config.format != "labels":
+        return said
+    kept = {(row.asset, row.row_id) for row in (*facts.sides.train, *facts.sides.test)}
+    num_kept = sum((each.row.asset, each.row.row_id) in kept for each in found.contradictions)
+    return f"""{said}
+
+Contradictions: {len(found.contradictions)} distinct rows of the labels below mean the same as one
+with another label. They were not dropped, and {num_kept} of them are in the dataset. They are
+listed by `tunesmith data contradictions {config.name}`."""
 
 
 def _confusable(facts: CardFacts) -> str:
@@ -245,7 +278,7 @@ def _split(facts: CardFacts) -> str:
 Rows form a component{others}, if they are joined by pairs that share at least
 (Jaccard similarity){what}
 
-{_rule(leak_thresholds(config))}{_together(facts)}{_apart(facts)}
+{_rule(leak_thresholds(config))}{_alike(facts)}{_together(facts)}{_apart(facts)}
 
 A component is on one side only. The {facts.num_components} components with a row in the dataset
 were {how}.{_straddling(facts)}
@@ -253,9 +286,30 @@ were {how}.{_straddling(facts)}
 Residual similarity, the highest over all pairs of a training row and a test row:
 
 - {_highest(facts.closest.words)} of their words, where either text has fewer than {SHORT}
-- {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words
+- {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words\
+{_residual(facts)}"""
+
+
+def _alike(facts: CardFacts) -> str:
+    asked, found = facts.config.semantic, facts.semantic
+    if asked is None or found is None:
+        return ""
+    return f"\n- {asked.at_least:g} as the cosine of their vectors by {found.encoder.name}"
+
+
+def _residual(facts: CardFacts) -> str:
+    """The end of what was measured across the split, and what no measure sees."""
+    found = facts.semantic
+    if found is None:
+        return """
 
 Neither measure sees a paraphrase, nor boilerplate that is shared in part."""
+    closest = "no two could be read" if found.closest is None else f"{found.closest:.3f}"
+    return f"""
+- {closest} as the cosine of their vectors by {found.encoder.name}
+
+No measure sees boilerplate that is shared in part; words see no paraphrase, and an encoder no small
+word that turns what is said around."""
 
 
 def _together(facts: CardFacts) -> str:

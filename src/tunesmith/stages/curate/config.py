@@ -71,6 +71,15 @@ def _checked_date(date: str) -> str:
     return date
 
 
+class SemanticConfig(Section):
+    """Which rows say the same in other words."""
+
+    encoder: str
+    """Name of the base model whose vectors of two rows are compared; one that reads both ways."""
+    at_least: float = Field(gt=0, lt=1)
+    """The cosine of their vectors from which two rows say the same."""
+
+
 class DatasetConfig(Section):
     """A frozen, split training set."""
 
@@ -120,6 +129,12 @@ class DatasetConfig(Section):
     leak_similarity: float = Field(default=0.4, gt=0, le=1)
     """Rows that share this much, whatever their labels, are all put on one side of the split (in
     words, at least 0.7, if either has fewer than 20)."""
+    semantic: SemanticConfig | None = None
+    """Also find rows that say the same in other words, such as { encoder = "minilm", at_least =
+    0.95 }: those whose vectors by this base model have a cosine of at least that much. Where near
+    duplicates are dropped (`similarity`), one of two such rows is, of labels one of two of a label;
+    all are put on one side of the split. Those with different labels are listed by `tunesmith data
+    contradictions`. Without it no encoder is asked."""
 
     together: tuple[str, ...] = ()
     """Fields of the sources' records, such as a case's or a contract's number: rows that have a
@@ -246,6 +261,8 @@ class DatasetConfig(Section):
             unread.append("reviewed")
         if self.pii != "pseudonymise":
             unread += ["pii_key_file", "pii_key_id"]
+        if self.semantic is None:  # what is not asked for is in no key
+            unread.append("semantic")
         return {
             key: value
             for key, value in plain(self).items()

@@ -20,6 +20,7 @@ from tunesmith.stages.curate.content import NotInFormat, compared, stratum, to_c
 from tunesmith.stages.curate.count import Length, counter
 from tunesmith.stages.curate.privacy import Privacy, privacy_of, texts_of, treated
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, drop, reporter
+from tunesmith.stages.curate.semantic import Meanings, semantic_duplicates
 
 NOT_IN_FORMAT = "not in the format"
 MAX_DETAIL_CHARS = 200
@@ -29,12 +30,16 @@ Read = tuple[Row, Content]
 
 
 def choose_formatted(
-    config: DatasetConfig, ctx: Context, source_rows: list[Row], base: BaseModel
+    config: DatasetConfig,
+    ctx: Context,
+    source_rows: list[Row],
+    base: BaseModel,
+    meanings: Meanings | None = None,
 ) -> Chosen:
     """The rows that are in the format, fit and are no copies; and the others, with their reasons.
 
-    Near duplicates go only where the row is what they were compared by: of questions that are
-    nearly the same the answers may differ.
+    Near and semantic duplicates go only where the row is what they were compared by: of questions
+    that are nearly the same the answers may differ.
 
     Raises:
         DataError: fewer than two rows are left.
@@ -48,6 +53,8 @@ def choose_formatted(
     if config.format in READ_BY["similarity"]:
         thresholds = filters.duplicate_thresholds(config)
         rows, gone = filters.near_duplicates(rows, thresholds, reporter(ctx, "compares rows"))
+        dropped += gone
+        rows, gone = semantic_duplicates(rows, meanings, ctx)
         dropped += gone
     _require_two(config, source_rows, rows, dropped)
     distinct = Counter(row.label for row in rows)

@@ -17,11 +17,16 @@ from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.count import counter
 from tunesmith.stages.curate.privacy import Privacy, privacy_of, treated
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, reporter
+from tunesmith.stages.curate.semantic import Meanings, semantic_duplicates
 from tunesmith.text.normalise import normalise
 
 
 def choose_labelled(
-    config: DatasetConfig, ctx: Context, source_rows: list[Row], base: BaseModel
+    config: DatasetConfig,
+    ctx: Context,
+    source_rows: list[Row],
+    base: BaseModel,
+    meanings: Meanings | None = None,
 ) -> Chosen:
     """The distinct rows of the labels that are kept, and the others, each with its reason.
 
@@ -33,6 +38,8 @@ def choose_labelled(
     """
     _require_labels(config, source_rows)
     rows, dropped, counted = _filter(config, ctx, source_rows, base)
+    rows, gone = semantic_duplicates(rows, meanings, ctx)
+    dropped += gone
     distinct = Counter(row.label for row in rows)
     labels = _choose_labels(config, rows, dropped)
     rows, gone = filters.rare_labels(rows, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
 
@@ -33,6 +33,17 @@ from tunesmith.stages.curate.rows import (
     write_dropped,
     write_split,
 )
+from tunesmith.stages.curate.semantic import (
+    REASON,
+    Contradiction,
+    Meanings,
+    SemanticFacts,
+    joined_by_meaning,
+    meanings_of,
+    most_alike,
+    require_apart,
+    semantic_size,
+)
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
 from tunesmith.stages.curate.together import joined
 from tunesmith.text.dedup import (
@@ -55,18 +66,21 @@ def curate(
     base: BaseModel,
     apart: tuple[Dataset, ...] = (),
     reviewed: ReviewedLabels | None = None,
+    encoder: BaseModel | None = None,
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
     `apart` are the datasets whose test rows it may not train on; `reviewed` are labels that stand
-    in place of the sources'.
+    in place of the sources'; `encoder` says which rows mean the same, if `config` asks for that.
 
     Raises:
         DataError: a source has a licence that is not allowed; there are no rows, or too few are
             left; a test row resembles a training row after all; there is personal data, which
-            `config` refuses; or it names a review of which nothing was accepted.
+            `config` refuses; it names a review of which nothing was accepted; or the encoder cannot
+            make vectors.
     """
     _require_licences(config, assets)
+    meanings = meanings_of(config, encoder, ctx)
     source_rows = list(read_rows(assets, ctx.blobs))
     if not source_rows:
         raise DataError(
@@ -75,17 +89,26 @@ def curate(
         )
     usable, unusable, applied = with_reviewed_labels(config, source_rows, reviewed)
     choose = choose_labelled if config.format == "labels" else choose_formatted
-    chosen = choose(config, ctx, usable, base)
+    chosen = choose(config, ctx, usable, base, meanings)
     rows, undated = dated(config, chosen.rows)
-    rows, near = _with_components(config, rows, assets, reporter(ctx, "groups rows"))
-    rows = _marked(config, rows, apart, ctx)
+    rows, near, contradictions = _with_components(config, rows, assets, meanings, ctx)
+    rows = _marked(config, rows, apart, meanings, ctx)
     caps = _caps(config, rows)
     sides = split(rows, seed=ctx.seed, caps=caps, by_date=bool(config.test_from))
     dropped = [*unusable, *chosen.dropped, *undated, *_left_out(sides)]
-    closest = _check_leakage(config, sides)
     assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
-    kept = (*sides.train, *sides.test)
     dropped_by_reason = dict(sorted(Counter(row.reason for row in dropped).items()))
+    size = _true_size(config, chosen, dropped_by_reason, near)
+    semantic = None
+    if meanings is not None:
+        semantic = SemanticFacts(
+            encoder=meanings.encoder,
+            contradictions=tuple(contradictions),
+            closest=require_apart(config, sides, meanings, ctx),
+            num_dropped=dropped_by_reason.get(REASON, 0),
+            num_unread=sum(meanings.read[row.text] is None for row in rows),
+        )
+        size = semantic_size(size, _not_dropped(config, rows, near), semantic, meanings, ctx)
     facts = CardFacts(
         config=config,
         assets=assets,
@@ -95,26 +118,29 @@ def curate(
         sides=sides,
         chosen=chosen,
         dropped_by_reason=dropped_by_reason,
-        confusable=tuple(
-            frozenset((rows[pair.first].row_id, rows[pair.second].row_id))
-            for pair in near
-            if rows[pair.first].label != rows[pair.second].label
-        ),
-        closest=closest,
-        size=_true_size(config, chosen, dropped_by_reason, near),
-        pii=counts(config, kept, privacy_of(config, ctx.project)),
+        confusable=_confusable(rows, near),
+        closest=_check_leakage(config, sides),
+        size=size,
+        pii=counts(config, (*sides.train, *sides.test), privacy_of(config, ctx.project)),
+        semantic=semantic,
         applied=applied,
     )
     return _record(facts, ctx, dropped)
 
 
-def _left_out(sides: Sides) -> Iterator[Dropped]:
-    for row in sides.straddling:
-        yield drop(row, "belongs to an earlier row", row.component)
-    for row in sides.surplus:
-        yield drop(row, "over the cap", row.label)
-    for row in sides.barred:
-        yield drop(row, "like another dataset's test row", row.like)
+def _left_out(sides: Sides) -> list[Dropped]:
+    """The rows that the split leaves out."""
+    found = [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
+    found += [drop(row, "over the cap", row.label) for row in sides.surplus]
+    return found + [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
+
+
+def _confusable(rows: Sequence[Row], near: Sequence[Pair]) -> tuple[frozenset[str], ...]:
+    return tuple(
+        frozenset((rows[pair.first].row_id, rows[pair.second].row_id))
+        for pair in near
+        if rows[pair.first].label != rows[pair.second].label
+    )
 
 
 def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> None:
@@ -154,15 +180,19 @@ def _with_components(
     config: DatasetConfig,
     rows: Sequence[Row],
     assets: Sequence[DataAsset],
-    progress: Callable[[int, int], None],
-) -> tuple[list[Row], list[Pair]]:
+    meanings: Meanings | None,
+    ctx: Context,
+) -> tuple[list[Row], list[Pair], list[Contradiction]]:
     """The rows, each with its component: named by its smallest row_id, so that it is stable.
 
-    And each pair of near duplicates that are still there, by position.
+    And each pair of near duplicates that are still there, by position; and the contradictions.
     """
+    progress = reporter(ctx, "groups rows")
     found = duplicates([row.text for row in rows], leak_thresholds(config), progress=progress)
     edges = [(pair.first, pair.second) for pair in found]
     edges += joined(config, rows, {asset.name: asset.subject for asset in assets})
+    alike, contradictions = joined_by_meaning(rows, meanings, ctx)
+    edges += alike
     places = components(len(rows), edges)
     names: dict[int, str] = {}
     for row, component in zip(rows, places, strict=True):
@@ -173,11 +203,15 @@ def _with_components(
         dataclasses.replace(row, component=names[component])
         for row, component in zip(rows, places, strict=True)
     ]
-    return named, near
+    return named, near, contradictions
 
 
 def _marked(
-    config: DatasetConfig, rows: list[Row], apart: Sequence[Dataset], ctx: Context
+    config: DatasetConfig,
+    rows: list[Row],
+    apart: Sequence[Dataset],
+    meanings: Meanings | None,
+    ctx: Context,
 ) -> list[Row]:
     """The rows, each with the test row of another dataset that it resembles, if there is one."""
     if not apart:
@@ -190,11 +224,16 @@ def _marked(
         ).to_pylist()
     ]
     ctx.progress(0, 0, "compares rows with other test rows")
-    texts = [row.text for row in rows]
-    found = resembling(texts, [text for _, text in tests], leak_thresholds(config))
+    texts = [text for _, text in tests]
+    found = resembling([row.text for row in rows], texts, leak_thresholds(config))
+    like = {place: pair.second for place, pair in enumerate(found) if pair}
+    if meanings is not None:
+        alike = most_alike(rows, texts, meanings, ctx)
+        same = {row: at for row, (at, cosine) in alike.items() if cosine >= meanings.at_least}
+        like = same | like
     return [
-        dataclasses.replace(row, like=tests[pair.second][0]) if pair else row
-        for row, pair in zip(rows, found, strict=True)
+        dataclasses.replace(row, like=tests[like[place]][0]) if place in like else row
+        for place, row in enumerate(rows)
     ]
 
 
@@ -203,11 +242,19 @@ def _true_size(
 ) -> TrueSize:
     """How much the rows that fit say; `near` are the near duplicates among the chosen ones."""
     num_exact, num_near = (dropped.get(f"{which} duplicate", 0) for which in ("exact", "near"))
-    kept = sum(chosen.distinct.values())
+    kept = sum(chosen.distinct.values()) + dropped.get(REASON, 0)
     if config.format not in READ_BY["similarity"]:  # they were not dropped, so they are counted
         num_near = sum(pair is not None for pair in duplicate_of(len(chosen.rows), near))
         kept -= num_near
     return TrueSize(rows=kept + num_near + num_exact, distinct=kept + num_near, near_distinct=kept)
+
+
+def _not_dropped(config: DatasetConfig, rows: Sequence[Row], near: Sequence[Pair]) -> list[Row]:
+    """The near-distinct rows of a format that drops no duplicates; of others none."""
+    if config.format in READ_BY["similarity"]:
+        return []
+    goes = duplicate_of(len(rows), near)
+    return [row for row, pair in zip(rows, goes, strict=True) if pair is None]
 
 
 def _check_leakage(config: DatasetConfig, sides: Sides) -> Closest:
