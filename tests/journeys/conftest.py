@@ -237,7 +237,13 @@ def mini_encoder(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     transformers.BertModel(config).save_pretrained(folder)
     files = {f"mini_encoder/model/{path.name}": path.read_bytes() for path in folder.iterdir()}
     _wheel(wheelhouse, "mini_encoder", files)
-    return '[base.encoder]\norigin = "pypi:mini-encoder==1.0"\nfile = "mini_encoder/model"\n'
+    wheel = wheelhouse / "mini_encoder-1.0-py3-none-any.whl"
+    return f"""
+[base.encoder]
+origin = "pypi:mini-encoder==1.0"
+sha256 = "{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+file = "mini_encoder/model"
+"""
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Which texts might be alike: MinHash of their words, and of their runs of words, cut into bands.
 
-Signatures are rensa's (R-MinHash over all tokens); bands are compared here, by sorting. Of small sets
-of words, which would share bands as a matter of course, `text.small_sets` finds those that are
-alike. What comes out is a candidate and no more: see `text.dedup`, which verifies each.
+Signatures are rensa's (R-MinHash over all tokens); bands are compared here, by sorting. Small sets
+of words would share bands as a matter of course: for them, `text.small_sets`. What comes out is a
+candidate and no more: see `text.dedup`, which verifies each.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def candidates(
     words, it is not similar to one that has many more. By runs, texts with `SHORT` words or more.
     """
     most, partner = (SHORT - 1) / words, largest_partner(words)
-    small: list[tuple[Any, Any]] = []
+    small_texts, small_words = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
     by_words = _Banded(num_bands=num_bands(words), rows=[], keys=[])
     by_runs = _Banded(num_bands=num_bands(runs), rows=[], keys=[])
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -92,12 +92,13 @@ def candidates(
         hashes, sizes = _hashed(texts[start : start + _TEXTS_AT_ONCE])
         members, words_of_members, num_words = _sets(hashes, sizes)
         is_partner = (num_words <= min(most, partner))[members]
-        small.append((members[is_partner] + start, words_of_members[is_partner]))
+        small_texts.append(members[is_partner] + start)
+        small_words.append(words_of_members[is_partner])
         _add(by_words, start, *_of_words(hashes, sizes, (num_words > FEW) & (num_words <= most)))
         _add(by_runs, start, *_of_runs(hashes, sizes))
-    of_small = alike(*(np.concatenate(each) for each in zip(*small, strict=True)), words)
-    by_all_words = np.unique(np.concatenate([of_small, _pairs(by_words)]), axis=0)
-    return by_all_words, _pairs(by_runs)
+    of_small = alike(np.concatenate(small_texts), np.concatenate(small_words), words)
+    of_all = np.concatenate([of_small, _pairs(by_words)])  # no pair is in both
+    return of_all[np.lexsort((of_all[:, 1], of_all[:, 0]))], _pairs(by_runs)
 
 
 def _hashed(texts: Sequence[str]) -> tuple[Any, Any]:

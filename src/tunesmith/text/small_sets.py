@@ -2,8 +2,8 @@
 
 Two sets of a handful of words that share half of them share most bands of MinHash: among very many
 very short texts nearly all that it proposes is not alike. For small sets it is cheaper to look at
-the rarest words: two sets of Jaccard similarity t or more have one of the first
-n - ceil(t n) + 1 of their n words in common, by any order of all words, so by that of rarity (prefix
+the rarest words: two sets of Jaccard similarity t or more have in common one of the first
+n - ceil(t n) + 1 of the n words of each, by any order of all words, so by that of rarity (prefix
 filtering: Chaudhuri, Ganti and Kaushik 2006; with the bound by positions of Xiao, Wang, Lin and Yu
 2008, "Efficient Similarity Joins for Near Duplicate Detection"). None is missed.
 """

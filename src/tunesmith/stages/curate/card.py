@@ -180,8 +180,9 @@ def _semantic(facts: CardFacts) -> str:
     said = f"""
 
 Two rows{which} mean the same if the cosine of their vectors by {found.encoder.name}
-({found.encoder.origin}) is at least {config.semantic.at_least:g}: {done}.
-{found.num_unread} rows were not compared so: too long for it, or with a word unknown to it."""
+({found.encoder.origin}) is at least {config.semantic.at_least:g}:
+{done}. {found.num_unread} rows were not compared
+so: too long for it, or with a word unknown to it."""
     if config.format != "labels":
         return said
     kept = {(row.asset, row.row_id) for row in (*facts.sides.train, *facts.sides.test)}

@@ -37,11 +37,10 @@ from tunesmith.stages.curate.semantic import (
     REASON,
     Contradiction,
     Meanings,
-    SemanticFacts,
+    facts_of,
     joined_by_meaning,
     meanings_of,
     most_alike,
-    require_apart,
     semantic_size,
 )
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
@@ -101,13 +100,8 @@ def curate(
     size = _true_size(config, chosen, dropped_by_reason, near)
     semantic = None
     if meanings is not None:
-        semantic = SemanticFacts(
-            encoder=meanings.encoder,
-            contradictions=tuple(contradictions),
-            closest=require_apart(config, sides, meanings, ctx),
-            num_dropped=dropped_by_reason.get(REASON, 0),
-            num_unread=sum(meanings.read[row.text] is None for row in rows),
-        )
+        num_dropped = dropped_by_reason.get(REASON, 0)
+        semantic = facts_of(config, rows, sides, contradictions, num_dropped, meanings, ctx)
         size = semantic_size(size, _not_dropped(config, rows, near), semantic, meanings, ctx)
     facts = CardFacts(
         config=config,

@@ -229,15 +229,11 @@ def most_alike(
     }
 
 
-def require_apart(
+def _require_apart(
     config: DatasetConfig, sides: Sides, meanings: Meanings, ctx: Context
 ) -> float | None:
     """The highest cosine of a training row and a test row, by looking at all of them; None if
-    the encoder could read no two.
-
-    Raises:
-        DataError: it is one of two rows that mean the same.
-    """
+    the encoder could read no two."""
     found = most_alike(sides.test, [row.text for row in sides.train], meanings, ctx)
     if not found:
         return None
@@ -250,6 +246,29 @@ def require_apart(
             remedy="take another seed, or lower semantic.at_least",
         )
     return cosine
+
+
+def facts_of(
+    config: DatasetConfig,
+    rows: Sequence[Row],
+    sides: Sides,
+    contradictions: Sequence[Contradiction],
+    num_dropped: int,
+    meanings: Meanings,
+    ctx: Context,
+) -> SemanticFacts:
+    """What is to be said of a dataset that was cut from `rows`.
+
+    Raises:
+        DataError: two rows of different sides mean the same.
+    """
+    return SemanticFacts(
+        encoder=meanings.encoder,
+        contradictions=tuple(contradictions),
+        closest=_require_apart(config, sides, meanings, ctx),
+        num_dropped=num_dropped,
+        num_unread=sum(meanings.read[row.text] is None for row in rows),
+    )
 
 
 def semantic_size(
