@@ -96,9 +96,9 @@ def loaded_rows(case: Case, num_rows: int, cache: Path) -> tuple[Any, Any, Any, 
 
 def ours(objective: Any, config: Any, loaded: Any, rows: list[Any]) -> dict[str, Any]:
     """Our engine; also the share of its own matrix-product peak that it reaches."""
+    from tunesmith.stages.finetune import keeper as keepers
     from tunesmith.stages.finetune.checkpoint import Checkpoints
     from tunesmith.stages.finetune.engine import make_engine, make_training
-    from tunesmith.stages.finetune.keeper import Keeper
     from tunesmith.stages.finetune.loop import train
     from tunesmith.stages.finetune.preview import matmul_rate
     from tunesmith.stages.finetune.states import Shelf
@@ -111,7 +111,10 @@ def ours(objective: Any, config: Any, loaded: Any, rows: list[Any]) -> dict[str,
         shelf = Shelf(folder=folder, workdir=folder, made_of={})
         training = make_training(engine, rows, config, 0, shelf)
         checkpoints = Checkpoints(folder=folder, identity="")
-        keeper = Keeper(model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None)
+        keepers.KEEP_EVERY_S = 1e9  # as the Trainer, which keeps nothing here
+        keeper = keepers.Keeper(
+            model="m", folder=folder, checkpoints=checkpoints, waiting=lambda: None
+        )
         ended = [time.perf_counter()]
         for _ in train(training, lambda *_: None, keeper):
             ended.append(time.perf_counter())

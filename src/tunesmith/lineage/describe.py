@@ -16,7 +16,7 @@ from typing import Any
 
 from tunesmith.core.catalog import Run, Version
 from tunesmith.project import Project
-from tunesmith.records.data import DataAsset, Dataset
+from tunesmith.records.data import DataAsset, Dataset, SemanticSize
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.stages.curate.card import TREATED
 from tunesmith.stages.ingest.origin import LOCAL, POSTGRES, SQLITE, WEB
@@ -164,6 +164,8 @@ def preprocessing(facts: DatasetFacts) -> Iterator[str]:
             f"and {size.near_distinct} are so without near duplicates (Jaccard similarity of their "
             "words, or of their word 5-grams)."
         )
+        if isinstance(size, SemanticSize):
+            yield f"{size.semantic_distinct} of them differ in meaning, as an encoder sees it."
     if languages := config.get("languages"):
         yield f"Rows were kept if they were taken to be in one of: {', '.join(languages)}."
     yield (
@@ -216,10 +218,11 @@ def limitations(facts: DatasetFacts) -> Iterator[str]:
     for source in facts.sources:
         if source.asset.licence == NOT_STATED:
             yield f"No licence is stated for {source.asset.name}."
-    yield (
-        "Near duplicates are told by the words that two rows share: a paraphrase of a training row "
-        "may be in the test rows, and is not seen."
-    )
+    if not isinstance(facts.dataset.size, SemanticSize):
+        yield (
+            "Near duplicates are told by the words that two rows share: a paraphrase of a training "
+            "row may be in the test rows, and is not seen."
+        )
     if not facts.config.get("languages"):
         yield "In which languages the rows are was not looked at."
     yield "When and how the records came into the systems that they were read from is not recorded."

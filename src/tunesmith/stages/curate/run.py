@@ -80,12 +80,7 @@ def curate(
     """
     _require_licences(config, assets)
     meanings = meanings_of(config, encoder, ctx)
-    source_rows = list(read_rows(assets, ctx.blobs))
-    if not source_rows:
-        raise DataError(
-            f"dataset {config.name!r} is empty: its sources have no rows",
-            remedy=f"check the sources {', '.join(config.sources)}",
-        )
+    source_rows = _source_rows(config, assets, ctx)
     usable, unusable, applied = with_reviewed_labels(config, source_rows, reviewed)
     choose = choose_labelled if config.format == "labels" else choose_formatted
     chosen = choose(config, ctx, usable, base, meanings)
@@ -120,6 +115,16 @@ def curate(
         applied=applied,
     )
     return _record(facts, ctx, dropped)
+
+
+def _source_rows(config: DatasetConfig, assets: Sequence[DataAsset], ctx: Context) -> list[Row]:
+    rows = list(read_rows(assets, ctx.blobs))
+    if not rows:
+        raise DataError(
+            f"dataset {config.name!r} is empty: its sources have no rows",
+            remedy=f"check the sources {', '.join(config.sources)}",
+        )
+    return rows
 
 
 def _left_out(sides: Sides) -> list[Dropped]:

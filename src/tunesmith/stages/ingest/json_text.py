@@ -9,7 +9,7 @@ reason is found. Which way a record goes changes nothing of the result.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -76,18 +76,27 @@ def identify(fields: Mapping[str, Any]) -> bytes:
 
 def _flat_object(text: bytes) -> dict[str, Any] | None:
     """The fields of an object whose values are plain; None where it may be something else."""
-    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
-        return None  # a field's name may end there, and would not be counted
     try:
         value = orjson.loads(text)
     except ValueError:
         return None
-    if type(value) is not dict or text.count(b'":') != len(value):
-        return None  # more names than fields: one is there twice, or stands within a text
-    return value if _are_plain(value.values()) else None
+    if type(value) is not dict or not _are_plain(value.values()):
+        return None
+    return value if _has_all_quotes(text, value) else None
 
 
-def _are_plain(values: Iterable[Any]) -> bool:
+def _has_all_quotes(text: bytes, fields: dict[str, Any]) -> bool:
+    """Whether no quotes are in the text but those of `fields`: a field whose name was there before
+    has some of its own, which nothing of the others can make up for."""
+    texts = [value for value in fields.values() if type(value) is str]
+    num_more = text.count(b'"') - 2 * (len(fields) + len(texts))
+    if num_more == 0:
+        return True
+    inside = sum(part.count('"') for part in (*fields, *texts))
+    return num_more == inside and b"\\u0022" not in text  # another way to write one
+
+
+def _are_plain(values: Collection[Any]) -> bool:
     """Whether both ways read and write all of them alike."""
     kinds = set(map(type, values))
     if not kinds <= _PLAIN:

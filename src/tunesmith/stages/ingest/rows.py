@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,7 +36,7 @@ class Ids:
 
     def __init__(self, config: SourceConfig, file: str) -> None:
         self._file = hashlib.sha256(f"{config.origin}\0{file}\0".encode())
-        self._copies: Counter[bytes] = Counter()
+        self._copies: dict[bytes, int] = {}
 
     def first(self, data: bytes) -> str:
         """The id of the first row of the file that says this."""
@@ -46,11 +45,13 @@ class Ids:
     def next(self, data: bytes) -> str:
         """The id of a row that says this, if it was asked for all rows before it."""
         digest = self._of(data)
-        copy = self._copies[digest.digest()]
-        self._copies[digest.digest()] += 1
+        content = digest.digest()
+        copy = self._copies.get(content, 0)
+        self._copies[content] = copy + 1
         if copy:
             digest.update(f"\0{copy}".encode())
-        return digest.hexdigest()[:32]
+            content = digest.digest()
+        return content.hex()[:32]
 
     def _of(self, data: bytes) -> Any:
         digest = self._file.copy()
