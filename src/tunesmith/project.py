@@ -35,7 +35,6 @@ from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.ingest.api import look
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.local import as_it_is_now
@@ -330,7 +329,9 @@ def _as_it_answers_now(project: Project, source: SourceConfig) -> SourceConfig:
     """The source with the digest of what its database or API answers at this moment."""
     if not source.is_api:
         return as_it_answers_now(source, project.folder)
-    step, tell = f"call:{source.name}", project.runner.on_event
+    from tunesmith.stages.ingest.api import look  # HTTP is for those who ask alone
+
+    step, tell = f"{source.verb}:{source.name}", project.runner.on_event
     keeps: Keeps = everything
     if source.erased:
         from tunesmith.stages.ingest.erased import keeper
@@ -355,12 +356,10 @@ def _as_it_answered_last(project: Project, source: SourceConfig) -> SourceConfig
     is, if that was another query."""
     if source.sha256 or not source.is_asked:
         return source
-    step = f"{'call' if source.is_api else 'query'}:{source.name}"
     with project.runner.database.read() as connection:
-        last = catalog.last_success(connection, step=step)
+        last = catalog.last_success(connection, step=f"{source.verb}:{source.name}")
     then = last.identity["config"] if last else {}
-    asked = source.calling() if source.is_api else source.querying()
-    now = plain(asked.model_dump(exclude={"sha256"}))
+    now = plain(source.taking().model_dump(exclude={"sha256"}))
     is_same = all(then.get(key) == value for key, value in now.items())
     return source.model_copy(update={"sha256": then["sha256"]}) if last and is_same else source
 

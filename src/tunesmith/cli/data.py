@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli import data_documents, data_quality, data_value, lineage
-from tunesmith.cli.render import HERE, Folder, Json, out, table
+from tunesmith.cli.render import HERE, Folder, Json, left_out, out, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,6 +62,4 @@ def data_dropped(
         rows = pq.read_table(project.runner.blobs.path(blob)).to_pylist()
     headings = [key for key in rows[0] if key != "value"] if rows else ["reason"]
     lines = table([[row[key] for key in headings] for row in rows[:limit]], headings)
-    if len(rows) > limit:
-        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
-    out(rows, lines, as_json)
+    out(rows, [*lines, *left_out(len(rows), limit)], as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, out, shortened, table
+from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, table
 
 
 def data_show(
@@ -69,9 +69,7 @@ def data_doubts(
         for row in rows[:limit]
     ]
     lines = table(shown, headings) if rows else ["no label is doubtful"]
-    if len(rows) > limit:
-        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
-    out(rows, lines, as_json)
+    out(rows, [*lines, *left_out(len(rows), limit)], as_json)
 
 
 def data_contradictions(
@@ -102,6 +100,4 @@ def data_contradictions(
     keys = ["pointer", "label", "other_pointer", "other_label"]
     shown = [[*(row[key] for key in keys), f"{row['cosine']:.3f}"] for row in rows[:limit]]
     lines = table(shown, headings) if rows else ["no two rows contradict each other"]
-    if len(rows) > limit:
-        lines.append(f"and {len(rows) - limit} more: --limit {len(rows)}, or --json for all")
-    out(rows, lines, as_json)
+    out(rows, [*lines, *left_out(len(rows), limit)], as_json)

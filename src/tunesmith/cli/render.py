@@ -65,6 +65,16 @@ def table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> list[str
     ]
 
 
+def left_out(num_rows: int, limit: int) -> list[str]:
+    """The line below a listing that ends at `limit`; none where all rows are in it.
+
+    >>> left_out(20, 20), left_out(21, 20)
+    ([], ['and 1 more: --limit 21, or --json for all'])
+    """
+    more = num_rows - limit
+    return [f"and {more} more: --limit {num_rows}, or --json for all"] if more > 0 else []
+
+
 def wrapped(text: str, indent: str = "") -> list[str]:
     """A long sentence as lines; those after the first are indented further."""
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")

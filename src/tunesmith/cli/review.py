@@ -142,7 +142,7 @@ def review_export(
 
     with _acting(folder, name, actor) as (project, review, user):
         made = export(project, review, path, user, form=form, only_open=only_open)
-        labels = desk(project, review).log.labels
+        labels = desk(project, review).log.labels if form == "label-studio" else ()
     lines = [
         f"wrote {made.path}: {made.num_rows} rows, {made.num_judgements} judgements",
         "it has the text of rows: delete it when it is of no more use, as `tunesmith data forget` "

@@ -190,9 +190,8 @@ def _keys_at(model: type[Section], where: Sequence[str]) -> list[str]:
             here = _section_of(here.model_fields[part].annotation)
         else:  # a table of named sections
             here = typing.get_args(here)[-1]
-    for part in (here, *typing.get_args(here)):  # a section that may be left out is one of two
-        if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
-            return list(part.model_fields)
+    if isinstance(here, type) and issubclass(here, pydantic.BaseModel):
+        return list(here.model_fields)
     return []
 
 

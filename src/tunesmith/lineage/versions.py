@@ -113,6 +113,10 @@ def dataset_facts(project: Project, ref: str) -> DatasetFacts:
         UsageError: it is no such reference.
         NotFound: there is no such version.
     """
+    return _facts(project, _dataset(project, ref))
+
+
+def _dataset(project: Project, ref: str) -> Held:
     name = ref.partition("@")[0].removeprefix("dataset:")
     known = dict.fromkeys(h.version.name for h in all_held(project) if h.kind == "dataset")
     if name not in known:
@@ -120,7 +124,7 @@ def dataset_facts(project: Project, ref: str) -> DatasetFacts:
             f"there is no version of a dataset {name!r}",
             remedy=f"there is: {', '.join(known)}" if known else "run the project: `tunesmith run`",
         )
-    return _facts(project, find(project, f"dataset:{ref.removeprefix('dataset:')}"))
+    return find(project, f"dataset:{ref.removeprefix('dataset:')}")
 
 
 def described(project: Project, ref: str) -> dict[str, Any]:
@@ -129,11 +133,10 @@ def described(project: Project, ref: str) -> dict[str, Any]:
     Raises:
         UsageError, NotFound: see `dataset_facts`; or its files were erased.
     """
-    facts = dataset_facts(project, ref)
-    held = find(project, f"dataset:{facts.ref}")
+    held = _dataset(project, ref)
     for name in ("train", "test"):
         path_of(project, held, name)
-    return croissant(facts)
+    return croissant(_facts(project, held))
 
 
 def _facts(project: Project, held: Held) -> DatasetFacts:

@@ -26,7 +26,7 @@ from tunesmith.stages.ingest.answers import Answer, Asker, Wait
 from tunesmith.stages.ingest.config import CallConfig, SourceConfig
 from tunesmith.stages.ingest.pages import after, at
 from tunesmith.stages.ingest.reach import place_of
-from tunesmith.stages.ingest.snapshot import Keeps, everything, line_of, pack
+from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
 
 MAX_PAGES = 10_000
 MAX_BYTES = 1 << 30
@@ -93,7 +93,7 @@ def look(
     except DataError as error:
         _keep(path, {"sha256": "", "said": [error.message, error.remedy]}, [])
         return source, path
-    digest = _digest_of(lines)
+    digest = digest_of(lines)
     kept = [line for line in lines if keeps(name, line)]
     head = {"sha256": digest, "num_erased": len(lines) - len(kept), "without": list(without)}
     _keep(path, head, kept)
@@ -289,15 +289,8 @@ def _keep(path: Path, head: Mapping[str, Any], lines: list[bytes]) -> None:
         path.unlink(missing_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(handle, "wb") as sink:
-            sink.write(json.dumps({**head, "kept": _digest_of(lines)}).encode() + b"\n")
+            sink.write(json.dumps({**head, "kept": digest_of(lines)}).encode() + b"\n")
             sink.writelines(lines)
-
-
-def _digest_of(lines: list[bytes]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
-    return digest.hexdigest()
 
 
 def _kept(path: Path, config: CallConfig, without: Collection[str]) -> _Kept | None:

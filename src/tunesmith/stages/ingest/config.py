@@ -223,6 +223,17 @@ class SourceConfig(Section):
         """Whether it is read from a package."""
         return not (self.is_local or self.is_asked)
 
+    @property
+    def verb(self) -> str:
+        """How what it says gets into the store: the name of the step's kind, and its own."""
+        return "query" if self.is_database else "call" if self.is_api else "land"
+
+    def taking(self) -> LandConfig | QueryConfig | CallConfig:
+        """What is to be taken into the store, of a source that is no package."""
+        if self.is_database:
+            return self.querying()
+        return self.calling() if self.is_api else self.landing()
+
     def landing(self) -> LandConfig:
         """What is to be taken into the store, of a local source."""
         return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)

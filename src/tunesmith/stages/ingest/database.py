@@ -7,7 +7,6 @@ only. One SELECT sees one state of the database, so what is taken is never half 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from tunesmith.records.data import Package
 from tunesmith.stages.ingest.config import QueryConfig, SourceConfig
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import POSTGRES, SQLITE
-from tunesmith.stages.ingest.snapshot import Keeps, everything, line_of, pack
+from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
 
 ROWS_AT_ONCE = 2_000
 _CONNECT_S = 10
@@ -75,13 +74,11 @@ def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:
     """
     if source.sha256 or not source.is_database:
         return source
-    digest = hashlib.sha256()
     try:
-        for line in _lines(project, source.querying()):
-            digest.update(line)
+        digest = digest_of(_lines(project, source.querying()))
     except TunesmithError:
         return source
-    return source.model_copy(update={"sha256": digest.hexdigest()})
+    return source.model_copy(update={"sha256": digest})
 
 
 def _lines(project: Path, config: QueryConfig) -> Iterator[bytes]:

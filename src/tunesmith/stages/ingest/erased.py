@@ -25,7 +25,7 @@ from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import STORE, pack
 from tunesmith.stages.ingest.rows import Ids
-from tunesmith.stages.ingest.snapshot import Keeps, everything
+from tunesmith.stages.ingest.snapshot import Keeps
 
 WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
 """Formats of which a file is one row, and is left out whole."""
@@ -82,14 +82,12 @@ def call_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
     return api.take(config.calling(), ctx, keeps, without=erased.digests)
 
 
-def keeper(config: SourceConfig, project: Path, erased: Erased | None) -> Keeps:
+def keeper(config: SourceConfig, project: Path, erased: Erased) -> Keeps:
     """What says whether a row is none of those that `erased` tells.
 
     Raises:
         StoreError: the key of the digests is not there, or another one is.
     """
-    if erased is None:
-        return everything
     key, digests = _key_of(project, erased), frozenset(erased.digests)
     return lambda name, line: (
         not any(is_told(config, name, each, digests, key) for each in records(config, name, line))

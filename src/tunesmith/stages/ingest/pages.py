@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, unquote_plus
 
 from pydantic import model_validator
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.section import Section
-from tunesmith.stages.ingest.answers import Answer
 from tunesmith.stages.ingest.reach import joined
+
+if TYPE_CHECKING:  # what asks is not needed to read a project file
+    from tunesmith.stages.ingest.answers import Answer
 
 _READ_BY = {
     "header": (),

@@ -25,6 +25,14 @@ def everything(_name: str, _line: bytes) -> bool:
     return True
 
 
+def digest_of(lines: Iterable[bytes]) -> str:
+    """The SHA-256 of all lines."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()
+
+
 def pack(lines: Iterable[bytes], target: Path, name: str, keeps: Keeps) -> tuple[str, int]:
     """Write the lines that `keeps` says as one file, `name`, of a zip.
 
