@@ -291,6 +291,22 @@ def test_formats_whose_rows_may_differ_all_the_same_drop_none(readers: Any) -> N
     assert not train & test
 
 
+def test_what_was_liked_and_what_was_not_contradict_each_other_in_no_way(readers: Any) -> None:
+    """Two answers to one question, of which one was liked, are what feedback is made of."""
+    prompts = [said(n) for n in range(8)]
+    rows = [{"prompt": text, "completion": said(90), "liked": True} for text in prompts]
+    rows += [{"prompt": twin(text), "completion": said(91), "liked": False} for text in prompts]
+    settings = DatasetConfig(
+        name="liked", sources=["rows"], base="bert", format="feedback", test_share=0.3,
+        columns={"label": "liked"},
+        semantic={"encoder": "bert", "at_least": 0.9999},
+    )  # fmt: skip
+    tiny = readers.tiny
+    dataset = cut(readers, settings, rows, base=tiny.base, encoder=readers.encoder("bert"))
+    assert isinstance(dataset.size, SemanticSize)
+    assert (dataset.size.semantic_distinct, dataset.size.num_contradictions) == (8, 0)
+
+
 def test_rows_that_mean_the_same_as_another_datasets_test_rows_are_not_trained_on(
     readers: Any,
 ) -> None:
