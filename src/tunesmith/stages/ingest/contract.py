@@ -8,7 +8,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,7 @@ Problem = tuple[str, str]
 _Shape = tuple[tuple[str, ...], tuple[type, ...]]
 """The names of a record's fields, and what their values are."""
 _MOST_SHAPES = 1000
+_MOST_VALUES = 100_000
 
 
 class FieldRule(Section):
@@ -78,6 +80,8 @@ class Contract:
         """Rules that ask for more of a value than what Python's type for it says."""
         self._shapes: set[_Shape] = set()
         """Those of records that broke no rule."""
+        self._right: dict[str, set[Any]] = {name: set() for name in rules}
+        """Values that a rule allows: most columns say the same ones again and again."""
         self._seen: dict[str, dict[bytes, str]] = {
             name: {} for name, rule in rules.items() if rule.unique
         }
@@ -104,13 +108,12 @@ class Contract:
                 if rule.required:
                     return "missing-field", f"the field {name!r} is missing or empty"
                 continue
-            if self._has_strings_only and isinstance(value, str):
-                value = _READ[rule.type](value)
+            value = self._value(rule, value)
             found = _problem(rule, value)
             if found is not None:
                 return found[0], f"the field {name!r} is {_shown(value)}{found[1]}"
             if rule.unique:
-                digest = hashlib.blake2b(json.dumps(value).encode(), digest_size=16).digest()
+                digest = _identity(value)
                 there = self._seen[name].get(digest)
                 if there is not None:
                     return "not-unique", f"the field {name!r} is {_shown(value)} in {there}, too"
@@ -120,6 +123,61 @@ class Contract:
         if not is_known and len(self._shapes) < _MOST_SHAPES:
             self._shapes.add(shape)
         return None
+
+    def accepts(self, columns: Mapping[str, Sequence[Any]], pointers: Sequence[str]) -> bool:
+        """Whether no record of a batch breaks a rule; then all of them count as seen.
+
+        If it says no, `problem` has to be asked about each.
+        """
+        if not self._rules:
+            return True
+        if not (self._allows_others or columns.keys() <= self._rules.keys()):
+            return False
+        for name, rule in self._rules.items():
+            if not self._is_right(name, rule, columns.get(name, (None,))):
+                return False
+        seen: list[tuple[dict[bytes, str], dict[bytes, str]]] = []
+        for name, places in self._seen.items():
+            column = columns.get(name, ())
+            new = {
+                _identity(self._value(self._rules[name], value)): pointer
+                for value, pointer in zip(column, pointers, strict=bool(column))
+                if value is not None and value != ""
+            }
+            num_values = len(column) - column.count(None) - column.count("")
+            if len(new) < num_values or not places.keys().isdisjoint(new):
+                return False
+            seen.append((places, new))
+        for places, new in seen:
+            places |= new
+        return True
+
+    def _is_right(self, name: str, rule: FieldRule, column: Sequence[Any]) -> bool:
+        """Whether all values of a column are what its rule asks for."""
+        kinds = set(map(type, column))
+        if rule.required and (NoneType in kinds or "" in column):
+            return False
+        if not self._has_strings_only and not kinds <= _KINDS[rule.type]:
+            return False
+        if name not in self._more_than_a_shape:
+            return True
+        new = set(column) - self._right[name]
+        new -= {None, ""}
+        if any(_problem(rule, self._value(rule, value)) for value in new):
+            return False
+        if len(self._right[name]) < _MOST_VALUES:
+            self._right[name] |= new
+        return True
+
+    def _value(self, rule: FieldRule, value: Any) -> Any:
+        """What a value says, in a format that knows strings only; else the value."""
+        if self._has_strings_only and isinstance(value, str):
+            return _READ[rule.type](value)
+        return value
+
+
+def _identity(value: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).digest()
 
 
 def _is_of_its_type(rule: FieldRule, has_strings_only: bool) -> bool:
@@ -150,6 +208,18 @@ def _problem(rule: FieldRule, value: Any) -> Problem | None:
     return None
 
 
+_KINDS: Mapping[str, frozenset[type]] = {
+    "string": frozenset({str, NoneType}),
+    "integer": frozenset({int, NoneType}),
+    "number": frozenset({int, float, NoneType}),
+    "boolean": frozenset({bool, NoneType}),
+    "date": frozenset({str, NoneType}),
+    "list": frozenset({NoneType}),
+    "object": frozenset({NoneType}),
+}
+"""What Python has for the values of a batch that can be right; empty ones may be left out."""
+
+
 def _is_date(value: Any) -> bool:
     try:
         return isinstance(value, str) and bool(datetime.datetime.fromisoformat(value))
@@ -168,7 +238,7 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-@functools.lru_cache(1 << 14)  # most columns of numbers say the same ones again and again
+@functools.lru_cache(1 << 14)
 def _integer(text: str) -> Any:
     return int(text) if _INTEGER.fullmatch(text) else text
 

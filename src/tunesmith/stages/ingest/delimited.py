@@ -4,9 +4,12 @@ quotes."""
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 from collections.abc import Iterator
 from typing import IO
 
+from tunesmith.stages.ingest.batch import Batch, Blocks
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
@@ -26,7 +29,8 @@ class _Lines:
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._lines = bounded_lines(stream)
+        self._blocks = Blocks(stream)
+        self._lines = bounded_lines(self._blocks.stream)
         self._again: list[bytes] = []
         self.taken: list[bytes] = []
         """The lines of the record that is being read."""
@@ -56,8 +60,19 @@ class _Lines:
         self.taken.clear()
         return first
 
+    def look(self) -> bytes:
+        """Whole lines that come next, if records begin and end with them; it may be none."""
+        return b"" if self._again else self._blocks.look()
 
-def read_csv(member: str, stream: IO[bytes], delimiter: str) -> Iterator[Entry | Quarantined]:
+    def skip(self, lines: list[bytes], num_seen: int) -> None:
+        """Go on behind `lines`, out of the `num_seen` bytes that were looked at."""
+        self.number += len(lines)
+        self._blocks.take(sum(map(len, lines)) + len(lines), num_seen)
+
+
+def read_csv(
+    member: str, stream: IO[bytes], delimiter: str
+) -> Iterator[Entry | Quarantined | Batch]:
     """The records of a file, and what is none; blank lines are neither.
 
     A quote that is never closed costs the line that it is on. Without a first line of names that
@@ -68,6 +83,8 @@ def read_csv(member: str, stream: IO[bytes], delimiter: str) -> Iterator[Entry |
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     names: list[str] | None = None
     while True:
+        while names and (batch := _plain_records(member, lines, names, delimiter)):
+            yield batch
         pointer = f"{member}#{lines.number + 1}"
         try:
             values = next(reader)
@@ -105,3 +122,38 @@ def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> E
         return quarantined(pointer, "bad-csv", reason, repr(data[:100]))
     fields = dict(zip(names, values, strict=True))
     return Entry(pointer=pointer, fields=fields, text=None, data=data.rstrip(b"\r\n"))
+
+
+def _plain_records(member: str, lines: _Lines, names: list[str], delimiter: str) -> Batch | None:
+    """The records that come next, up to one that is none, or does not end in what is at hand."""
+    block = lines.look()
+    num_seen = len(block)
+    try:
+        text = block.decode()
+    except UnicodeDecodeError as error:
+        block = block[: block.rfind(b"\n", 0, error.start) + 1]
+        text = block.decode()
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    found, ends = [], [0]
+    try:
+        for values in reader:
+            if len(values) != len(names):
+                break
+            found.append(values)
+            ends.append(reader.line_num)
+    except csv.Error:
+        pass
+    there = block.split(b"\n", ends[-1])[: ends[-1]]
+    pointers = [f"{member}#{lines.number + 1 + end}" for end in ends[:-1]]
+    lines.skip(there, num_seen)
+    if not found:
+        return None
+    data = there
+    if len(there) > len(found):
+        data = [b"\n".join(there[at:past]) for at, past in itertools.pairwise(ends)]
+    return Batch(
+        pointers=pointers,
+        fields=[dict(zip(names, values, strict=True)) for values in found],
+        columns=dict(zip(names, zip(*found, strict=True), strict=True)),
+        data=[each.rstrip(b"\r\n") for each in data],
+    )

@@ -1,7 +1,8 @@
 """The table of formats: how the bytes of one file become records, and bad ones.
 
-A reader yields an `Entry` or a `Quarantined` for each record; it raises `Unreadable` for what costs
-the rest of the file, and nothing else. The suite in tests/contracts holds each of them to that.
+A reader yields an `Entry` or a `Quarantined` for each record, or a `Batch` of many entries; it
+raises `Unreadable` for what costs the rest of the file, and nothing else. The suite in
+tests/contracts holds each of them to that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 from tunesmith.stages.ingest.archive import whole_or_unreadable
+from tunesmith.stages.ingest.batch import Batch, one_by_one
 from tunesmith.stages.ingest.columnar import read_parquet
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
@@ -35,7 +37,7 @@ from tunesmith.stages.ingest.json_lines import read_json, read_json_lines
 from tunesmith.stages.ingest.snapshot import read_snapshot
 from tunesmith.stages.ingest.workbook import read_workbook
 
-Found = Iterator[Entry | Quarantined]
+Found = Iterator[Entry | Quarantined | Batch]
 Reader = Callable[[str, IO[bytes], SourceConfig], Found]
 """(name of the file, its bytes, what its source says) -> its records."""
 
@@ -83,8 +85,13 @@ def _by_name(name: str) -> Reader:
     return FORMATS[BY_SUFFIX[suffix]]
 
 
-def read_file(config: SourceConfig, file: File) -> Found:
+def read_file(config: SourceConfig, file: File) -> Iterator[Entry | Quarantined]:
     """The records of one file, and what of it cannot be read."""
+    return one_by_one(read_batches(config, file))
+
+
+def read_batches(config: SourceConfig, file: File) -> Found:
+    """The same; many at once where the reader of the format can."""
     with file.stream:
         try:
             with whole_or_unreadable("file"):

@@ -5,10 +5,11 @@ An element that is no object costs that element alone; the file must be JSON as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from tunesmith.stages.ingest import json_text
+from tunesmith.stages.ingest.batch import Batch, Blocks
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
@@ -23,13 +24,49 @@ _MARK = b"\xef\xbb\xbf"
 """Of UTF-8, as some editors put it at the start of a file."""
 
 
-def read_json_lines(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined]:
+def read_json_lines(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined | Batch]:
     """The records of a file, and the lines that are none; blank lines are neither."""
-    for number, line in enumerate(bounded_lines(stream), start=1):
+    blocks = Blocks(stream)
+    lines = bounded_lines(blocks.stream)
+    number = 1
+    while True:
+        while batch := _flat_records(member, number, blocks):
+            yield batch
+            number += len(batch.data)
+        line = next(lines, None)
+        if line is None:
+            return
         if number == 1:
             line = line.removeprefix(_MARK)
         if line.strip():
             yield _read(f"{member}#{number}", line)
+        number += 1
+
+
+def _flat_records(member: str, number: int, blocks: Blocks) -> Batch | None:
+    """The records that come next, up to one that is not flat; the first is on line `number`."""
+    block = blocks.look()
+    lines = block.split(b"\n")[:-1]
+    fields = json_text.flat_objects(lines)
+    del lines[len(fields) :]
+    blocks.take(sum(map(len, lines)) + len(lines), len(block))
+    if not fields:
+        return None
+    return Batch(
+        pointers=[f"{member}#{at}" for at in range(number, number + len(lines))],
+        fields=fields,
+        columns=_columns(fields),
+        data=[line.strip() for line in lines],
+    )
+
+
+def _columns(fields: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    """The values by the names of the fields; None where a record has not the field."""
+    orders = set(map(tuple, fields))
+    if len(orders) == 1:
+        return dict(zip(*orders, zip(*map(dict.values, fields), strict=True), strict=True))
+    names = sorted(set().union(*orders))
+    return {name: [each.get(name) for each in fields] for name in names}
 
 
 def _read(pointer: str, line: bytes) -> Entry | Quarantined:

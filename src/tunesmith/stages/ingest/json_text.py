@@ -8,8 +8,9 @@ reason is found. Which way a record goes changes nothing of the result.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -74,26 +75,59 @@ def identify(fields: Mapping[str, Any]) -> bytes:
     return data
 
 
+def flat_objects(texts: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What JSON texts say, up to the first that is no object, or not one whose values are plain.
+
+    It is what `read` would say of each.
+    """
+    found: list[Any] = []
+    try:
+        for text in texts:
+            found.append(orjson.loads(text))
+    except ValueError:
+        pass
+    if not _are_flat(texts, found):
+        are_flat = (_are_flat([text], [value]) for text, value in zip(texts, found, strict=False))
+        found = [
+            value for value, _ in zip(found, itertools.takewhile(bool, are_flat), strict=False)
+        ]
+    return found
+
+
+def write_flat(fields: Mapping[str, Any]) -> str:
+    """As `write`, of an object out of `flat_objects`, or one of text alone."""
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
+
+
 def _flat_object(text: bytes) -> dict[str, Any] | None:
     """The fields of an object whose values are plain; None where it may be something else."""
     try:
         value = orjson.loads(text)
     except ValueError:
         return None
-    if type(value) is not dict or not _are_plain(value.values()):
-        return None
-    return value if _has_all_quotes(text, value) else None
+    return value if _are_flat([text], [value]) else None
 
 
-def _has_all_quotes(text: bytes, fields: dict[str, Any]) -> bool:
-    """Whether no quotes are in the text but those of `fields`: a field whose name was there before
-    has some of its own, which nothing of the others can make up for."""
-    texts = [value for value in fields.values() if type(value) is str]
-    num_more = text.count(b'"') - 2 * (len(fields) + len(texts))
+def _are_flat(texts: Sequence[bytes], found: Sequence[Any]) -> bool:
+    """Whether each of `found` is an object of plain values, and what its text says.
+
+    A field whose name was there before has quotes of its own in its text, which nothing of the
+    others can make up for: there are no more of them than those of what was found.
+    """
+    if not all(type(each) is dict for each in found):
+        return False
+    values = list(itertools.chain.from_iterable(map(dict.values, found)))
+    if not _are_plain(values):
+        return False
+    said = [value for value in values if type(value) is str]
+    num_quotes = sum(text.count(b'"') for _, text in zip(found, texts, strict=False))
+    num_more = num_quotes - 2 * (sum(map(len, found)) + len(said))
     if num_more == 0:
         return True
-    inside = sum(part.count('"') for part in (*fields, *texts))
-    return num_more == inside and b"\\u0022" not in text  # another way to write one
+    names = itertools.chain.from_iterable(found)
+    inside = "\0".join(said).count('"') + "\0".join(names).count('"')
+    other_way = any(b"\\u0022" in text for _, text in zip(found, texts, strict=False))
+    return num_more == inside and not other_way
 
 
 def _are_plain(values: Collection[Any]) -> bool:

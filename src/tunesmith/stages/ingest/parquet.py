@@ -42,6 +42,18 @@ class Table:
         if len(self._columns[0]) == ROWS_PER_GROUP:
             self._hand_over()
 
+    def extend(self, columns: Sequence[Sequence[str]]) -> None:
+        """Add many rows, by columns."""
+        num_rows, at = len(columns[0]), 0
+        while at < num_rows:
+            past = min(num_rows, at + ROWS_PER_GROUP - len(self._columns[0]))
+            for column, values in zip(self._columns, columns, strict=True):
+                column += values[at:past]
+            at = past
+            if len(self._columns[0]) == ROWS_PER_GROUP:
+                self._hand_over()
+        self.num_rows += num_rows
+
     def _hand_over(self) -> None:
         if self._written is not None:
             self._written.result()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from tunesmith.stages.ingest import json_text
+from tunesmith.stages.ingest.batch import Batch
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined, quarantined
@@ -24,6 +25,16 @@ class Row(NamedTuple):
     text: str
     label: str
     attributes: str
+
+
+class Rows(NamedTuple):
+    """Many of them, as columns."""
+
+    row_ids: Sequence[str]
+    pointers: Sequence[str]
+    texts: Sequence[str]
+    labels: Sequence[str]
+    attributes: Sequence[str]
 
 
 class Ids:
@@ -52,6 +63,19 @@ class Ids:
             digest.update(f"\0{copy}".encode())
             content = digest.digest()
         return content.hex()[:32]
+
+    def of_all(self, records: Sequence[bytes]) -> list[str]:
+        """The ids of the rows that say these, which come next."""
+        digests = []
+        for data in records:
+            digest = self._file.copy()
+            digest.update(data)
+            digests.append(digest.digest())
+        new = dict.fromkeys(digests, 1)
+        if len(new) < len(digests) or not self._copies.keys().isdisjoint(new):
+            return [self.next(data) for data in records]
+        self._copies |= new
+        return [digest.hex()[:32] for digest in digests]
 
     def _of(self, data: bytes) -> Any:
         digest = self._file.copy()
@@ -84,6 +108,38 @@ def to_row(
         reason = f"there is no text{where}"
         return quarantined(entry.pointer, "empty-text", reason, entry.text or attributes)
     return Row(row_id, entry.pointer, text, label or "", attributes)
+
+
+def to_rows(
+    config: SourceConfig, contract: Contract, batch: Batch, row_ids: Sequence[str]
+) -> Rows | None:
+    """The rows that records are; None where `to_row` has to say of each what it is."""
+    if config.where:
+        return None
+    records = batch.fields
+    if config.title:
+        records = [_titled(fields, config) for fields in records]
+    attributes = list(map(json_text.write_flat, records))
+    texts: Sequence[str] | None = attributes
+    if config.text:
+        texts = _plain_texts(batch.columns.get(config.text, ()), config.remove)
+    labels = [_label(value) for value in batch.columns.get(config.label, ())]
+    labels = labels if config.label else [""] * len(records)
+    if not texts or not labels or None in labels:
+        return None
+    if not contract.accepts(batch.columns, batch.pointers):
+        return None
+    return Rows(row_ids, batch.pointers, texts, cast("list[str]", labels), attributes)
+
+
+def _plain_texts(column: Sequence[Any], remove: Sequence[str]) -> list[str] | None:
+    """Texts without what is to be removed; None where one is none, or nothing is left of it."""
+    if not all(type(text) is str for text in column):
+        return None
+    for marker in remove:
+        column = [text.replace(marker, "") for text in column]
+    texts = [text.strip("\n") for text in column]
+    return None if any(not text or text.isspace() for text in texts) else texts
 
 
 def _label(value: Any) -> str | None:
@@ -125,6 +181,9 @@ def _attributes(fields: Mapping[str, Any], config: SourceConfig) -> str:
     configured one."""
     if config.format == "front-matter":
         fields = {name: value for name, value in fields.items() if name != config.label}
-    if config.title and isinstance(fields.get(config.title), str):
-        fields = {**fields, "title": fields[config.title]}
-    return json_text.write(fields)
+    return json_text.write(_titled(fields, config) if config.title else fields)
+
+
+def _titled(fields: Mapping[str, Any], config: SourceConfig) -> Mapping[str, Any]:
+    title = fields.get(config.title)
+    return {**fields, "title": title} if isinstance(title, str) else fields

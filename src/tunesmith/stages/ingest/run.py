@@ -14,13 +14,14 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
+from tunesmith.stages.ingest.batch import Batch
 from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
-from tunesmith.stages.ingest.container import files_of
+from tunesmith.stages.ingest.container import File, files_of
 from tunesmith.stages.ingest.contract import Contract
-from tunesmith.stages.ingest.entry import Quarantined
-from tunesmith.stages.ingest.formats import read_file
+from tunesmith.stages.ingest.entry import Entry, Quarantined
+from tunesmith.stages.ingest.formats import read_batches
 from tunesmith.stages.ingest.parquet import Table
-from tunesmith.stages.ingest.rows import Ids, Row, to_row
+from tunesmith.stages.ingest.rows import Ids, Row, Rows, to_row, to_rows
 
 
 def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:
@@ -49,12 +50,14 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         reported = time.monotonic()
         for done, member in enumerate(members):
             for found in _read(config, contract, archive, member, ctx.workdir):
-                num_in += 1
+                num_in += len(found.row_ids) if isinstance(found, Rows) else 1
                 if time.monotonic() - reported > 0.3:
                     reported = time.monotonic()
                     note = f"reads {package.filename}: {num_in} rows"
                     ctx.progress(done, len(members), note)
                 match found:
+                    case Rows():
+                        rows.extend(found)
                     case Row():
                         rows.add(found)
                     case Quarantined():
@@ -109,18 +112,33 @@ def _read(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
     folder: Path,
-) -> Iterator[Row | Quarantined | None]:
-    """What each record of a file is: a row, a bad one, or one that is not asked for."""
+) -> Iterator[Rows | Row | Quarantined | None]:
+    """What the records of a file are: rows, a bad one, or one that is not asked for."""
     for file in files_of(archive, member, config.members, folder):
         if isinstance(file, Quarantined):
             yield file
             continue
-        ids = Ids(config, file.name)
-        for entry in read_file(config, file):
-            if isinstance(entry, Quarantined):
-                yield entry
-            else:
-                yield to_row(config, contract, entry, ids.next(entry.data))
+        yield from rows_of(config, contract, file)
+
+
+def rows_of(
+    config: SourceConfig, contract: Contract, file: File
+) -> Iterator[Rows | Row | Quarantined | None]:
+    """The same of one file."""
+    ids = Ids(config, file.name)
+    for found in read_batches(config, file):
+        match found:
+            case Quarantined():
+                yield found
+            case Entry():
+                yield to_row(config, contract, found, ids.next(found.data))
+            case Batch():
+                row_ids = ids.of_all(found.data)
+                if rows := to_rows(config, contract, found, row_ids):
+                    yield rows
+                    continue
+                for entry, row_id in zip(found.entries(), row_ids, strict=True):
+                    yield to_row(config, contract, entry, row_id)
 
 
 def _require_rows(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.stages.ingest.archive import EPOCH
+from tunesmith.stages.ingest.batch import Batch, one_by_one
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.json_lines import read_json_lines
 
@@ -54,13 +55,20 @@ def pack(lines: Iterable[bytes], target: Path, name: str, keeps: Keeps) -> tuple
     return digest.hexdigest(), num_left_out
 
 
-def read_snapshot(member: str, stream: IO[bytes], key: str) -> Iterator[Entry | Quarantined]:
+def read_snapshot(
+    member: str, stream: IO[bytes], key: str
+) -> Iterator[Entry | Quarantined | Batch]:
     """The rows; each is pointed at by its key, as in `crm.db#id=17`."""
     for found in read_json_lines(member, stream):
-        if isinstance(found, Entry) and key in found.fields:
-            yield found._replace(pointer=f"{member}#{key}={found.fields[key]}")
-        else:
-            yield found
+        if isinstance(found, Batch) and all(key in fields for fields in found.fields):
+            pointers = [f"{member}#{key}={value}" for value in found.columns[key]]
+            yield found._replace(pointers=pointers)
+            continue
+        for each in one_by_one([found]):
+            if isinstance(each, Entry) and key in each.fields:
+                yield each._replace(pointer=f"{member}#{key}={each.fields[key]}")
+            else:
+                yield each
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
-from tunesmith.stages.ingest import delimited, entry, json_lines
+from tunesmith.stages.ingest import batch, delimited, entry, json_lines
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.run import ingest
 
@@ -139,6 +139,7 @@ def test_a_row_that_is_too_large_costs_itself_alone(
 ) -> None:
     for module in (entry, json_lines, delimited):
         monkeypatch.setattr(module, "MAX_ROW_BYTES", 100)
+    monkeypatch.setattr(batch, "BLOCK_BYTES", 100)  # which is far less than a row may have
     lines = b'{"a": "%s"}\n{"a": "small"}\n' % (b"x" * 1000)
     rows, refused = taken(ctx, ingest(source(), ctx, package=make_package({"a.jsonl": lines})))
     assert ([row["pointer"] for row in rows], refused) == (
