@@ -68,7 +68,13 @@ def build(file: ProjectFile) -> Graph:
     """Every step that the project file asks for; nothing is run."""
     fetch = _packages(file)
     assets = {
-        name: _step(f"ingest:{name}", "ingest@1", source, package=_landed(name, source, fetch))
+        name: _step(
+            f"ingest:{name}",
+            "ingest@1",
+            source,
+            package=_landed(name, source, fetch),
+            **({"repairs": source.repairs} if source.repairs else {}),
+        )
         for name, source in file.source.items()
     }
     bases = {name: _base(file, name, fetch) for name in file.base}

@@ -38,6 +38,8 @@ from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.local import as_it_is_now
+from tunesmith.stages.ingest.odcs import with_contract_file
+from tunesmith.stages.ingest.repairs import with_repairs
 from tunesmith.stages.ingest.snapshot import Keeps, everything
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -102,14 +104,15 @@ class Project:
         sweep(self.folder / STORE / "work")
 
     def look_again(self) -> None:
-        """Read the evidence again: what was erased, what sources are read without, and the labels
-        that datasets are given in place of their sources'."""
+        """Read the evidence again: what was erased, what sources are read without and with which
+        repairs, and the labels that datasets are given in place of their sources'."""
         with self.runner.database.read() as connection:
             state = erasure.read(connection)
             entries = evidence.entries(connection, ACCEPTED)
             accepted = {entry.body["review"]: entry.body["accepted"] for entry in entries}
         self.purged = state.purged
-        sources = {name: _without(source, state) for name, source in self.file.source.items()}
+        without = {name: _without(source, state) for name, source in self.file.source.items()}
+        sources = {name: with_repairs(each, self.folder) for name, each in without.items()}
         datasets = {
             name: dataset.with_accepted(
                 from_plain(ReviewedLabels, accepted[dataset.reviewed])
@@ -279,7 +282,10 @@ def open_project(
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
     # An edited local file is another input, and so is another key.
-    seen = {name: as_it_is_now(source, folder) for name, source in file.source.items()}
+    seen = {
+        name: as_it_is_now(with_contract_file(source, folder), folder)
+        for name, source in file.source.items()
+    }
     keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     file = file.model_copy(update={"source": seen, "dataset": keyed})
     store = folder / STORE
@@ -310,8 +316,8 @@ def open_project(
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
     project = Project(folder=folder, file=file, layers=layers, runner=runner)
-    project.look_again()
     try:
+        project.look_again()
         _look_at_what_is_asked(project, asks)
     except BaseException:
         project.close()

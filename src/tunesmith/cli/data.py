@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import data_documents, data_quality, data_value, lineage
+from tunesmith.cli import contract, data_documents, data_quality, data_value, lineage, repairs
 from tunesmith.cli.render import HERE, Folder, Json, left_out, out, table
 
 
@@ -22,6 +22,8 @@ def add_to(app: typer.Typer) -> None:
     data.command("card")(data_documents.data_card)
     data.command("croissant")(data_documents.data_croissant)
     data.command("sheet")(data_documents.data_sheet)
+    contract.add_to(data)
+    repairs.add_to(data)
     lineage.add_to(data)
     app.add_typer(data, name="data")
 

@@ -19,6 +19,7 @@ from tunesmith.cli.render import (
     table,
     wrapped,
 )
+from tunesmith.cli.repairs import repair_lines
 from tunesmith.ledger.cost import display
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _version(line: VersionLine) -> list[str]:
     left_out = "dropped" if line.kind == "dataset" else "not asked for"
     counts = [
         f"{line.num_in} rows in",
-        f"{line.num_rows} out",
+        f"{line.num_rows} out{f' ({line.num_repaired} repaired)' if line.num_repaired else ''}",
         f"{line.num_left_out} {left_out}",
         *([f"{line.num_quarantined} quarantined"] if line.kind == "source" else []),
         *([f"{line.num_erased} erased"] if line.num_erased else []),
@@ -191,6 +192,7 @@ def _trace(row: RowTrace) -> list[str]:
         f"  {row.member}{line}",
         f"  of {row.origin}, taken in as {row.package_sha256[:12]}",
         f"  licence {row.licence}; owner {row.owner}",
+        *(repair_lines(row.repair) if row.repair else []),
         *(f"  merged into it: {parent}" for parent in row.parents),
         *([f"  merged into: {row.child}"] if row.child else []),
         "",

@@ -120,8 +120,10 @@ def _(asset: DataAsset) -> list[str]:
         f"rows: {asset.num_in} in, {asset.num_rows} out, {asset.num_filtered} not asked for, "
         f"{asset.num_quarantined} quarantined"
         + (f" ({reasons})" if reasons else "")
-        + (f", {asset.num_erased} erased" if asset.num_erased else ""),
+        + (f", {asset.num_erased} erased" if asset.num_erased else "")
+        + (f"; {asset.num_repaired} of those out are repaired" if asset.num_repaired else ""),
         f"licence {asset.licence}; owner {asset.owner}; purpose: {asset.purpose}",
+        *(f"warning: {each}" for each in asset.warnings),
     ]
 
 

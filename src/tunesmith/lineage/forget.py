@@ -21,8 +21,8 @@ from tunesmith.core.failpoint import failpoint
 from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Step
 from tunesmith.graph import build, steps
+from tunesmith.lineage import forget_repairs, scan
 from tunesmith.lineage import journal as journals
-from tunesmith.lineage import scan
 from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.plan import Person, files_of, plan
 from tunesmith.lineage.trace import package_of
@@ -154,7 +154,8 @@ def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[d
     """Blobs that have a row of theirs, and what they are; and those that only have a text."""
     what, kinds, records = _known(project)
     said = {form for row in person.rows for form in (row.text, normalise(row.text))}
-    found: set[str] = set()
+    runs = project.runs()
+    found, mentions = forget_repairs.blobs_with(project, person, runs)
     with project.runner.database.read() as connection:
         for holder in planned.holders:
             for blob in catalog.run_blobs(connection, holder.run):
@@ -166,13 +167,11 @@ def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[d
                 ):
                     found.add(blob.sha256)
     affected = {holder.run for holder in planned.holders if holder.kind == "source"}
-    runs = project.runs()
     for held in all_held(project):
         package = package_of(project, held, runs) if held.run.id in affected else None
         if package is not None:
             found.add(package.wheel.sha256)
     wanted = scan.needles(person.texts)
-    mentions: set[str] = set()
     for digest in project.runner.blobs.digests():
         if kinds.get(digest) in _WEIGHTS or digest in records:
             continue
@@ -231,6 +230,7 @@ def _entry_of(log: Iterator[evidence.Entry], wanted: str) -> int | None:
 
 
 def _carry_out(project: Project, store: Path, journal: Journal, begun: int) -> ErasureCertificate:
+    less = forget_repairs.remove(project, journal)
     project.look_again()
     rewritten, lost = _rewrite(project, journal)
     failpoint("erasure.rewritten")
@@ -247,7 +247,7 @@ def _carry_out(project: Project, store: Path, journal: Journal, begun: int) -> E
         key=erasure.key_name(key),
         purged=purge,
         num_traces=max(num_traces, journal.plan.num_traces),
-        rewritten=tuple(rewritten),
+        rewritten=(*rewritten, *less),
         not_rewritten=tuple(lost),
         remedies=journal.plan.remedies,
         num_needles=0,

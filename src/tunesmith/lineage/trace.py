@@ -10,8 +10,10 @@ from typing import Any
 import duckdb
 
 from tunesmith.core import erasure
+from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import NotFound, StoreError, UsageError
+from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import query
 from tunesmith.lineage.versions import Held, all_held, path_of
 from tunesmith.project import Project
@@ -19,6 +21,7 @@ from tunesmith.records.data import DataAsset, Package
 from tunesmith.records.index import Index
 from tunesmith.records.lineage import Holder, RowTrace
 from tunesmith.records.model import ModelVersion
+from tunesmith.records.repair import Repair, Repairs
 from tunesmith.retrieve.store import Store
 from tunesmith.text.normalise import normalise
 
@@ -66,6 +69,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
         child=child,
         holders=tuple(downwards(project, placed, runs, [row["row_id"]], [row["label"]])),
         num_traces=num_traces,
+        repair=_repair_of(project, held, row["row_id"]),
     )
 
 
@@ -247,6 +251,19 @@ def _merged(
 def _why(row: Mapping[str, Any]) -> str:
     of = f" of {row['detail']}" if row["reason"] in _DUPLICATES else f" ({row['detail']})"
     return f"dropped: {row['reason']}{of if row['detail'] else ''}"
+
+
+def _repair_of(project: Project, held: Held, row_id: str) -> Repair | None:
+    """What was repaired of a row, by what its version was read with."""
+    for digest in held.run.identity["inputs"].get("repairs", ()):
+        try:
+            data = project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))
+        except StoreError:  # erased, or damaged
+            continue
+        for repair in from_plain(Repairs, parse(data)).repairs:
+            if repair.record == row_id:
+                return repair
+    return None
 
 
 def package_of(project: Project, held: Held, runs: Sequence[Run]) -> Package | None:

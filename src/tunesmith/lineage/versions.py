@@ -163,10 +163,10 @@ def line_of(held: Held, before: Held | None) -> VersionLine:
     record, version = held.record, held.version
     if isinstance(record, DataAsset):
         num_rows, quarantined = record.num_rows, record.num_quarantined
-        left_out, erased = record.num_filtered, record.num_erased
+        left_out, erased, repaired = record.num_filtered, record.num_erased, record.num_repaired
     else:
         num_rows, quarantined = record.train.num_rows + record.test.num_rows, 0
-        left_out, erased = record.num_dropped, 0
+        left_out, erased, repaired = record.num_dropped, 0, 0
     changed: tuple[str, ...] = ("first version",)
     if before is not None:
         changed = tuple(changes(before.run.identity, held.run.identity)) or (
@@ -183,6 +183,7 @@ def line_of(held: Held, before: Held | None) -> VersionLine:
         num_quarantined=quarantined,
         num_left_out=left_out,
         num_erased=erased,
+        num_repaired=repaired,
         is_erased=held.is_erased,
         changed=changed,
     )
@@ -251,6 +252,7 @@ def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
     counts = {
         "in": record.num_in,
         "out": record.num_rows,
+        **({"of these repaired by people": record.num_repaired} if record.num_repaired else {}),
         "quarantined": record.num_quarantined,
         "not asked for": record.num_filtered,
         "erased": record.num_erased,
@@ -260,6 +262,8 @@ def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
     yield "\n| rows | count |\n| --- | --- |"
     for name, count in counts.items():
         yield f"| {name} | {count} |"
+    for each in record.warnings:
+        yield f"\nWarning: {each}."
 
 
 def _held(project: Project, version: Version, run: Run) -> Held:

@@ -62,6 +62,10 @@ class DataAsset:
     """Source rows of people who are to be forgotten; nothing of them was taken into the store."""
     subject: str = ""
     """The attribute that names the person whom a row is about, if the source has one."""
+    num_repaired: int = 0
+    """Of `num_rows`, those that people repaired: see `records.repair`."""
+    warnings: tuple[str, ...] = ()
+    """What does not hold of its rows that its contract only warns of, a sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

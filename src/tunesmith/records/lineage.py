@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunesmith.records.money import Money
+from tunesmith.records.repair import Repair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,8 @@ class VersionLine:
     num_left_out: int
     """Rows not asked for, of a data asset; rows dropped, of a dataset."""
     num_erased: int
+    num_repaired: int
+    """Of `num_rows`, those that people repaired."""
     is_erased: bool
     """Whether a table of it was purged by an erasure: its rows can no longer be read."""
     changed: tuple[str, ...]
@@ -137,6 +140,8 @@ class RowTrace:
     holders: tuple[Holder, ...]
     num_traces: int
     """Served requests whose question or answer has the whole text."""
+    repair: Repair | None = None
+    """What people changed of its record, which its contract refused as it was."""
 
 
 # Erasure.

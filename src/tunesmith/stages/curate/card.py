@@ -122,7 +122,12 @@ def _sources(facts: CardFacts) -> str:
         for asset in facts.assets
     ]
     head = ("source", "origin", "licence", "owner", "purpose", "rows")
-    return f"## Sources\n\n{_table(head, rows)}"
+    repaired = [
+        f"\n\n{asset.num_repaired} rows of {asset.name} are as people repaired them."
+        for asset in facts.assets
+        if asset.num_repaired
+    ]
+    return f"## Sources\n\n{_table(head, rows)}{''.join(repaired)}"
 
 
 def _rows(facts: CardFacts) -> str:

@@ -19,6 +19,8 @@ from pydantic_core import PydanticCustomError
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
+from tunesmith.records.repair import Repairs
+from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.origin import (
     LOCAL,
@@ -100,6 +102,8 @@ READ_BY = {
     "delimiter": ("csv",),
     "sheet": ("xlsx",),
     "contract": ("front-matter", *RECORDS, *DOCUMENTS),
+    "contract_file": ("front-matter", *RECORDS, *DOCUMENTS),
+    "checks": ("front-matter", *RECORDS, *DOCUMENTS),
     "other_fields": ("front-matter", *RECORDS, *DOCUMENTS),
     "query": ("sql",),
     "key": ("sql", "api"),
@@ -170,6 +174,13 @@ class SourceConfig(Section):
     contract: dict[str, FieldRule] = Field(default_factory=dict)
     """What the fields of a record must be, by name, as in { id = { type = "integer" }, kind =
     { values = ["a", "b"] } }; a record that breaks it is quarantined."""
+    contract_file: str = Field(default="", pattern=r"^([^/\\]+/)*[^/\\]*$")
+    """In place of `contract` and `checks`: a YAML file of the project's folder that says them in
+    the Open Data Contract Standard (v3), as in "contracts/mail.odcs.yaml"."""
+    checks: tuple[TableCheck, ...] = ()
+    """What must hold of all rows together, as in [{ metric = "row_count",
+    must_be_greater_than = 100 }]; where it does not, the run stops, and the version before stays in
+    use."""
     other_fields: Literal["keep", "quarantine"] = "keep"
     """What becomes of a record with a field that the contract does not name."""
     max_quarantined: float = Field(default=1.0, ge=0, le=1)
@@ -186,6 +197,7 @@ class SourceConfig(Section):
     """What the data may be used for."""
 
     _erased: Erased | None = PrivateAttr(default=None)
+    _repairs: Repairs | None = PrivateAttr(default=None)
 
     @property
     def erased(self) -> Erased | None:
@@ -196,6 +208,17 @@ class SourceConfig(Section):
         """The same source, read without what was erased."""
         changed = self.model_copy()
         changed._erased = erased
+        return changed
+
+    @property
+    def repairs(self) -> Repairs | None:
+        """What people changed of its records; a file beside the project file says it."""
+        return self._repairs
+
+    def repaired_by(self, repairs: Repairs | None) -> Self:
+        """The same source, its records read with these repairs."""
+        changed = self.model_copy()
+        changed._repairs = repairs
         return changed
 
     @property
@@ -303,7 +326,9 @@ class SourceConfig(Section):
                 'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
                 'key = "id"'
             )
-        if self.other_fields != "keep" and not self.contract:
+        if self.contract_file and (self.contract or self.checks):
+            raise ValueError("contract_file says it all: leave contract and checks out")
+        if self.other_fields != "keep" and not (self.contract or self.contract_file):
             raise ValueError("other_fields is not read without a contract")
         if self.remove and self.format in READ_BY["text"] and not self.text:
             raise ValueError("remove is not read without text: say which field holds the text")
@@ -333,6 +358,7 @@ class SourceConfig(Section):
             key: value
             for key, value in plain(self).items()
             if self.format in READ_BY.get(key, (self.format,))
+            and (value or key not in ("contract_file", "checks"))
         }
 
 

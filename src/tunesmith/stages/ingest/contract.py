@@ -281,3 +281,8 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def read_as(kind: str, text: str) -> Any:
+    """What a string says, as a value of a rule's type; the string itself where it says none."""
+    return _READ[kind](text)

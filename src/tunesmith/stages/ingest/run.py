@@ -13,53 +13,56 @@ from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
+from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
 from tunesmith.stages.ingest.batch import Batch
+from tunesmith.stages.ingest.checks import evaluate, require
 from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
 from tunesmith.stages.ingest.container import File, files_of
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_batches
 from tunesmith.stages.ingest.parquet import Table
+from tunesmith.stages.ingest.repairs import Mending
 from tunesmith.stages.ingest.rows import Ids, Row, Rows, to_row, to_rows
 
 
-def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset:
-    """The rows of the files that `config` names, and those that cannot be used.
+def ingest(
+    config: SourceConfig, ctx: Context, *, package: Package, repairs: Repairs | None = None
+) -> DataAsset:
+    """The rows of the files that `config` names, repaired, and those that cannot be used.
 
     Raises:
         PackageError: the package is no whole zip, or hostile; nothing of it is then used.
         NotFound: no file of it matches `files`.
-        DataError: not one row can be used, or more are quarantined than may be.
+        DataError: not one row can be used, more are quarantined than may be, or a check does not
+            hold.
     """
     first_refused: Quarantined | None = None
-    num_in, num_filtered = package.num_erased, 0
+    num_in, num_filtered, num_repaired = package.num_erased, 0, 0
+    mending = Mending(repairs)
     by_rule: Counter[str] = Counter()
-    contract = Contract(
-        config.contract,
-        allows_others=config.other_fields == "keep",
-        has_strings_only=config.format in STRINGS_ONLY,
-    )
+    contract = contract_of(config)
     columns = [field.name for field in fields(Quarantined)]
     with (
         open_archive(ctx.blobs.path(package.wheel), package.filename) as archive,
         Table(ctx.workdir / "rows", Row._fields) as rows,
         Table(ctx.workdir / "quarantine", columns) as refused,
     ):
-        members = _members(archive, config, package)
+        members = members_of(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
-            for found in _read(config, contract, archive, member, ctx.workdir):
+            for found in _read(config, contract, archive, member, ctx.workdir, mending):
                 num_in += len(found.row_ids) if isinstance(found, Rows) else 1
                 if time.monotonic() - reported > 0.3:
                     reported = time.monotonic()
-                    note = f"reads {package.filename}: {num_in} rows"
-                    ctx.progress(done, len(members), note)
+                    ctx.progress(done, len(members), f"reads {package.filename}: {num_in} rows")
                 match found:
                     case Rows():
                         rows.extend(found)
                     case Row():
                         rows.add(found)
+                        num_repaired += found.row_id in mending
                     case Quarantined():
                         refused.add(astuple(found))
                         by_rule[found.rule] += 1
@@ -83,10 +86,33 @@ def ingest(config: SourceConfig, ctx: Context, *, package: Package) -> DataAsset
         origin=config.origin,
         num_erased=package.num_erased,
         subject=config.subject,
+        num_repaired=num_repaired,
+        warnings=checked(config, rows.path),
     )
 
 
-def _members(
+def contract_of(config: SourceConfig) -> Contract:
+    """The rules of a source, which have seen nothing of it yet."""
+    assert not config.contract_file, "it is read when the project is opened"
+    return Contract(
+        config.contract,
+        allows_others=config.other_fields == "keep",
+        has_strings_only=config.format in STRINGS_ONLY,
+    )
+
+
+def checked(config: SourceConfig, rows: Path) -> tuple[str, ...]:
+    """What of the checks that are warnings does not hold of the rows, a sentence each.
+
+    Raises:
+        DataError: one that is an error does not hold.
+    """
+    only_strings = config.format in STRINGS_ONLY
+    found = evaluate(config.checks, config.contract, rows, has_strings_only=only_strings)
+    return require(found, config.name)
+
+
+def members_of(
     archive: zipfile.ZipFile, config: SourceConfig, package: Package
 ) -> list[zipfile.ZipInfo]:
     """The files that `config.files` names, all without it, sorted by name."""
@@ -112,17 +138,18 @@ def _read(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
     folder: Path,
+    mending: Mending,
 ) -> Iterator[Rows | Row | Quarantined | None]:
     """What the records of a file are: rows, a bad one, or one that is not asked for."""
     for file in files_of(archive, member, config.members, folder):
         if isinstance(file, Quarantined):
             yield file
             continue
-        yield from rows_of(config, contract, file)
+        yield from rows_of(config, contract, file, mending)
 
 
 def rows_of(
-    config: SourceConfig, contract: Contract, file: File
+    config: SourceConfig, contract: Contract, file: File, mending: Mending
 ) -> Iterator[Rows | Row | Quarantined | None]:
     """The same of one file."""
     ids = Ids(config, file.name)
@@ -131,14 +158,16 @@ def rows_of(
             case Quarantined():
                 yield found
             case Entry():
-                yield to_row(config, contract, found, ids.next(found.data))
+                row_id = ids.next(found.data)
+                yield to_row(config, contract, mending.mend(found, row_id), row_id)
             case Batch():
                 row_ids = ids.of_all(found.data)
-                if rows := to_rows(config, contract, found, row_ids):
+                are_mended = any(row_id in mending for row_id in row_ids)
+                if not are_mended and (rows := to_rows(config, contract, found, row_ids)):
                     yield rows
                     continue
                 for entry, row_id in zip(found.entries(), row_ids, strict=True):
-                    yield to_row(config, contract, entry, row_id)
+                    yield to_row(config, contract, mending.mend(entry, row_id), row_id)
 
 
 def _require_rows(

@@ -17,6 +17,7 @@ from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
+from tunesmith.stages.ingest.repairs import Mending
 from tunesmith.stages.ingest.rows import Row, Rows
 from tunesmith.stages.ingest.run import rows_of
 
@@ -82,7 +83,8 @@ def taken(config: SourceConfig, data: bytes) -> tuple[list[Any], int]:
     contract = Contract(config.contract, allows_others=others, has_strings_only=strings)
     found: list[Any] = []
     num_batched = 0
-    for each in rows_of(config, contract, File(name="f", stream=io.BytesIO(data))):
+    file = File(name="f", stream=io.BytesIO(data))
+    for each in rows_of(config, contract, file, Mending(None)):
         if isinstance(each, Rows):
             num_batched += len(each.row_ids)
             found += map(Row._make, zip(*each, strict=True))
