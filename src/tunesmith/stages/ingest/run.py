@@ -40,14 +40,12 @@ def ingest(
     """
     first_refused: Quarantined | None = None
     num_in, num_filtered, num_repaired = package.num_erased, 0, 0
-    mending = Mending(repairs)
     by_rule: Counter[str] = Counter()
-    contract = contract_of(config)
-    columns = [field.name for field in fields(Quarantined)]
+    contract, mending = contract_of(config), Mending(repairs)
     with (
         open_archive(ctx.blobs.path(package.wheel), package.filename) as archive,
         Table(ctx.workdir / "rows", Row._fields) as rows,
-        Table(ctx.workdir / "quarantine", columns) as refused,
+        Table(ctx.workdir / "quarantine", [one.name for one in fields(Quarantined)]) as refused,
     ):
         members = members_of(archive, config, package)
         reported = time.monotonic()
