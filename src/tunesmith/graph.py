@@ -67,16 +67,7 @@ class Graph:
 def build(file: ProjectFile) -> Graph:
     """Every step that the project file asks for; nothing is run."""
     fetch = _packages(file)
-    assets = {
-        name: _step(
-            f"ingest:{name}",
-            "ingest@1",
-            source,
-            package=_landed(name, source, fetch),
-            **({"repairs": source.repairs} if source.repairs else {}),
-        )
-        for name, source in file.source.items()
-    }
+    assets = _assets(file, fetch)
     bases = {name: _base(file, name, fetch) for name in file.base}
     datasets = _datasets(file, assets, bases)
     return Graph(
@@ -117,6 +108,29 @@ def ordered(*wanted: Step) -> list[Step]:
 
 def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any) -> Step:
     return Step(name=name, kind=kind, config=config, inputs=inputs, seed=seed)
+
+
+def _assets(file: ProjectFile, fetch: Mapping[str, Step]) -> dict[str, Step]:
+    """The step of every data asset: of the sources, and of what is made from them."""
+    made = {name: _ingest(name, source, fetch) for name, source in file.source.items()}
+
+    def step_of(name: str) -> Step:
+        if name not in made:
+            config = file.transform[name]
+            sources = tuple(map(step_of, config.sources))
+            made[name] = _step(
+                f"transform:{name}", "transform@1", config, **config.given(), sources=sources
+            )
+        return made[name]
+
+    return {name: step_of(name) for name in file.assets}
+
+
+def _ingest(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
+    """The step that makes a data asset of a source, with the repairs of its records."""
+    repairs = {"repairs": source.repairs} if source.repairs else {}
+    package = _landed(name, source, fetch)
+    return _step(f"ingest:{name}", "ingest@1", source, package=package, **repairs)
 
 
 def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:

@@ -42,6 +42,7 @@ from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
 from tunesmith.stages.ingest.snapshot import Keeps, everything
 from tunesmith.stages.serve.config import ServiceConfig
+from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -121,7 +122,13 @@ class Project:
             )
             for name, dataset in self.file.dataset.items()
         }
-        self.file = self.file.model_copy(update={"source": sources, "dataset": datasets})
+        transforms = {
+            name: transform.without(state.subjects, state.key)
+            for name, transform in self.file.transform.items()
+        }
+        self.file = self.file.model_copy(
+            update={"source": sources, "transform": transforms, "dataset": datasets}
+        )
 
     # What is in the store.
 
@@ -287,7 +294,8 @@ def open_project(
         for name, source in file.source.items()
     }
     keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    file = file.model_copy(update={"source": seen, "dataset": keyed})
+    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
+    file = file.model_copy(update={"source": seen, "transform": made, "dataset": keyed})
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -25,6 +25,7 @@ from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.serve.config import ServiceConfig
+from tunesmith.stages.transform.config import TransformConfig
 
 FILE = "tunesmith.toml"
 SINGLE = ("project", "ledger", "registry")
@@ -98,6 +99,8 @@ class ProjectFile(Section):
     """What holds for the whole project."""
     source: dict[str, SourceConfig] = Field(default_factory=dict)
     """Systems that data comes from; each becomes a data asset."""
+    transform: dict[str, TransformConfig] = Field(default_factory=dict)
+    """Data assets that are made from others."""
     base: dict[str, BaseConfig] = Field(default_factory=dict)
     """Pre-trained weights."""
     dataset: dict[str, DatasetConfig] = Field(default_factory=dict)
@@ -118,6 +121,19 @@ class ProjectFile(Section):
     """What is watched."""
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     """Rates, and what people have stated about the six criteria of IAS 38.57."""
+
+    @property
+    def assets(self) -> Mapping[str, SourceConfig | TransformConfig]:
+        """What becomes a data asset, by name: a name is that of one source or one transform."""
+        return {**self.source, **self.transform}
+
+    def made_from(self, names: Iterable[str]) -> set[str]:
+        """`names`, and the transforms that are made from them at any remove."""
+        found, num_found = set(names), 0
+        while len(found) > num_found:
+            num_found = len(found)
+            found |= {name for name, of in self.transform.items() if found & set(of.sources)}
+        return found
 
     def alias_of(self, model: str) -> str:
         """The alias that a model gets which passes its gate."""
@@ -189,11 +205,12 @@ def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_references(file: ProjectFile) -> None:
     _check_hosts(file)
+    _check_transforms(file)
     for name, dataset in file.dataset.items():
         for source in dataset.sources:
-            settings.nearest(f"dataset.{name}.sources", source, file.source, "source")
+            settings.nearest(f"dataset.{name}.sources", source, file.assets, "source")
             if dataset.format == "labels":
-                file.source[source].require_labelled(f"dataset.{name}.sources")
+                file.assets[source].require_labelled(f"dataset.{name}.sources")
         settings.nearest(f"dataset.{name}.base", dataset.base, file.base, "base")
         if dataset.semantic is not None:
             encoder = dataset.semantic.encoder
@@ -211,10 +228,10 @@ def _check_references(file: ProjectFile) -> None:
             known = file.model if place == "model" else file.base
             settings.nearest(f"model.{name}.teacher", teacher, known, place)
     for name, index in file.index.items():
-        settings.nearest(f"index.{name}.source", index.source, file.source, "source")
+        settings.nearest(f"index.{name}.source", index.source, file.assets, "source")
         if index.commonest_in:
             settings.nearest(
-                f"index.{name}.commonest_in", index.commonest_in, file.source, "source"
+                f"index.{name}.commonest_in", index.commonest_in, file.assets, "source"
             )
     _check_reviews(file)
     _check_gates(file)
@@ -232,6 +249,24 @@ def _check_hosts(file: ProjectFile) -> None:
                 raise ConfigError(key, error.message, remedy=error.remedy) from None
 
 
+def _check_transforms(file: ProjectFile) -> None:
+    for name, transform in file.transform.items():
+        if name in file.source:
+            raise ConfigError(
+                f"transform.{name}",
+                f"a source is called {name!r}, too, and each names a data asset",
+                remedy="give one of the two another name",
+            )
+        for source in transform.sources:
+            settings.nearest(f"transform.{name}.sources", source, file.assets, "source")
+            if source in file.made_from([name]):
+                raise ConfigError(
+                    f"transform.{name}.sources",
+                    f"{name!r} is made from {source!r}, and that from {name!r}: a circle",
+                    remedy="leave one of them out",
+                )
+
+
 def _check_reviews(file: ProjectFile) -> None:
     for name, review in file.review.items():
         key = f"review.{name}.dataset"
@@ -245,9 +280,8 @@ def _check_reviews(file: ProjectFile) -> None:
                 remedy="name a dataset of format 'labels'",
             )
         for source in dataset.sources:
-            if file.source[source].subject and (
-                file.source[source].subject == file.source[source].label
-            ):
+            asset = file.assets[source]
+            if asset.subject and asset.subject == asset.label:
                 raise ConfigError(
                     key,
                     f"the labels of source {source!r} are people, and what is said of a row can "
@@ -295,12 +329,12 @@ def _check_monitors(file: ProjectFile) -> None:
         settings.nearest(f"monitor.{name}.model", monitor.model, file.model, "model")
         settings.nearest(f"monitor.{name}.dataset", monitor.dataset, file.dataset, "dataset")
         for source in monitor.retrain_with:
-            settings.nearest(f"monitor.{name}.retrain_with", source, file.source, "source")
+            settings.nearest(f"monitor.{name}.retrain_with", source, file.assets, "source")
             if file.dataset[monitor.dataset].format == "labels":
-                file.source[source].require_labelled(f"monitor.{name}.retrain_with")
+                file.assets[source].require_labelled(f"monitor.{name}.retrain_with")
         for traffic, what in monitor.replay.items():
             place, _, named = what.removesuffix("/test").partition(":")  # `MonitorConfig` checks it
-            of_kind = file.source if place == "source" else file.dataset
+            of_kind = file.assets if place == "source" else file.dataset
             settings.nearest(f"monitor.{name}.replay.{traffic}", named, of_kind, place)
 
 

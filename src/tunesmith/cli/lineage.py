@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunesmith.records.lineage import (
+        Ancestor,
         Difference,
         ErasureCertificate,
         ErasurePlan,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
 
 MAX_LABELS = 8
+MAX_ROWS = 20
 Ref = Annotated[str, typer.Argument(help="NAME@VERSION, e.g. visits@2; NAME is the newest.")]
 
 
@@ -136,10 +138,10 @@ def data_forget(
 def _version(line: VersionLine) -> list[str]:
     left_out = "dropped" if line.kind == "dataset" else "not asked for"
     counts = [
-        f"{line.num_in} rows in",
+        f"{line.num_in} rows {f'of {line.num_read} of its sources' if line.num_read else 'in'}",
         f"{line.num_rows} out{f' ({line.num_repaired} repaired)' if line.num_repaired else ''}",
         f"{line.num_left_out} {left_out}",
-        *([f"{line.num_quarantined} quarantined"] if line.kind == "source" else []),
+        *([f"{line.num_quarantined} quarantined"] if line.kind != "dataset" else []),
         *([f"{line.num_erased} erased"] if line.num_erased else []),
     ]
     gone = "  (erased: its rows are gone)" if line.is_erased else ""
@@ -189,8 +191,9 @@ def _trace(row: RowTrace) -> list[str]:
         *([f"label {row.label}"] if row.label else []),
         "",
         "from",
-        f"  {row.member}{line}",
-        f"  of {row.origin}, taken in as {row.package_sha256[:12]}",
+        *(_ancestors(row.ancestors) if row.ancestors else [f"  {row.member}{line}"]),
+        f"  of {row.origin}"
+        + (f", taken in as {row.package_sha256[:12]}" if row.package_sha256 else ""),
         f"  licence {row.licence}; owner {row.owner}",
         *(repair_lines(row.repair) if row.repair else []),
         *(f"  merged into it: {parent}" for parent in row.parents),
@@ -201,6 +204,16 @@ def _trace(row: RowTrace) -> list[str]:
     held = [[h.kind, h.name, f"run {h.run}", h.how] for h in row.holders]
     shown = table(held, ["what", "which", "made by", "how"])
     return [*lines, *(f"  {each}" for each in shown), f"  {row.num_traces} served requests"]
+
+
+def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
+    shown = [
+        [each.name, each.row_id[:12], each.pointer, "made" if each.parents else "read"]
+        for each in rows[:MAX_ROWS]
+    ]
+    lines = table(shown, ["rows", "id", "where", "how"])
+    more = [f"and {len(rows) - MAX_ROWS} more: --json for all"] if len(rows) > MAX_ROWS else []
+    return [f"  {line}" for line in (*lines, *more)]
 
 
 def _plan(plan: ErasurePlan) -> list[str]:

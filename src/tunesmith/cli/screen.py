@@ -18,6 +18,7 @@ from tunesmith.records.money import Rates
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 
 
@@ -124,6 +125,16 @@ def _(asset: DataAsset) -> list[str]:
         + (f"; {asset.num_repaired} of those out are repaired" if asset.num_repaired else ""),
         f"licence {asset.licence}; owner {asset.owner}; purpose: {asset.purpose}",
         *(f"warning: {each}" for each in asset.warnings),
+    ]
+
+
+@describe.register
+def _(asset: TransformedAsset) -> list[str]:
+    used = f"of {asset.num_read} rows of its sources {asset.num_used} are in it"
+    refused = f", {asset.num_refused} only in quarantine" if asset.num_refused else ""
+    return [
+        f"{used}{refused}, {asset.num_unused} left out",
+        *describe.dispatch(DataAsset)(asset),
     ]
 
 

@@ -121,6 +121,14 @@ KINDS: Mapping[str, Kind] = {
         libraries=_READERS,
         optional=_DOCUMENTS,
     ),
+    "transform@1": Kind(
+        function=f"{_STAGES}.transform.run:transform",
+        config=f"{_STAGES}.transform.config:TransformConfig",
+        record=f"{_RECORDS}.transform:TransformedAsset",
+        named="data",
+        sources=(f"{_STAGES}.transform", f"{_RECORDS}.data"),
+        libraries=("duckdb", "pyarrow"),
+    ),
     "base@1": Kind(
         function=f"{_STAGES}.ingest.base:base",
         config=f"{_STAGES}.ingest.config:BaseConfig",

@@ -23,6 +23,7 @@ SERVED_BESIDES: dict[str, str] = {
     "query": "database",
     "call": "API",
     "ingest": "data asset",
+    "transform": "data asset",
     "index": "index",
     "embed": "dataset",
     "value": "dataset",
@@ -30,7 +31,7 @@ SERVED_BESIDES: dict[str, str] = {
     "monitor": "monitor",
 }
 """By stage: what a run is for when it is not for one model. Such a run lacks no record."""
-SHARED = frozenset({"fetch", "land", "query", "call", "ingest", "embed", "value"})
+SHARED = frozenset({"fetch", "land", "query", "call", "ingest", "transform", "embed", "value"})
 """Stages whose runs are for data, which may be shared by several models."""
 
 

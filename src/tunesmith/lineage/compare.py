@@ -28,7 +28,7 @@ def compare(project: Project, before: str, after: str, *, num_examples: int = 5)
         for name, held in (("before", old), ("after", new)):
             wanted = ("rows",) if is_asset else ("train", "test")
             query.load(connection, name, {table: path_of(project, held, table) for table in wanted})
-        query.compare(connection, in_file_order=is_asset)
+        query.compare(connection, in_file_order=new.word == "source")
         counts = query.counts(connection)
         num_before = query.num_rows(connection, "before")
         shifts = query.labels(connection)

@@ -18,6 +18,7 @@ from tunesmith.core.catalog import Run, Version
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset, SemanticSize
 from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.transform import TransformedAsset
 from tunesmith.stages.curate.card import TREATED
 from tunesmith.stages.ingest.origin import LOCAL, POSTGRES, SQLITE, WEB
 
@@ -82,6 +83,8 @@ class DatasetFacts:
     models: tuple[TunedModel, ...]
     is_erased: bool
     """Whether its rows were removed from the store, for the sake of somebody forgotten."""
+    transforms: tuple[TransformedAsset, ...] = ()
+    """What was made from the sources on the way to it, the last first."""
 
     @property
     def ref(self) -> str:
@@ -116,10 +119,40 @@ def describe(
         made_at=version.created_at,
         config=run.identity["config"],
         base=project.load(made[inputs["base"][0]]),
-        sources=tuple(_source(project, made[digest], digest) for digest in inputs["assets"]),
+        sources=tuple(_sources(project, made, inputs["assets"])),
+        transforms=tuple(_transforms(project, made, inputs["assets"])),
         models=tuple(_models(project, runs, version.digest)),
         is_erased=is_erased,
     )
+
+
+def _sources(
+    project: Project, made: Mapping[str, Run], digests: Sequence[str]
+) -> Iterator[SourceFacts]:
+    """The sources behind the data assets with these digests, each once."""
+    seen: set[str] = set()
+    queue = list(digests)
+    while queue:
+        digest = queue.pop(0)
+        behind = made[digest].identity["inputs"].get("sources")
+        if behind:
+            queue[:0] = behind
+        elif digest not in seen:
+            seen.add(digest)
+            yield _source(project, made[digest], digest)
+
+
+def _transforms(
+    project: Project, made: Mapping[str, Run], digests: Sequence[str]
+) -> Iterator[TransformedAsset]:
+    """The data assets among them, and behind them, that a transform made, each once."""
+    order = list(dict.fromkeys(digests))
+    for digest in order:  # which grows on the way
+        asset = project.load(made[digest])
+        if isinstance(asset, TransformedAsset):
+            yield asset
+            behind = made[digest].identity["inputs"]["sources"]
+            order += [each for each in behind if each not in order]
 
 
 def _source(project: Project, run: Run, digest: str) -> SourceFacts:
@@ -153,6 +186,11 @@ def preprocessing(facts: DatasetFacts) -> Iterator[str]:
     dataset, config = facts.dataset, facts.config
     for source in facts.sources:
         yield _read(source.asset)
+    for made in facts.transforms:
+        yield (
+            f"{made.name} was made by a transform: of {made.num_read} rows that it was given, "
+            f"{made.num_used} are in its {made.num_rows} rows."
+        )
     kept = dataset.train.num_rows + dataset.test.num_rows
     yield f"Of {dataset.num_in} rows of the sources {kept} were kept."
     for reason, count in dataset.dropped_by_reason.items():

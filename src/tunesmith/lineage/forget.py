@@ -26,12 +26,19 @@ from tunesmith.lineage import journal as journals
 from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.plan import Person, files_of, plan
 from tunesmith.lineage.trace import package_of
-from tunesmith.lineage.versions import KINDS, all_held
+from tunesmith.lineage.versions import all_held
 from tunesmith.project import STORE, Project
 from tunesmith.records.lineage import ErasureCertificate, ErasurePlan
 from tunesmith.stages.ingest.erased import records_of
 from tunesmith.text.normalise import normalise
 
+_NAMED = {
+    "ingest": ("data", "source"),
+    "transform": ("data", "transform"),
+    "curate": ("dataset", "dataset"),
+    "index": ("index", "index"),
+}
+"""What versions of what a step makes are called: in the store, and for people."""
 _WEIGHTS = frozenset({"fetch@1", "base@1", "finetune@1", "export@1"})
 """Kinds of steps whose blobs are not purged for having a text in them: they are no data. If one has
 it, the certificate says so."""
@@ -128,7 +135,7 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
     key = erasure.key_of(store, make=True)
     wanted_in = scan.needles(person.texts)
     rows: dict[str, set[str]] = {}
-    for row in person.rows:
+    for row in (row for row in person.rows if not row.is_made):
         rows.setdefault(row.source, set()).add(erasure.keyed(key, "row", row.row_id))
     for name in rows.keys() & project.file.source.keys():
         source = project.file.source[name]
@@ -288,7 +295,8 @@ def _certify(
 def _rewrite(project: Project, journal: Journal) -> tuple[list[str], list[str]]:
     """Make again, without the rows, what of the project file holds them; and what cannot be."""
     file, graph = project.file, build(project.file)
-    sources = {h.name.partition("@")[0] for h in journal.plan.holders if h.kind == "source"}
+    held = [h for h in journal.plan.holders if h.kind in ("source", "transform")]
+    sources = file.made_from(h.name.partition("@")[0] for h in held)
     again: list[Step] = [graph.assets[name] for name in sorted(sources & graph.assets.keys())]
     again += [
         graph.datasets[name] for name, of in file.dataset.items() if sources & set(of.sources)
@@ -307,10 +315,8 @@ def _rewrite(project: Project, journal: Journal) -> tuple[list[str], list[str]]:
         else:
             made.append(step.name)
     numbers = {(v.kind, v.name): v.number for v in project.versions()}  # the newest come last
-    kinds = {"ingest": "data", "curate": "dataset", "index": "index"}
-    said = KINDS | {"index": "index"}
-    named = [(kinds[step.partition(":")[0]], step.partition(":")[2]) for step in made]
-    return [f"{said[kind]} {name}@{numbers[kind, name]}" for kind, name in named], lost
+    named = [(*_NAMED[step.partition(":")[0]], step.partition(":")[2]) for step in made]
+    return [f"{word} {name}@{numbers[kind, name]}" for kind, word, name in named], lost
 
 
 def _in_use(project: Project) -> set[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -19,9 +20,11 @@ from tunesmith.ledger.cost import zero
 from tunesmith.ledger.plan import price_plan
 from tunesmith.lineage import query
 from tunesmith.lineage.scan import holds_as_it_stands, needles
-from tunesmith.lineage.trace import Placed, downwards, package_of, place, readable
-from tunesmith.lineage.versions import Held, all_held
+from tunesmith.lineage.descent import ancestors, descend
+from tunesmith.lineage.trace import Placed, downwards, package_of, place
+from tunesmith.lineage.versions import Held, all_held, readable
 from tunesmith.project import Project
+from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import ErasurePlan, Holder, Remedy
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import local_files
@@ -41,6 +44,8 @@ class Row:
     pointer: str
     text: str
     label: str
+    is_made: bool
+    """Whether a transform made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +56,14 @@ class Person:
     """Empty where rows were named."""
     rows: tuple[Row, ...]
     shared: tuple[str, ...]
-    """Texts of theirs that rows of others say, too."""
+    """Texts of theirs that rows of others say, too, or that were made of others' rows as well."""
+    made: tuple[str, ...] = ()
+    """Ids of the rows that transforms made of theirs, also of those that were quarantined."""
 
     @property
     def row_ids(self) -> tuple[str, ...]:
         """The ids of the rows, each once."""
-        return tuple(dict.fromkeys(row.row_id for row in self.rows))
+        return tuple(dict.fromkeys((*(row.row_id for row in self.rows), *self.made)))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -82,14 +89,20 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
     every = all_held(project)
     with query.opened() as connection:
         rows, named_by = _rows(project, connection, every, wanted)
-        ids = list(dict.fromkeys(row.row_id for row in rows))
-        placed = place(project, connection, every, ids)
-        others = _others(project, connection, every, rows)
-    person = Person(
-        subject=wanted[0] if named_by != "row id" else "",
-        rows=tuple(rows),
-        shared=tuple(sorted({row.text.strip() for row in others})),
-    )
+        subject = wanted[0] if named_by != "row id" else ""
+        rows, orphans = _with_origins(project, connection, every, rows, subject)
+        made = descend(project, connection, every, [row.row_id for row in rows if not row.is_made])
+        rows = list(dict.fromkeys([*rows, *_kept(project, connection, every, made.row_ids)]))
+        own = [row for row in rows if row.row_id not in made.mixed]
+        others = _others(project, connection, every, own)
+        mixed = {row.text.strip() for row in rows} - {row.text.strip() for row in own}
+        person = Person(
+            subject=subject,
+            rows=tuple(rows),
+            shared=tuple(sorted(mixed | {row.text.strip() for row in others})),
+            made=made.row_ids,
+        )
+        placed = place(project, connection, every, person.row_ids)
     labels = {row.label for row in rows}
     holders = list(downwards(project, placed, project.runs(), person.row_ids, labels))
     with project.runner.database.read() as database:
@@ -103,7 +116,7 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         remedies=tuple(_remedies(project, placed, holders)),
         num_traces=num_traces,
         files=tuple(_files(project, person)),
-        obstacles=tuple(_obstacles(project, placed)),
+        obstacles=(*orphans, *_obstacles(project, placed)),
     )
 
 
@@ -128,13 +141,13 @@ def _rows(
         else:
             found = []
             for name in _subject_fields(project, held):
-                fields[f"source.{held.version.name}.subject = {name}"] = None
+                fields[f"{held.word}.{held.version.name}.subject = {name}"] = None
                 is_label = name == held.run.identity["config"]["label"]
                 of = query.rows_with_label if is_label else query.rows_of_subject
                 found += of(connection, path, name, wanted[0])
-        rows += [
-            Row(source=held.version.name, **{key: row[key] for key in _COLUMNS}) for row in found
-        ]
+        rows += [_row(held, row) for row in found]
+    if by_id and any(row.is_made for row in rows):
+        _refuse_made(project, connection, every, [row for row in rows if row.is_made])
     if not rows:
         where = f"a field that names subjects ({', '.join(fields)})" if fields else "its row ids"
         raise NotFound(
@@ -148,10 +161,81 @@ def _rows(
 _COLUMNS = ("row_id", "pointer", "text", "label")
 
 
+def _row(held: Held, row: Mapping[str, Any]) -> Row:
+    columns = {key: row[key] for key in _COLUMNS}
+    return Row(source=held.version.name, is_made=held.word == "transform", **columns)
+
+
+def _refuse_made(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    rows: Sequence[Row],
+) -> None:
+    """A row that was made would be made again: what it was made from has to be named."""
+    first = rows[0]
+    origins = [
+        each.row_id
+        for each in ancestors(project, connection, every, [first.row_id])
+        if not each.parents
+    ]
+    more = f" and {len(origins) - 5} more" if len(origins) > 5 else ""
+    raise UsageError(
+        f"the row {first.row_id} was made by transform {first.source}, of: "
+        f"{', '.join(origins[:5])}{more}",
+        remedy="name those of them that are to be forgotten; what was made of them goes with them",
+    )
+
+
+def _with_origins(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    rows: Sequence[Row],
+    subject: str,
+) -> tuple[list[Row], list[str]]:
+    """The rows, and where a transform alone says whom one is about, those rows of sources that it
+    was made from and that name them; and why one could not be found."""
+    theirs = [row.row_id for row in rows if not row.is_made]
+    known = set(descend(project, connection, every, theirs).row_ids)
+    found, orphans = list(rows), []
+    wanted = needles([subject] if subject else [])
+    for row in dict.fromkeys(row for row in rows if row.is_made and row.row_id not in known):
+        made_from = ancestors(project, connection, every, [row.row_id])
+        origins = [each.row_id for each in made_from if not each.parents]
+        naming = [
+            _row(held, copy)
+            for held, _, path in readable(project, every, "source", ("rows",))
+            for each in query.rows_with_ids(connection, path, origins)
+            if wanted.are_in("\0".join((each["text"], each["label"], each["attributes"])).encode())
+            for copy in query.copies_of(connection, path, each)
+        ]
+        found += naming
+        if not naming:
+            orphans.append(
+                f"the row {row.row_id} of transform {row.source} is theirs, and none of those that "
+                f"it was made from says so: forget those first, by their ids: {', '.join(origins)}"
+            )
+    return found, orphans
+
+
+def _kept(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    row_ids: Sequence[str],
+) -> Iterator[Row]:
+    """Those of the rows `row_ids` that are in a data asset, and not quarantined."""
+    for held, _, path in readable(project, every, "source", ("rows",)) if row_ids else ():
+        for row in query.rows_with_ids(connection, path, row_ids):
+            yield _row(held, row)
+
+
 def _subject_fields(project: Project, held: Held) -> list[str]:
     """What the section says is the subject, now and when the version was made."""
-    now = project.file.source.get(held.version.name)
-    then = held.run.identity["config"].get("subject", "")
+    now = project.file.assets.get(held.version.name)
+    record = held.record
+    then = record.subject if isinstance(record, DataAsset) else ""
     return list(dict.fromkeys(name for name in (now.subject if now else "", then) if name))
 
 
@@ -166,7 +250,7 @@ def _others(
     texts = sorted({row.text.strip() for row in rows})
     ids = sorted({row.row_id for row in rows})
     return [
-        Row(source=held.version.name, **{key: row[key] for key in _COLUMNS})
+        _row(held, row)
         for held, _, path in readable(project, list(newest.values()), "source", ("rows",))
         for row in query.others_that_say(connection, path, texts, ids)
     ]

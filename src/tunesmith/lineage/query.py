@@ -183,6 +183,15 @@ def rows_with_ids(
     return rows_where(connection, path, condition, [list(row_ids)], columns=columns)
 
 
+def edges_of(
+    connection: duckdb.DuckDBPyConnection, path: str, row_ids: Sequence[str], *, end: str
+) -> list[tuple[str, str]]:
+    """(row, parent) of a table of edges, where the one of the two that is `end` has one of the
+    ids: "row_id" or "parent"."""
+    statement = f"SELECT row_id, parent FROM read_parquet(?) WHERE {end} IN (SELECT unnest(?))"  # noqa: S608
+    return connection.execute(statement, [path, list(row_ids)]).fetchall()
+
+
 def duplicates_of(
     connection: duckdb.DuckDBPyConnection, path: str, row_id: str, reasons: Sequence[str]
 ) -> list[dict[str, Any]]:

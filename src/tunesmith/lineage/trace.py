@@ -15,7 +15,8 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.errors import NotFound, StoreError, UsageError
 from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import query
-from tunesmith.lineage.versions import Held, all_held, path_of
+from tunesmith.lineage.descent import ancestors, descend
+from tunesmith.lineage.versions import Held, all_held, readable
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.records.index import Index
@@ -43,12 +44,16 @@ def trace(project: Project, wanted: str) -> RowTrace:
     every = all_held(project)
     with query.opened() as connection:
         held, row = _only(project, connection, every, wanted)
-        placed = place(project, connection, every, [row["row_id"]])
+        made = descend(project, connection, every, [row["row_id"]]).row_ids
+        family = [row["row_id"], *made]
+        placed = place(project, connection, every, family)
+        labels = {row["label"], *_labels(project, connection, every, made)}
+        came_from = ancestors(project, connection, every, [row["row_id"]])
         parents, child = _merged(project, connection, every, row["row_id"])
     runs = project.runs()
     package = package_of(project, held, runs)
     member, mark, line = row["pointer"].rpartition("#")
-    is_line = bool(mark) and line.isdecimal()
+    is_line = bool(mark) and line.isdecimal() and not came_from
     record = held.record
     assert isinstance(record, DataAsset)
     with project.runner.database.read() as database:
@@ -66,8 +71,9 @@ def trace(project: Project, wanted: str) -> RowTrace:
         licence=record.licence,
         owner=record.owner,
         parents=parents,
+        ancestors=tuple(came_from),
         child=child,
-        holders=tuple(downwards(project, placed, runs, [row["row_id"]], [row["label"]])),
+        holders=tuple(downwards(project, placed, runs, family, labels)),
         num_traces=num_traces,
         repair=_repair_of(project, held, row["row_id"]),
     )
@@ -81,20 +87,6 @@ class Placed:
     counts: Mapping[str, int]
     detail: str
     """Of a dataset that dropped one row: why."""
-
-
-def readable(
-    project: Project, every: Sequence[Held], kind: str, tables: Collection[str]
-) -> Iterator[tuple[Held, str, str]]:
-    """(version, table, path) of what of `kind` was not purged."""
-    for held in every:
-        if held.kind != kind:
-            continue
-        for name in tables:
-            try:
-                yield held, name, str(path_of(project, held, name))
-            except (NotFound, StoreError):  # erased, or damaged: `tunesmith verify` says which
-                continue
 
 
 def place(
@@ -147,7 +139,7 @@ def downwards(
             f"{count} {'row' if count == 1 else 'rows'}{'' if name == 'rows' else f' {_TO[name]}'}"
             for name, count in each.counts.items()
         )
-        yield Holder(kind=held.kind, name=held.ref, run=held.run.id, how=each.detail or how)
+        yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=each.detail or how)
     sources = {each.held.version.digest for each in placed if each.held.kind == "source"}
     valued = {*tuned, *asked} - sources  # it is on a side of these datasets
     purged = {h.version.digest for h in all_held(project) if h.kind == "dataset" and h.is_erased}
@@ -217,6 +209,9 @@ def _only(
             found[row["row_id"]] = (held, row)
     exact = {key: each for key, each in found.items() if each[1]["text"].strip() == wanted.strip()}
     found = exact or found
+    if len(found) > 1:  # what was made from a row that is meant often says the same
+        made = descend(project, connection, every, list(found)).row_ids
+        found = {key: each for key, each in found.items() if key not in made}
     if not found:
         what = f"with an id that begins {wanted}" if is_id else "with this text"
         raise NotFound(
@@ -231,6 +226,17 @@ def _only(
             remedy="give more digits of the id, or more of the text",
         )
     return next(iter(found.values()))
+
+
+def _labels(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    row_ids: Sequence[str],
+) -> Iterator[str]:
+    for _, _, path in readable(project, every, "source", ("rows",)) if row_ids else ():
+        for row in query.rows_with_ids(connection, path, row_ids, columns="label"):
+            yield row["label"]
 
 
 def _merged(

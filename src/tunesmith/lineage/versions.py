@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from tunesmith.core import catalog
 from tunesmith.core.catalog import Run, Version
-from tunesmith.core.errors import BlobMissing, Conflict, NotFound, UsageError
+from tunesmith.core.errors import BlobMissing, Conflict, NotFound, StoreError, UsageError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob
 from tunesmith.lineage.croissant import FILE, croissant
@@ -20,6 +20,7 @@ from tunesmith.lineage.describe import DatasetFacts, describe
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
+from tunesmith.records.transform import TransformedAsset
 
 KINDS = {"data": "source", "dataset": "dataset"}
 """What the store calls them, and what people write."""
@@ -43,6 +44,11 @@ class Held:
         return f"{self.version.name}@{self.version.number}"
 
     @property
+    def word(self) -> str:
+        """What it is, for people: "source", "transform" or "dataset"."""
+        return "transform" if isinstance(self.record, TransformedAsset) else self.kind
+
+    @property
     def tables(self) -> Mapping[str, Blob]:
         """Its Parquet tables by name."""
         return tables_of(self.record)
@@ -51,7 +57,8 @@ class Held:
 def tables_of(record: DataAsset | Dataset) -> Mapping[str, Blob]:
     """The Parquet tables of a data asset or a dataset, by name."""
     if isinstance(record, DataAsset):
-        return {"rows": record.rows, "quarantine": record.quarantine}
+        edges = {"edges": record.edges} if isinstance(record, TransformedAsset) else {}
+        return {"rows": record.rows, "quarantine": record.quarantine, **edges}
     return {"train": record.train.rows, "test": record.test.rows, "dropped": record.dropped}
 
 
@@ -173,12 +180,13 @@ def line_of(held: Held, before: Held | None) -> VersionLine:
             "nothing that is seen",
         )
     return VersionLine(
-        kind=held.kind,
+        kind=held.word,
         name=version.name,
         number=version.number,
         made_at=version.created_at,
         digest=version.digest,
         num_in=record.num_in,
+        num_read=record.num_read if isinstance(record, TransformedAsset) else 0,
         num_rows=num_rows,
         num_quarantined=quarantined,
         num_left_out=left_out,
@@ -205,6 +213,20 @@ def path_of(project: Project, held: Held, table: str) -> Path:
                 remedy=f"take a newer version: `tunesmith data log {held.version.name}`",
             ) from error
         raise
+
+
+def readable(
+    project: Project, every: Sequence[Held], kind: str, tables: Collection[str]
+) -> Iterator[tuple[Held, str, str]]:
+    """(version, table, path) of what of `kind` was not purged."""
+    for held in every:
+        if held.kind != kind:
+            continue
+        for name in (table for table in tables if table in held.tables):
+            try:
+                yield held, name, str(path_of(project, held, name))
+            except (NotFound, StoreError):  # erased, or damaged: `tunesmith verify` says which
+                continue
 
 
 def checkout(project: Project, ref: str, folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ class VersionLine:
     """
 
     kind: str
-    """"source" or "dataset"."""
+    """"source", "transform" or "dataset"."""
     name: str
     number: int
     made_at: str
@@ -35,6 +35,8 @@ class VersionLine:
     """Whether a table of it was purged by an erasure: its rows can no longer be read."""
     changed: tuple[str, ...]
     """What differs from the run that made the version before it; "first version" of the first."""
+    num_read: int = 0
+    """Of a transform: the rows of its sources. What came of them is `num_in`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,13 +108,28 @@ class Holder:
     """Something that holds a row, or was made from it."""
 
     kind: str
-    """"source", "dataset", "model", "index", "evaluation", "release", "export", "replay",
+    """"source", "transform", "dataset", "model", "index", "evaluation", "release", "export", "replay",
     "vectors" or "values"."""
     name: str
     """With its version where it has one, e.g. "desk@2"; else the step that made it."""
     run: int
     how: str
     """e.g. "train", "dropped: near duplicate of 1f2e...", "tuned on it"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestor:
+    """A row that another was made from, by a transform or by several, one after the other."""
+
+    name: str
+    """The newest version that has it, e.g. "visits@2"."""
+    row_id: str
+    pointer: str
+    """The file, or table, that it came from, and the line or key."""
+    origin: str
+    """The system that it came from."""
+    parents: tuple[str, ...]
+    """The rows that it was itself made from; none of a row of a source."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +152,8 @@ class RowTrace:
     owner: str
     parents: tuple[str, ...]
     """Rows that were merged into this one: the duplicates that it was kept for."""
+    ancestors: tuple[Ancestor, ...]
+    """The rows that transforms made it from, the nearest first; none of a row of a source."""
     child: str
     """The row that was kept instead of this one; empty where it was not merged."""
     holders: tuple[Holder, ...]

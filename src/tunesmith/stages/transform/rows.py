@@ -1,0 +1,207 @@
+"""What came becomes rows, or is quarantined; every one of them is tied to what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tunesmith.stages.transform.came import Came, Given, to_json
+from tunesmith.stages.transform.config import TransformConfig
+
+MAX_VALUE_CHARS = 200
+UNUSED, REFUSED, USED = range(3)
+_ROWS_PER_GROUP = 10_000
+_MORE = re.compile(r" and [0-9]+ more$")
+
+
+class Row(NamedTuple):
+    """One row of the asset; the fields are its columns."""
+
+    row_id: str
+    pointer: str
+    text: str
+    label: str
+    attributes: str
+
+
+class Refused(NamedTuple):
+    """One row that cannot be used; the fields are its columns."""
+
+    row_id: str
+    pointer: str
+    rule: str
+    reason: str
+    value: str
+
+
+class Edge(NamedTuple):
+    """That a row, kept or refused, was made from another."""
+
+    row_id: str
+    parent: str
+
+
+class Tally:
+    """How many of what came are rows, and what became of each row that was given."""
+
+    def __init__(self, given: Given) -> None:
+        self.num_in = self.num_filtered = self.num_erased = 0
+        self.by_rule: Counter[str] = Counter()
+        self.first_refused: Refused | None = None
+        self._fates = bytearray(len(given.row_ids))
+
+    def mark(self, places: Iterable[int], fate: int) -> None:
+        """What was made of the rows at `places`; the best of it counts."""
+        for place in places:
+            self._fates[place] = max(self._fates[place], fate)
+
+    def num_of(self, fate: int) -> int:
+        """How many rows had this fate."""
+        return self._fates.count(fate)
+
+
+class Maker:
+    """Makes rows of what came.
+
+    The id of a row depends on the transform's name, on what the row was made from, and on what it
+    says. Of equal ones each has its number.
+    """
+
+    def __init__(
+        self, config: TransformConfig, given: Given, is_erased: Callable[[Mapping[str, Any]], bool]
+    ) -> None:
+        self._config, self._given, self._is_erased = config, given, is_erased
+        self._name = hashlib.sha256(f"transform:{config.name}\0".encode())
+        self._copies: dict[bytes, int] = {}
+
+    def make(self, came: Came) -> Row | Refused | None:
+        """The row; what is wrong with it; or None where it is somebody's who is to be forgotten."""
+        pointer = self._pointer(came.parents)
+        if came.fields is None:
+            row_id = self._row_id(came.parents, f"transform-error\0{came.problem}")
+            return _refused(row_id, pointer, "transform-error", came.problem, "")
+        fields, problem = _plain(came.fields)
+        config = self._config
+        if config.title and isinstance(fields.get(config.title), str):
+            fields = {**fields, "title": fields[config.title]}
+        attributes = _written(fields)
+        row_id = self._row_id(came.parents, attributes)
+        if self._is_erased(fields):
+            return None
+        text = fields.get(config.text or "text")
+        label = _label(fields.get(config.label or "label"))
+        if problem is None:
+            problem = _problem(config, text, label, fields)
+        if problem is not None:
+            return _refused(row_id, pointer, *problem, attributes)
+        if text is None:
+            text = attributes
+        return Row(row_id, pointer, text.strip("\n"), label or "", attributes)
+
+    def _pointer(self, parents: Sequence[int]) -> str:
+        """Where the first of the rows is from that a row was made from."""
+        first = self._given.pointers[parents[0]]
+        if len(parents) == 1:
+            return first
+        return f"{_MORE.sub('', first)} and {len(parents) - 1} more"
+
+    def _row_id(self, parents: Sequence[int], says: str) -> str:
+        digest = self._name.copy()
+        for place in parents:
+            digest.update(f"{self._given.row_ids[place]}\0".encode())
+        digest.update(says.encode())
+        content = digest.digest()
+        copy = self._copies.get(content, 0)
+        self._copies[content] = copy + 1
+        if copy:
+            digest.update(f"\0{copy}".encode())
+        return digest.hexdigest()[:32]
+
+
+def _problem(
+    config: TransformConfig, text: Any, label: str | None, fields: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """The rule that a row breaks, and how."""
+    if label is None and config.label:
+        return "no-label", f"the field {config.label!r} is missing, empty or no plain value"
+    if not fields:
+        return "empty-text", "it has no field"
+    if text is None and not config.text:
+        return None
+    if not isinstance(text, str):
+        return "no-text", f"the field {config.text or 'text'!r} is missing or no text"
+    if not text or text.isspace():
+        return "empty-text", f"there is no text in the field {config.text or 'text'!r}"
+    return None
+
+
+def _plain(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, str] | None]:
+    """The fields as JSON has them, and what is wrong with one that it has not."""
+    plain: dict[str, Any] = {}
+    problem = None
+    for name, value in fields.items():
+        try:
+            plain[name] = to_json(value)
+        except ValueError as error:
+            plain[name] = None
+            problem = problem or ("bad-value", f"the field {name!r}: {error}")
+    return plain, problem
+
+
+def _written(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _label(value: Any) -> str | None:
+    """A label as a string, as sources have it; None where there is none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    return " ".join(value.split()) or None if isinstance(value, str) else None
+
+
+def _refused(row_id: str, pointer: str, rule: str, reason: str, value: str) -> Refused:
+    return Refused(row_id, pointer, rule, reason[:300], value[:MAX_VALUE_CHARS])
+
+
+class Table:
+    """A Parquet file of strings that grows by a row at a time; equal rows give equal bytes."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.num_rows = 0
+        self._schema = pa.schema([(name, pa.string()) for name in columns])
+        self._rows: list[tuple[str, ...]] = []
+        # Ids are all different, or stand beside one another: a dictionary would only add to them.
+        plain = [name for name in columns if name not in ("row_id", "parent")]
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", use_dictionary=plain or False
+        )
+
+    def add(self, row: tuple[str, ...]) -> None:
+        """Add a row: its values in the order of the columns."""
+        self._rows.append(row)
+        self.num_rows += 1
+        if len(self._rows) == _ROWS_PER_GROUP:
+            self._write()
+
+    def close(self) -> None:
+        """Write the rest; nothing is whole before."""
+        if self._rows:
+            self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._rows = []

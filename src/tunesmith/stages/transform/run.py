@@ -1,0 +1,216 @@
+"""From data assets to one that is made from them, each row with what it was made from."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tunesmith.core import erasure
+from tunesmith.core.errors import DataError, InputChanged, StoreError
+from tunesmith.core.ref import PARQUET
+from tunesmith.core.step import Context
+from tunesmith.records.data import DataAsset, Erased
+from tunesmith.records.transform import Program, TransformedAsset
+from tunesmith.stages.transform.came import given_rows, Given
+from tunesmith.stages.transform.config import TransformConfig
+from tunesmith.stages.transform.function import rows_of_function
+from tunesmith.stages.transform.program import read_program
+from tunesmith.stages.transform.query import rows_of_query
+from tunesmith.stages.transform.rows import (
+    REFUSED,
+    UNUSED,
+    USED,
+    Edge,
+    Maker,
+    Refused,
+    Row,
+    Table,
+    Tally,
+)
+
+NOT_STATED = "not stated"
+"""What a source's section says of what nobody said."""
+_STORE = ".tunesmith"
+
+
+def transform(
+    config: TransformConfig,
+    ctx: Context,
+    *,
+    sources: tuple[DataAsset, ...],
+    program: Program | None = None,
+    erased: Erased | None = None,
+) -> TransformedAsset:
+    """The rows that `program` makes of those of `sources`, but for those of whom `erased` tells.
+
+    Raises:
+        NotFound, DataError: the program is not there, or cannot be used; see `rows_of_query` and
+            `rows_of_function`.
+        DataError: not one row can be used, or more are quarantined than may be.
+        InputChanged: the program was written while the project was open.
+        StoreError: the key of what was erased is not there, or is another one.
+    """
+    if program is None:
+        assert ctx.project is not None, "a transform's files are relative to a project's folder"
+        read_program(config, ctx.project)
+        raise InputChanged(
+            f"what transform {config.name!r} is made by was not there when the project was opened",
+            remedy="run the same command again",
+        )
+    given = given_rows(sources, ctx.blobs)
+    if program.sql:
+        came = rows_of_query(config, program.sql, sources, given, ctx)
+    else:
+        came = rows_of_function(config, program, sources, given, ctx)
+    maker = Maker(config, given, _teller(config, erased, ctx))
+    tally, fields = Tally(given), set[str]()
+    with _tables(ctx) as (rows, refused, edges):
+        for each in came:
+            tally.num_in += 1
+            if each.fields is None and not each.problem:
+                tally.num_filtered += 1
+                continue
+            fields.update(each.fields or ())
+            made = maker.make(each)
+            tally.mark(each.parents, USED if isinstance(made, Row) else REFUSED)
+            match made:
+                case None:
+                    tally.num_erased += 1
+                    continue
+                case Row():
+                    rows.add(made)
+                case Refused():
+                    refused.add(made)
+                    tally.by_rule[made.rule] += 1
+                    tally.first_refused = tally.first_refused or made
+            for place in each.parents:
+                edges.add(Edge(made.row_id, given.row_ids[place]))
+    _require_rows(config, tally, rows.num_rows)
+    return _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
+
+
+@contextlib.contextmanager
+def _tables(ctx: Context) -> Iterator[tuple[Table, Table, Table]]:
+    made = tuple(
+        Table(ctx.workdir / name, columns)
+        for name, columns in (
+            ("rows", Row._fields),
+            ("quarantine", Refused._fields),
+            ("edges", Edge._fields),
+        )
+    )
+    try:
+        yield made[0], made[1], made[2]
+    finally:
+        for table in made:
+            table.close()
+
+
+def _asset(
+    config: TransformConfig,
+    sources: Sequence[DataAsset],
+    given: Given,
+    tally: Tally,
+    subject: str,
+    ctx: Context,
+) -> TransformedAsset:
+    num_refused = tally.by_rule.total()
+    num_rows = tally.num_in - num_refused - tally.num_filtered - tally.num_erased
+    made = TransformedAsset(
+        name=config.name,
+        rows=ctx.blobs.put(ctx.workdir / "rows", PARQUET),
+        quarantine=ctx.blobs.put(ctx.workdir / "quarantine", PARQUET),
+        edges=ctx.blobs.put(ctx.workdir / "edges", PARQUET),
+        num_in=tally.num_in,
+        num_rows=num_rows,
+        num_quarantined=num_refused,
+        num_filtered=tally.num_filtered,
+        num_erased=tally.num_erased,
+        quarantined_by_rule=dict(sorted(tally.by_rule.items())),
+        licence=joined_licences([source.licence for source in sources]),
+        owner=", ".join(dict.fromkeys(source.owner for source in sources)),
+        purpose="; ".join(dict.fromkeys(source.purpose for source in sources)),
+        origin=", ".join(dict.fromkeys(source.origin for source in sources)),
+        subject=subject,
+        num_read=len(given.row_ids),
+        num_used=tally.num_of(USED),
+        num_refused=tally.num_of(REFUSED),
+        num_unused=tally.num_of(UNUSED),
+    )
+    assert made.num_read == made.num_used + made.num_refused + made.num_unused
+    return made
+
+
+def joined_licences(licences: Sequence[str]) -> str:
+    """The licence of what has parts under each of `licences`: all of them hold.
+
+    >>> joined_licences(["MIT", "CC0-1.0 OR MIT", "MIT"])
+    'MIT AND (CC0-1.0 OR MIT)'
+    """
+    if NOT_STATED in licences:
+        return NOT_STATED
+    parts: dict[str, None] = {}
+    for licence in licences:
+        is_choice = " OR " in licence.upper() or "(" in licence
+        parts |= dict.fromkeys([licence] if is_choice else licence.split(" AND "))
+    if len(parts) == 1:
+        return next(iter(parts))
+    return " AND ".join(f"({part})" if " OR " in part.upper() else part for part in parts)
+
+
+def _subject(config: TransformConfig, sources: Sequence[DataAsset], fields: set[str]) -> str:
+    """The field that names the person whom a row is about."""
+    if config.subject:
+        return config.subject
+    named = {source.subject for source in sources if source.subject} & fields
+    return named.pop() if len(named) == 1 else ""
+
+
+def _teller(
+    config: TransformConfig, erased: Erased | None, ctx: Context
+) -> Callable[[Mapping[str, Any]], bool]:
+    """What says whether a row is somebody's who is to be forgotten."""
+    if erased is None:
+        return lambda _fields: False
+    assert ctx.project is not None, "the store is in a project's folder"
+    key, digests = erasure.key_of(ctx.project / _STORE), frozenset(erased.digests)
+    if erasure.key_name(key) != erased.key:
+        raise StoreError(
+            f"{_STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
+            remedy="restore it from a backup of the store",
+        )
+
+    def tells(fields: Mapping[str, Any]) -> bool:
+        value = fields.get(config.subject)
+        if value is None or isinstance(value, list | dict):
+            return False
+        return erasure.keyed(key, "subject", str(value).strip()) in digests
+
+    return tells
+
+
+def _require_rows(config: TransformConfig, tally: Tally, num_rows: int) -> None:
+    num_refused = tally.by_rule.total()
+    num_made = num_rows + num_refused
+    if num_rows and num_refused <= config.max_quarantined * num_made:
+        return
+    first = tally.first_refused
+    # What an exception says may be anybody's text, which would stay in the record of the run.
+    reason = re.sub(r":.* \(", " (", first.reason) if first else ""
+    example = f"; e.g. of {first.pointer}: {reason}" if first else ""
+    if num_rows:
+        said = ", ".join(f"{rule} {count}" for rule, count in tally.by_rule.most_common(3))
+        raise DataError(
+            f"transform {config.name!r}: {num_refused} of {num_made} rows would be quarantined "
+            f"({said}){example}",
+            remedy="correct what it is made by, or raise `max_quarantined`",
+        )
+    raise DataError(
+        f"transform {config.name!r} makes no usable row of the {tally.num_of(UNUSED)} rows that it "
+        f"leaves out and the {num_refused} that are quarantined{example}",
+        remedy="check what it is made by, `text`, `label` and `sources` in its section",
+    )
+
+
