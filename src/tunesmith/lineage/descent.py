@@ -36,7 +36,7 @@ def descend(
     front = list(row_ids)
     while front:
         made = {row for path in paths for row, _ in _edges_of(connection, path, front, "parent")}
-        front = sorted(made - found.keys() - set(row_ids))
+        front = sorted(made - found.keys())
         for path in paths if front else ():
             for row, parent in _edges_of(connection, path, front, "row_id"):
                 found.setdefault(row, set()).add(parent)

@@ -19,8 +19,8 @@ from tunesmith.graph import build
 from tunesmith.ledger.cost import zero
 from tunesmith.ledger.plan import price_plan
 from tunesmith.lineage import query
-from tunesmith.lineage.scan import holds_as_it_stands, needles
 from tunesmith.lineage.descent import ancestors, descend
+from tunesmith.lineage.scan import holds_as_it_stands, needles
 from tunesmith.lineage.trace import Placed, downwards, package_of, place
 from tunesmith.lineage.versions import Held, all_held, readable
 from tunesmith.project import Project

@@ -108,8 +108,8 @@ class Holder:
     """Something that holds a row, or was made from it."""
 
     kind: str
-    """"source", "transform", "dataset", "model", "index", "evaluation", "release", "export", "replay",
-    "vectors" or "values"."""
+    """"source", "transform", "dataset", "model", "index", "evaluation", "release", "export",
+    "replay", "vectors" or "values"."""
     name: str
     """With its version where it has one, e.g. "desk@2"; else the step that made it."""
     run: int

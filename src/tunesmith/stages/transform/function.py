@@ -105,7 +105,7 @@ def _answers(
     path = folder / program.file
     path.write_text(program.python, encoding="utf-8")
     where = f"{config.python} of transform {config.name!r}"
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  # no shell, and no word that is not ours
         # -P, -s: it imports what is installed, and nothing that lies about.
         [sys.executable, "-P", "-s", "-B", str(_WORKER), str(path), program.function],
         stdin=subprocess.PIPE,

@@ -18,7 +18,7 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset
-from tunesmith.stages.transform.came import Came, Given, to_json
+from tunesmith.stages.transform.came import Came, Given
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.statement import checked, said
 

@@ -13,7 +13,7 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Erased
 from tunesmith.records.transform import Program, TransformedAsset
-from tunesmith.stages.transform.came import given_rows, Given
+from tunesmith.stages.transform.came import Given, given_rows
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.function import rows_of_function
 from tunesmith.stages.transform.program import read_program
@@ -212,5 +212,3 @@ def _require_rows(config: TransformConfig, tally: Tally, num_rows: int) -> None:
         f"leaves out and the {num_refused} that are quarantined{example}",
         remedy="check what it is made by, `text`, `label` and `sources` in its section",
     )
-
-

@@ -77,7 +77,8 @@ def test_one_none_several_and_an_exception(desk, id_of):
 )
 def test_a_row_whose_answer_cannot_be_used_is_quarantined(desk, value, words):
     made = desk.run(
-        desk.asset("mail", *MAIL[:2]), python=body("if row['id'] == 0: return {'a': 1}", f"return {value}")
+        desk.asset("mail", *MAIL[:2]),
+        python=body("if row['id'] == 0: return {'a': 1}", f"return {value}"),
     )
     (refused,) = desk.rows(made, "quarantine")
     assert words in refused["reason"]
@@ -90,8 +91,8 @@ def test_what_it_prints_is_no_answer_and_what_it_reads_is_no_row(desk):
         desk.asset("mail", *MAIL),
         python="import os, sys\nprint('{\"rows\": []}')\n"
         + body(
-            "print('{\"rows\": [{\"text\": \"printed\"}]}', flush=True)",
-            "os.write(1, b'{\"problem\": \"written\"}\\n')",
+            'print(\'{"rows": [{"text": "printed"}]}\', flush=True)',
+            'os.write(1, b\'{"problem": "written"}\\n\')',
             "sys.stderr.write('x' * 100_000)",
             "return {'text': row['text'], 'read': sys.stdin.read()}",
         ),
@@ -184,6 +185,7 @@ def test_many_rows_in_order_and_large_ones(desk):
     made = desk.run(desk.asset("mail", *rows), python=body("return {**row, 'n': len(row['text'])}"))
     assert [row["attributes"]["id"] for row in desk.rows(made)] == list(range(1500))
     assert made.num_used == 1500
+    assert made.edges.num_bytes < 40 * 1500, "an edge is two ids of 16 bytes, and little more"
 
 
 def test_no_process_is_left(desk):
@@ -192,7 +194,5 @@ def test_no_process_is_left(desk):
     head = "import os, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
     desk.run(desk.asset("mail", *MAIL[:1]), python=head + body("return row"))
     with pytest.raises(DataError, match="no answer"):
-        desk.run(
-            desk.asset("mail", *MAIL[:1]), python=body("while True: pass"), timeout_s=0.1
-        )
+        desk.run(desk.asset("mail", *MAIL[:1]), python=body("while True: pass"), timeout_s=0.1)
     assert set(psutil.Process().children()) - before == set()

@@ -71,7 +71,7 @@ def test_fields_have_the_types_that_all_their_values_have(desk):
             "all",
             {"whole": 1, "part": 1, "text": "x", "yes": True, "mixed": 1, "many": [1], "large": 1},
             {"part": 0.5, "mixed": "1", "many": ["é"], "of": {"a": None}, "large": 2**63},
-            {"whole": None, "text": "y", "none": None, "a b\"c": "q", "minus": -1},
+            {"whole": None, "text": "y", "none": None, 'a b"c': "q", "minus": -1},
         ),
         sql="""SELECT row_id, typeof(whole) AS whole, typeof(part) AS part, typeof(yes) AS yes,
             typeof(mixed) AS mixed, typeof(many) AS many, typeof("of") AS "of",
@@ -91,7 +91,7 @@ def test_values_come_out_as_they_went_in(desk):
         {"a": 2**63 + 1, "b": [1, {"c": None}], "c": "x\u0000y", "d": 0.1, "e": True},
         {"a": 5, "b": {"d": "é"}, "c": None, "d": 1e300, "e": False},
     ]
-    made = desk.run(desk.asset("all", *rows), sql="SELECT * EXCLUDE (text, label) FROM \"all\"")
+    made = desk.run(desk.asset("all", *rows), sql='SELECT * EXCLUDE (text, label) FROM "all"')
     found = [row["attributes"] for row in desk.rows(made)]
     assert sorted(found, key=lambda row: row["d"]) == rows
 
