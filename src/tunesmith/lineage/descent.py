@@ -70,13 +70,13 @@ def ancestors(
     found: dict[str, Ancestor] = {}
     for held, _, path in readable(project, every, "source", ("rows",)) if order else ():
         assert isinstance(held.record, DataAsset)
-        for row in query.rows_with_ids(connection, path, list(order), columns="row_id, pointer"):
-            found[row["row_id"]] = Ancestor(
+        for each in query.rows_with_ids(connection, path, list(order), columns="row_id, pointer"):
+            found[each["row_id"]] = Ancestor(
                 name=held.ref,
-                row_id=row["row_id"],
-                pointer=row["pointer"],
+                row_id=each["row_id"],
+                pointer=each["pointer"],
                 origin=held.record.origin,
-                parents=tuple(parents.get(row["row_id"], ())),
+                parents=tuple(parents.get(each["row_id"], ())),
             )
     return [found[row_id] for row_id in order if row_id in found]
 

@@ -130,6 +130,8 @@ def _answers(
                 )
             yield answer
             done += 1
+            if done == len(places):
+                return
         if done < len(places):
             raise DataError(
                 f"{where} ended its process at {given.pointers[places[done]]} (exit code "

@@ -113,7 +113,7 @@ def _check_functions(
                 found = ""
         elif node.get("type") == "COLUMN_REF" and len(node["column_names"]) == 1:
             named = node["column_names"][0].lower()
-            found = named if named in _WITHOUT_BRACKETS - columns else ""
+            found = named if named in _WITHOUT_BRACKETS.difference(columns) else ""
         if node.get("sample"):
             found = "a sample"
         if found:
