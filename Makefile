@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all check bench docs lock clean
+.PHONY: setup demo test test-all test-names check bench docs lock clean
 
 setup: $(VENV)/.ready           ## what using it needs
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -25,6 +25,10 @@ $(VENV)/.ready-bench: $(VENV)/.ready-test requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	touch $@
 
+$(VENV)/.ready-names: $(VENV)/.ready-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[pii]'
+	touch $@
+
 demo: setup                     ## the main job on real input, in ./licence-desk
 	$(BIN)/tunesmith demo licence-desk
 
@@ -36,6 +40,10 @@ test: $(VENV)/.ready-test       ## what must pass before anything lands
 
 test-all: $(VENV)/.ready-test   ## the slow ones too
 	$(IN_TWO) -m 'not bench'
+
+test-names: $(VENV)/.ready-names  ## names, by a model of 200 MB that no other test needs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/text/test_names.py tests/unit/stages/curate/test_privacy.py
+	$(BIN)/python bench/pii.py --names || true
 
 check: $(VENV)/.ready-test      ## style, types, the map, budgets, generated docs
 	$(BIN)/ruff format --check .

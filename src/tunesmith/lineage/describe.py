@@ -21,6 +21,7 @@ from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.stages.curate.card import TREATED
 from tunesmith.stages.ingest.origin import LOCAL, POSTGRES, SQLITE, WEB
+from tunesmith.text.names import MODEL
 
 NOT_STATED = "not stated"
 """What a source's section says of what nobody said; see `SourceConfig`."""
@@ -215,7 +216,8 @@ def preprocessing(facts: DatasetFacts) -> Iterator[str]:
     if others := config.get("apart_from"):
         yield f"No training row is like a test row of: {', '.join(others)}."
     if dataset.pii_treatment in ("mask", "pseudonymise"):
-        yield f"Of personal data that has a form: {TREATED[dataset.pii_treatment]}"
+        names = " and names" if config.get("pii_names") else ""
+        yield f"Of personal data that has a form{names}: {TREATED[dataset.pii_treatment]}"
 
 
 def _read(asset: DataAsset) -> str:
@@ -243,12 +245,17 @@ def personal_data(facts: DatasetFacts) -> Iterator[str]:
         yield "Personal data was not looked for."
         return
     found = ", ".join(f"{kind} {count}" for kind, count in dataset.pii.items()) or "none"
-    yield f"Found of what has a form, by kind: {found}. {TREATED[dataset.pii_treatment]}"
+    names = facts.config.get("pii_names", ())
+    what = "what has a form and of names" if names else "what has a form"
+    yield f"Found of {what}, by kind: {found}. {TREATED[dataset.pii_treatment]}"
+    unseen = "Postal addresses" if names else "Names, postal addresses"
     yield (
         "Looked for were e-mail and IP addresses, IBANs, payment cards, telephone numbers and "
-        "national numbers of four countries. Names, postal addresses, dates of birth and what is "
-        "told in words are not seen."
+        f"national numbers of four countries. {unseen}, dates of birth and what is told in words "
+        "are not seen."
     )
+    if names:
+        yield f"Names ({', '.join(names)}) were looked for by a model, {MODEL}; it misses some."
 
 
 def limitations(facts: DatasetFacts) -> Iterator[str]:

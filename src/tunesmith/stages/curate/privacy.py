@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.content import NotInFormat, problem
 from tunesmith.stages.curate.pseudonym_key import key_id, read_key
 from tunesmith.stages.curate.rows import Row
+from tunesmith.text.names import require, with_names
 from tunesmith.text.pii import Finding, find_pii, mask, pseudonym, replace_pii
 
 _NOT_SAID = frozenset({"label", "tags"})
@@ -38,8 +38,15 @@ def privacy_of(config: DatasetConfig, project: Path | None) -> Privacy:
 
     Raises:
         DataError: the key cannot be used.
+        MissingExtra: names are asked for, and the extra `pii` is not installed.
     """
-    find = partial(find_pii, regions=config.pii_regions)
+    if config.pii_names:
+        require()
+
+    def find(text: str) -> tuple[Finding, ...]:
+        found = find_pii(text, config.pii_regions)
+        return with_names(text, found, config.pii_names) if config.pii_names else found
+
     if config.pii == "mask":
         return Privacy(find=find, name=mask)
     if config.pii == "pseudonymise":
@@ -51,7 +58,7 @@ def privacy_of(config: DatasetConfig, project: Path | None) -> Privacy:
                 remedy="use the key that the dataset was made with, or run again if the file was "
                 "changed just now; another key makes other pseudonyms",
             )
-        return Privacy(find=find, name=partial(pseudonym, key=key))
+        return Privacy(find=find, name=lambda finding: pseudonym(finding, key))
     return Privacy(find=find, name=None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 import json
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.core.canonical import canonical_json
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, MissingExtra
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.model import BaseModel
@@ -37,6 +38,7 @@ from tunesmith.stages.curate.content import NotInFormat
 from tunesmith.stages.curate.privacy import privacy_of, treated
 from tunesmith.stages.curate.pseudonym_key import key_id, read_key, with_key_as_it_is_now
 from tunesmith.stages.curate.run import curate
+from tunesmith.text.names import MODEL
 
 MAIL, CARD, IBAN = "ada@example.org", "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32"
 MakeAsset = Callable[..., DataAsset]
@@ -274,6 +276,9 @@ def test_a_key_that_cannot_be_used(problem: str, key_file: Path, tmp_path: Path)
         ({"pii_regions": ["usa"]}, "pattern"),
         ({"pii_regions": ["ZZ"]}, "no country"),
         ({"pii": "hide"}, "Input should be"),
+        ({"pii": "off", "pii_names": ["person"]}, "pii_names is not read"),
+        ({"pii_names": ["people"]}, "Input should be"),
+        ({"pii_names": ["person", "person"]}, "each kind once"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], said: str) -> None:
@@ -282,6 +287,49 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], said: str) -
 
 
 def test_settings_are_read_back_as_they_were_written() -> None:
-    for settings in (config(), config(pii="pseudonymise", pii_key_file="k")):
+    named = config(pii="mask", pii_names=["person"])
+    for settings in (config(), config(pii="pseudonymise", pii_key_file="k"), named):
         written = json.loads(settings.model_dump_json())
         assert DatasetConfig.model_validate(written) == settings
+    assert "pii_names" not in json.loads(config().model_dump_json())  # nor in its key
+
+
+has_names = all(map(importlib.util.find_spec, ("presidio_analyzer", "spacy", MODEL)))
+
+
+@pytest.mark.skipif(has_names, reason="the extra `pii` is installed")
+@pytest.mark.parametrize("pii", ["report", "mask", "refuse"])
+def test_names_are_never_left_out_in_silence(
+    ctx: Context, base: BaseModel, records: MakeAsset, pii: str
+) -> None:
+    """Complaint 17: without what finds them there is no dataset, whatever the treatment."""
+    rows, settings = records(rows_with_pii()), config(pii=pii, pii_names=["person"])
+    with pytest.raises(MissingExtra, match=r"pip install 'tunesmith\[pii\]'"):
+        curate(settings, ctx, assets=(rows,), base=base)
+
+
+@pytest.mark.skipif(not has_names, reason="the extra `pii` is not installed: make test-names")
+def test_names_are_treated_as_other_personal_data(
+    ctx: Context, base: BaseModel, records: MakeAsset, key_file: Path
+) -> None:
+    rows = rows_with_pii()[:11]
+    rows[10]["text"] = f"My name is Ada Lovelace, {MAIL}, I live in London."
+    asset = records(rows)
+
+    def made(**settings: Any) -> Dataset:
+        given = config(pii_names=["person"], **settings)
+        return curate(given, ctx, assets=(asset,), base=base)
+
+    assert made().pii == {"email": 1, "person": 1}
+    card = ctx.blobs.get(made().card).decode()
+    assert "Names of persons were looked" in card
+    assert "found 64% of the words of persons' names, of English ones 73%" in card
+    said = everything(ctx, made(pii="mask"))
+    assert "My name is [PERSON], [EMAIL], I live in London." in said
+    assert "Lovelace" not in said
+    said = everything(ctx, made(pii="pseudonymise", pii_key_file=str(key_file)))
+    assert "My name is [PERSON " in said
+    assert "Lovelace" not in said
+    with pytest.raises(DataError, match=r"1 rows \(1 email, 1 person\): rows.jsonl#11") as caught:
+        made(pii="refuse")
+    assert "Lovelace" not in str(caught.value)
