@@ -143,6 +143,20 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
     return _step(f"{verb}:{name}", f"{verb}@1", source.taking())
 
 
+def _assets(file: ProjectFile, fetch: Mapping[str, Step]) -> dict[str, Step]:
+    """The step of every source; a synthetic one is given those whose rows it was made from, which
+    are not synthetic (so there is no circle)."""
+    made: dict[str, Step] = {}
+    for name, source in sorted(file.source.items(), key=lambda each: each[1].synthetic is not None):
+        of = source.synthetic.of if source.synthetic else ()
+        given: dict[str, Any] = {"seeds": tuple(made[seed] for seed in of)} if of else {}
+        if source.repairs:
+            given["repairs"] = source.repairs
+        landed = _landed(name, source, fetch)
+        made[name] = _step(f"ingest:{name}", "ingest@1", source, package=landed, **given)
+    return {name: made[name] for name in file.source}
+
+
 def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:
     base = file.base[name]
     return _step(f"base:{name}", "base@1", base, package=fetch[base.origin])

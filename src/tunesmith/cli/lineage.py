@@ -197,6 +197,7 @@ def _trace(row: RowTrace) -> list[str]:
         f"  licence {row.licence}; owner {row.owner}",
         *(repair_lines(row.repair) if row.repair else []),
         *(f"  merged into it: {parent}" for parent in row.parents),
+        *(f"  generated from: {seed}" for seed in row.seeds),
         *([f"  merged into: {row.child}"] if row.child else []),
         "",
         "to",

@@ -215,6 +215,7 @@ def preprocessing(facts: DatasetFacts) -> Iterator[str]:
         yield f"Rows of {config['test_from']} or later, by {config['date']}, are tested on."
     if others := config.get("apart_from"):
         yield f"No training row is like a test row of: {', '.join(others)}."
+    yield from synthetic(facts)
     if dataset.pii_treatment in ("mask", "pseudonymise"):
         names = " and names" if config.get("pii_names") else ""
         yield f"Of personal data that has a form{names}: {TREATED[dataset.pii_treatment]}"
@@ -230,6 +231,17 @@ def _read(asset: DataAsset) -> str:
     counts = (f"{count} {what}" for count, what in left_out if count)
     taken = f"{asset.name}: {asset.num_in} records read, {asset.num_rows} taken"
     return f"{', '.join([taken, *counts])}."
+
+
+def synthetic(facts: DatasetFacts) -> Iterator[str]:
+    """What of the rows was generated; nothing where no source says that its rows were."""
+    made = [each.asset.name for each in facts.sources if each.asset.synthetic]
+    if made:
+        kept = facts.dataset.train.num_rows + facts.dataset.test.num_rows
+        yield (
+            f"{facts.dataset.num_synthetic} of the {kept} rows are synthetic, of {', '.join(made)}:"
+            " of each its generator, its prompt and the rows that it was made from are recorded."
+        )
 
 
 def personal_data(facts: DatasetFacts) -> Iterator[str]:

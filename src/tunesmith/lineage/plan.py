@@ -155,7 +155,23 @@ def _rows(
             remedy="name the field that tells people apart, `subject` of the source, and run the "
             "project; or give row ids: `tunesmith data trace TEXT` finds them",
         )
+    rows += _made_from(project, connection, every, [row.row_id for row in rows])
     return list(dict.fromkeys(rows)), "row id" if by_id else ", ".join(fields)
+
+
+def _made_from(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    every: Sequence[Held],
+    row_ids: Sequence[str],
+) -> Iterator[Row]:
+    """The synthetic rows, of every version, that have one of the rows as a seed: they may say what
+    it said. They go, too."""
+    for held, _, path in readable(project, every, "source", ("rows",)):
+        made = held.record.synthetic if isinstance(held.record, DataAsset) else None
+        if made is not None and made.seeds:
+            for row in query.rows_made_from(connection, path, made.seeds, row_ids):
+                yield Row(source=held.version.name, **{key: row[key] for key in _COLUMNS})
 
 
 _COLUMNS = ("row_id", "pointer", "text", "label")

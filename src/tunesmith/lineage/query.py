@@ -209,6 +209,15 @@ def rows_of_subject(
     return rows_where(connection, path, condition, [_inside(subject), _json_path(name), subject])
 
 
+def rows_made_from(
+    connection: duckdb.DuckDBPyConnection, path: str, name: str, row_ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of a data asset whose field `name` has one of the ids in it."""
+    condition = """list_has_any(
+        regexp_extract_all(json_extract_string(attributes, ?), '[0-9a-f]{32}'), ?)"""
+    return rows_where(connection, path, condition, [_json_path(name), list(row_ids)])
+
+
 def rows_with_label(
     connection: duckdb.DuckDBPyConnection, path: str, _name: str, label: str
 ) -> list[dict[str, Any]]:

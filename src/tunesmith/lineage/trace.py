@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from tunesmith.lineage import query
 from tunesmith.lineage.descent import ancestors, descend
 from tunesmith.lineage.versions import Held, all_held, readable
 from tunesmith.project import Project
-from tunesmith.records.data import DataAsset, Package
+from tunesmith.records.data import DataAsset, Package, seeds_of
 from tunesmith.records.index import Index
 from tunesmith.records.lineage import Holder, RowTrace
 from tunesmith.records.model import ModelVersion
@@ -56,6 +57,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
     is_line = bool(mark) and line.isdecimal() and not came_from
     record = held.record
     assert isinstance(record, DataAsset)
+    made = record.synthetic
     with project.runner.database.read() as database:
         texts = {row["text"].strip(), normalise(row["text"])}
         num_traces = len(list(erasure.traces_with(database, texts)))
@@ -72,6 +74,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
         owner=record.owner,
         parents=parents,
         ancestors=tuple(came_from),
+        seeds=seeds_of(json.loads(row["attributes"]).get(made.seeds)) if made else (),
         child=child,
         holders=tuple(downwards(project, placed, runs, family, labels)),
         num_traces=num_traces,

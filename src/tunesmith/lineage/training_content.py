@@ -20,6 +20,7 @@ from tunesmith.lineage.describe import (
     limitations,
     personal_data,
     preprocessing,
+    synthetic,
 )
 from tunesmith.stages.curate.card import TASKS
 
@@ -209,14 +210,24 @@ def _data_sources(facts: DatasetFacts) -> Iterator[Part]:
             "products used to train the model?"
         ),
     )
+    made = " ".join(synthetic(facts))
     teachers = ", ".join(dict.fromkeys(m.teacher for m in facts.models if m.teacher))
     yield _asked(
         "2.5. Synthetic data",
         Field(
             asked="Was synthetic AI-generated data created by the provider or on their behalf to "
             "train the model?",
-            answer=f"yes, by distillation: taught by {teachers}" if teachers else "",
-            note="" if teachers else "whether a source's rows were generated is not recorded",
+            answer="; ".join(
+                [
+                    *([f"yes, by distillation: taught by {teachers}"] if teachers else []),
+                    *([f"yes: {made}"] if made else []),
+                ]
+            ),
+            note="the dataset's card names the generators"
+            if made
+            else ""
+            if teachers
+            else "no source says that its rows were generated",
         ),
     )
     yield _asked(

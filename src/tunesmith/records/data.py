@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tunesmith.core.ref import Blob
 
@@ -30,6 +31,28 @@ class Erased:
     """Keyed digests (HMAC-SHA-256) of values of the subject field, of records and of row ids."""
     key: str
     """Which key: the first digits of its own digest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synthetic:
+    """The attributes of generated rows that say how each was made."""
+
+    generator: str
+    """... that name what made it."""
+    prompt: str
+    """... that say what was asked."""
+    seeds: str
+    """... that have the ids of the rows that it was made from; empty where there are none."""
+
+
+def seeds_of(value: Any) -> tuple[str, ...]:
+    """The row ids that an attribute has: of a list its texts, of one text what is between blanks
+    and commas."""
+    if isinstance(value, str):
+        return tuple(value.replace(",", " ").split())
+    if isinstance(value, list):
+        return tuple(each if isinstance(each, str) else str(each) for each in value)
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +89,8 @@ class DataAsset:
     """Of `num_rows`, those that people repaired: see `records.repair`."""
     warnings: tuple[str, ...] = ()
     """What does not hold of its rows that its contract only warns of, a sentence each."""
+    synthetic: Synthetic | None = None
+    """How its rows were generated; None where the source does not say that they were."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,3 +186,5 @@ class Dataset:
     """What was done about it: report, mask, pseudonymise, refuse or off."""
     size: SemanticSize | TrueSize | None = None
     """None in a record of an earlier version."""
+    num_synthetic: int = 0
+    """Rows of both sides that were generated."""

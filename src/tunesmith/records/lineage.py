@@ -161,6 +161,8 @@ class RowTrace:
     """Served requests whose question or answer has the whole text."""
     repair: Repair | None = None
     """What people changed of its record, which its contract refused as it was."""
+    seeds: tuple[str, ...] = ()
+    """Rows that a synthetic one was generated from."""
 
 
 # Erasure.

