@@ -21,6 +21,7 @@ from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
+from tunesmith.stages.ingest.licences import LicenceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
@@ -111,26 +112,26 @@ def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any
 
 
 def _assets(file: ProjectFile, fetch: Mapping[str, Step]) -> dict[str, Step]:
-    """The step of every data asset: of the sources, and of what is made from them."""
-    made = {name: _ingest(name, source, fetch) for name, source in file.source.items()}
+    """The step of every data asset: of the sources, and of what is made from them. A synthetic
+    source is given those whose rows it was made from."""
+    made: dict[str, Step] = {}
 
     def step_of(name: str) -> Step:
-        if name not in made:
-            config = file.transform[name]
-            sources = tuple(map(step_of, config.sources))
-            made[name] = _step(
-                f"transform:{name}", "transform@1", config, **config.given(), sources=sources
-            )
+        if name in made:
+            return made[name]
+        if config := file.transform.get(name):
+            given = {**config.given(), "sources": tuple(map(step_of, config.sources))}
+            made[name] = _step(f"transform:{name}", "transform@1", config, **given)
+        else:
+            source = file.source[name].to_read()
+            of = source.synthetic.of if source.synthetic else ()
+            given = {"seeds": tuple(map(step_of, of))} if of else {}
+            given |= {"repairs": source.repairs} if source.repairs else {}
+            landed = _landed(name, source, fetch)
+            made[name] = _step(f"ingest:{name}", "ingest@1", source, package=landed, **given)
         return made[name]
 
     return {name: step_of(name) for name in file.assets}
-
-
-def _ingest(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
-    """The step that makes a data asset of a source, with the repairs of its records."""
-    repairs = {"repairs": source.repairs} if source.repairs else {}
-    package = _landed(name, source, fetch)
-    return _step(f"ingest:{name}", "ingest@1", source, package=package, **repairs)
 
 
 def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
@@ -141,20 +142,6 @@ def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
     if source.erased:
         return _step(f"{verb}:{name}", f"{verb}-without@1", source, erased=source.erased)
     return _step(f"{verb}:{name}", f"{verb}@1", source.taking())
-
-
-def _assets(file: ProjectFile, fetch: Mapping[str, Step]) -> dict[str, Step]:
-    """The step of every source; a synthetic one is given those whose rows it was made from, which
-    are not synthetic (so there is no circle)."""
-    made: dict[str, Step] = {}
-    for name, source in sorted(file.source.items(), key=lambda each: each[1].synthetic is not None):
-        of = source.synthetic.of if source.synthetic else ()
-        given: dict[str, Any] = {"seeds": tuple(made[seed] for seed in of)} if of else {}
-        if source.repairs:
-            given["repairs"] = source.repairs
-        landed = _landed(name, source, fetch)
-        made[name] = _step(f"ingest:{name}", "ingest@1", source, package=landed, **given)
-    return {name: made[name] for name in file.source}
 
 
 def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:
@@ -184,6 +171,22 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
     }
 
 
+def licences_of(*assets: Step) -> tuple[Step, ...]:
+    """The steps that look at what is said of the licences of all that `assets` are read from, at
+    however many removes; of what a database or an API answers nothing is."""
+    return tuple(
+        _step(
+            f"licence:{each.config.name}",
+            "licence@1",
+            LicenceConfig(name=each.config.name, licence=each.config.licence),
+            package=each.inputs["package"],
+        )
+        for each in ordered(*assets)
+        if isinstance(each.config, SourceConfig) and each.kind == "ingest@1"
+        if not each.config.is_asked
+    )
+
+
 def _datasets(
     file: ProjectFile, assets: Mapping[str, Step], bases: Mapping[str, Step]
 ) -> dict[str, Step]:
@@ -207,6 +210,8 @@ def _datasets(
             given: dict[str, Any] = {"apart": others} if others else {}
             if config.accepted:
                 given["reviewed"] = config.accepted
+            if found := licences_of(*(assets[source] for source in config.sources)):
+                given["licences"] = found
             if config.semantic:
                 given["encoder"] = bases[config.semantic.encoder]
             made[name] = _step(

@@ -165,6 +165,8 @@ def _only_in_the_file(layers: Layers) -> None:
     for path, origin in layers.origins.items():
         guarded = {("registry",): "roles", ("review",): "roles", ("project", "hosts"): "hosts"}
         what = guarded.get(path[:1]) or guarded.get(path[:2])
+        if path[:1] == ("dataset",) and path[2:3] == ("licence_cleared",):
+            what = "decisions about licences"
         if what and origin != "project file":
             raise ConfigError(
                 ".".join(path),
@@ -216,6 +218,8 @@ def _check_references(file: ProjectFile) -> None:
         if dataset.semantic is not None:
             encoder = dataset.semantic.encoder
             settings.nearest(f"dataset.{name}.semantic.encoder", encoder, file.base, "base")
+        for source in dataset.licence_cleared:
+            settings.nearest(f"dataset.{name}.licence_cleared", source, file.source, "source")
         for other in dataset.apart_from:
             settings.nearest(f"dataset.{name}.apart_from", other, file.dataset, "dataset")
         if dataset.reviewed:

@@ -15,7 +15,8 @@ import pytest
 
 SUFFIX = {
     "front-matter": ".RULE", "text": ".txt", "jsonl": ".jsonl", "csv": ".csv", "tsv": ".tsv",
-    "json": ".json", "parquet": ".parquet", "xlsx": ".xlsx", "html": ".html", "markdown": ".md",
+    "json": ".json", "yaml": ".yml", "parquet": ".parquet", "xlsx": ".xlsx", "html": ".html",
+    "markdown": ".md",
     "pdf": ".pdf", "docx": ".docx", "pptx": ".pptx", "odt": ".odt", "epub": ".epub",
     "eml": ".eml", "mbox": ".mbox", "document": ".html", "sql": ".db", "api": ".api",
 }  # fmt: skip
@@ -190,6 +191,7 @@ SAMPLES: dict[str, bytes] = {
     "csv": f"name,said\n1,{WORDS}\n2,{WORDS}\n".encode(),
     "tsv": f"name\tsaid\n1\t{WORDS}\n2\t{WORDS}\n".encode(),
     "json": f'[{{"a": 1}}, {{"a": "{WORDS}"}}]'.encode(),
+    "yaml": f"- a: 1\n- a: {WORDS}\n- - Hello\n  - {WORDS}\n".encode(),
     "parquet": parquet(a=[1, 2], b=[WORDS, None]),
     "xlsx": xlsx(cells(["name", "said"], ["1", WORDS])),
     "html": HTML.encode(),

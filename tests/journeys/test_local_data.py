@@ -46,7 +46,8 @@ def project(data_project):
 
 def test_a_local_file_becomes_a_dataset_and_an_edit_is_seen(project):
     assert set(project.plan()) == {
-        "land:mail", "ingest:mail", "fetch:mini-llm==1.0", "base:tiny", "curate:answers",
+        "land:mail", "ingest:mail", "licence:mail", "fetch:mini-llm==1.0", "base:tiny",
+        "curate:answers",
     }  # fmt: skip
     said = project.process("run")
     assert said.returncode == 0, said.stderr

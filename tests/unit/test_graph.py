@@ -152,3 +152,26 @@ synthetic = {{ generator = "model", prompt = "asked", seeds = "of", of = ["{}"] 
         with pytest.raises(ConfigError, match=r"source.a-made.synthetic.of") as caught:
             file_of(tmp_path, made.format(wrong))
         assert said in str(caught.value)
+
+
+def test_what_is_said_of_licences_is_looked_at_before_a_dataset_is_cut(tmp_path: Path) -> None:
+    database = '[source.crm]\norigin = "sqlite:crm.db"\nquery = "SELECT 1 AS id"\nkey = "id"\n'
+    text = PROJECT + database + 'label = "id"\ntext = "id"\n'
+    (tmp_path / FILE).write_text(text.replace('["notices"]', '["notices", "crm"]'))
+    graph = build(read(tmp_path)[0])
+    looked = graph.datasets["d"].inputs["licences"]
+    assert [step.name for step in looked] == ["licence:notices"]
+    assert looked[0].inputs["package"] is graph.assets["notices"].inputs["package"]
+
+
+def test_who_decided_about_a_licence_is_read_from_the_project_file_alone(tmp_path: Path) -> None:
+    decided = 'licence_cleared = { %s = "J. Doe, 2026-07-01: contract 17" }\n'
+    assert file_of(tmp_path, decided % "notices").dataset["d"].licence_cleared
+    with pytest.raises(
+        ConfigError, match=r"dataset\.d\.licence_cleared: there is no source 'notice'"
+    ):
+        file_of(tmp_path, decided % "notice")
+    file_of(tmp_path)
+    flags = ['dataset.d.licence_cleared.notices="J. Doe, 2026-07-01: contract 17"']
+    with pytest.raises(ConfigError, match="decisions about licences are read from the project"):
+        read(tmp_path, flags=flags)

@@ -6,14 +6,22 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import contract, data_documents, data_quality, data_value, lineage, repairs
+from tunesmith.cli import (
+    contract,
+    data_catalogue,
+    data_documents,
+    data_quality,
+    data_value,
+    lineage,
+    repairs,
+)
 from tunesmith.cli.render import HERE, Folder, Json, left_out, out, table
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     data = typer.Typer(help="Data assets and datasets.", no_args_is_help=True)
-    data.command("list")(data_list)
+    data.command("list")(data_catalogue.data_list)
     data.command("show")(data_quality.data_show)
     data.command("doubts")(data_quality.data_doubts)
     data.command("value")(data_value.data_value)
@@ -26,16 +34,6 @@ def add_to(app: typer.Typer) -> None:
     repairs.add_to(data)
     lineage.add_to(data)
     app.add_typer(data, name="data")
-
-
-def data_list(folder: Folder = HERE, as_json: Json = False) -> None:
-    """List every version of every data asset and dataset."""
-    from tunesmith.cli.opening import opened
-
-    with opened(folder) as (project, _):
-        versions = [v for v in project.versions() if v.kind in ("data", "dataset")]
-    rows = [[v.kind, v.name, v.number, v.digest[:12], v.created_at] for v in versions]
-    out(versions, table(rows, ["kind", "name", "version", "digest", "made"]), as_json)
 
 
 def data_dropped(

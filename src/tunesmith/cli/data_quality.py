@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.data_catalogue import asset_page
 from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, table
+from tunesmith.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunesmith.project import Project
 
 
 def data_show(
-    name: Annotated[str, typer.Argument(help="Name of a dataset.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of a dataset or a source.")] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Say how large a dataset truly is, what was kept out, and what personal data is in it."""
+    """Say how large a dataset truly is, what was kept out, and what personal data is in it; of a
+    source all that the catalogue knows: licence, freshness, cost, quality, and what uses it."""
     from tunesmith import graph
     from tunesmith.cli.closing import by_kind, contradicting, sizes, true_size
     from tunesmith.cli.opening import opened
@@ -22,7 +28,10 @@ def data_show(
     from tunesmith.records.data import SemanticSize
 
     with opened(folder) as (project, _):
-        name = only(project.file.dataset, name, "dataset")
+        if source := _source(project, name):
+            asset_page(project, source, as_json)
+            return
+        name = only(project.file.dataset, name.removeprefix("dataset:"), "dataset")
         record = project.runner.current(graph.build(project.file).datasets[name])
     found = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
     if record.pii_treatment == "off":
@@ -41,6 +50,18 @@ def data_show(
         f"more: tunesmith data card {name}, tunesmith data dropped {name}",
     ]
     out(record, lines, as_json)
+
+
+def _source(project: Project, name: str) -> str:
+    """The source that is meant; empty if it is a dataset."""
+    kind, _, plain = name.rpartition(":")
+    is_both = plain in project.file.source and plain in project.file.dataset
+    if is_both and not kind:
+        raise UsageError(
+            f"a source and a dataset are called {plain!r}",
+            remedy=f"write source:{plain} or dataset:{plain}",
+        )
+    return plain if kind == "source" or (not kind and plain in project.file.source) else ""
 
 
 def data_doubts(
@@ -85,7 +106,6 @@ def data_contradictions(
     from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
-    from tunesmith.core.errors import UsageError
     from tunesmith.records.data import SemanticSize
 
     with opened(folder) as (project, _):

@@ -13,13 +13,16 @@ from tunesmith.records.data import DataAsset, Dataset, Package
 from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
+from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.money import Rates
+from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
+from tunesmith.text.licences import differing, doubts
 
 
 class Screen:
@@ -136,6 +139,22 @@ def _(asset: TransformedAsset) -> list[str]:
         f"{used}{refused}, {asset.num_unused} left out",
         *describe.dispatch(DataAsset)(asset),
     ]
+
+
+@describe.register
+def _(found: LicenceStatements) -> list[str]:
+    why = doubts(found) or differing(found)
+    said = ", ".join(f"{each.says} ({each.file}, line {each.line})" for each in why[:3])
+    state = (
+        "DOUBTFUL: " if doubts(found) else "but there is " if why else "nothing speaks against it"
+    )
+    return [f"licence {found.declared}, {state}{said}; {found.num_files} files looked at"]
+
+
+@describe.register
+def _(quality: Quality) -> list[str]:
+    size = quality.size
+    return [f"{size.rows} rows, {size.distinct} distinct, {size.near_distinct} near-distinct"]
 
 
 @describe.register

@@ -129,6 +129,12 @@ KINDS: Mapping[str, Kind] = {
         sources=(f"{_STAGES}.transform", f"{_RECORDS}.data"),
         libraries=("duckdb", "pyarrow"),
     ),
+    "licence@1": Kind(
+        function=f"{_STAGES}.ingest.licences:examine",
+        config=f"{_STAGES}.ingest.licences:LicenceConfig",
+        record=f"{_RECORDS}.licence:LicenceStatements",
+        sources=_READING,
+    ),
     "base@1": Kind(
         function=f"{_STAGES}.ingest.base:base",
         config=f"{_STAGES}.ingest.config:BaseConfig",
@@ -193,7 +199,7 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.release.run:release",
         config=f"{_STAGES}.release.config:ReleaseConfig",
         record=f"{_RECORDS}.release:Release",
-        sources=(f"{_STAGES}.release",),
+        sources=(f"{_STAGES}.release", "tunesmith.text.licences", "tunesmith.text.spdx"),
         libraries=("pyyaml",),
     ),
     "export@1": Kind(
@@ -245,6 +251,13 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:RowValues",
         sources=(f"{_STAGES}.value",),
         libraries=("numpy", "pyarrow"),
+    ),
+    "assess@1": Kind(
+        function=f"{_STAGES}.assess.run:assess",
+        config=f"{_STAGES}.assess.config:AssessConfig",
+        record=f"{_RECORDS}.quality:Quality",
+        sources=(f"{_STAGES}.assess", "tunesmith.text"),
+        libraries=("pyarrow", "numpy", "rensa", "phonenumberslite"),
     ),
     "retrain@1": Kind(
         function=f"{_STAGES}.retrain.run:propose",

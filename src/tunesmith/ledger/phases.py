@@ -24,6 +24,8 @@ SERVED_BESIDES: dict[str, str] = {
     "call": "API",
     "ingest": "data asset",
     "transform": "data asset",
+    "licence": "data asset",
+    "assess": "data asset",
     "index": "index",
     "embed": "dataset",
     "value": "dataset",
@@ -31,7 +33,12 @@ SERVED_BESIDES: dict[str, str] = {
     "monitor": "monitor",
 }
 """By stage: what a run is for when it is not for one model. Such a run lacks no record."""
-SHARED = frozenset({"fetch", "land", "query", "call", "ingest", "transform", "embed", "value"})
+SHARED = frozenset(
+    {
+        "fetch", "land", "query", "call", "ingest", "transform", "licence", "assess", "embed",
+        "value",
+    }
+)  # fmt: skip
 """Stages whose runs are for data, which may be shared by several models."""
 
 

@@ -79,7 +79,7 @@ def choose_base(project: Project, name: str) -> str:
 
 def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> list[SourceValue]:
     """Each source of the dataset, also those that no training row is left of."""
-    spent = _spent(project, project.file.dataset[name].sources)
+    spent_on = spent(project, project.file.dataset[name].sources)
     tests = _table(project, made.tests)
     counts: dict[str, int] = {
         each["values"]: each["counts"] for each in rows["asset"].value_counts().to_pylist()
@@ -87,7 +87,7 @@ def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> li
     found = []
     for source in project.file.dataset[name].sources:
         of_it = tests.filter(pc.equal(tests["asset"], source))
-        cpu_s, cost = spent[source]
+        cpu_s, cost = spent_on[source]
         found.append(
             SourceValue(
                 source=source,
@@ -133,7 +133,7 @@ def _least(project: Project, dataset: Dataset, values: Any, num_rows: int) -> li
     ]
 
 
-def _spent(project: Project, sources: Sequence[str]) -> Mapping[str, tuple[float, Money | None]]:
+def spent(project: Project, sources: Sequence[str]) -> Mapping[str, tuple[float, Money | None]]:
     """CPU seconds and price of reading each source in, over all attempts.
 
     What several of them were read from, such as a package, counts for each of them in equal parts.

@@ -7,10 +7,14 @@ asks for both; what follows `WITH` is an exception, which only ever permits more
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 _TOKEN = re.compile(r"\s*(\(|\)|[A-Za-z0-9.+:-]+)")
 _OPERATORS = ("AND", "OR", "WITH")
+_MAX_DEPTH = 50
+
+Found = TypeVar("Found")
 
 
 class NotAnExpression(ValueError):
@@ -24,19 +28,73 @@ def refused(expression: str, allowed: Collection[str]) -> tuple[str, ...]:
     it stands.
     """
     known = {each.casefold() for each in allowed}
+
+    def of_one(licence: str, exception: str) -> tuple[str, ...]:
+        whole = f"{licence} WITH {exception}" if exception else licence
+        return () if {licence.casefold(), whole.casefold()} & known else (whole,)
+
     if expression.casefold() in known:
         return ()
     try:
-        return _Reader(expression, known).read()
+        return fold(expression, of_one, of_any=_unless_one_is_covered, of_all=_joined)
     except NotAnExpression:
         return (expression,)
 
 
-class _Reader:
-    """Reads one expression; each level returns what is not allowed in it, nothing if it is."""
+def fold(
+    expression: str,
+    of_one: Callable[[str, str], Found],
+    of_any: Callable[[Sequence[Found]], Found],
+    of_all: Callable[[Sequence[Found]], Found],
+) -> Found:
+    """What an expression comes to: `of_one` says it of a licence and its exception (empty for
+    none), `of_any` of the sides of an OR, `of_all` of those of an AND.
 
-    def __init__(self, expression: str, known: Collection[str]) -> None:
-        self._known = known
+    Raises:
+        NotAnExpression: it is none.
+    """
+    reader = _Reader(expression)
+
+    def any_of(depth: int) -> Found:
+        sides = [all_of(depth)]
+        while reader.take("OR"):
+            sides.append(all_of(depth))
+        return sides[0] if len(sides) == 1 else of_any(sides)
+
+    def all_of(depth: int) -> Found:
+        sides = [one(depth)]
+        while reader.take("AND"):
+            sides.append(one(depth))
+        return sides[0] if len(sides) == 1 else of_all(sides)
+
+    def one(depth: int) -> Found:
+        if reader.take("("):
+            if depth > _MAX_DEPTH:
+                raise NotAnExpression("(")
+            found = any_of(depth + 1)
+            if not reader.take(")"):
+                raise NotAnExpression("(")
+            return found
+        licence = reader.name()
+        return of_one(licence, reader.name() if reader.take("WITH") else "")
+
+    found = any_of(0)
+    reader.end()
+    return found
+
+
+def _unless_one_is_covered(sides: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return () if () in sides else _joined(sides)
+
+
+def _joined(sides: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(each for side in sides for each in side)
+
+
+class _Reader:
+    """The words of one expression, from first to last."""
+
+    def __init__(self, expression: str) -> None:
         self._tokens: list[str] = []
         at = 0
         while at < len(expression.rstrip()):
@@ -47,45 +105,17 @@ class _Reader:
             at = match.end()
         self._tokens.reverse()  # the next one is the last
 
-    def read(self) -> tuple[str, ...]:
-        found = self._any(0)
-        if self._tokens:
-            raise NotAnExpression(self._tokens[-1])
-        return found
-
-    def _any(self, depth: int) -> tuple[str, ...]:
-        sides = [self._all(depth)]
-        while self._take("OR"):
-            sides.append(self._all(depth))
-        return () if () in sides else tuple(each for side in sides for each in side)
-
-    def _all(self, depth: int) -> tuple[str, ...]:
-        found = self._one(depth)
-        while self._take("AND"):
-            found += self._one(depth)
-        return found
-
-    def _one(self, depth: int) -> tuple[str, ...]:
-        if self._take("("):
-            if depth > 50:
-                raise NotAnExpression("(")
-            found = self._any(depth + 1)
-            if not self._take(")"):
-                raise NotAnExpression("(")
-            return found
-        licence = self._name()
-        if not self._take("WITH"):
-            return () if licence.casefold() in self._known else (licence,)
-        whole = f"{licence} WITH {self._name()}"
-        return () if {licence.casefold(), whole.casefold()} & set(self._known) else (whole,)
-
-    def _take(self, token: str) -> bool:
+    def take(self, token: str) -> bool:
         if self._tokens and self._tokens[-1].upper() == token:
             self._tokens.pop()
             return True
         return False
 
-    def _name(self) -> str:
+    def name(self) -> str:
         if not self._tokens or self._tokens[-1].upper() in (*_OPERATORS, "(", ")"):
             raise NotAnExpression("a licence is missing")
         return self._tokens.pop()
+
+    def end(self) -> None:
+        if self._tokens:
+            raise NotAnExpression(self._tokens[-1])

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from tunesmith.core.canonical import parse
 from tunesmith.records.data import DataAsset, SemanticSize, TrueSize
+from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
+from tunesmith.stages.curate.licensed import cleared_section
 from tunesmith.stages.curate.reviewed import Applied, review_section
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.semantic import SemanticFacts
@@ -45,6 +47,8 @@ class CardFacts:
     """None where no encoder was asked."""
     applied: Applied | None = None
     """What became of the labels of a review; None where there was none."""
+    licences: tuple[LicenceStatements, ...] = ()
+    """What packages and files say of the licences of the sources."""
 
     @property
     def num_components(self) -> int:
@@ -84,7 +88,8 @@ def write_card(facts: CardFacts) -> str:
     own = by_format.get(facts.config.format)
     made = [_synthetic] if any(asset.synthetic for asset in facts.assets) else []
     middle = [*([_review] if facts.applied else []), *([own] if own else []), *made]
-    parts = [_summary, _sources, _rows, *middle, _personal, _split]
+    decided = [_cleared] if facts.config.licence_cleared else []
+    parts = [_summary, _sources, *decided, _rows, *middle, _personal, _split]
     return "\n\n".join(part(facts) for part in parts) + "\n"
 
 
@@ -137,6 +142,10 @@ def _sources(facts: CardFacts) -> str:
         if asset.num_repaired
     ]
     return f"## Sources\n\n{_table(head, rows)}{''.join(repaired)}"
+
+
+def _cleared(facts: CardFacts) -> str:
+    return cleared_section(facts.config, facts.licences)
 
 
 def _rows(facts: CardFacts) -> str:

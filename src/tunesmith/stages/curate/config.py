@@ -72,6 +72,10 @@ def _checked_date(date: str) -> str:
     return date
 
 
+Cleared = Annotated[str, StringConstraints(min_length=20, strip_whitespace=True)]
+"""By whom, when and why: no fewer characters say it."""
+
+
 class SemanticConfig(Section):
     """Which rows say the same in other words."""
 
@@ -155,9 +159,15 @@ class DatasetConfig(Section):
     accept`), stand in place of the sources', for every row with the same text; what is unusable is
     dropped."""
     licences: tuple[str, ...] = ()
-    """Licences (SPDX) that its sources may have; any other, or none stated, stops it. Of a choice
-    ("MIT OR GPL-2.0-only") one must be listed, of "AND" all. Without a list every licence is let
-    through, and on the card."""
+    """Licences (SPDX) that its sources may have, or families of them ("public-domain",
+    "permissive", "weak-copyleft", "strong-copyleft", "network-copyleft", "non-commercial",
+    "no-derivatives"); any other, or none stated, stops it. Of a choice ("MIT OR GPL-2.0-only") one
+    must be listed, of "AND" all. Without a list every licence is let through, and on the card, but
+    those without commercial use or derivatives. With or without: see `licence_cleared`."""
+    licence_cleared: dict[str, Cleared] = Field(default_factory=dict)
+    """Sources whose licence is doubtful, or not for tuning, and who decided that they may be used
+    here, when, and why, as in { songs = "J. Doe (legal), 2026-07-01: contract 17 with the label" }.
+    It is on the card. Read from the project file alone."""
     languages: tuple[str, ...] = ()
     """Keep rows in these languages (ISO 639-1, such as "en"); without a list every row. Listing
     "und" keeps those of which it cannot be told, mostly short ones, and "zxx" what is no language.
@@ -273,6 +283,8 @@ class DatasetConfig(Section):
         unread = ["test_share"] if self.test_rows or self.test_from else []
         if not self.reviewed:  # so that a dataset without it is known by the key that it had
             unread.append("reviewed")
+        if not self.licence_cleared:
+            unread.append("licence_cleared")
         if self.pii != "pseudonymise":
             unread += ["pii_key_file", "pii_key_id"]
         if self.semantic is None:  # what is not asked for is in no key

@@ -13,6 +13,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
+from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel
 from tunesmith.records.review import ReviewedLabels
 from tunesmith.stages.curate.card import CardFacts, write_card
@@ -21,6 +22,7 @@ from tunesmith.stages.curate.dates import dated
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.formatted import choose_formatted
 from tunesmith.stages.curate.labelled import choose_labelled
+from tunesmith.stages.curate.licensed import require_licences
 from tunesmith.stages.curate.privacy import counts, privacy_of
 from tunesmith.stages.curate.reviewed import with_reviewed_labels
 from tunesmith.stages.curate.rows import (
@@ -55,7 +57,6 @@ from tunesmith.text.dedup import (
     most_similar,
     resembling,
 )
-from tunesmith.text.spdx import refused
 
 DUPLICATES = ("exact duplicate", "near duplicate", REASON)
 """Reasons for which a row is dropped for one that stays; the detail is its id."""
@@ -70,19 +71,21 @@ def curate(
     apart: tuple[Dataset, ...] = (),
     reviewed: ReviewedLabels | None = None,
     encoder: BaseModel | None = None,
+    licences: tuple[LicenceStatements, ...] = (),
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
     `apart` are the datasets whose test rows it may not train on; `reviewed` are labels that stand
-    in place of the sources'; `encoder` says which rows mean the same, if `config` asks for that.
+    in place of the sources'; `encoder` says which rows mean the same, if `config` asks for that;
+    `licences` is what packages and files say of the licences of the sources.
 
     Raises:
-        DataError: a source has a licence that is not allowed; there are no rows, or too few are
-            left; a test row resembles a training row after all; there is personal data, or more
-            that is synthetic, which `config` refuses; it names a review of which nothing was
-            accepted; or the encoder cannot make vectors.
+        DataError: a source has a licence that is not allowed, or a doubtful one; there are no rows,
+            or too few are left; a test row resembles a training row after all; there is personal
+            data, or more that is synthetic, which `config` refuses; it names a review of which
+            nothing was accepted; or the encoder cannot make vectors.
     """
-    _require_licences(config, assets)
+    require_licences(config, assets, licences)
     meanings = meanings_of(config, encoder, ctx)
     source_rows = _source_rows(config, assets, ctx)
     usable, unusable, applied = with_reviewed_labels(config, source_rows, reviewed)
@@ -117,6 +120,7 @@ def curate(
         pii=counts(config, (*sides.train, *sides.test), privacy_of(config, ctx.project)),
         semantic=semantic,
         applied=applied,
+        licences=licences,
     )
     return _record(facts, ctx, dropped)
 
@@ -146,24 +150,6 @@ def _confusable(rows: Sequence[Row], near: Sequence[Pair]) -> tuple[frozenset[st
         for pair in near
         if rows[pair.first].label != rows[pair.second].label
     )
-
-
-def _require_licences(config: DatasetConfig, assets: Sequence[DataAsset]) -> None:
-    for asset in assets if config.licences else ():
-        wrong = refused(asset.licence, config.licences)
-        if asset.licence == "not stated" and wrong:
-            raise DataError(
-                f"dataset {config.name!r} may not use source {asset.name!r}: it states no licence",
-                remedy=f"find out which it has, and say so: `licence` of source.{asset.name}",
-            )
-        if wrong:
-            raise DataError(
-                f"dataset {config.name!r} may not use source {asset.name!r}: its licence is "
-                f"{asset.licence}, and {', '.join(wrong)} is not among the allowed "
-                f"{', '.join(config.licences)}",
-                remedy="leave the source out of `sources`; or add the licence to `licences`, if "
-                "whoever answers for that agrees",
-            )
 
 
 def _sides(config: DatasetConfig, rows: Sequence[Row], ctx: Context) -> Sides:

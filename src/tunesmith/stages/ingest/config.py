@@ -85,13 +85,13 @@ class CallConfig(Section):
     """SHA-256 of the records as lines of JSON, in the order of their keys."""
 
 
-RECORDS = ("jsonl", "csv", "tsv", "json", "parquet", "xlsx", "sql", "api")
+RECORDS = ("jsonl", "csv", "tsv", "json", "yaml", "parquet", "xlsx", "sql", "api")
 """Formats of which a row is a record with fields."""
 DOCUMENTS = (
     "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
 )  # fmt: skip
 """Formats of which a row is a document: a text, and what the file says of itself as fields."""
-STRINGS_ONLY = ("csv", "tsv", "front-matter")
+STRINGS_ONLY = ("csv", "tsv", "yaml", "front-matter")
 """Formats whose fields are strings, whatever they say."""
 READ_BY = {
     "label": ("front-matter", *RECORDS, *DOCUMENTS),
@@ -109,11 +109,15 @@ READ_BY = {
     "synthetic": ("front-matter", *RECORDS),
     "query": ("sql",),
     "key": ("sql", "api"),
-    "records": ("api",),
+    "records": ("api", "yaml"),
     "next": ("api",),
     "token_env": ("api",),
 }
 """Settings that not every format reads, and the formats that do."""
+
+
+DESCRIBING = ("steward", "legal_basis", "sensitivity", "subjects", "refresh_within")
+"""Settings that say something about a source, and change no row."""
 
 
 class SourceConfig(Section):
@@ -136,12 +140,14 @@ class SourceConfig(Section):
     """Which files inside the archives among them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz) are
     read; without it, all that are not hidden. A .gz alone is one file."""
     format: Literal[
-        "front-matter", "text", "jsonl", "csv", "tsv", "json", "parquet", "xlsx", "html",
-        "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql", "api",
+        "front-matter", "text", "jsonl", "csv", "tsv", "json", "yaml", "parquet", "xlsx",
+        "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql",
+        "api",
     ] = "front-matter"  # fmt: skip
     """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
     JSON object a line ("jsonl"); a line of names, then a record a line ("csv", "tsv"); an array of
-    objects ("json"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
+    objects ("json"); a list of mappings, or of conversations, each a list of what is said in turn
+    ("yaml"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
     document of that kind, "document" meaning the kind that the end of its name says. The rows of a
     database are "sql", those of an API "api", which need not be said."""
     query: str = ""
@@ -150,8 +156,8 @@ class SourceConfig(Section):
     """The column of the query, or the field of an API's records, that tells them apart, such as a
     primary key."""
     records: str = ""
-    """Where in the answer of an API the list of records is, as in "data.items"; without it the
-    answer is the list."""
+    """Where in the answer of an API, or in a file of YAML, the list of records is, as in
+    "data.items"; without it the answer, or the file, is the list."""
     next: NextPage | None = None
     """How the page after one is found, as in { by = "cursor", field = "meta.next", parameter =
     "after" }; by "header", "link", "cursor", "page" or "offset". Without it an API has one page."""
@@ -202,6 +208,23 @@ class SourceConfig(Section):
     prompt = "prompt", seeds = "made_from", of = ["letters"] }: a record without them, or whose
     seeds are no rows of those sources, is quarantined. Datasets count such rows apart, and do not
     test on them."""
+    steward: str = "not stated"
+    """Who looks after the data from day to day. This and the four settings below describe; to
+    change one reads nothing in again."""
+    legal_basis: Literal[
+        "consent", "contract", "legal-obligation", "vital-interests", "public-task",
+        "legitimate-interests", "not-personal", "not stated",
+    ] = "not stated"  # fmt: skip
+    """On what ground personal data in it is processed, by Article 6(1) of the GDPR; or that none
+    is."""
+    sensitivity: Literal["public", "internal", "confidential", "restricted", "not stated"] = (
+        "not stated"
+    )
+    """Who may see it."""
+    subjects: str = "not stated"
+    """Whom the rows are about, in words, such as "customers of the bank"."""
+    refresh_within: int | None = Field(default=None, ge=1)
+    """The most days that its newest date may lie back; without a field of dates, the reading in."""
 
     _erased: Erased | None = PrivateAttr(default=None)
     _repairs: Repairs | None = PrivateAttr(default=None)
@@ -210,6 +233,11 @@ class SourceConfig(Section):
     def erased(self) -> Erased | None:
         """What the files are read without; the evidence says it, and no project file can."""
         return self._erased
+
+    def to_read(self) -> Self:
+        """The same source without what describes it and bears on no row."""
+        plain = {name: type(self).model_fields[name].default for name in DESCRIBING}
+        return self.model_copy(update=plain)
 
     def without(self, erased: Erased | None) -> Self:
         """The same source, read without what was erased."""
@@ -366,6 +394,7 @@ class SourceConfig(Section):
             for key, value in plain(self).items()
             if self.format in READ_BY.get(key, (self.format,))
             and (value or key not in ("contract_file", "checks", "synthetic"))
+            and not (key in DESCRIBING and value == type(self).model_fields[key].default)
         }
 
 

@@ -36,6 +36,7 @@ from tunesmith.stages.ingest.front_matter import read_front_matter, read_text
 from tunesmith.stages.ingest.json_lines import read_json, read_json_lines
 from tunesmith.stages.ingest.snapshot import read_snapshot
 from tunesmith.stages.ingest.workbook import read_workbook
+from tunesmith.stages.ingest.yaml_records import read_yaml
 
 Found = Iterator[Entry | Quarantined | Batch]
 Reader = Callable[[str, IO[bytes], SourceConfig], Found]
@@ -54,6 +55,7 @@ FORMATS: Mapping[str, Reader] = {
     "csv": lambda name, stream, source: read_csv(name, stream, source.delimiter),
     "tsv": lambda name, stream, _: read_csv(name, stream, "\t"),
     "json": _whole(read_json),
+    "yaml": lambda name, stream, source: read_yaml(name, whole(stream), source.records),
     "parquet": lambda name, stream, _: read_parquet(name, stream),
     "xlsx": lambda name, stream, source: read_workbook(name, whole(stream), source.sheet),
     "html": _whole(read_html),

@@ -88,11 +88,21 @@ def read_text(member: str, data: bytes) -> Iterator[Entry]:
     yield Entry(pointer=member, fields={}, text=plain_text(data), data=data)
 
 
+def value_of(source: str) -> Any:
+    """What one YAML document says, every scalar as a string; None for an empty one.
+
+    Raises:
+        yaml.YAMLError: it is none.
+        BadFrontMatter: it has an alias, a name twice, or too many levels.
+    """
+    return _value(yaml.parse(source, Loader=_LOADER), source)
+
+
 def _header(source: str) -> dict[str, Any]:
     if len(source) > MAX_HEADER_CHARS:
         raise _bad(f"the header has {len(source)} characters", source)
     try:
-        value = _value(yaml.parse(source, Loader=_LOADER), source)
+        value = value_of(source)
     except yaml.YAMLError as error:
         raise _bad(" ".join(str(error).split()), source) from None
     if not isinstance(value, dict):
@@ -108,14 +118,14 @@ def _value(events: Iterator[Any], source: str) -> Any:
     for event in events:
         match event:
             case yaml.AliasEvent():
-                raise _bad("the header uses an alias", source)
+                raise _bad("it uses an alias", source)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 item: Any = stack.pop()[0]
             case yaml.ScalarEvent():
                 item = event.value
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 if len(stack) > MAX_DEPTH:
-                    raise _bad(f"the header is nested deeper than {MAX_DEPTH}", source)
+                    raise _bad(f"it is nested deeper than {MAX_DEPTH}", source)
                 stack.append(({} if isinstance(event, yaml.MappingStartEvent) else [], None))
                 continue
             case _:

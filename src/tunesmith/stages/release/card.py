@@ -13,6 +13,7 @@ import yaml
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Comparison, GateResult
 from tunesmith.records.model import TASKS, ModelVersion
+from tunesmith.text.licences import MEANINGS, obligations, unclear
 
 NUM_DIGITS = 12
 """Of a digest, as shown to people."""
@@ -234,7 +235,16 @@ Gate {gate.gate}: {gate.verdict}.
 
 def _licences(model: ModelVersion, dataset: Dataset) -> str:
     data = ", ".join(dataset.licences) or "not recorded"
+    every = (model.base.licence, *dataset.licences)
+    asked = [f"- {MEANINGS[name]} ({', '.join(who)})" for name, who in obligations(every).items()]
+    if unknown := unclear(every):
+        asked.append(f"- not known here, and to be read: what {', '.join(unknown)} asks for")
     return f"""## Licences
 
 - base model: {model.base.licence}
-- data: {data}"""
+- data: {data}
+
+Whoever passes the model on has to look at what these ask for; whether a model is derived from its
+data is for counsel to say:
+
+""" + "\n".join(asked or ["- nothing"])

@@ -1,0 +1,1 @@
+"""Data asset -> how good its rows are, in numbers."""
