@@ -58,7 +58,7 @@ PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY
 CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF
 THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 """
-THIRD_CLAUSE = """3. Neither the name of the copyright holder nor the names of its contributors may 
+THIRD_CLAUSE = """3. Neither the name of the copyright holder nor the names of its contributors may
 be used to endorse or promote products derived from this software without specific prior written
 permission.
 

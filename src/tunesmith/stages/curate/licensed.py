@@ -12,13 +12,13 @@ from tunesmith.text.licences import NOT_STATED, disallowed, doubts, licence_of, 
 
 _SHOWN = 3
 _ALLOWED = (
-    "leave the source out of `sources`; or add the licence to `licences`, if whoever answers for that "
-    "agrees"
+    "leave the source out of `sources`; or add the licence to `licences`, if whoever answers for "
+    "that agrees"
 )
 _DECIDE = (
     "whoever answers for licences decides: leave the source out of `sources`; or write down who "
-    'decided, when and why, as `licence_cleared = {{ {name} = "WHO, WHEN: WHY" }}` of dataset.{of}, '
-    "which is on its card; `tunesmith data show {name}` shows the sentences"
+    'decided, when and why, as `licence_cleared = {{ {name} = "WHO, WHEN: WHY" }}` of dataset.{of};'
+    " it is on the card. `tunesmith data show {name}` shows the sentences"
 )
 
 

@@ -2,7 +2,8 @@
 
 As with front matter (`front_matter.py`): every scalar stays the string that was written, nothing is
 constructed, aliases and deep nesting are refused. A list of strings is a conversation, in which
-the user speaks first and the assistant answers: it becomes `messages`, as a dataset of chats reads them.
+the user speaks first and the assistant answers: it becomes `messages`, as a dataset of chats reads
+them.
 """
 
 from __future__ import annotations
