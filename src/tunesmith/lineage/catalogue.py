@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import clock
@@ -23,6 +24,7 @@ from tunesmith.lineage.versions import Held, all_held
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.licence import LicenceStatements, Statement
+from tunesmith.records.money import Money
 from tunesmith.records.quality import CatalogueEntry, Freshness, LicenceLine, Quality
 from tunesmith.stages.assess.config import AssessConfig
 from tunesmith.stages.ingest.config import SourceConfig
@@ -45,10 +47,8 @@ _MADE = {"dataset": "dataset", "model": "model", "index": "index"}
 
 def catalogue(project: Project) -> list[CatalogueEntry]:
     """The newest version of each source of the project file that was read in; nothing is run."""
-    newest = _newest(project)
-    return [
-        _entry(project, newest[name], runs=False) for name in project.file.source.keys() & newest
-    ]
+    costs = spent(project, list(project.file.source))
+    return [_entry(project, held, costs, runs=False) for held in _newest(project).values()]
 
 
 def page(project: Project, name: str) -> CatalogueEntry:
@@ -58,16 +58,20 @@ def page(project: Project, name: str) -> CatalogueEntry:
         NotFound: the source was not read in as it is set now.
     """
     project.runner.current(build(project.file).assets[name])
-    return _entry(project, _newest(project)[name], runs=True)
+    costs = spent(project, list(project.file.source))
+    return _entry(project, _newest(project)[name], costs, runs=True)
 
 
 def _newest(project: Project) -> dict[str, Held]:
+    """The newest version of each source of the project file, in its order."""
     graph = build(project.file)
     held = {each.version.name: each for each in all_held(project) if each.kind == "source"}
     return {name: held[name] for name in graph.assets if name in held}
 
 
-def _entry(project: Project, held: Held, *, runs: bool) -> CatalogueEntry:
+def _entry(
+    project: Project, held: Held, costs: Mapping[str, tuple[float, Money | None]], *, runs: bool
+) -> CatalogueEntry:
     record, name = held.record, held.version.name
     assert isinstance(record, DataAsset)
     source = project.file.source[name]
@@ -75,7 +79,7 @@ def _entry(project: Project, held: Held, *, runs: bool) -> CatalogueEntry:
     quality: Quality | None = _record(project, assess, runs=runs)
     found: LicenceStatements | None = _record(project, examine, runs=runs) if examine else None
     said = {key: str(getattr(source, key)) or NOT_STATED for key in STATED}
-    cpu_s, cost = spent(project, list(project.file.source))[name]
+    cpu_s, cost = costs[name]
     freshness = _freshness(project, held, quality, source)
     of = found or LicenceStatements(name=name, declared=source.licence, statements=(), num_files=0)
     package = (each.says for each in of.statements if each.kind == "package" and each.says)
@@ -121,7 +125,7 @@ def _steps(project: Project, name: str) -> tuple[Step, Step | None]:
     return assess, examine
 
 
-def _record(project: Project, step: Step, *, runs: bool):  # type: ignore[no-untyped-def]
+def _record(project: Project, step: Step, *, runs: bool) -> Any:
     """The record of a step: made if it `runs`, else None where it is not there."""
     if runs:
         return project.run(step)

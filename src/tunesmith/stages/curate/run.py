@@ -77,13 +77,13 @@ def curate(
 
     `apart` are the datasets whose test rows it may not train on; `reviewed` are labels that stand
     in place of the sources'; `encoder` says which rows mean the same, if `config` asks for that;
-    `licences` is what packages and files say of the licences of the sources.
+    `licences` say what was found of the sources'.
 
     Raises:
-        DataError: a source has a licence that is not allowed, or a doubtful one; there are no rows,
-            or too few are left; a test row resembles a training row after all; there is personal
-            data, or more that is synthetic, which `config` refuses; it names a review of which
-            nothing was accepted; or the encoder cannot make vectors.
+        DataError: a licence is not allowed, or doubtful; there are no rows, or too few are left; a
+            test row resembles a training row after all; there is personal data, or more that is
+            synthetic, which `config` refuses; nothing of its review was accepted; or the encoder
+            cannot make vectors.
     """
     require_licences(config, assets, licences)
     meanings = meanings_of(config, encoder, ctx)
