@@ -172,18 +172,17 @@ def _packages(file: ProjectFile) -> dict[str, Step]:
 
 
 def licences_of(*assets: Step) -> tuple[Step, ...]:
-    """The steps that look at what is said of the licences of all that `assets` are read from, at
-    however many removes; of what a database or an API answers nothing is."""
+    """The steps that look at the licences of all that `assets` are read from, if it has files."""
+    read = (each for each in ordered(*assets) if each.kind == "ingest@1")
     return tuple(
         _step(
-            f"licence:{each.config.name}",
+            f"licence:{source.name}",
             "licence@1",
-            LicenceConfig(name=each.config.name, licence=each.config.licence),
+            LicenceConfig(name=source.name, licence=source.licence),
             package=each.inputs["package"],
         )
-        for each in ordered(*assets)
-        if isinstance(each.config, SourceConfig) and each.kind == "ingest@1"
-        if not each.config.is_asked
+        for each in read
+        if isinstance(source := each.config, SourceConfig) and not source.is_asked
     )
 
 

@@ -22,6 +22,7 @@ from tunesmith.records.data import Erased
 from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
+from tunesmith.stages.ingest.describing import Described
 from tunesmith.stages.ingest.origin import (
     LOCAL,
     POSTGRES,
@@ -116,11 +117,7 @@ READ_BY = {
 """Settings that not every format reads, and the formats that do."""
 
 
-DESCRIBING = ("steward", "legal_basis", "sensitivity", "subjects", "refresh_within")
-"""Settings that say something about a source, and change no row."""
-
-
-class SourceConfig(Section):
+class SourceConfig(Described):
     """A source of rows: which files, how they are read, and who answers for them."""
 
     name: str = ""
@@ -208,23 +205,6 @@ class SourceConfig(Section):
     prompt = "prompt", seeds = "made_from", of = ["letters"] }: a record without them, or whose
     seeds are no rows of those sources, is quarantined. Datasets count such rows apart, and do not
     test on them."""
-    steward: str = "not stated"
-    """Who looks after the data from day to day. This and the four settings below describe; to
-    change one reads nothing in again."""
-    legal_basis: Literal[
-        "consent", "contract", "legal-obligation", "vital-interests", "public-task",
-        "legitimate-interests", "not-personal", "not stated",
-    ] = "not stated"  # fmt: skip
-    """On what ground personal data in it is processed, by Article 6(1) of the GDPR; or that none
-    is."""
-    sensitivity: Literal["public", "internal", "confidential", "restricted", "not stated"] = (
-        "not stated"
-    )
-    """Who may see it."""
-    subjects: str = "not stated"
-    """Whom the rows are about, in words, such as "customers of the bank"."""
-    refresh_within: int | None = Field(default=None, ge=1)
-    """The most days that its newest date may lie back; without a field of dates, the reading in."""
 
     _erased: Erased | None = PrivateAttr(default=None)
     _repairs: Repairs | None = PrivateAttr(default=None)
@@ -233,11 +213,6 @@ class SourceConfig(Section):
     def erased(self) -> Erased | None:
         """What the files are read without; the evidence says it, and no project file can."""
         return self._erased
-
-    def to_read(self) -> Self:
-        """The same source without what describes it and bears on no row."""
-        plain = {name: type(self).model_fields[name].default for name in DESCRIBING}
-        return self.model_copy(update=plain)
 
     def without(self, erased: Erased | None) -> Self:
         """The same source, read without what was erased."""
@@ -394,7 +369,7 @@ class SourceConfig(Section):
             for key, value in plain(self).items()
             if self.format in READ_BY.get(key, (self.format,))
             and (value or key not in ("contract_file", "checks", "synthetic"))
-            and not (key in DESCRIBING and value == type(self).model_fields[key].default)
+            and not self.is_unsaid(key)
         }
 
 
