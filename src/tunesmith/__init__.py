@@ -4,6 +4,7 @@
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
     review     rows that people look at: judged, agreed upon or decided, accepted
+    schedule   runs by itself: what is due is run, each slot once
     lineage    versions of data, a row's way, a person forgotten, what data is worth
     graph      from the project file to steps: which step is given what
     registry   from candidate to production and back: who asked, who approved, what stands where
@@ -17,7 +18,7 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals | review -> pipeline | lineage -> graph | registry
+cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
 -> project | testing -> project_file -> stages | ledger -> retrieve
 -> lm | text -> records -> core
 """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from tunesmith.core.event import Event
 from tunesmith.core.execute import CACHE, Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
+from tunesmith.core.owner import actor
 from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
@@ -275,12 +274,12 @@ def open_project(
     *,
     flags: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _event: None,
-    asks: bool = False,
+    asks: bool | Collection[str] = False,
 ) -> Project:
     """The project in `folder`, its store opened and brought to this version's schema.
 
-    Who `asks` sees the rows of databases and APIs as they are now; else they are as they were asked
-    for last, and none is reached.
+    Who `asks` sees the rows of databases and APIs, of all or of some sources, as they are now; else
+    they are as they were asked for last, and none is reached.
 
     Raises:
         NotFound, ConfigError: see `read`.
@@ -309,17 +308,11 @@ def open_project(
             f"the store {store} cannot be written: {error.strerror}",
             remedy="check the permissions of the project's folder",
         ) from error
-    url = file.project.database
-    if not url:
-        refuse_network_disk(store)
-        url = f"sqlite:///{store / 'tunesmith.db'}"
-    database = Database(url, busy_timeout_s=file.project.busy_timeout_s)
-    migrate(database, store)
     runner = Runner(
         blobs=blobs,
-        database=database,
+        database=open_database(file, folder),
         executor=_executor(file, blobs, folder),
-        actor=_actor(),
+        actor=actor(),
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
@@ -333,9 +326,26 @@ def open_project(
     return project
 
 
-def _look_at_what_is_asked(project: Project, asks: bool) -> None:
-    seen = _as_it_answers_now if asks else _as_it_answered_last
-    answered = {name: seen(project, source) for name, source in project.file.source.items()}
+def open_database(file: ProjectFile, folder: Path) -> Database:
+    """The database of a project's store alone, brought to this version's schema; no source is
+    looked at. See `open_project`."""
+    store = folder / STORE
+    store.mkdir(exist_ok=True)
+    url = file.project.database
+    if not url:
+        refuse_network_disk(store)
+        url = f"sqlite:///{store / 'tunesmith.db'}"
+    database = Database(url, busy_timeout_s=file.project.busy_timeout_s)
+    migrate(database, store)
+    return database
+
+
+def _look_at_what_is_asked(project: Project, asks: bool | Collection[str]) -> None:
+    asked = project.file.source.keys() if asks is True else asks or ()
+    answered = {
+        name: (_as_it_answers_now if name in asked else _as_it_answered_last)(project, source)
+        for name, source in project.file.source.items()
+    }
     project.file = project.file.model_copy(update={"source": answered})
 
 
@@ -391,11 +401,3 @@ def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
     if file.project.executor == "subprocess":
         return SubprocessExecutor(store / "blobs", work, folder, hosts)
     return InlineExecutor(blobs, work, folder, hosts)
-
-
-def _actor() -> str:
-    """The operating system's user: by number, as anybody may set USER to another's name."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user id without a name, as in some containers
-        return f"uid-{os.getuid()}"

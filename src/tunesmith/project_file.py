@@ -24,6 +24,7 @@ from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.release.config import RegistryConfig
+from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.transform.config import TransformConfig
 
@@ -119,6 +120,8 @@ class ProjectFile(Section):
     """What serves."""
     monitor: dict[str, MonitorConfig] = Field(default_factory=dict)
     """What is watched."""
+    schedule: dict[str, ScheduleConfig] = Field(default_factory=dict)
+    """What runs by itself, and when."""
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     """Rates, and what people have stated about the six criteria of IAS 38.57."""
 
@@ -242,6 +245,10 @@ def _check_references(file: ProjectFile) -> None:
     _check_gates(file)
     _check_services(file)
     _check_monitors(file)
+    for name, schedule in file.schedule.items():
+        for part in schedule.run:
+            place, _, named = part.partition(":")
+            settings.nearest(f"schedule.{name}.run", named, getattr(file, place), place)
 
 
 def _check_seeds(file: ProjectFile) -> None:

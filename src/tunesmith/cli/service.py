@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -93,11 +94,20 @@ def serve(
     name: Annotated[str, typer.Argument(help="Which service; needed if there are several.")] = "",
     folder: Folder = HERE,
     port: Annotated[int, typer.Option(help="Port, over the project file's.")] = 0,
+    tick: Annotated[
+        bool, typer.Option("--tick", help="Run what of the schedules is due, meanwhile.")
+    ] = False,
 ) -> None:
     """Serve the released models at an address of this machine, in OpenAI's format."""
     from tunesmith.cli.opening import opened
+    from tunesmith.schedule import opened as schedules_opened
+    from tunesmith.schedule import ticking
     from tunesmith.stages.serve.run import serve as run_service
 
+    ticks: AbstractContextManager[None] = nullcontext()
+    if tick:
+        with schedules_opened(folder) as book:  # raises where there is none
+            ticks = ticking(folder, len(book.file.schedule))
     with opened(folder) as (project, _):
         service = only(project.file.service, name, "service")
         config = project.file.service[service]
@@ -112,7 +122,8 @@ def serve(
         app = project.endpoint(config, index)
         url = f"http://{config.host}:{config.port}/v1"
         say(f"serving {', '.join(config.models)} at {url} (stop: Ctrl-C)")
-        run_service(app, config)
+        with ticks:
+            run_service(app, config)
 
 
 def current_index(project: Project, name: str) -> Index:

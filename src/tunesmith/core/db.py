@@ -2,6 +2,7 @@
 
 Every write is one transaction that takes the write lock when it begins (`BEGIN IMMEDIATE`): in WAL
 mode a transaction that reads first and writes later is refused at once, whatever the timeout says.
+On a server the lock is an advisory one, which all that writes here takes first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
 )
+
+WRITE_LOCK = 0x74756E65
+"""Which of a server's advisory locks is the write lock; each of its databases has its own."""
 
 Transaction = Connection
 """What a caller was given by `Database.read` or `write`."""
@@ -97,7 +102,7 @@ class Database:
 
     def _translated(self, text: str) -> TunesmithError:
         store = f"the store {self.engine.url.database}"
-        if "locked" in text or "busy" in text:
+        if "locked" in text or "busy" in text or "lock timeout" in text:
             return StoreLocked(
                 f"{store} stayed locked for {self._busy_timeout_s:g} s by another process",
                 remedy="wait until that process is done, or end it, and try again",
@@ -142,6 +147,21 @@ def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
     return str(value)
 
 
+def moment(text: str) -> datetime:
+    """What `clock` said, as a time with its zone, UTC."""
+    return datetime.fromisoformat(text)
+
+
+def text_of(time_: datetime) -> str:
+    """A time, which has a zone, as `clock` writes it.
+
+    >>> text_of(moment("2026-11-26T06:00:00.250+01:00"))
+    '2026-11-26T05:00:00.250Z'
+    """
+    plain = time_.astimezone(UTC).replace(tzinfo=None)
+    return plain.isoformat(timespec="milliseconds") + "Z"
+
+
 def refuse_network_disk(folder: Path, mounts: str | None = None) -> None:
     """Raise unless `folder` is on a local disk: WAL needs memory shared by every process.
 
@@ -171,7 +191,19 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_settings(busy_timeout_s))
         sa.event.listen(engine, "begin", _sqlite_begin)
+    elif engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "begin", _postgres_begin(busy_timeout_s))
     return engine
+
+
+def _postgres_begin(busy_timeout_s: float) -> Any:
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writes", False):
+            limit_ms = int(busy_timeout_s * 1000)
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {limit_ms}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+    return begin
 
 
 def _sqlite_settings(busy_timeout_s: float) -> Any:

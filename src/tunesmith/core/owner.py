@@ -1,8 +1,9 @@
-"""Who holds something, and whether they are gone: a process, told apart for ever."""
+"""Who holds something, and whether they are gone: a process, told apart for ever. Whose it is."""
 
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,14 @@ PROC = Path("/proc")
 def owner() -> str:
     """Name of this process: host, process id, and its birth, so that a reused id is not it."""
     return f"{os.uname().nodename}:{os.getpid()}:{_birth(os.getpid())}"
+
+
+def actor() -> str:
+    """The operating system's user: by number, as anybody may set USER to another's name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as in some containers
+        return f"uid-{os.getuid()}"
 
 
 def is_gone(name: str) -> bool:

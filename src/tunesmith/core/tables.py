@@ -119,3 +119,30 @@ traces = sa.Table(
     sa.Column("finish_reason", sa.String(8), nullable=False),
     sqlite_autoincrement=True,
 )
+
+slots = sa.Table(
+    "slots",  # see core/slots.py
+    metadata,
+    sa.Column("schedule", sa.Text, primary_key=True),
+    sa.Column("slot", sa.String(24), primary_key=True),
+    sa.Column("cron", sa.Text, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    # Also the fencing token: whoever fires a slot again has a larger one.
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("lease_until", sa.String(24), nullable=False),
+    sa.Column("started_at", sa.String(24), nullable=False),
+    sa.Column("finished_at", sa.String(24)),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("runs", sa.Text, nullable=False),  # JSON: ids
+)
+# Of one schedule there is at most one slot at a time, whatever the tickers believe.
+sa.Index(
+    "one_slot",
+    slots.c.schedule,
+    unique=True,
+    sqlite_where=slots.c.state == "running",
+    postgresql_where=slots.c.state == "running",
+)

@@ -49,13 +49,47 @@ def test_an_older_store_is_backed_up_first(database, tmp_path, monkeypatch):
             sa.text("INSERT INTO evidence VALUES (1, 'now', 'me', 'x', '{}', '0', '1')")
         )
     upgrades = []
-    monkeypatch.setattr(migrations, "HEAD", "0002")  # of a later version
+    monkeypatch.setattr(migrations, "HEAD", "9999")  # of a later version
     monkeypatch.setattr(alembic.command, "upgrade", lambda _config, to: upgrades.append(to))
     migrations.migrate(database, tmp_path)
     assert upgrades == ["head"]
-    backup = sqlite3.connect(tmp_path / "backups" / "before-upgrade-from-0001.db")
+    backup = sqlite3.connect(tmp_path / "backups" / "before-upgrade-from-0002.db")
     assert backup.execute("SELECT count(*) FROM evidence").fetchone() == (1,)
     backup.close()
+
+
+FIRST = """
+INSERT INTO runs (id, key, step, kind, identity, status, owner, actor, lease_until, started_at)
+VALUES (7, 'k', 'ingest:notes', 'ingest@1', '{}', 'succeeded', 'o', 'me', 'now', 'now');
+INSERT INTO versions VALUES ('data', 'notes', 1, 'd', 7, 'now');
+INSERT INTO evidence VALUES (1, 'now', 'me', 'run.finished', '{}', '0', '1');
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_first_schema_is_brought_to_this_one_with_what_is_in_it(
+    request, tmp_path, database, kind
+):
+    if kind == "postgres":
+        server = request.getfixturevalue("server")
+        server.run("CREATE DATABASE first_schema")
+        where = f"127.0.0.1:{server.port}/first_schema"
+        database = Database(f"postgresql+psycopg://owner:open@{where}")
+    with database.write() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0001")
+        for statement in FIRST.split(";")[:-1]:
+            connection.exec_driver_sql(statement)
+    migrations.migrate(database, tmp_path)
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        counts = [
+            connection.execute(sa.select(sa.func.count()).select_from(metadata.tables[name]))
+            for name in ("runs", "versions", "evidence", "slots")
+        ]
+        assert [count.scalar_one() for count in counts] == [1, 1, 1, 0]
+    database.close()
 
 
 def test_head_is_the_newest_revision():

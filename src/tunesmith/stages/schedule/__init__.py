@@ -1,0 +1,1 @@
+"""When something is run: the times of a schedule."""
