@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -435,6 +436,21 @@ def test_without_schedules_there_is_nothing_to_tick(tmp_path):
         done = CliRunner().invoke(app, [*words, "--project", str(tmp_path)])
         assert isinstance(done.exception, NotFound)
         assert "[schedule.NAME]" in str(done.exception)
+
+
+def test_the_commands_of_the_how_to_do_what_it_says(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "run-on-a-schedule.md").read_text()
+    (section,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    source = '[source.visits]\norigin = "file:visits.jsonl"\nformat = "jsonl"\ntext = "note"\n'
+    (tmp_path / "tunesmith.toml").write_text(f'[project]\nname = "x"\n\n{source}\n{section}')
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    tunesmith (schedule .*)$", page, re.M)
+    assert [each.split()[1] for each in commands] == ["tick", "list", "history"]
+    for command in commands:
+        words = command.replace("/srv/project", ".").split()
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (command, done.exception)
+    assert "nightly" in done.stdout
 
 
 # Ticks of a service.

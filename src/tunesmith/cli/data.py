@@ -10,6 +10,7 @@ from tunesmith.cli import (
     contract,
     data_catalogue,
     data_documents,
+    data_load_out,
     data_quality,
     data_value,
     lineage,
@@ -32,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
     data.command("sheet")(data_documents.data_sheet)
     contract.add_to(data)
     repairs.add_to(data)
+    data.command("load-out")(data_load_out.data_load_out)
     lineage.add_to(data)
     app.add_typer(data, name="data")
 

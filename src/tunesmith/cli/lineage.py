@@ -230,6 +230,7 @@ def _plan(plan: ErasurePlan) -> list[str]:
         *_remedies(plan.remedies),
         *(f"stays, though it says the same: {each}" for each in plan.shared),
         *_left_in_files(plan.files),
+        *_left_the_store(plan.copies),
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
         f"to do it: tunesmith data forget {plan.subject.replace(',', '')}",
     ]
@@ -257,6 +258,11 @@ def _left_in_files(files: Sequence[str]) -> list[str]:
     return [f"{said}: {each}" for each in files]
 
 
+def _left_the_store(copies: Sequence[str]) -> list[str]:
+    said = "loaded out, and cannot be erased from here; ask who has it"
+    return [part for each in copies for part in wrapped(f"{said}: {each}")]
+
+
 def _certificate(made: ErasureCertificate) -> list[str]:
     lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
     return [
@@ -272,6 +278,7 @@ def _certificate(made: ErasureCertificate) -> list[str]:
             else []
         ),
         *_left_in_files(made.files),
+        *_left_the_store(made.copies),
         *_remedies(made.remedies),
         *(["to carry out what the models need: tunesmith run"] if made.remedies else []),
     ]

@@ -263,6 +263,7 @@ def _carry_out(project: Project, store: Path, journal: Journal, begun: int) -> E
         num_bytes=0,
         found=(),
         files=journal.plan.files,
+        copies=journal.plan.copies,
     )
     return _certify(project, store, begun, certificate, journal.texts)
 

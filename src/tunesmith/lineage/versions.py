@@ -244,7 +244,7 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
         raise Conflict(f"{folder} is not empty", remedy="name a new folder")
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
-    texts = {"card.md": _card(project, held)}
+    texts = {"card.md": card_of(project, held)}
     if isinstance(held.record, Dataset):
         texts[FILE] = (
             json.dumps(croissant(_facts(project, held)), ensure_ascii=False, indent=2) + "\n"
@@ -254,7 +254,8 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
     return [folder / name for name in (*sources, *texts)]
 
 
-def _card(project: Project, held: Held) -> str:
+def card_of(project: Project, held: Held) -> str:
+    """What people are told of a version (Markdown)."""
     record = held.record
     if isinstance(record, Dataset):
         return project.runner.blobs.get(record.card).decode()

@@ -208,6 +208,8 @@ class ErasurePlan:
     """Files of the project's folder that still hold them, and are the user's to edit."""
     obstacles: tuple[str, ...]
     """Why the store's copy of a source cannot be rewritten, a sentence each; none as a rule."""
+    copies: tuple[str, ...] = ()
+    """What was loaded out of versions that have their rows: which, where to, and when."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,3 +243,32 @@ class ErasureCertificate:
     """Where one was found after all; none, or it is no proof."""
     files: tuple[str, ...]
     """Files of the project's folder that still hold the person: not the store's to change."""
+    copies: tuple[str, ...] = ()
+    """Copies that left the store and have, or may have, the person: for others to erase."""
+
+
+# What left the store.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedOut:
+    """A copy of a version that others read."""
+
+    kind: str
+    """"source" or "dataset"."""
+    version: str
+    """e.g. "visits@2"."""
+    digest: str
+    """Of the version's record."""
+    format: str
+    where: str
+    """A folder, or a database without user and password."""
+    table: str
+    """Of a database; empty for files."""
+    num_rows: Mapping[str, int]
+    """By side of the split; of a data asset there is one, of its own name."""
+    files: Mapping[str, str]
+    """Path -> SHA-256; none for a database. In the evidence, the digest of this mapping."""
+    licences: tuple[str, ...]
+    is_new: bool
+    """Whether something was written: a table that has this version is left as it is."""

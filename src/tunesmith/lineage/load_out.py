@@ -1,0 +1,197 @@
+"""Versions of data that leave the store, and what is known of the copies.
+
+A copy is in the evidence before anybody can see it: the log may have one that was never finished,
+never the other way round. It says what left and where to, no text of a row and no password.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tunesmith.core import erasure, evidence
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.errors import Conflict, NotFound, UsageError
+from tunesmith.core.ref import to_plain
+from tunesmith.lineage.trace import Placed
+from tunesmith.lineage.versions import Held, all_held, card_of, find, path_of
+from tunesmith.project import STORE, Project
+from tunesmith.records.data import DataAsset, Dataset
+from tunesmith.records.lineage import LoadedOut
+from tunesmith.stages.load_out import sql
+from tunesmith.stages.load_out.files import FileFormat, write_files
+from tunesmith.stages.load_out.table import Table, alike, asset_table, dataset_table
+
+LOADED_OUT = "data.loaded_out"
+Format = Literal[FileFormat, "sql"]
+
+
+def load_out(project: Project, ref: str, where: str, format: Format, table: str = "") -> LoadedOut:
+    """Write the version that `ref` names where others read it: a new folder, or a database's table.
+
+    Raises:
+        NotFound: there is no such version, or it was erased.
+        UsageError: `where` is in the store, or no database; `ref` is no version.
+        Conflict: there is something at `where` that is not this program's; or an erasure was begun
+            and is not done.
+        DataError: the database cannot be written to.
+    """
+    held = find(project, ref)
+    sides = _sides(project, held)
+    _require_outside(project, where.removeprefix(sql.SQLITE))
+    made = LoadedOut(
+        kind=held.kind,
+        version=held.ref,
+        digest=held.version.digest,
+        format=format,
+        where=where,
+        table="",
+        num_rows={side: each.num_rows for side, each in sides.items()},
+        files={},
+        licences=_licences(held),
+        is_new=True,
+    )
+    if format == "sql":
+        sql.check_address(where)
+        if where.startswith(sql.SQLITE):
+            where = f"{sql.SQLITE}{Path(where.removeprefix(sql.SQLITE)).absolute()}"
+        made = dataclasses.replace(made, where=where, table=table or held.version.name)
+        is_new = sql.write_table(
+            where,
+            made.table,
+            sides,
+            digest=held.version.digest,
+            before_it_shows=lambda: _put_on_record(project, held, made),
+        )
+        return dataclasses.replace(made, is_new=is_new)
+    if table:
+        raise UsageError("only databases have tables", remedy="leave out --table, or use --as sql")
+    made = dataclasses.replace(made, where=str(Path(where).absolute()))
+    return _to_folder(project, held, sides, format, made)
+
+
+def _to_folder(
+    project: Project, held: Held, sides: Mapping[str, Table], format: FileFormat, made: LoadedOut
+) -> LoadedOut:
+    """All of it appears at once, or nothing."""
+    folder = Path(made.where)
+    _require_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        card = card_of(project, held)
+        name = held.version.name
+        write_files(temporary, format, sides, name=name, card=card, licences=made.licences)
+        made = dataclasses.replace(made, files=dict(_digests(temporary)))
+        temporary.chmod(0o755)
+        _require_free(folder)
+        _put_on_record(project, held, made)
+        try:
+            os.rename(temporary, folder)
+        except OSError as error:  # somebody has put something there meanwhile
+            raise _taken(folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return made
+
+
+def _sides(project: Project, held: Held) -> dict[str, Table]:
+    """The tables of a version that may leave, by side; of a data asset there is one."""
+    if held.is_erased:
+        raise NotFound(
+            f"{held.ref} was erased: it had rows of somebody who was forgotten",
+            remedy=f"take a newer version: `tunesmith data log {held.version.name}`",
+        )
+    if isinstance(held.record, DataAsset):
+        return {held.version.name: asset_table(path_of(project, held, "rows"))}
+    of = held.record.format
+    return alike(
+        {side: dataset_table(path_of(project, held, side), of) for side in ("train", "test")}
+    )
+
+
+def _licences(held: Held) -> tuple[str, ...]:
+    record = held.record
+    return record.licences if isinstance(record, Dataset) else (record.licence,)
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as source:
+                digest = hashlib.file_digest(source, "sha256").hexdigest()
+            yield path.relative_to(folder).as_posix(), digest
+
+
+def _put_on_record(project: Project, held: Held, made: LoadedOut) -> None:
+    """The entry that says what leaves, unless it may not leave any more.
+
+    Raises:
+        Conflict: somebody is being forgotten, or was, since it was read.
+    """
+    body = to_plain(made) | {"files": fingerprint(made.files) if made.files else ""}
+    with project.runner.database.write() as connection:
+        state = erasure.read(connection)
+        if state.unfinished or state.purged & {blob.sha256 for blob in held.tables.values()}:
+            raise Conflict(
+                f"somebody is being forgotten, and {held.ref} may have a row of theirs",
+                remedy="run this again when that is done; if it was killed, run the same "
+                "`tunesmith data forget` again first",
+            )
+        evidence.append(connection, LOADED_OUT, project.runner.actor, body)
+
+
+def _require_outside(project: Project, where: str) -> None:
+    if Path(where).absolute().resolve().is_relative_to(project.folder / STORE):
+        raise UsageError(f"{where} is in the store", remedy="name a place outside of it")
+
+
+def _require_free(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> Conflict:
+    return Conflict(
+        f"{folder} is there already and is not an empty folder",
+        remedy="name another folder with --to, or remove it",
+    )
+
+
+def copies(project: Project, placed: Collection[Placed], sources: Collection[str]) -> list[str]:
+    """What left of versions that have the rows `placed`, a line each; and of versions of the same
+    `sources` whose rows are gone from the store, so that nobody can tell any more."""
+    every = {held.version.digest: held for held in all_held(project)}
+    holding = {
+        each.held.version.digest
+        for each in placed
+        if each.counts.keys() & {"rows", "train", "test"}
+    }
+    with project.runner.database.read() as connection:
+        entries = list(evidence.entries(connection, LOADED_OUT))
+    found = []
+    for entry in entries:
+        body: Mapping[str, Any] = entry.body
+        held = every.get(body["digest"])
+        table = f", table {body['table']}" if body["table"] else ""
+        what = f"{body['kind']} {body['version']}, in {body['where']}{table} since {entry.at}"
+        if body["digest"] in holding:
+            found.append(what)
+        elif held is not None and held.is_erased and _draws_on(project, held, sources):
+            found.append(f"{what} (its rows are gone from the store: it may have them)")
+    return list(dict.fromkeys(found))
+
+
+def _draws_on(project: Project, held: Held, sources: Collection[str]) -> bool:
+    """Whether a version may have had rows of one of `sources`."""
+    if held.kind == "source":
+        return held.version.name in sources
+    now = project.file.dataset.get(held.version.name)
+    then = held.run.identity.get("config", {}).get("sources", ())
+    return bool({*then, *(now.sources if now else ())} & set(sources))

@@ -1,0 +1,1 @@
+"""Data that leave the store: as files, or as a table of a database."""
