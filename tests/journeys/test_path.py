@@ -194,9 +194,10 @@ def test_the_openai_client_works_unchanged_and_requests_become_traces(new_projec
     import openai
 
     project = new_project()
+    project.edit("[ledger]", '[schedule.nightly]\ncron = "0 2 * * *"\n\n[ledger]')
     project.tunesmith("run")
     server = subprocess.Popen(
-        [sys.executable, "-m", "tunesmith", "serve", "--port", str(free_port)],
+        [sys.executable, "-m", "tunesmith", "serve", "--tick", "--port", str(free_port)],
         cwd=project.folder,
         env=project.environment,
         stderr=subprocess.PIPE,
@@ -220,6 +221,11 @@ def test_the_openai_client_works_unchanged_and_requests_become_traces(new_projec
             )
             text = "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
         assert text == whole.choices[0].message.content
+        for _ in range(60):
+            ticks = json.loads(project.tunesmith("schedule", "history", "--json"))
+            if ticks:
+                break
+        assert [each["state"] for each in ticks] == ["set"]
     finally:
         server.send_signal(signal.SIGTERM)
         stderr = server.communicate(timeout=30)[1]

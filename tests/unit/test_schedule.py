@@ -211,7 +211,7 @@ database = Database(url)
 migrate(database, Path(folder))
 database.close()
 processes = multiprocessing.get_context("fork")
-gun = processes.Barrier(8)
+gun = processes.Barrier(8, timeout=20)
 
 
 def tick():
