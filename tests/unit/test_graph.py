@@ -6,7 +6,8 @@ import pytest
 
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.core.kinds import environment, kind
-from tunesmith.graph import build, ordered
+from tunesmith.core.step import ordered
+from tunesmith.graph import build
 from tunesmith.project import open_project
 from tunesmith.project_file import FILE, read
 

@@ -53,13 +53,14 @@ def retrain(
     from tunesmith.cli.plans import plan_lines
     from tunesmith.cli.screen import describe
     from tunesmith.cli.service import only
+    from tunesmith.core.step import ordered
     from tunesmith.ledger.plan import price_plan
 
     with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         proposal = pipeline.watch(project, graph.build(project.file).watches[watched]).proposal
         changed = pipeline.planned_path(project, pipeline.changed_path(project, proposal))
-        planned = project.runner.plan(graph.ordered(*changed.steps()))
+        planned = project.runner.plan(ordered(*changed.steps()))
         priced = price_plan(planned, project.file.ledger.rates)
         value = {"proposal": proposal, "plan": priced, "made": None}
         lines = describe(proposal)

@@ -63,3 +63,19 @@ class Context:
 
 StepFunction = Callable[..., Any]
 """run(config, ctx, **inputs) -> record"""
+
+
+def ordered(*wanted: Step) -> list[Step]:
+    """`wanted` and all that they need, each step once and after its inputs."""
+    reached: dict[Step, None] = {}
+
+    def reach(step: Step) -> None:
+        for value in step.inputs.values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Step):
+                    reach(part)
+        reached.setdefault(step)
+
+    for step in wanted:
+        reach(step)
+    return list(reached)

@@ -16,7 +16,8 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import clock
 from tunesmith.core.errors import BlobMissing, NotFound
 from tunesmith.core.step import Step
-from tunesmith.graph import build, licences_of
+from tunesmith.data_graph import licences_of
+from tunesmith.graph import build
 from tunesmith.ledger.facts import moment
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.value import spent

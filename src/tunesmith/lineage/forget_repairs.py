@@ -15,8 +15,8 @@ from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import scan
 from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.plan import Person
-from tunesmith.lineage.trace import package_of, readable
-from tunesmith.lineage.versions import all_held
+from tunesmith.lineage.trace import package_of
+from tunesmith.lineage.versions import all_held, readable
 from tunesmith.project import Project
 from tunesmith.records.repair import Repair, Repairs
 from tunesmith.stages.ingest import repairs as kept

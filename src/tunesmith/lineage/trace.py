@@ -57,7 +57,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
     is_line = bool(mark) and line.isdecimal() and not came_from
     record = held.record
     assert isinstance(record, DataAsset)
-    made = record.synthetic
+    synthetic = record.synthetic
     with project.runner.database.read() as database:
         texts = {row["text"].strip(), normalise(row["text"])}
         num_traces = len(list(erasure.traces_with(database, texts)))
@@ -74,7 +74,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
         owner=record.owner,
         parents=parents,
         ancestors=tuple(came_from),
-        seeds=seeds_of(json.loads(row["attributes"]).get(made.seeds)) if made else (),
+        seeds=seeds_of(json.loads(row["attributes"]).get(synthetic.seeds)) if synthetic else (),
         child=child,
         holders=tuple(downwards(project, placed, runs, family, labels)),
         num_traces=num_traces,

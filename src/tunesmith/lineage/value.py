@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tunesmith.core.meter import Usage
-from tunesmith.graph import base_of, build, ordered, value_of
+from tunesmith.core.step import ordered
+from tunesmith.graph import base_of, build, value_of
 from tunesmith.ledger.cost import price, zero
 from tunesmith.lm.load import is_encoder
 from tunesmith.project import Project

@@ -75,9 +75,8 @@ def curate(
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
-    `apart` are the datasets whose test rows it may not train on; `reviewed` are labels that stand
-    in place of the sources'; `encoder` says which rows mean the same, if `config` asks for that;
-    `licences` say what was found of the sources'.
+    It may not train on test rows of `apart`; `reviewed` labels stand in place of the sources';
+    `encoder` says which rows mean the same; `licences` say what was found of the sources'.
 
     Raises:
         DataError: a licence is not allowed, or doubtful; there are no rows, or too few are left; a

@@ -6,8 +6,8 @@ import pyarrow
 import pytest
 
 from tunesmith.core.errors import ConfigError, DataError, InputChanged, NotFound
-from tunesmith.core.step import Context
-from tunesmith.graph import build, ordered, steps
+from tunesmith.core.step import Context, ordered
+from tunesmith.graph import build, steps
 from tunesmith.project_file import read
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.program import as_it_is_now, read_program
