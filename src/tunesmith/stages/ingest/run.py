@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.ref import PARQUET
@@ -36,14 +37,12 @@ def ingest(
     repairs: Repairs | None = None,
     seeds: tuple[DataAsset, ...] = (),
 ) -> DataAsset:
-    """The rows of the files that `config` names, repaired, and those that cannot be used. `seeds`
-    are the data assets whose rows synthetic ones were made from.
+    """The rows of the files, repaired, and those that cannot be used; `seeds` have their seeds.
 
     Raises:
         PackageError: the package is no whole zip, or hostile; nothing of it is then used.
         NotFound: no file of it matches `files`.
-        DataError: not one row can be used, more are quarantined than may be, or a check does not
-            hold.
+        DataError: no row can be used, more are quarantined than may be, or a check does not hold.
     """
     first_refused: Quarantined | None = None
     num_in, num_filtered, num_repaired = package.num_erased, 0, 0
@@ -78,7 +77,6 @@ def ingest(
     assert num_in == rows.num_rows + refused.num_rows + num_filtered + package.num_erased
     _require_rows(config, rows.num_rows, by_rule, first_refused, num_filtered)
     return DataAsset(
-        name=config.name,
         rows=ctx.blobs.put(rows.path, PARQUET),
         quarantine=ctx.blobs.put(refused.path, PARQUET),
         num_in=num_in,
@@ -86,16 +84,18 @@ def ingest(
         num_quarantined=refused.num_rows,
         num_filtered=num_filtered,
         quarantined_by_rule=dict(sorted(by_rule.items())),
-        licence=config.licence,
-        owner=config.owner,
-        purpose=config.purpose,
-        origin=config.origin,
         num_erased=package.num_erased,
-        subject=config.subject,
         num_repaired=num_repaired,
         warnings=checked(config, rows.path),
-        synthetic=config.synthetic.record() if config.synthetic else None,
+        **_stated(config),
     )
+
+
+def _stated(config: SourceConfig) -> dict[str, Any]:
+    """What the section says of the rows as a whole."""
+    names = ("name", "licence", "owner", "purpose", "origin", "subject")
+    made = config.synthetic.record() if config.synthetic else None
+    return {name: getattr(config, name) for name in names} | {"synthetic": made}
 
 
 def contract_of(config: SourceConfig) -> Contract:
