@@ -278,8 +278,8 @@ def open_project(
 ) -> Project:
     """The project in `folder`, its store opened and brought to this version's schema.
 
-    Who `asks` sees the rows of databases and APIs, of all or of some sources, as they are now; else
-    they are as they were asked for last, and none is reached.
+    Who `asks` sees the rows of databases and APIs, all or those named, as they are now; else they
+    are as they were asked for last.
 
     Raises:
         NotFound, ConfigError: see `read`.
@@ -327,14 +327,12 @@ def open_project(
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:
-    """The database of a project's store alone, brought to this version's schema; no source is
-    looked at. See `open_project`."""
+    """The store's database alone, as `open_project` opens it; no source is looked at."""
     store = folder / STORE
     store.mkdir(exist_ok=True)
-    url = file.project.database
-    if not url:
+    if not file.project.database:
         refuse_network_disk(store)
-        url = f"sqlite:///{store / 'tunesmith.db'}"
+    url = file.project.database or f"sqlite:///{store / 'tunesmith.db'}"
     database = Database(url, busy_timeout_s=file.project.busy_timeout_s)
     migrate(database, store)
     return database
@@ -342,10 +340,8 @@ def open_database(file: ProjectFile, folder: Path) -> Database:
 
 def _look_at_what_is_asked(project: Project, asks: bool | Collection[str]) -> None:
     asked = project.file.source.keys() if asks is True else asks or ()
-    answered = {
-        name: (_as_it_answers_now if name in asked else _as_it_answered_last)(project, source)
-        for name, source in project.file.source.items()
-    }
+    seen = {True: _as_it_answers_now, False: _as_it_answered_last}
+    answered = {n: seen[n in asked](project, each) for n, each in project.file.source.items()}
     project.file = project.file.model_copy(update={"source": answered})
 
 
