@@ -290,6 +290,13 @@ def _check_transforms(file: ProjectFile) -> None:
                     f"{name!r} is made from {source!r}, and that from {name!r}: a circle",
                     remedy="leave one of them out",
                 )
+            if source in file.source and file.source[source].synthetic:
+                raise ConfigError(
+                    f"transform.{name}.sources",
+                    f"the rows of {source!r} are synthetic, and behind a transform nobody would "
+                    "count them apart",
+                    remedy="give them to the dataset as they are; transform what they are made of",
+                )
 
 
 def _check_reviews(file: ProjectFile) -> None:

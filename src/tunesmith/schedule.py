@@ -228,8 +228,8 @@ def perform(project: Project, parts: tuple[str, ...]) -> None:
         elif kind == "monitor":
             pipeline.watch(project, graph.watches[name])
         else:
-            steps = {"source": graph.assets, "dataset": graph.datasets, "index": graph.indexes}
-            project.run(steps[kind][name])
+            of_kind = {"dataset": graph.datasets, "index": graph.indexes}.get(kind, graph.assets)
+            project.run(of_kind[name])
     pipeline.require_passed(models)
 
 
@@ -243,7 +243,7 @@ def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
     for part in parts:
         kind, _, name = part.partition(":")
         match kind:
-            case "source":
+            case "source" | "transform":
                 wanted.append(graph.assets[name])
             case "dataset":
                 wanted.append(graph.datasets[name])
@@ -254,7 +254,7 @@ def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
             case _:
                 wanted += [*graph.watches[name].signals, graph.watches[name].proposal]
     needed = {id(step) for step in ordered(*wanted)}
-    return [name for name, step in graph.assets.items() if id(step) in needed]
+    return [name for name in file.source if id(graph.assets[name]) in needed]
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def _made_from(
         made = held.record.synthetic if isinstance(held.record, DataAsset) else None
         if made is not None and made.seeds:
             for row in query.rows_made_from(connection, path, made.seeds, row_ids):
-                yield Row(source=held.version.name, **{key: row[key] for key in _COLUMNS})
+                yield _row(held, row)
 
 
 _COLUMNS = ("row_id", "pointer", "text", "label")

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, field_validator
 from tunesmith.core.section import Section
 from tunesmith.stages.schedule import times
 
-PARTS = ("source", "dataset", "model", "index", "monitor")
+PARTS = ("source", "transform", "dataset", "model", "index", "monitor")
 Part = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(PARTS)}):.+$")]
 """KIND:NAME of a section, e.g. "source:visits"."""
 

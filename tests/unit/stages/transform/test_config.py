@@ -77,6 +77,12 @@ def test_sections_that_cannot_be(settings, words):
             + '[transform.b]\nsources = ["clean"]\nsql = "x"\n',
             "a circle",
         ),
+        (
+            CLEAN.replace('["mail"]', '["made"]')
+            + '[source.made]\norigin = "file:made.jsonl"\nformat = "jsonl"\n'
+            + 'synthetic = { generator = "g", prompt = "p", seeds = "none" }\n',
+            "synthetic",
+        ),
         (CLEAN + '[index.x]\nsource = "claen"\n', "did you mean 'clean'"),
         (
             CLEAN + '[dataset.d]\nsources = ["clean"]\nbase = "tiny"\ninstruction = "x"\n',
