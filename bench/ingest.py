@@ -66,6 +66,7 @@ def main() -> None:
 def compare(case: str, sides: list[str], rounds: int, cache: Path, folder: Path) -> None:
     """Print rows a second of each side, and the ratios within the rounds."""
     cache.mkdir(parents=True, exist_ok=True)
+    write(case, cache, folder / "head", 20)
     file = write(case, cache, folder)
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(rounds):
@@ -92,12 +93,10 @@ def run(side: str, file: Path) -> dict[str, Any]:
     """One load of the file into an empty place, after one of its first records into another."""
     load = _ours if side == "ours" else _dlt
     with tempfile.TemporaryDirectory(dir=file.parent) as name:
-        head = Path(name) / "head" / file.name
-        head.parent.mkdir()
-        with file.open("rb") as whole:
-            head.write_bytes(b"".join(itertools.islice(whole, 3)))
-        load(head, head.parent / "made", side)
-        taken = load(file, Path(name), side)
+        for each in (file.parent / "head" / file.name, file):
+            made = Path(name) / each.parent.name
+            made.mkdir()
+            taken = load(each, made, side)
     return taken | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
@@ -105,7 +104,6 @@ def _ours(file: Path, folder: Path, _side: str) -> dict[str, Any]:
     from tunesmith.graph import build
     from tunesmith.project import open_project
 
-    folder.mkdir(exist_ok=True)
     (folder / file.name).hardlink_to(file)
     with file.open() as lines:
         first = lines.readline()
@@ -148,7 +146,6 @@ def _dlt(file: Path, folder: Path, side: str) -> dict[str, Any]:
             else pyarrow.json.read_json(file)
         )
 
-    folder.mkdir(exist_ok=True)
     start = time.perf_counter()
     database = folder / "rows.duckdb"
     pipeline = dlt.pipeline(
@@ -167,10 +164,12 @@ def _dlt(file: Path, folder: Path, side: str) -> dict[str, Any]:
     return {"num_rows": counted[0], "wall_s": took, "again_s": 0}
 
 
-def write(case: str, cache: Path, folder: Path) -> Path:
-    """The rows of a case as a file."""
+def write(case: str, cache: Path, folder: Path, most: int | None = None) -> Path:
+    """The rows of a case, or the first of them, as a file."""
+    folder.mkdir(exist_ok=True)
     table, _, kind = case.partition("-")
-    rows = _flights(cache) if table == "flights" else _notices(cache)
+    every = _flights(cache) if table == "flights" else _notices(cache)
+    rows = itertools.islice(every, most)
     path = folder / f"{table}.{kind}"
     with path.open("w", newline="") as out:
         if kind == "jsonl":
