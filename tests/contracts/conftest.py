@@ -208,6 +208,54 @@ SAMPLES: dict[str, bytes] = {
     "sql": f'{{"id":"first"}}\n{{"a":"{WORDS}","id":"second"}}\n'.encode(),
 }
 
+LOCK = '<e><CipherReference URI="OEBPS/c%200.xhtml"/></e>'
+BAD: dict[str, dict[bytes, set[str]]] = {
+    "front-matter": {
+        b"No header.\n": {"no-front-matter"},
+        b"---\nkey: [a\n---\nText.\n": {"bad-front-matter"},
+        b"---\nkind: a\n---\nText.\n": {"no-label"},
+        b"---\nkey: a\n---\n\n": {"empty-text"},
+    },
+    "text": {b"caf\xe9": {"not-text"}, b"\n\n": {"empty-text"}},
+    "jsonl": {b'{broken\n[1]\n{"a": NaN}\n': {"bad-json", "not-an-object"}},
+    "csv": {b"a,b\n1\n": {"bad-csv"}, b"a,a\n1,2\n": {"bad-header"}},
+    "tsv": {b"a\tb\n1\n": {"bad-csv"}, b"a\t\n1\t2\n": {"bad-header"}},
+    "json": {
+        b'[1, "a"]': {"not-an-object"},
+        b'{"a": [{"b": 1}], "c": [{"d": 1}]}': {"bad-json"},
+    },
+    "yaml": {
+        b"- a: [1\n": {"bad-yaml"},
+        b"a: b\n": {"bad-yaml"},
+        b"- a\n": {"not-an-object"},
+        b"- &a b\n- *a\n": {"bad-front-matter"},
+    },
+    "parquet": {b"PAR1 and nothing": {"bad-parquet"}, parquet(**{"": [1]}): {"bad-header"}},
+    "xlsx": {
+        xlsx(cells(["name", "name"], ["1", "2"])): {"bad-header"},
+        xlsx(cells(["name"], ["1", "2"])): {"bad-row"},
+        xlsx("<sheetData><row><c><v>one</v></c></row></sheetData>"): {"bad-value"},
+        zipped(**{"xl/workbook.xml": f'<workbook xmlns="{MAIN}"/>'}): {"no-sheet"},
+    },
+    "html": {b"<p>caf\xe9": {"not-text"}, b"<p> </p>": {"empty-text"}},
+    "markdown": {b"---\nkey: a\n": {"no-front-matter"}, b"\n": {"empty-text"}},
+    "pdf": {b"%PDF-1.7": {"not-whole"}, pdf([]): {"empty-text"}},
+    "docx": {zipped(a="b"): {"not-whole"}, docx("<w:p>"): {"bad-xml"}},
+    "pptx": {zipped(a="b"): {"not-whole"}, pptx("<b>"): {"bad-xml"}},
+    "odt": {zipped(a="b"): {"not-whole"}, odt("<text:p>"): {"bad-xml"}},
+    "epub": {
+        zipped(**{"META-INF/container.xml": "<c/>"}): {"not-whole"},
+        epub("<p>Locked.</p>", **{"META-INF/encryption.xml": LOCK}): {"encrypted"},
+    },
+    "eml": {b"Good morning.\n": {"bad-message"}},
+    "mbox": {MAIL.encode(): {"bad-mbox"}, b"From x\nGood morning.\n": {"bad-message"}},
+    "document": {b"<p>caf\xe9": {"not-text"}},
+    "sql": {b"{broken\n[1]\n": {"bad-json", "not-an-object"}},
+    "api": {b"{broken\n[1]\n": {"bad-json", "not-an-object"}},
+}
+"""Of each format files that are bad in a way of its own, and the rules that they break; there is no
+row in them."""
+
 
 def hostile_xml(secret: Path) -> list[str]:
     """XML that grows without end, XML that reads a file, and XML that is nested without end."""
@@ -261,7 +309,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 class Files:
     """What the tests need of all this; a test folder is no package to import from."""
 
-    samples, suffix, words = SAMPLES, SUFFIX, WORDS
+    samples, bad, suffix, words = SAMPLES, BAD, SUFFIX, WORDS
     entities, bombs = ENTITIES, BOMBS
     zipped, pdf, xlsx, cells, docx, pptx, odt, epub, parquet, related = (
         staticmethod(zipped), staticmethod(pdf), staticmethod(xlsx), staticmethod(cells),

@@ -118,6 +118,18 @@ def test_every_format_has_a_reader_and_a_sample(files):
     assert set(NAMES) == set(formats.FORMATS) == set(files.samples) == set(files.suffix)
 
 
+def test_every_format_has_a_sample_of_bad_input(files):
+    assert set(formats.FORMATS) == {name for name, samples in files.bad.items() if samples}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_bad_in_its_own_way_says_which_rule_it_breaks(beside, files, name):
+    for data, rules in files.bad[name].items():
+        rows, refused = beside(name, data)
+        assert rows == []
+        assert {row["rule"] for row in refused} == rules
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_good_file(read, files, name):
     rows, refused = read(name, {f"good{files.suffix[name]}": files.samples[name]})
