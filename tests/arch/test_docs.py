@@ -14,6 +14,7 @@ import tunesmith
 from tunesmith.project_file import ProjectFile
 
 ROOT = Path(__file__).parents[2]
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
 assert spec is not None
 assert spec.loader is not None
@@ -33,6 +34,11 @@ def test_links_between_documents_lead_somewhere():
             if "://" not in target and not (path.parent / target).exists():
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def test_the_readme_leads_to_every_how_to():
+    linked = re.findall(r"\]\(docs/how-to/([\w-]+)\.md\)", (ROOT / "README.md").read_text())
+    assert sorted(linked) == sorted(path.stem for path in HOW_TO), "each once"
 
 
 def test_the_changelog_has_this_version():
@@ -65,9 +71,6 @@ def test_tests_that_documents_name_are_there():
             if named not in (here if "/" in named else names):
                 lost.append(f"{path.relative_to(ROOT)}: {named}")
     assert lost == []
-
-
-HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 
 
 @pytest.mark.parametrize("path", HOW_TO, ids=[path.stem for path in HOW_TO])
