@@ -70,7 +70,7 @@ def test_corrected_confirmed_unusable_gone(ctx, base, make_asset):
 
     dropped = rows_of(ctx, made.dropped)
     assert (dropped[ids[2]]["reason"], dropped[ids[2]]["detail"]) == (DROPPED, "review kinds")
-    assert made.dropped_by_reason[DROPPED] == 1
+    assert made.dropped_by_reason["unusable, say reviewers"] == 1
     assert made.num_in == made.train.num_rows + made.test.num_rows + made.num_dropped
     kept = rows_of(ctx, made.train.rows) | rows_of(ctx, made.test.rows)
     in_dataset = {**kept, **{row: each for row, each in dropped.items() if row not in kept}}
