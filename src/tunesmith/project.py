@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import catalog, erasure, evidence, lifecycle, settings
 from tunesmith.core.blobs import NO_SPACE, FolderBlobs
-from tunesmith.core.canonical import fingerprint, parse, plain
+from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
 from tunesmith.core.erasure import Erasures
@@ -34,17 +34,18 @@ from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.ingest.asked import as_it_answered_last, look, require_cursors
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
-from tunesmith.stages.ingest.snapshot import Keeps, everything
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from tunesmith.stages.ingest.increment import Increment
 
 STORE = ".tunesmith"
 
@@ -60,7 +61,9 @@ class Project:
     purged: frozenset[str] = frozenset()
     """Digests of the blobs that were removed when somebody was forgotten, as of opening."""
     looked: frozenset[Path] = frozenset()
-    """Files that hold what APIs answered when it was opened; they end with it."""
+    """Files that hold what others answered when it was opened; they end with it."""
+    increments: dict[str, Increment] = field(default_factory=dict)
+    """What had changed, by source, in databases that are read by a cursor."""
 
     def run(self, step: Step) -> Any:
         """The record of `step`; see `Runner.run`."""
@@ -275,13 +278,16 @@ def open_project(
     flags: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _event: None,
     asks: bool | Collection[str] = False,
+    whole: Collection[str] = (),
 ) -> Project:
     """The project in `folder`, its store opened and brought to this version's schema.
 
-    Who `asks` sees the rows of databases and APIs, all or those named, as they are now; else they
-    are as they were asked for last.
+    Who `asks` sees the rows of databases and APIs, of all or of some sources, as they are now; else
+    they are as they were asked for last, and none is reached. Sources named in `whole` are read
+    whole, whatever their cursor.
 
     Raises:
+        UsageError: one named in `whole` has none.
         NotFound, ConfigError: see `read`.
         StoreError: the store cannot be used: too new, on a network disk, no space, not writable.
     """
@@ -319,10 +325,11 @@ def open_project(
     project = Project(folder=folder, file=file, layers=layers, runner=runner)
     try:
         project.look_again()
-        _look_at_what_is_asked(project, asks)
+        answered = _answered(project, asks, whole)
     except BaseException:
         project.close()
         raise
+    project.file = project.file.model_copy(update={"source": answered})
     return project
 
 
@@ -338,50 +345,30 @@ def open_database(file: ProjectFile, folder: Path) -> Database:
     return database
 
 
-def _look_at_what_is_asked(project: Project, asks: bool | Collection[str]) -> None:
-    asked = project.file.source.keys() if asks is True else asks or ()
-    seen = {True: _as_it_answers_now, False: _as_it_answered_last}
-    answered = {n: seen[n in asked](project, each) for n, each in project.file.source.items()}
-    project.file = project.file.model_copy(update={"source": answered})
-
-
-def _as_it_answers_now(project: Project, source: SourceConfig) -> SourceConfig:
-    """The source with the digest of what its database or API answers at this moment."""
-    if not source.is_api:
-        return as_it_answers_now(source, project.folder)
-    from tunesmith.stages.ingest.api import look  # HTTP is for those who ask alone
-
-    step, tell = f"{source.verb}:{source.name}", project.runner.on_event
-    keeps: Keeps = everything
-    if source.erased:
-        from tunesmith.stages.ingest.erased import keeper
-
-        keeps = keeper(source, project.folder, source.erased)
-    seen, kept = look(
-        source,
-        project.file.project.hosts,
-        project.folder / STORE / "work" / CACHE,
-        keeps,
-        lambda done, total, note: tell(
-            Event(step=step, what="progress", note=note, done=done, total=total)
-        ),
-    )
-    tell(Event(step=step, what="looked"))
-    project.looked |= {kept} if kept else set()
-    return seen
-
-
-def _as_it_answered_last(project: Project, source: SourceConfig) -> SourceConfig:
-    """The source with the digest that its rows had when they were asked for the last time; as it
-    is, if that was another query."""
-    if source.sha256 or not source.is_asked:
-        return source
-    with project.runner.database.read() as connection:
-        last = catalog.last_success(connection, step=f"{source.verb}:{source.name}")
-    then = last.identity["config"] if last else {}
-    now = plain(source.taking().model_dump(exclude={"sha256"}))
-    is_same = all(then.get(key) == value for key, value in now.items())
-    return source.model_copy(update={"sha256": then["sha256"]}) if last and is_same else source
+def _answered(
+    project: Project, asks: bool | Collection[str], whole: Collection[str]
+) -> dict[str, SourceConfig]:
+    """The sources with the digests of what databases and APIs answer, now or last."""
+    sources, runner = project.file.source, project.runner
+    require_cursors(sources, whole)
+    asked = sources.keys() if asks is True else asks or ()
+    found: dict[str, SourceConfig] = {}
+    for name, source in sources.items():
+        if name not in asked:
+            found[name] = as_it_answered_last(source, runner)
+            continue
+        seen = look(
+            source,
+            runner=runner,
+            project=project.folder,
+            cache=project.folder / STORE / "work" / CACHE,
+            hosts=project.file.project.hosts,
+            whole=name in whole,
+        )
+        found[name] = seen.source
+        project.looked |= {seen.kept} if seen.kept else set()
+        project.increments |= {name: seen.increment} if seen.increment else {}
+    return found
 
 
 def _without(source: SourceConfig, state: Erasures) -> SourceConfig:

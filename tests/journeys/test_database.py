@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
+import shlex
 import sqlite3
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from tunesmith.cli.main import app
 
 TAIL = """
 [source.mail]
@@ -87,6 +93,51 @@ def test_rows_that_change_are_seen_and_a_person_is_forgotten(project):
     project.tunesmith("run")
     project.tunesmith("data", "trace", "grey parrot", code=4)
     project.tunesmith("verify")
+
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "load-from-a-database.md"
+
+
+def test_the_how_to_as_it_is_written(tmp_path):
+    """Its SQL, its section and its commands, one after the other; and each says what it is said to
+    say."""
+    section = ""
+
+    def command(*words: str) -> str:
+        # In this process: a dozen commands would each take a second to begin.
+        done = CliRunner().invoke(app, [*words, "-p", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    def carry_out(script: str) -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "crm.db")) as database, database:
+            database.executescript(script)
+
+    num_said = 0
+    for kind, block in re.findall(
+        r"```(sql|toml|console)\n(.*?)```", HOW_TO.read_text(), re.DOTALL
+    ):
+        if kind == "sql":
+            carry_out(block)
+        elif kind == "toml" and not section:
+            section = block
+            (tmp_path / "tunesmith.toml").write_text(f'[project]\nname = "crm"\n\n{section}')
+        elif kind == "console":
+            for line in block.splitlines():
+                if line.startswith("$ tunesmith "):
+                    said = " ".join(command(*shlex.split(line)[2:]).split())
+                else:
+                    assert " ".join(line.split()) in said
+                    num_said += 1
+    assert num_said == 8
+    found = CliRunner().invoke(app, ["plan", "--whole", "tickets", "--json", "-p", str(tmp_path)])
+    increments = json.loads(found.stdout)["increments"]
+    assert (increments["tickets"]["num_missed"], increments["tickets"]["is_whole"]) == (0, True)
+    # Who was forgotten is edited, and another row is: the increment brings in that one alone.
+    carry_out("UPDATE ticket SET body = 'Once more.', updated_at = '2027' WHERE id IN (2, 3)")
+    assert "0 new, 1 changed, 0 gone; 4 of 6 rows sent" in " ".join(command("run").split())
+    assert "6 rows in, 4 out, 0 not asked for, 0 quarantined, 2 erased" in command("data", "log")
+    command("verify")
 
 
 def test_a_database_that_is_gone_stops_what_needs_it_and_nothing_else(project):

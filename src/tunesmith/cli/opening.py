@@ -13,16 +13,21 @@ from tunesmith.project import Project, open_project
 
 @contextmanager
 def opened(
-    folder: Path, flags: Sequence[str] = (), *, runs: bool = False, asks: bool = False
+    folder: Path,
+    flags: Sequence[str] = (),
+    *,
+    runs: bool = False,
+    asks: bool = False,
+    whole: Sequence[str] = (),
 ) -> Iterator[tuple[Project, Screen]]:
     """The project in `folder`, closed again at the end.
 
     A command that `runs` steps first cleans up after those that crashed; one that looks changes
     nothing. One that runs, or `asks`, sees the rows of databases and APIs as they
-    are now.
+    are now; the sources in `whole` are read whole.
     """
     screen = Screen()
-    project = open_project(folder, flags=flags, on_event=screen, asks=runs or asks)
+    project = open_project(folder, flags=flags, on_event=screen, asks=runs or asks, whole=whole)
     screen.rates = project.file.ledger.rates
     try:
         if runs:

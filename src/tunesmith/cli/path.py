@@ -9,9 +9,18 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, Set, out, say, table, wrapped
+from tunesmith.core.ref import to_plain
 
 EXAMPLES = Path(__file__).parent / "examples"
 FILE = "tunesmith.toml"
+Whole = Annotated[
+    list[str],
+    typer.Option(
+        "--whole",
+        help="Read this source whole, whatever its cursor, and say what increments had missed.",
+        metavar="SOURCE",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,33 +86,43 @@ def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -
     )
 
 
-def plan(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
+def plan(
+    folder: Folder = HERE,
+    flags: Set = [],  # noqa: B006
+    whole: Whole = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
     """Say which steps would run, why, and what they are expected to cost."""
     from tunesmith import graph, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.ledger.plan import price_plan
 
-    with opened(folder, flags, asks=True) as (project, _):
+    with opened(folder, flags, asks=True, whole=whole) as (project, _):
         steps = pipeline.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
         priced = price_plan(planned, project.file.ledger.rates)
         could = pipeline.what_gates_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
-    out(priced, lines, as_json)
+    out({**to_plain(priced), "increments": to_plain(project.increments)}, lines, as_json)
 
 
-def run(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -> None:  # noqa: B006
+def run(
+    folder: Folder = HERE,
+    flags: Set = [],  # noqa: B006
+    whole: Whole = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
     """Run what is not there yet: sources to release, index, signals and proposals."""
     from tunesmith import pipeline
     from tunesmith.cli.closing import closing
     from tunesmith.cli.opening import opened
 
     started = time.monotonic()
-    with opened(folder, flags, runs=True) as (project, _):
+    with opened(folder, flags, runs=True, whole=whole) as (project, _):
         result = pipeline.run(project)
         screen = closing(project, result, time.monotonic() - started)
-    out(result, screen, as_json)
+    out({**to_plain(result), "increments": to_plain(project.increments)}, screen, as_json)
 
 
 def demo(
@@ -115,4 +134,4 @@ def demo(
     """Run the licence desk: from real data to a tuned, gated, served and booked model."""
     path = write_example(folder, "licence-desk")
     say(f"the project file is {path}; it explains itself")
-    run(folder, [], as_json)
+    run(folder, as_json=as_json)

@@ -45,6 +45,9 @@ class Screen:
                 say(f"> {event.step}")
             case "waiting":
                 self._line.show(event.step, f"waits {event.note}", 0, 0)
+            case "looked" if event.note:
+                for part in wrapped(f"? {event.step}: {event.note}"):
+                    say(part)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
             case "registered":

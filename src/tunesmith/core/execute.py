@@ -149,7 +149,7 @@ class SubprocessExecutor:
                 words.seek(0)
                 raise StepFailed(_last_words(call, process.returncode, words.read()))
         if "error" in outcome:
-            raise _rebuilt(outcome["error"], outcome["message"], outcome["remedy"])
+            raise rebuilt(outcome["error"], outcome["message"], outcome["remedy"])
         return outcome["record"]
 
     def forget(self, step: str) -> None:
@@ -218,7 +218,7 @@ def sweep(work: Path) -> None:
                 path.unlink()
 
 
-def _rebuilt(name: str, message: str, remedy: str) -> TunesmithError:
+def rebuilt(name: str, message: str, remedy: str) -> TunesmithError:
     """A worker's error as itself, so that it has the same exit code in either executor."""
     found = getattr(errors, name, StepFailed)
     error: TunesmithError = found.__new__(found)

@@ -7,26 +7,25 @@ it from there. The file is gone when the project is closed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.blobs import room_for
-from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged
 from tunesmith.core.step import Context, Progress
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.answers import Answer, Asker, Wait
 from tunesmith.stages.ingest.config import CallConfig, SourceConfig
+from tunesmith.stages.ingest.kept import keep, keep_error, kept
+from tunesmith.stages.ingest.kept import place_of as kept_at
 from tunesmith.stages.ingest.pages import after, at
 from tunesmith.stages.ingest.reach import place_of
-from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
+from tunesmith.stages.ingest.snapshot import Keeps, everything, line_of, pack
 
 MAX_PAGES = 10_000
 MAX_BYTES = 1 << 30
@@ -51,10 +50,10 @@ def take(
     tells."""
     target = ctx.workdir / "rows"
     name = _name_of(config.origin)
-    kept = _kept(_place_of(ctx.cache, config), config, without) if ctx.cache else None
-    if kept is not None:
-        _, num_erased = pack(kept.lines(), target, name, keeps)
-        num_erased += kept.num_erased
+    there = kept(kept_at(ctx.cache, config), config.sha256, without) if ctx.cache else None
+    if there is not None:
+        _, num_erased = pack(there.lines(), target, name, keeps)
+        num_erased += there.num_erased
     else:
         lines = records_now(config, ctx.hosts, ctx.progress)
         digest, num_erased = pack(lines, target, name, keeps)
@@ -84,19 +83,16 @@ def look(
     if source.sha256:
         return source, None
     config = source.calling()
-    path = _place_of(cache, config)
+    path = kept_at(cache, config)
     path.unlink(missing_ok=True)  # of a process that was killed
     name = _name_of(config.origin)
     without = source.erased.digests if source.erased else ()
     try:
         lines = records_now(config, hosts, progress)
     except DataError as error:
-        _keep(path, {"sha256": "", "said": [error.message, error.remedy]}, [])
+        keep_error(path, error)
         return source, path
-    digest = digest_of(lines)
-    kept = [line for line in lines if keeps(name, line)]
-    head = {"sha256": digest, "num_erased": len(lines) - len(kept), "without": list(without)}
-    _keep(path, head, kept)
+    digest = keep(path, ((line, keeps(name, line)) for line in lines), without)
     return source.model_copy(update={"sha256": digest}), path
 
 
@@ -260,59 +256,3 @@ def _name_of(origin: str) -> str:
     place = place_of(origin)
     end = place.target.partition("?")[0].rstrip("/").rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", end or place.host).strip("-") or "api"
-
-
-# What was looked at is kept for the step.
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    path: Path
-    start: int
-    num_erased: int
-
-    def lines(self) -> Iterator[bytes]:
-        with self.path.open("rb") as source:
-            source.seek(self.start)
-            yield from source
-
-
-def _place_of(cache: Path, config: CallConfig) -> Path:
-    asked = config.model_dump(exclude={"sha256"})
-    return cache / f"answers-{fingerprint(asked)[:32]}"
-
-
-def _keep(path: Path, head: Mapping[str, Any], lines: list[bytes]) -> None:
-    """Write what came: a line that says what it is, then the records. Who reads it checks it."""
-    with room_for(f"what an API answered, in {path.parent}"):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(handle, "wb") as sink:
-            sink.write(json.dumps({**head, "kept": digest_of(lines)}).encode() + b"\n")
-            sink.writelines(lines)
-
-
-def _kept(path: Path, config: CallConfig, without: Collection[str]) -> _Kept | None:
-    """What `look` kept, if it is whole and what the step wants.
-
-    Raises:
-        DataError: the API did not answer; says why.
-    """
-    if not path.is_file():
-        return None
-    with path.open("rb") as source:
-        try:
-            head = json.loads(source.readline())
-        except ValueError:
-            return None
-        start = source.tell()
-        is_whole = hashlib.file_digest(source, "sha256").hexdigest() == head["kept"]
-    if not is_whole or head["sha256"] != config.sha256:
-        return None
-    if "said" in head:
-        message, remedy = head["said"]
-        raise DataError(message, remedy=remedy)
-    if not set(head["without"]) <= set(without):
-        return None
-    return _Kept(path=path, start=start, num_erased=head["num_erased"])

@@ -110,6 +110,7 @@ READ_BY = {
     "synthetic": ("front-matter", *RECORDS),
     "query": ("sql",),
     "key": ("sql", "api"),
+    "cursor": ("sql",),
     "records": ("api", "yaml"),
     "next": ("api",),
     "token_env": ("api",),
@@ -152,6 +153,11 @@ class SourceConfig(Described):
     key: str = ""
     """The column of the query, or the field of an API's records, that tells them apart, such as a
     primary key."""
+    cursor: str = ""
+    """A column of the query that is set to a later time, or a higher number, whenever a row is
+    written, such as "updated_at". With it a database sends the rows that are new or have another
+    cursor, and the keys of all: what was deleted is seen, an edit without a new cursor is not,
+    until all is read again (`tunesmith run --whole`). Without it every row is read each time."""
     records: str = ""
     """Where in the answer of an API, or in a file of YAML, the list of records is, as in
     "data.items"; without it the answer, or the file, is the list."""
@@ -368,7 +374,7 @@ class SourceConfig(Described):
             key: value
             for key, value in plain(self).items()
             if self.format in READ_BY.get(key, (self.format,))
-            and (value or key not in ("contract_file", "checks", "synthetic"))
+            and (value or key not in ("contract_file", "checks", "synthetic", "cursor"))
             and not self.is_unsaid(key)
         }
 

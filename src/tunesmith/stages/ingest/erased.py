@@ -67,7 +67,8 @@ def query_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Pack
         StoreError: the key of the digests is not there, or another one is.
     """
     assert ctx.project is not None, "the store is in a project's folder"
-    return database.take(config.querying(), ctx, keeper(config, ctx.project, erased))
+    keeps = keeper(config, ctx.project, erased)
+    return database.take(config.querying(), ctx, keeps, without=erased.digests)
 
 
 def call_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:

@@ -80,12 +80,17 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError: a value is of a type that JSON has nothing for; says the column and the type.
     """
-    plain = {name: _plain(name, value) for name, value in row.items()}
-    line = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    said = {name: plain(name, value) for name, value in row.items()}
+    line = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return line.encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _plain(column: str, value: Any) -> Any:
+def plain(column: str, value: Any) -> Any:
+    """A value as JSON has it; see `line_of`.
+
+    Raises:
+        TypeError: it is of a type that JSON has nothing for.
+    """
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -94,9 +99,9 @@ def _plain(column: str, value: Any) -> Any:
         case decimal.Decimal() | uuid.UUID():
             return format(value, "f") if isinstance(value, decimal.Decimal) else str(value)
         case list() | tuple():
-            return [_plain(column, each) for each in value]
+            return [plain(column, each) for each in value]
         case dict():
-            return {str(name): _plain(column, each) for name, each in value.items()}
+            return {str(name): plain(column, each) for name, each in value.items()}
         case _:
             raise TypeError(
                 f"the column {column!r} holds values of the type {type(value).__name__}"

@@ -258,6 +258,56 @@ def test_a_table_of_postgres(ctx: Context, reader: Any) -> None:
     assert at == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
+def test_what_is_taken_does_not_depend_on_where_the_clock_hangs(
+    ctx: Context, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = source("SELECT id, at FROM mail", origin=reader.origin)
+    first = taken(ctx, config)
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    assert taken(ctx, config) == first
+    assert lines(ctx, first)[0]["at"] == "2026-01-02T03:04:05+00:00"
+
+
+@pytest.mark.parametrize("has_contract", [True, False])
+def test_columns_that_change_follow_the_contract(
+    ctx: Context, change: Any, has_contract: bool
+) -> None:
+    """A new, a missing and a retyped column; with `max_quarantined` each stops the run. Without a
+    contract rows are what they are."""
+    change("UPDATE mail SET at = '2026-01-02'")
+    contract = {"contract": {"id": {"type": "integer"}, "at": {"type": "date"}, "body": {}}}
+    cases = {
+        "SELECT id, body, at FROM mail": None,
+        "SELECT id, body, at, team FROM mail": "unknown-field",
+        "SELECT id, body FROM mail": "missing-field",
+        "SELECT id, body, 1767312000 AS at FROM mail": "wrong-type",
+    }
+    for statement, rule in cases.items():
+        rules = contract | {"other_fields": "quarantine"} if has_contract else {}
+        config = source(statement, **rules)
+        package = taken(ctx, config)
+        if rule is None or not has_contract:
+            assert ingest(config, ctx, package=package).num_rows == 3
+            continue
+        with pytest.raises(DataError, match=f"{rule} 3|no usable row.*3 quarantined"):
+            ingest(config, ctx, package=package)
+        # As the columns of some rows alone, of a query that joins two tables.
+        mixed = f"SELECT * FROM ({statement}) WHERE id = 1"
+        good = "SELECT id + 100 AS id, body, at FROM mail"
+        if rule == "wrong-type":
+            config = source(f"{mixed} UNION ALL {good}", **rules)
+            asset = ingest(config, ctx, package=taken(ctx, config))
+            assert (asset.num_rows, dict(asset.quarantined_by_rule)) == (3, {rule: 1})
+            config = source(f"{mixed} UNION ALL {good}", **rules, max_quarantined=0)
+            with pytest.raises(DataError, match="1 of 4 records would be quarantined"):
+                ingest(config, ctx, package=taken(ctx, config))
+    # The other policies: keep what is new, do without what is missing.
+    kept = {"contract": {"id": {"type": "integer"}, "at": {"type": "date", "required": False}}}
+    for statement in list(cases)[:3]:
+        config = source(statement, **kept)
+        assert ingest(config, ctx, package=taken(ctx, config)).num_rows == 3
+
+
 def test_postgres_is_only_read(ctx: Context, reader: Any, monkeypatch: Any) -> None:
     """Even by somebody who may write, and with a function that does."""
     monkeypatch.setenv("PGUSER", "owner")
