@@ -351,7 +351,8 @@ def files_of(project: Project, source: SourceConfig) -> list[tuple[str, Path]]:
 def _obstacles(project: Project, placed: Sequence[Placed]) -> Iterator[str]:
     """Why what is in the store could not be made again without the rows."""
     runs = project.runs()
-    in_use = {source.origin for source in project.file.source.values() if source.is_package}
+    sources = project.file.source.values()
+    in_use = {each.origin.removeprefix("pypi:") for each in sources if each.is_package}
     seen: Mapping[str, None] = dict.fromkeys(
         each.held.version.name for each in placed if each.held.kind == "source"
     )
