@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -187,6 +188,56 @@ def make_api() -> Iterator[Callable[[], Api]]:
 def api(make_api: Callable[[], Api]) -> Api:
     """One of them."""
     return make_api()
+
+
+class ObjectServer:
+    """A server of objects (moto's) in a process of its own; each test makes its buckets."""
+
+    def __init__(self, port: int) -> None:
+        import boto3
+
+        self.host, self._made = f"127.0.0.1:{port}", 0
+        self._client = boto3.client(
+            "s3", endpoint_url=f"http://{self.host}", region_name="us-east-1",
+            aws_access_key_id="owner", aws_secret_access_key="owner",
+        )  # fmt: skip
+
+    def bucket(self) -> str:
+        """The name of a new bucket."""
+        self._made += 1
+        self._client.create_bucket(Bucket=f"bucket-{self._made}")
+        return f"bucket-{self._made}"
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        self._client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._client.delete_object(Bucket=bucket, Key=key)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """One for all tests."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                time.sleep(0.02)
+            made = ObjectServer(port)
+            yield made
+            made.close()
+        finally:
+            process.terminate()
 
 
 @dataclass(frozen=True)

@@ -266,9 +266,10 @@ def _check_seeds(file: ProjectFile) -> None:
 
 def _check_hosts(file: ProjectFile) -> None:
     for name, source in file.source.items():
-        if source.is_api:
+        # Which of Amazon's servers it is, the environment says, when it is asked.
+        if source.is_api or source.endpoint:
             try:
-                may_be_private(place_of(source.origin), file.project.hosts)
+                may_be_private(place_of(source.endpoint or source.origin), file.project.hosts)
             except DataError as error:
                 key = f"source.{name}.origin"
                 raise ConfigError(key, error.message, remedy=error.remedy) from None

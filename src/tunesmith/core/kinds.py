@@ -112,6 +112,20 @@ KINDS: Mapping[str, Kind] = {
         libraries=(*_READERS, "sqlalchemy"),
         optional=(*_DOCUMENTS, "psycopg"),
     ),
+    "collect@1": Kind(
+        function=f"{_STAGES}.ingest.objects:collect",
+        config=f"{_STAGES}.ingest.asking:ObjectsConfig",
+        record=f"{_RECORDS}.landed:Landed",
+        sources=_READING,
+    ),
+    "collect-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:collect_without",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.landed:Landed",
+        sources=_READING,
+        libraries=(*_READERS, "sqlalchemy"),
+        optional=(*_DOCUMENTS, "psycopg"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",

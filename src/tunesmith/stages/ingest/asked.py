@@ -1,4 +1,4 @@
-"""Ask the databases and APIs of a project's sources what they answer at this moment."""
+"""Ask the databases, APIs and buckets of a project's sources what they answer at this moment."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tunesmith.core.event import Event
 from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.records.data import Package
+from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import as_it_answers_now
 from tunesmith.stages.ingest.snapshot import Keeps, everything
@@ -63,20 +64,21 @@ def look(
     hosts: tuple[str, ...],
     whole: bool = False,
 ) -> Seen:
-    """What the database or API of a source answers now.
+    """What the database, API or bucket of a source answers now.
 
     `runner` knows the last load, and hears of what is done. A source of another kind, or one that
     pins its rows, is left as it is.
     """
     if source.sha256 or not source.is_asked:
         return Seen(source=source)
-    if not (source.is_api or source.cursor):
+    if source.is_database and not source.cursor:
         return Seen(source=as_it_answers_now(source, project))
     keeps: Keeps = everything
-    if source.erased:
+    if source.erased and not source.is_objects:
         from tunesmith.stages.ingest.erased import keeper
 
         keeps = keeper(source, project, source.erased)
+    found = None
     event = partial(Event, step=f"{source.verb}:{source.name}")
 
     def progress(done: float, total: float, note: str) -> None:
@@ -85,8 +87,15 @@ def look(
     if source.is_api:
         from tunesmith.stages.ingest import api  # HTTP is for those who ask alone
 
-        found = None
         now, kept = api.look(source, hosts, cache, keeps, progress)
+    elif source.is_objects:
+        from tunesmith.stages.ingest import objects
+        from tunesmith.stages.ingest.erased import cutter
+
+        cut = cutter(source, project, source.erased) if source.erased else None
+        landed = _landed_last(source, runner)
+        last = (landed, runner.blobs) if landed else None
+        now, kept = objects.look(source, hosts, cache, last, cut, progress)
     else:
         from tunesmith.stages.ingest import increment
 
@@ -120,6 +129,15 @@ def _last_load(source: SourceConfig, runner: Runner) -> Path | None:
             blob = from_plain(Package, parse(runner.blobs.get(last.output))).wheel
             runner.blobs.check(blob, deep=True)
             return runner.blobs.path(blob)
+    return None
+
+
+def _landed_last(source: SourceConfig, runner: Runner) -> Landed | None:
+    """What the last load of the same objects took in."""
+    with contextlib.suppress(StoreError):
+        last = _last_run(source, runner)
+        if last is not None and last.output is not None:
+            return from_plain(Landed, parse(runner.blobs.get(last.output)))
     return None
 
 

@@ -20,11 +20,13 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.repair import Repairs
+from tunesmith.stages.ingest.asking import ObjectsConfig, server_of
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.describing import Described
 from tunesmith.stages.ingest.origin import (
     LOCAL,
+    OBJECTS,
     POSTGRES,
     SQLITE,
     WEB,
@@ -126,11 +128,13 @@ class SourceConfig(Described):
     origin: SourceOrigin
     """Where the rows come from: a package, `pypi:NAME==VERSION`; a file or folder inside the
     project's folder, `file:PATH`; a database, `sqlite:PATH` or `postgresql://HOST:PORT/DATABASE`,
-    which is only read; or an API that answers in JSON, `https://HOST/PATH`, whose host is among
-    those that `[project]` allows."""
+    which is only read; an API that answers in JSON, `https://HOST/PATH`, or objects of a bucket,
+    `s3://BUCKET/PREFIX`, whose hosts are among those that `[project]` allows."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel. Of local files and of what a database or an API answers it is
-    computed; given, they must have it."""
+    """SHA-256 of the package's wheel. Of local files, objects, and of what a database or an API
+    answers it is computed; given, they must have it."""
+    endpoint: str = ""
+    """The server of a bucket that is not Amazon's, as in "https://minio.example.org:9000"."""
     files: tuple[str, ...] = Field(default=(), validate_default=True)
     """Which files of the package or folder are read: `*` stays in a folder, `**` does not. A
     package needs it; of a local folder every file is read that is not hidden."""
@@ -253,9 +257,14 @@ class SourceConfig(Described):
         return self.origin.startswith(WEB)
 
     @property
+    def is_objects(self) -> bool:
+        """Whether it is read from objects of a bucket."""
+        return self.origin.startswith(OBJECTS)
+
+    @property
     def is_asked(self) -> bool:
-        """Whether another system has to answer, a database or an API."""
-        return self.is_database or self.is_api
+        """Whether another system has to answer: a database, an API or object storage."""
+        return self.is_database or self.is_api or self.is_objects
 
     @property
     def is_package(self) -> bool:
@@ -265,10 +274,13 @@ class SourceConfig(Described):
     @property
     def verb(self) -> str:
         """How what it says gets into the store: the name of the step's kind, and its own."""
-        return "query" if self.is_database else "call" if self.is_api else "land"
+        asked = {"query": self.is_database, "call": self.is_api, "collect": self.is_objects}
+        return next((verb for verb, is_it in asked.items() if is_it), "land")
 
-    def taking(self) -> LandConfig | QueryConfig | CallConfig:
+    def taking(self) -> LandConfig | QueryConfig | CallConfig | ObjectsConfig:
         """What is to be taken into the store, of a source that is no package."""
+        if self.is_objects:
+            return self.collecting()
         if self.is_database:
             return self.querying()
         return self.calling() if self.is_api else self.landing()
@@ -276,6 +288,15 @@ class SourceConfig(Described):
     def landing(self) -> LandConfig:
         """What is to be taken into the store, of a local source."""
         return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
+
+    def collecting(self) -> ObjectsConfig:
+        """What is to be taken into the store, of a bucket."""
+        return ObjectsConfig(
+            origin=self.origin,
+            endpoint=self.endpoint,
+            files=self.files or ("**",),
+            sha256=self.sha256,
+        )
 
     def querying(self) -> QueryConfig:
         """What is to be asked of a database."""
@@ -315,7 +336,7 @@ class SourceConfig(Described):
         cls, files: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
         origin = info.data.get("origin", LOCAL)
-        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES, *WEB)):
+        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES, OBJECTS, *WEB)):
             raise PydanticCustomError("missing", "a package needs it")
         return files
 
@@ -332,7 +353,9 @@ class SourceConfig(Described):
             raise ValueError("format 'sql' is that of databases, and theirs alone")
         if self.is_api != (self.format == "api"):
             raise ValueError("format 'api' is that of https:// origins, and theirs alone")
-        if self.is_asked and (self.files or self.members):
+        if self.endpoint:
+            self._check_endpoint()
+        if (self.is_database or self.is_api) and (self.files or self.members):
             what = "an API" if self.is_api else "a database"
             raise ValueError(f"{what} has no files: leave files and members out")
         if self.is_api:
@@ -356,6 +379,14 @@ class SourceConfig(Described):
                 )
         return self
 
+    def _check_endpoint(self) -> None:
+        if not self.is_objects:
+            raise ValueError("endpoint is that of s3:// origins, and theirs alone")
+        try:
+            server_of(self.endpoint)
+        except ValueError as error:
+            raise ValueError(f"endpoint: {error}") from None
+
     def _check_call(self) -> None:
         if not self.key:
             raise ValueError('an API needs key, the field that tells its records apart: key = "id"')
@@ -376,6 +407,7 @@ class SourceConfig(Described):
             if self.format in READ_BY.get(key, (self.format,))
             and (value or key not in ("contract_file", "checks", "synthetic", "cursor"))
             and not self.is_unsaid(key)
+            and (key != "endpoint" or self.is_objects)
         }
 
 

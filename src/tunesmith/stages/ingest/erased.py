@@ -1,5 +1,5 @@
-"""Take local files, or what a database or an API answers, into the store without the records of
-people who are to be forgotten.
+"""Take local files, objects, or what a database or an API answers, into the store without the
+records of people who are to be forgotten.
 
 What is left out of a file stays as long as it was, in lines, so that what follows it keeps its
 pointers.
@@ -18,7 +18,8 @@ from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, StoreError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
-from tunesmith.stages.ingest import api, database
+from tunesmith.records.landed import Landed
+from tunesmith.stages.ingest import api, database, objects
 from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
 from tunesmith.stages.ingest.container import File, is_container
 from tunesmith.stages.ingest.entry import Entry
@@ -42,21 +43,50 @@ def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
         StoreError: the key of the digests is not there, or another one is.
     """
     assert ctx.project is not None, "local files are relative to a project's folder"
-    key = _key_of(ctx.project, erased)
+    counted = cutter(config, ctx.project, erased)
     num_erased = 0
-    digests = frozenset(erased.digests)
 
     def cut(name: str, data: bytes) -> bytes | None:
         nonlocal num_erased
-        found = records(config, name, data)
-        gone = [each for each in found if is_told(config, name, each, digests, key)]
-        num_erased += len(gone)
-        if gone and config.format in WHOLE_FILES:
-            return None
-        return cut_out(config, name, data, gone)
+        left, num_gone = counted(name, data)
+        num_erased += num_gone
+        return left
 
     package = pack(config.landing(), ctx, cut)
     return dataclasses.replace(package, num_erased=num_erased)
+
+
+def collect_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Landed:
+    """The objects of a bucket, but for the records that `erased` tells.
+
+    Raises:
+        NotFound, DataError, InputChanged: see `collect`.
+        DataError: a record cannot be cut out of its object.
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    assert ctx.project is not None, "the store is in a project's folder"
+    return objects.take(config.collecting(), ctx, cutter(config, ctx.project, erased))
+
+
+def cutter(
+    config: SourceConfig, project: Path, erased: Erased
+) -> Callable[[str, bytes], tuple[bytes | None, int]]:
+    """What cuts the records that `erased` tells out of a file: of its name and bytes, what is left,
+    None where it is nothing, and how many they were.
+
+    Raises:
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    key, digests = _key_of(project, erased), frozenset(erased.digests)
+
+    def cut(name: str, data: bytes) -> tuple[bytes | None, int]:
+        found = records(config, name, data)
+        gone = [each for each in found if is_told(config, name, each, digests, key)]
+        if gone and config.format in WHOLE_FILES:
+            return None, len(gone)
+        return cut_out(config, name, data, gone), len(gone)
+
+    return cut
 
 
 def query_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:

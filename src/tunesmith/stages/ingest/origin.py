@@ -19,7 +19,15 @@ Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
 """pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
 
 LOCAL, SQLITE, POSTGRES, WEB = "file:", "sqlite:", "postgresql://", ("https:", "http:")
+OBJECTS, SINGER, DLT = "s3://", "singer:", "dlt:"
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,63}"
+_RESOURCE = r"[A-Za-z_][A-Za-z0-9_]{0,99}(\.[A-Za-z_][A-Za-z0-9_]{0,99})?"
+_EXAMPLES = {
+    "file": "file:data/rows.jsonl",
+    "sqlite": "sqlite:data/crm.db",
+    "dlt": "dlt:pipelines/crm.py:tickets",
+}
 _SECRET = re.compile(
     r"token|secret|passw|pwd|api[-_]?key|signature|credential|(^|[-_])(auth|key|sig)$",
     re.IGNORECASE,
@@ -40,20 +48,48 @@ def _checked_origin(origin: str) -> str:
                 "from PGUSER and PGPASSWORD, or from the password file, as psql does"
             )
         return origin
-    if not origin.startswith((LOCAL, SQLITE)):
+    if origin.startswith(OBJECTS):
+        return _checked_prefix(origin)
+    if origin == SINGER:
+        return origin
+    if not origin.startswith((LOCAL, SQLITE, DLT)):
         raise ValueError(
             "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, "
-            "postgresql://HOST:PORT/DATABASE, or https://HOST/PATH"
+            "postgresql://HOST:PORT/DATABASE, https://HOST/PATH, s3://BUCKET/PREFIX, singer: (with "
+            "tap and stream), or dlt:PATH.py:RESOURCE"
         )
     kind, _, path = origin.partition(":")
+    if origin.startswith(DLT):
+        path, _, resource = path.rpartition(":")
+        if not path.endswith(".py") or not re.fullmatch(_RESOURCE, resource):
+            raise ValueError(
+                "write dlt:PATH.py:RESOURCE, or dlt:PATH.py:SOURCE.RESOURCE for one of a source"
+            )
     parts = path.removesuffix("/").split("/")
     if re.search(r"[\\\x00-\x1f\x7f:]", path) or any(part in ("", ".", "..") for part in parts):
         raise ValueError(
             f"the path after {kind}: must be plain and inside the project's folder, as in "
-            f"{kind}:data/{'rows.jsonl' if kind == 'file' else 'crm.db'}"
+            f"{_EXAMPLES[kind]}"
         )
     if parts[0] == ".tunesmith":
         raise ValueError("the store is no source")
+    return origin
+
+
+def _checked_prefix(origin: str) -> str:
+    """A bucket, and where in it; the keys that are found there are checked when they are listed."""
+    bucket, _, prefix = origin.removeprefix(OBJECTS).partition("/")
+    parts = prefix.removesuffix("/").split("/") if prefix else []
+    if (
+        not re.fullmatch(_BUCKET, bucket)
+        or re.search(r"[\\\x00-\x1f\x7f]", prefix)
+        or any(part in ("", ".", "..") for part in parts)
+    ):
+        raise ValueError(
+            "write s3://BUCKET/PREFIX, with a plain prefix as in s3://mail/2026/letters; the "
+            "server, if it is not Amazon's, is the setting endpoint, and whose credentials are "
+            "used is said by the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
+        )
     return origin
 
 
@@ -73,6 +109,7 @@ def _checked_address(origin: str) -> str:
 
 
 SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
-"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, postgresql://HOST:PORT/DATABASE, https://HOST/PATH."""
+"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, postgresql://HOST:PORT/DATABASE, https://HOST/PATH,
+s3://BUCKET/PREFIX, singer:, dlt:PATH.py:RESOURCE."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]

@@ -131,14 +131,11 @@ def may_be_private(place: Place, hosts: Collection[str]) -> bool:
     )
 
 
-def connect(
-    place: Place, hosts: Collection[str], context: ssl.SSLContext, timeout_s: float
-) -> socket.socket:
-    """A connection to `place`, over TLS where it says https.
+def allowed_addresses(place: Place, hosts: Collection[str]) -> list[str]:
+    """The addresses of `place`, each of which may be connected to.
 
     Raises:
         DataError: it is not allowed, its name has no address, or one of those is not allowed.
-        OSError: nobody answers there, or not as who he should be.
     """
     allows_private = may_be_private(place, hosts)
     try:
@@ -151,6 +148,19 @@ def connect(
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     for address in addresses:
         _require_allowed(place, address, allows_private)
+    return addresses
+
+
+def connect(
+    place: Place, hosts: Collection[str], context: ssl.SSLContext, timeout_s: float
+) -> socket.socket:
+    """A connection to `place`, over TLS where it says https.
+
+    Raises:
+        DataError: it is not allowed, its name has no address, or one of those is not allowed.
+        OSError: nobody answers there, or not as who he should be.
+    """
+    addresses = allowed_addresses(place, hosts)
     failed: OSError | None = None
     for address in addresses:
         try:
