@@ -126,6 +126,20 @@ KINDS: Mapping[str, Kind] = {
         libraries=(*_READERS, "sqlalchemy"),
         optional=(*_DOCUMENTS, "psycopg"),
     ),
+    "stream@1": Kind(
+        function=f"{_STAGES}.ingest.stream:stream",
+        config=f"{_STAGES}.ingest.asking:StreamConfig",
+        record=f"{_RECORDS}.landed:Landed",
+        sources=_READING,
+    ),
+    "stream-without@1": Kind(
+        function=f"{_STAGES}.ingest.erased:stream_without",
+        config=f"{_STAGES}.ingest.config:SourceConfig",
+        record=f"{_RECORDS}.landed:Landed",
+        sources=_READING,
+        libraries=(*_READERS, "sqlalchemy"),
+        optional=(*_DOCUMENTS, "psycopg"),
+    ),
     "ingest@1": Kind(
         function=f"{_STAGES}.ingest.run:ingest",
         config=f"{_STAGES}.ingest.config:SourceConfig",

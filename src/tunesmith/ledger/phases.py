@@ -23,6 +23,7 @@ SERVED_BESIDES: dict[str, str] = {
     "query": "database",
     "call": "API",
     "collect": "bucket",
+    "stream": "program",
     "ingest": "data asset",
     "transform": "data asset",
     "licence": "data asset",
@@ -36,8 +37,8 @@ SERVED_BESIDES: dict[str, str] = {
 """By stage: what a run is for when it is not for one model. Such a run lacks no record."""
 SHARED = frozenset(
     {
-        "fetch", "land", "query", "call", "collect", "ingest", "transform", "licence", "assess",
-        "embed", "value",
+        "fetch", "land", "query", "call", "collect", "stream", "ingest", "transform", "licence",
+        "assess", "embed", "value",
     }
 )  # fmt: skip
 """Stages whose runs are for data, which may be shared by several models."""

@@ -1,4 +1,5 @@
-"""Ask the databases, APIs and buckets of a project's sources what they answer at this moment."""
+"""Ask what the sources of a project are read from what it answers at this moment: databases, APIs,
+buckets and programs."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ def look(
     hosts: tuple[str, ...],
     whole: bool = False,
 ) -> Seen:
-    """What the database, API or bucket of a source answers now.
+    """What the database, API, bucket or program of a source answers now.
 
     `runner` knows the last load, and hears of what is done. A source of another kind, or one that
     pins its rows, is left as it is.
@@ -94,8 +95,14 @@ def look(
 
         cut = cutter(source, project, source.erased) if source.erased else None
         landed = _landed_last(source, runner)
-        last = (landed, runner.blobs) if landed else None
+        last = (landed[0], runner.blobs) if landed else None
         now, kept = objects.look(source, hosts, cache, last, cut, progress)
+    elif source.is_stream:
+        from tunesmith.stages.ingest import stream
+
+        landed = _landed_last(source, runner)
+        told = (*landed, runner.blobs) if landed else None
+        now, kept = stream.look(source, project, cache, told, keeps, progress)
     else:
         from tunesmith.stages.ingest import increment
 
@@ -132,12 +139,13 @@ def _last_load(source: SourceConfig, runner: Runner) -> Path | None:
     return None
 
 
-def _landed_last(source: SourceConfig, runner: Runner) -> Landed | None:
-    """What the last load of the same objects took in."""
+def _landed_last(source: SourceConfig, runner: Runner) -> tuple[Landed, str] | None:
+    """What was taken in last of a source, if it was asked the same, and the digest that it had."""
     with contextlib.suppress(StoreError):
         last = _last_run(source, runner)
         if last is not None and last.output is not None:
-            return from_plain(Landed, parse(runner.blobs.get(last.output)))
+            landed = from_plain(Landed, parse(runner.blobs.get(last.output)))
+            return landed, last.identity["config"]["sha256"]
     return None
 
 

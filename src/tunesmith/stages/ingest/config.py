@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -20,14 +20,20 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.repair import Repairs
-from tunesmith.stages.ingest.asking import ObjectsConfig, server_of
+from tunesmith.stages.ingest.asking import CallConfig as CallConfig
+from tunesmith.stages.ingest.asking import FetchConfig as FetchConfig
+from tunesmith.stages.ingest.asking import LandConfig as LandConfig
+from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, problem_of_tap, server_of
+from tunesmith.stages.ingest.asking import QueryConfig as QueryConfig
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.describing import Described
 from tunesmith.stages.ingest.origin import (
+    DLT,
     LOCAL,
     OBJECTS,
     POSTGRES,
+    SINGER,
     SQLITE,
     WEB,
     Origin,
@@ -37,58 +43,7 @@ from tunesmith.stages.ingest.origin import (
 from tunesmith.stages.ingest.pages import NextPage, parameter
 from tunesmith.stages.ingest.synthetic import SyntheticConfig
 
-
-class FetchConfig(Section):
-    """A package to fetch, and what it must be."""
-
-    origin: Origin
-    """Where it comes from: `pypi:NAME==VERSION`, a wheel on the package index that pip uses."""
-    sha256: Sha256 = ""
-    """SHA-256 of the wheel. Without it nothing is fetched for use; the error says what it is."""
-
-
-class LandConfig(Section):
-    """Local files to take into the store, and what they must be."""
-
-    origin: SourceOrigin
-    """A file or a folder inside the project's folder: `file:PATH`."""
-    files: tuple[str, ...] = ("**",)
-    """Which files of the folder: `*` stays in a folder, `**` does not."""
-    sha256: Sha256 = ""
-    """SHA-256 of the file, or of the list of the files and their SHA-256."""
-
-
-class QueryConfig(Section):
-    """Rows to ask a database for, and what they must be."""
-
-    origin: SourceOrigin
-    """The database: `sqlite:PATH`, or `postgresql://HOST:PORT/DATABASE`."""
-    query: str
-    """What is asked: one SELECT."""
-    key: str
-    """The column that tells its rows apart."""
-    sha256: Sha256 = ""
-    """SHA-256 of the rows as lines of JSON, in the order of their keys."""
-
-
-class CallConfig(Section):
-    """Records to ask an API for, and what they must be."""
-
-    origin: SourceOrigin
-    """Where they are: `https://HOST/PATH`."""
-    records: str
-    """Where in an answer the list of them is; empty: the answer is the list."""
-    key: str
-    """The field that tells them apart."""
-    next: NextPage | None
-    """How the page after one is found; without it there is one."""
-    token_env: str
-    """The environment variable that holds the token; empty: none is needed."""
-    sha256: Sha256 = ""
-    """SHA-256 of the records as lines of JSON, in the order of their keys."""
-
-
-RECORDS = ("jsonl", "csv", "tsv", "json", "yaml", "parquet", "xlsx", "sql", "api")
+RECORDS = ("jsonl", "csv", "tsv", "json", "yaml", "parquet", "xlsx", "sql", "api", "stream")
 """Formats of which a row is a record with fields."""
 DOCUMENTS = (
     "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document",
@@ -111,11 +66,14 @@ READ_BY = {
     "other_fields": ("front-matter", *RECORDS, *DOCUMENTS),
     "synthetic": ("front-matter", *RECORDS),
     "query": ("sql",),
-    "key": ("sql", "api"),
+    "key": ("sql", "api", "stream"),
     "cursor": ("sql",),
     "records": ("api", "yaml"),
     "next": ("api",),
     "token_env": ("api",),
+    "tap": ("stream",),
+    "stream": ("stream",),
+    "environment": ("stream",),
 }
 """Settings that not every format reads, and the formats that do."""
 
@@ -129,7 +87,8 @@ class SourceConfig(Described):
     """Where the rows come from: a package, `pypi:NAME==VERSION`; a file or folder inside the
     project's folder, `file:PATH`; a database, `sqlite:PATH` or `postgresql://HOST:PORT/DATABASE`,
     which is only read; an API that answers in JSON, `https://HOST/PATH`, or objects of a bucket,
-    `s3://BUCKET/PREFIX`, whose hosts are among those that `[project]` allows."""
+    `s3://BUCKET/PREFIX`, whose hosts are among those that `[project]` allows; or a program that is
+    run: a Singer tap, `singer:`, or a dlt resource, `dlt:PATH.py:RESOURCE`."""
     sha256: Sha256 = ""
     """SHA-256 of the package's wheel. Of local files, objects, and of what a database or an API
     answers it is computed; given, they must have it."""
@@ -144,19 +103,19 @@ class SourceConfig(Described):
     format: Literal[
         "front-matter", "text", "jsonl", "csv", "tsv", "json", "yaml", "parquet", "xlsx",
         "html", "markdown", "pdf", "docx", "pptx", "odt", "epub", "eml", "mbox", "document", "sql",
-        "api",
+        "api", "stream",
     ] = "front-matter"  # fmt: skip
     """How a file is read: a YAML header between two `---` lines, then the text ("front-matter"); a
     JSON object a line ("jsonl"); a line of names, then a record a line ("csv", "tsv"); an array of
     objects ("json"); a list of mappings, or of conversations, each a list of what is said in turn
     ("yaml"); a table ("parquet", "xlsx"); the whole file is one text ("text"); or it is a
     document of that kind, "document" meaning the kind that the end of its name says. The rows of a
-    database are "sql", those of an API "api", which need not be said."""
+    database are "sql", those of an API "api", those of a program "stream": it need not be said."""
     query: str = ""
     """What a database is asked for: one SELECT. Its columns are the fields of a row."""
     key: str = ""
-    """The column of the query, or the field of an API's records, that tells them apart, such as a
-    primary key."""
+    """The column of the query, or the field of an API's or a program's records, that tells them
+    apart, such as a primary key; a program may say it itself."""
     cursor: str = ""
     """A column of the query that is set to a later time, or a higher number, whenever a row is
     written, such as "updated_at". With it a database sends the rows that are new or have another
@@ -170,6 +129,13 @@ class SourceConfig(Described):
     "after" }; by "header", "link", "cursor", "page" or "offset". Without it an API has one page."""
     token_env: str = Field(default="", pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")
     """The environment variable that holds the token of an API (`Authorization: Bearer`)."""
+    tap: tuple[str, ...] = ()
+    """The Singer tap that is run and its arguments, as in ["tap-crm", "--config", "tap.json"]: a
+    program on PATH or inside the project's folder, and its files inside it."""
+    stream: str = ""
+    """Which stream of the tap is read."""
+    environment: tuple[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """The environment variables that a tap or a dlt resource is given; it sees no others."""
     text: str = ""
     """Field that holds the row's text; a row without one is its fields."""
     label: str = Field(default="", validate_default=True)
@@ -263,8 +229,13 @@ class SourceConfig(Described):
 
     @property
     def is_asked(self) -> bool:
-        """Whether another system has to answer: a database, an API or object storage."""
-        return self.is_database or self.is_api or self.is_objects
+        """Whether another system has to answer: a database, an API, object storage, a program."""
+        return self.is_database or self.is_api or self.is_objects or self.is_stream
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is what a program tells."""
+        return self.origin.startswith((SINGER, DLT))
 
     @property
     def is_package(self) -> bool:
@@ -274,13 +245,16 @@ class SourceConfig(Described):
     @property
     def verb(self) -> str:
         """How what it says gets into the store: the name of the step's kind, and its own."""
-        asked = {"query": self.is_database, "call": self.is_api, "collect": self.is_objects}
+        asked = {"query": self.is_database, "call": self.is_api}
+        asked |= {"collect": self.is_objects, "stream": self.is_stream}
         return next((verb for verb, is_it in asked.items() if is_it), "land")
 
-    def taking(self) -> LandConfig | QueryConfig | CallConfig | ObjectsConfig:
+    def taking(self) -> LandConfig | QueryConfig | CallConfig | ObjectsConfig | StreamConfig:
         """What is to be taken into the store, of a source that is no package."""
         if self.is_objects:
             return self.collecting()
+        if self.is_stream:
+            return self.streaming()
         if self.is_database:
             return self.querying()
         return self.calling() if self.is_api else self.landing()
@@ -297,6 +271,11 @@ class SourceConfig(Described):
             files=self.files or ("**",),
             sha256=self.sha256,
         )
+
+    def streaming(self) -> StreamConfig:
+        """What a program is to tell."""
+        asked = StreamConfig.model_fields.keys()
+        return StreamConfig(**{name: getattr(self, name) for name in asked})
 
     def querying(self) -> QueryConfig:
         """What is to be asked of a database."""
@@ -328,6 +307,8 @@ class SourceConfig(Described):
         origin = str(given.get("origin")) if isinstance(given, dict) else ""
         if origin.startswith((SQLITE, POSTGRES)):
             return {"format": "sql", **given}
+        if origin.startswith((SINGER, DLT)):
+            return {"format": "stream", **given}
         return {"format": "api", **given} if origin.startswith(WEB) else given
 
     @field_validator("files")
@@ -336,7 +317,9 @@ class SourceConfig(Described):
         cls, files: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
         origin = info.data.get("origin", LOCAL)
-        if not files and not origin.startswith((LOCAL, SQLITE, POSTGRES, OBJECTS, *WEB)):
+        if not files and not origin.startswith(
+            (LOCAL, SQLITE, POSTGRES, OBJECTS, SINGER, DLT, *WEB)
+        ):
             raise PydanticCustomError("missing", "a package needs it")
         return files
 
@@ -355,11 +338,17 @@ class SourceConfig(Described):
             raise ValueError("format 'api' is that of https:// origins, and theirs alone")
         if self.endpoint:
             self._check_endpoint()
-        if (self.is_database or self.is_api) and (self.files or self.members):
-            what = "an API" if self.is_api else "a database"
+        if self.is_stream != (self.format == "stream"):
+            raise ValueError(
+                "format 'stream' is that of singer: and dlt: origins, and theirs alone"
+            )
+        if self.is_asked and not self.is_objects and (self.files or self.members):
+            what = {"call": "an API", "stream": "a program"}.get(self.verb, "a database")
             raise ValueError(f"{what} has no files: leave files and members out")
         if self.is_api:
             self._check_call()
+        if self.is_stream:
+            self._check_program()
         if self.is_database and not (self.query.strip() and self.key):
             raise ValueError(
                 'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
@@ -386,6 +375,15 @@ class SourceConfig(Described):
             server_of(self.endpoint)
         except ValueError as error:
             raise ValueError(f"endpoint: {error}") from None
+
+    def _check_program(self) -> None:
+        if self.origin == SINGER:
+            if problem := problem_of_tap(self.tap):
+                raise ValueError(problem)
+            if not self.stream:
+                raise ValueError('singer: needs stream, as in stream = "users"')
+        elif self.tap or self.stream:
+            raise ValueError("tap and stream are those of singer:, and dlt: names its resource")
 
     def _check_call(self) -> None:
         if not self.key:

@@ -19,13 +19,14 @@ from tunesmith.core.errors import DataError, StoreError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
 from tunesmith.records.landed import Landed
-from tunesmith.stages.ingest import api, database, objects
+from tunesmith.stages.ingest import api, database, objects, stream
 from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
 from tunesmith.stages.ingest.container import File, is_container
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import STORE, pack
 from tunesmith.stages.ingest.rows import Ids
+from tunesmith.stages.ingest.singer import stored_rows
 from tunesmith.stages.ingest.snapshot import Keeps
 
 WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
@@ -113,6 +114,18 @@ def call_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Packa
     return api.take(config.calling(), ctx, keeps, without=erased.digests)
 
 
+def stream_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Landed:
+    """What a program tells, but for the rows that `erased` tells.
+
+    Raises:
+        DataError, MissingExtra, InputChanged: see `stream`.
+        StoreError: the key of the digests is not there, or another one is.
+    """
+    assert ctx.project is not None, "the store is in a project's folder"
+    keeps = keeper(config, ctx.project, erased)
+    return stream.take(config.streaming(), ctx, keeps, without=erased.digests)
+
+
 def keeper(config: SourceConfig, project: Path, erased: Erased) -> Keeps:
     """What says whether a row is none of those that `erased` tells.
 
@@ -157,6 +170,10 @@ def records(config: SourceConfig, member: str, data: bytes) -> Iterator[Record]:
             f"{member} is an archive: no record can be cut out of it",
             remedy="unpack it into the source's folder, and leave the archive out",
         )
+    if config.format == "stream":  # what breaks its schema can be read all the same
+        for entry, _ in stored_rows(member, io.BytesIO(data)):
+            yield Record(pointer=entry.pointer, data=entry.data, entry=entry)
+        return
     lines = data.split(b"\n")
     for found in read_file(config, File(name=member, stream=io.BytesIO(data))):
         if isinstance(found, Entry):

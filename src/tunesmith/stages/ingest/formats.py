@@ -34,6 +34,7 @@ from tunesmith.stages.ingest.entry import (
 )
 from tunesmith.stages.ingest.front_matter import read_front_matter, read_text
 from tunesmith.stages.ingest.json_lines import read_json, read_json_lines
+from tunesmith.stages.ingest.singer import read_stream
 from tunesmith.stages.ingest.snapshot import read_snapshot
 from tunesmith.stages.ingest.workbook import read_workbook
 from tunesmith.stages.ingest.yaml_records import read_yaml
@@ -69,6 +70,7 @@ FORMATS: Mapping[str, Reader] = {
     "mbox": lambda name, stream, _: read_mbox(name, stream),
     "document": lambda name, stream, source: _by_name(name)(name, stream, source),
     "api": lambda name, stream, source: read_snapshot(name, stream, source.key),
+    "stream": lambda name, stream, _: read_stream(name, stream),
     "sql": lambda name, stream, source: read_snapshot(name, stream, source.key),
 }
 BY_SUFFIX = {

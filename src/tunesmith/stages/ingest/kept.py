@@ -35,6 +35,8 @@ class Kept:
     """Of the lines."""
     num_erased: int
     """Lines that were answered and not kept, since they are to be forgotten."""
+    memory: Any
+    """What the asker wants to know again; see `keep`."""
 
     def lines(self) -> Iterator[bytes]:
         """The lines."""
@@ -51,11 +53,19 @@ def place_of(cache: Path, config: Section) -> Path:
     return cache / f"answers-{fingerprint(config.model_dump(exclude={'sha256'}))[:32]}"
 
 
-def keep(path: Path, judged: Iterable[tuple[bytes, bool]], without: Collection[str] = ()) -> str:
-    """Write those of the lines that are to be kept, read without the digests `without`.
+def keep(
+    path: Path,
+    judged: Iterable[tuple[bytes, bool]],
+    without: Collection[str] = (),
+    *,
+    known_as: str = "",
+    memory: Any = None,
+) -> str:
+    """Write those of the lines that are to be kept, read without the digests `without`, and a
+    `memory` that is JSON.
 
     Returns:
-        The SHA-256 of all lines.
+        What they are `known_as`; if nothing is given, the SHA-256 of all lines.
     """
     answered, written = hashlib.sha256(), hashlib.sha256()
     num_erased = 0
@@ -67,9 +77,10 @@ def keep(path: Path, judged: Iterable[tuple[bytes, bool]], without: Collection[s
                 sink.write(line)
             else:
                 num_erased += 1
+        sha256 = known_as or answered.hexdigest()
         said = {"num_erased": num_erased, "without": sorted(without), "kept": written.hexdigest()}
-        _end(sink, {"sha256": answered.hexdigest(), **said})
-    return answered.hexdigest()
+        _end(sink, {"sha256": sha256, **said, "memory": memory})
+    return sha256
 
 
 def keep_error(path: Path, error: TunesmithError) -> None:
@@ -100,7 +111,9 @@ def kept(path: Path, sha256: str, without: Collection[str]) -> Kept | None:
         raise rebuilt(name, *said)
     if not set(head["without"]) <= set(without):
         return None
-    return Kept(path=path, num_bytes=at, num_erased=head["num_erased"])
+    return Kept(
+        path=path, num_bytes=at, num_erased=head["num_erased"], memory=head["memory"]
+    )
 
 
 def _start(source: IO[bytes]) -> int:

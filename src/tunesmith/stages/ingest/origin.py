@@ -34,6 +34,11 @@ _SECRET = re.compile(
 )
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting of that name holds what nobody else should know."""
+    return bool(_SECRET.search(name))
+
+
 def _checked_origin(origin: str) -> str:
     """A package, an API, a database of a server, or a path that cannot lead out of the project's
     folder, nor into its store."""
