@@ -336,7 +336,8 @@ def _kept(
         yield None, None, {}
         return
     with zipfile.ZipFile(path) as kept:
-        head = json.loads(kept.read(HEAD)) if HEAD in kept.namelist() else {"sha256": None}
+        there = HEAD in kept.namelist()
+        head: dict[str, Any] = json.loads(kept.read(HEAD)) if there else {"sha256": None}
         if head["sha256"] != config.sha256:
             yield None, None, {}
             return
