@@ -62,8 +62,8 @@ def _checked_origin(origin: str) -> str:
         return origin
     if not origin.startswith((LOCAL, SQLITE, DLT)):
         raise ValueError(
-            "write pypi:NAME==VERSION, npm:NAME@VERSION, file:PATH or sqlite:PATH with a path "
-            "inside the project, postgresql://HOST:PORT/DATABASE, https://HOST/PATH, "
+            "write pypi:NAME==VERSION, file:PATH or sqlite:PATH with a path inside the project, "
+            "npm:NAME@VERSION, postgresql://HOST:PORT/DATABASE, https://HOST/PATH, "
             "s3://BUCKET/PREFIX, singer: (with tap and stream), or dlt:PATH.py:RESOURCE"
         )
     kind, _, path = origin.partition(":")

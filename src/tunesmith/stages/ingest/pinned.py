@@ -64,6 +64,7 @@ def socket_to(
 
 
 def elsewhere(server: Place, where: str) -> DataError:
+    """The error of who was sent to another server than `server`."""
     return DataError(
         f"{server.shown} sends us to another server: {clean(where)}",
         remedy="write the server that is meant as `endpoint`; of Amazon's, that of the bucket's "
