@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tunesmith.core.section import Section
-from tunesmith.stages.ingest.origin import Origin, Sha256, SourceOrigin
+from tunesmith.stages.ingest.origin import DLT, OBJECTS, SINGER, Origin, Sha256, SourceOrigin
 from tunesmith.stages.ingest.pages import NextPage
 from tunesmith.stages.ingest.reach import Place, place_of
 
@@ -109,6 +109,22 @@ def arguments_of(tap: Sequence[str]) -> Iterator[tuple[str, str]]:
     for number, each in enumerate(tap[1:], start=1):
         name, _, value = each.partition("=")
         yield name, value or "".join(tap[number + 1 : number + 2])
+
+
+def problem_of(origin: str, endpoint: str, tap: tuple[str, ...], stream: str) -> str:
+    """What is wrong with the settings that go with a kind of origin; empty for nothing."""
+    if endpoint and not origin.startswith(OBJECTS):
+        return "endpoint is that of s3:// origins, and theirs alone"
+    try:
+        server_of(endpoint, {})
+    except ValueError as error:
+        return f"endpoint: {error}"
+    if origin == SINGER:
+        needs = "" if stream else 'singer: needs stream, as in stream = "users"'
+        return problem_of_tap(tap) or needs
+    if origin.startswith(DLT) and (tap or stream):
+        return "tap and stream are those of singer:, and dlt: names its resource"
+    return ""
 
 
 def problem_of_tap(tap: tuple[str, ...]) -> str:

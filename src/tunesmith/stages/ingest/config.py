@@ -23,7 +23,7 @@ from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest.asking import CallConfig as CallConfig
 from tunesmith.stages.ingest.asking import FetchConfig as FetchConfig
 from tunesmith.stages.ingest.asking import LandConfig as LandConfig
-from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, problem_of_tap, server_of
+from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, problem_of
 from tunesmith.stages.ingest.asking import QueryConfig as QueryConfig
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
@@ -337,8 +337,8 @@ class SourceConfig(Described):
             raise ValueError("format 'sql' is that of databases, and theirs alone")
         if self.is_api != (self.format == "api"):
             raise ValueError("format 'api' is that of https:// origins, and theirs alone")
-        if self.endpoint:
-            self._check_endpoint()
+        if problem := problem_of(self.origin, self.endpoint, self.tap, self.stream):
+            raise ValueError(problem)
         if self.is_stream != (self.format == "stream"):
             raise ValueError(
                 "format 'stream' is that of singer: and dlt: origins, and theirs alone"
@@ -348,8 +348,6 @@ class SourceConfig(Described):
             raise ValueError(f"{what} has no files: leave files and members out")
         if self.is_api:
             self._check_call()
-        if self.is_stream:
-            self._check_program()
         if self.is_database and not (self.query.strip() and self.key):
             raise ValueError(
                 'a database needs query and key, as in query = "SELECT id, body FROM mail" and '
@@ -368,23 +366,6 @@ class SourceConfig(Described):
                     f"format to {' or '.join(map(repr, formats))}"
                 )
         return self
-
-    def _check_endpoint(self) -> None:
-        if not self.is_objects:
-            raise ValueError("endpoint is that of s3:// origins, and theirs alone")
-        try:
-            server_of(self.endpoint)
-        except ValueError as error:
-            raise ValueError(f"endpoint: {error}") from None
-
-    def _check_program(self) -> None:
-        if self.origin == SINGER:
-            if problem := problem_of_tap(self.tap):
-                raise ValueError(problem)
-            if not self.stream:
-                raise ValueError('singer: needs stream, as in stream = "users"')
-        elif self.tap or self.stream:
-            raise ValueError("tap and stream are those of singer:, and dlt: names its resource")
 
     def _check_call(self) -> None:
         if not self.key:
