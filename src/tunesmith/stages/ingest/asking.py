@@ -75,7 +75,7 @@ class ObjectsConfig(Section):
     endpoint: str
     """The server; empty: Amazon's, of the region that the environment names."""
     files: tuple[str, ...]
-    """Which of them: `*` stays in a folder, `**` does not."""
+    """Which of them: `*` stays in a folder, `**` does not; empty: all that are not hidden."""
     sha256: Sha256 = ""
     """SHA-256 of the object, or of the list of the objects and their SHA-256."""
 

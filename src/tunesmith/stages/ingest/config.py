@@ -266,12 +266,8 @@ class SourceConfig(Described):
 
     def collecting(self) -> ObjectsConfig:
         """What is to be taken into the store, of a bucket."""
-        return ObjectsConfig(
-            origin=self.origin,
-            endpoint=self.endpoint,
-            files=self.files or ("**",),
-            sha256=self.sha256,
-        )
+        asked = ObjectsConfig.model_fields.keys()
+        return ObjectsConfig(**{name: getattr(self, name) for name in asked})
 
     def streaming(self) -> StreamConfig:
         """What a program is to tell."""

@@ -165,7 +165,7 @@ def wanted_of(config: ObjectsConfig, bucket: Bucket) -> dict[str, Listed]:
         hidden = [part for part in name.split("/") if re.match(r"\.(?!\.?$)", part)]
         if not is_folder and not hidden:
             found[name] = each
-    expressions = [glob_expression(pattern) for pattern in config.files]
+    expressions = [glob_expression(pattern) for pattern in config.files or ("**",)]
     wanted = {n: each for n, each in found.items() if any(e.fullmatch(n) for e in expressions)}
     for name in wanted:
         if reason := hostile_name(name) or ("ends like a folder" if name.endswith("/") else None):

@@ -490,3 +490,21 @@ def test_other_sources_do_not_say_what_endpoint_they_have() -> None:
     """Else the key of every step that reads a source would be another."""
     assert "endpoint" not in SourceConfig(origin="file:a", format="text").model_dump()
     assert "endpoint" in SourceConfig(origin="s3://mail", format="text").model_dump()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"origin": "s3://mail", "format": "jsonl"},
+        {"origin": "singer:", "tap": ["tap-crm"], "stream": "users"},
+        {"origin": "dlt:crm.py:users", "environment": ["TOKEN"]},
+        {"origin": "https://crm.example.org/users", "key": "id"},
+        {"origin": "sqlite:crm.db", "key": "id", "query": "SELECT 1 AS id"},
+    ],
+)
+def test_a_step_without_the_forgotten_was_asked_the_same_as_one_with_them(
+    settings: dict[str, Any],
+) -> None:
+    """Else what was taken in last would not be found after an erasure."""
+    source = SourceConfig(name="s", **settings)
+    assert source.taking().model_dump().items() <= source.model_dump().items()
