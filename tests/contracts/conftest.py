@@ -19,6 +19,7 @@ SUFFIX = {
     "markdown": ".md",
     "pdf": ".pdf", "docx": ".docx", "pptx": ".pptx", "odt": ".odt", "epub": ".epub",
     "eml": ".eml", "mbox": ".mbox", "document": ".html", "sql": ".db", "api": ".api",
+    "stream": ".stream",
 }  # fmt: skip
 WORDS = "Müller writes."
 REL = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -205,6 +206,10 @@ SAMPLES: dict[str, bytes] = {
     "mbox": f"From x\n{MAIL}\nFrom y\n{MAIL}".encode(),
     "document": HTML.encode(),
     "api": f'{{"id":"first"}}\n{{"a":"{WORDS}","id":"second"}}\n'.encode(),
+    "stream": (
+        '{"key":"id=first","record":{"id":"first"}}\n'
+        f'{{"key":"id=second","record":{{"a":"{WORDS}","id":"second"}}}}\n'
+    ).encode(),
     "sql": f'{{"id":"first"}}\n{{"a":"{WORDS}","id":"second"}}\n'.encode(),
 }
 

@@ -41,6 +41,7 @@ PLAIN = (
     "document",
     "sql",
     "api",
+    "stream",
 )
 
 
@@ -60,7 +61,10 @@ def read(tmp_path: Path):
         settings |= {"label": "key"} if format == "front-matter" else {}
         settings |= {"query": "SELECT 1 AS id", "key": "id"} if format == "sql" else {}
         settings |= {"key": "id"} if format == "api" else {}
-        origin = {"sql": "sqlite:x", "api": "https://x/x"}.get(format, "file:x")
+        settings |= {"tap": ["tap"], "stream": "x"} if format == "stream" else {}
+        origin = {"sql": "sqlite:x", "api": "https://x/x", "stream": "singer:"}.get(
+            format, "file:x"
+        )
         config = SourceConfig(name="x", origin=origin, format=format, **settings)
         before = set((tmp_path / "blobs").rglob("*"))
         try:
@@ -192,10 +196,10 @@ def test_text_in_another_encoding_is_refused_rather_than_guessed(beside, files, 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_too_large_is_refused(beside, files, name, monkeypatch):
     """A file, a record, or the text of a document of more bytes than there may be."""
-    from tunesmith.stages.ingest import delimited, json_lines, json_text
+    from tunesmith.stages.ingest import delimited, json_lines, json_text, singer
     from tunesmith.stages.ingest.documents import canonical, mail, pdf
 
-    for module in (entry, json_lines, json_text, delimited, canonical, mail, pdf):
+    for module in (entry, json_lines, json_text, singer, delimited, canonical, mail, pdf):
         for limit in ("MAX_ROW_BYTES", "MAX_FILE_BYTES"):
             if hasattr(module, limit):
                 monkeypatch.setattr(module, limit, 20_000)
@@ -222,6 +226,7 @@ def test_what_is_too_large_is_refused(beside, files, name, monkeypatch):
         "document": f"<p>{much}",
         "sql": json.dumps({"id": 1, "a": much}),
         "api": json.dumps({"id": 1, "a": much}),
+        "stream": json.dumps({"key": "id=1", "record": {"id": 1, "a": much}}),
     }[name]
     rows, refused = beside(name, data.encode() if isinstance(data, str) else data)
     assert {row["rule"] for row in refused} == {"too-large"}

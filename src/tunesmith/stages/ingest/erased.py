@@ -171,8 +171,9 @@ def records(config: SourceConfig, member: str, data: bytes) -> Iterator[Record]:
             remedy="unpack it into the source's folder, and leave the archive out",
         )
     if config.format == "stream":  # what breaks its schema can be read all the same
-        for entry, _ in stored_rows(member, io.BytesIO(data)):
-            yield Record(pointer=entry.pointer, data=entry.data, entry=entry)
+        for row, _ in stored_rows(member, io.BytesIO(data)):
+            entry = row if isinstance(row, Entry) else None
+            yield Record(pointer=row.pointer, data=entry.data if entry else data, entry=entry)
         return
     lines = data.split(b"\n")
     for found in read_file(config, File(name=member, stream=io.BytesIO(data))):

@@ -15,7 +15,15 @@ from typing import IO, Any
 
 from tunesmith.core.errors import DataError
 from tunesmith.stages.ingest import json_text
-from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable, quarantined
+from tunesmith.stages.ingest.entry import (
+    MAX_ROW_BYTES,
+    Entry,
+    Quarantined,
+    Unreadable,
+    bounded_lines,
+    quarantined,
+    too_large,
+)
 from tunesmith.stages.ingest.json_text import object_of
 from tunesmith.stages.ingest.snapshot import line_of
 
@@ -213,25 +221,30 @@ def _at(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def stored_rows(member: str, stream: IO[bytes]) -> Iterator[tuple[Entry, str]]:
-    """The records that lie in the store, each with what is wrong with it, empty for nothing."""
-    for line in stream:
-        stored = json.loads(line)
-        record = stored["record"]
-        entry = Entry(
-            pointer=f"{member}#{stored['key']}",
-            fields=record,
-            text=None,
-            data=line_of(record).strip(),
-        )
-        yield entry, stored.get("reason", "")
+def stored_rows(member: str, stream: IO[bytes]) -> Iterator[tuple[Entry | Quarantined, str]]:
+    """The records that lie in the store, each with what is wrong with it, empty for nothing; and
+    lines that are none."""
+    for number, line in enumerate(bounded_lines(stream), start=1):
+        pointer = f"{member}#{number}"
+        if len(line) > MAX_ROW_BYTES:
+            yield too_large(pointer, repr(line[:60])), ""
+            continue
+        try:
+            stored = json.loads(line)
+            key, record, reason = str(stored["key"]), stored["record"], stored.get("reason", "")
+            data = line_of(record).strip()
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+            if line.strip():
+                yield quarantined(pointer, "bad-json", f"no row: {error}", repr(line[:100])), ""
+            continue
+        yield Entry(pointer=f"{member}#{key}", fields=record, text=None, data=data), reason
 
 
 def read_stream(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined]:
     """The rows; each is pointed at by its key, as in `users#id=17`."""
-    for entry, reason in stored_rows(member, stream):
-        if reason:
-            said = json.dumps(entry.fields, ensure_ascii=False)
-            yield quarantined(entry.pointer, "schema", reason, said)
+    for found, reason in stored_rows(member, stream):
+        if reason and isinstance(found, Entry):
+            said = json.dumps(found.fields, ensure_ascii=False)
+            yield quarantined(found.pointer, "schema", reason, said)
         else:
-            yield entry
+            yield found
