@@ -88,5 +88,6 @@ def licences_of(*assets: Step) -> tuple[Step, ...]:
             package=each.inputs["package"],
         )
         for each in read
-        if isinstance(source := each.config, SourceConfig) and not source.is_asked
+        if isinstance(source := each.config, SourceConfig)
+        if source.is_objects or not source.is_asked
     )

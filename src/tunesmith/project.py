@@ -28,16 +28,15 @@ from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
 from tunesmith.records.index import Index
-from tunesmith.records.landed import Landed
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.ingest.asked import as_it_answered_last, look, require_cursors
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import as_it_is_now
+from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
 from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
 from tunesmith.stages.serve.config import ServiceConfig

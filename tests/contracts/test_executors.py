@@ -33,7 +33,7 @@ def test_executors(tmp_path, name):
 @pytest.mark.parametrize("name", ["UsageError", "NotFound", "StoreFull", "ConfigError", "Unknown"])
 def test_an_error_comes_back_as_itself(name):
     """So that the exit code is the same in either executor."""
-    error = execute._rebuilt(name, "what", "how")
+    error = execute.rebuilt(name, "what", "how")
     expected = getattr(errors, name, StepFailed)
     assert type(error) is expected
     assert str(error) == "what\n  -> how"

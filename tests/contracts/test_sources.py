@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import sqlite3
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -260,9 +261,50 @@ def package(folder: Path, fixture: Callable[[str], Any]) -> Kind:
     return Kind(section=section, write=write, at=at, keeps_ids=False, forgets=False)
 
 
+def bucket(folder: Path, fixture: Callable[[str], Any]) -> Kind:
+    """Two objects, with the even rows and the odd ones."""
+    server, environment = fixture("object_server"), fixture("monkeypatch")
+    environment.setenv("AWS_ACCESS_KEY_ID", "reader")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "read")
+    name, there = server.bucket(), {}
+
+    def write(rows: list[Record]) -> None:
+        for key, part in (("in/a.jsonl", rows[::2]), ("in/b.jsonl", rows[1::2])):
+            there[key.removeprefix("in/")] = part
+            server.put(name, key, lines(part).encode())
+
+    return Kind(
+        section=lambda: (
+            f'origin = "s3://{name}/in"\nendpoint = "http://{server.host}"\nformat = "jsonl"'
+        ),
+        write=write,
+        at=lambda pointer: there[pointer.partition("#")[0]][number(pointer) - 1],
+        hosts=(server.host,),
+    )
+
+
+def tap(folder: Path, _fixture: Callable[[str], Any]) -> Kind:
+    """A program that tells of all rows each time."""
+    path, there = folder / "tap.py", []
+    schema = {"type": "SCHEMA", "stream": "mail", "schema": {}, "key_properties": ["id"]}
+
+    def write(rows: list[Record]) -> None:
+        there[:] = rows
+        told = [{"type": "RECORD", "stream": "mail", "record": row} for row in rows]
+        path.write_text(f"#!{sys.executable}\nprint({lines([schema, *told])!r})\n")
+        path.chmod(0o755)
+
+    return Kind(
+        section=lambda: 'origin = "singer:"\ntap = ["./tap.py"]\nstream = "mail"',
+        write=write,
+        at=lambda pointer: next(row for row in there if str(row["id"]) == key(pointer)),
+        in_any_order=True,
+    )
+
+
 KINDS = (
     file, folder_of_files, archive, sqlite, sqlite_by_cursor, postgres, postgres_by_cursor,
-    interface, package,
+    interface, bucket, tap, package,
 )  # fmt: skip
 
 

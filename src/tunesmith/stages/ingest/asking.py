@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from tunesmith.core.section import Section
 from tunesmith.stages.ingest.origin import DLT, OBJECTS, SINGER, Origin, Sha256, SourceOrigin
@@ -13,6 +14,7 @@ from tunesmith.stages.ingest.reach import Place, place_of
 
 DEFAULT_REGION = "us-east-1"
 _AMAZON = re.compile(r"s3\.([a-z0-9-]{1,40})\.amazonaws\.com")
+_Asked = TypeVar("_Asked", bound=Section)
 
 
 class FetchConfig(Section):
@@ -95,6 +97,11 @@ class StreamConfig(Section):
     """The field that tells its rows apart; empty: as the program says."""
     sha256: Sha256 = ""
     """SHA-256 of the rows as lines of JSON, in the order of their keys."""
+
+
+def part_of(kind: type[_Asked], source: Section) -> _Asked:
+    """What of the settings of a source is asked."""
+    return kind(**{name: getattr(source, name) for name in kind.model_fields})
 
 
 FILES_OF_TAP = ("--config", "--catalog", "--properties")

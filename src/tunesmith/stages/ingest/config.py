@@ -23,7 +23,7 @@ from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest.asking import CallConfig as CallConfig
 from tunesmith.stages.ingest.asking import FetchConfig as FetchConfig
 from tunesmith.stages.ingest.asking import LandConfig as LandConfig
-from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, problem_of
+from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, part_of, problem_of
 from tunesmith.stages.ingest.asking import QueryConfig as QueryConfig
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
@@ -266,22 +266,19 @@ class SourceConfig(Described):
 
     def collecting(self) -> ObjectsConfig:
         """What is to be taken into the store, of a bucket."""
-        asked = ObjectsConfig.model_fields.keys()
-        return ObjectsConfig(**{name: getattr(self, name) for name in asked})
+        return part_of(ObjectsConfig, self)
 
     def streaming(self) -> StreamConfig:
         """What a program is to tell."""
-        asked = StreamConfig.model_fields.keys()
-        return StreamConfig(**{name: getattr(self, name) for name in asked})
+        return part_of(StreamConfig, self)
 
     def querying(self) -> QueryConfig:
         """What is to be asked of a database."""
-        return QueryConfig(origin=self.origin, query=self.query, key=self.key, sha256=self.sha256)
+        return part_of(QueryConfig, self)
 
     def calling(self) -> CallConfig:
         """What is to be asked of an API."""
-        asked = CallConfig.model_fields.keys()
-        return CallConfig(**{name: getattr(self, name) for name in asked})
+        return part_of(CallConfig, self)
 
     def require_labelled(self, key: str) -> None:
         """A labelled text is what the source says is the text and the label, and no other field.

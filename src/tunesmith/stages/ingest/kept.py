@@ -2,7 +2,8 @@
 
 Lines of JSON, then a line that says what they are, then where that begins. So they are written as
 they come, and a file of a process that was killed is seen to be none. Who reads one checks it. It
-is gone when the project is closed.
+is gone when the project is closed. The objects of a bucket are no lines: `objects` fills a file of
+its own form, at the same place, that `opened` makes.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def keep(
     """
     answered, written = hashlib.sha256(), hashlib.sha256()
     num_erased = 0
-    with _opened(path) as sink:
+    with opened(path) as sink:
         for line, is_kept in judged:
             answered.update(line)
             if is_kept:
@@ -85,7 +86,7 @@ def keep(
 
 def keep_error(path: Path, error: TunesmithError) -> None:
     """Write why nothing was answered: the step says it."""
-    with _opened(path) as sink:
+    with opened(path) as sink:
         said = [type(error).__name__, error.message, error.remedy]
         _end(sink, {"sha256": "", "kept": hashlib.sha256().hexdigest(), "said": said})
 
@@ -111,9 +112,7 @@ def kept(path: Path, sha256: str, without: Collection[str]) -> Kept | None:
         raise rebuilt(name, *said)
     if not set(head["without"]) <= set(without):
         return None
-    return Kept(
-        path=path, num_bytes=at, num_erased=head["num_erased"], memory=head["memory"]
-    )
+    return Kept(path=path, num_bytes=at, num_erased=head["num_erased"], memory=head["memory"])
 
 
 def _start(source: IO[bytes]) -> int:
@@ -136,10 +135,11 @@ def _end(sink: IO[bytes], head: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A new file for what is kept, that nobody else may read."""
     with room_for(f"what was answered, in {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path.unlink(missing_ok=True)  # of a process that was killed
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "wb") as sink:
             yield sink

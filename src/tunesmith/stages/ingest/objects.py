@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import tempfile
 import zipfile
@@ -20,16 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from tunesmith.core.blobs import Blobs, room_for
-from tunesmith.core.canonical import canonical_json, fingerprint, parse
-from tunesmith.core.errors import DataError, InputChanged, NotFound, StoreError
+from tunesmith.core.blobs import Blobs
+from tunesmith.core.canonical import canonical_json, fingerprint
+from tunesmith.core.errors import DataError, InputChanged, NotFound
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context, Progress
 from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest.archive import EPOCH, glob_expression, hostile_name
 from tunesmith.stages.ingest.asking import ObjectsConfig
-from tunesmith.stages.ingest.bucket import Bucket, Listed, opened
+from tunesmith.stages.ingest.bucket import Bucket, Listed
+from tunesmith.stages.ingest.bucket import opened as reached
 from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.kept import keep_error, kept, opened, place_of
+from tunesmith.stages.ingest.last_load import LastLoad
 from tunesmith.stages.ingest.origin import OBJECTS
 
 HEAD = "head.json"
@@ -76,15 +78,15 @@ def collect(config: ObjectsConfig, ctx: Context) -> Landed:
 
 def take(config: ObjectsConfig, ctx: Context, cut: CountedCut | None) -> Landed:
     """As `collect`, but of each object what `cut` leaves of it."""
-    with _kept(ctx, config) as (kept, base, known):
-        if kept is None:
+    with _looked(ctx, config) as (looked, base, known):
+        if looked is None:
             known = {}
         target = ctx.workdir / "objects"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as sink:
-            if kept is None:
+            if looked is None:
                 _read_all(config, ctx, sink, known, cut)
             else:
-                _assemble(ctx.blobs, kept, base, known, sink, cut)
+                _assemble(ctx.blobs, looked, base, known, sink, cut)
     sha256 = digest_of({name: each.sha256 for name, each in known.items()})
     if sha256 != config.sha256:
         raise InputChanged(
@@ -106,7 +108,7 @@ def look(
     source: SourceConfig,
     hosts: tuple[str, ...],
     cache: Path,
-    last: tuple[Landed, Blobs] | None,
+    last: LastLoad | None,
     cut: CountedCut | None,
     progress: Progress,
 ) -> tuple[SourceConfig, Path | None]:
@@ -119,24 +121,24 @@ def look(
     if source.sha256:
         return source, None
     config = source.collecting()
-    path = _place_of(cache, config)
-    base = _base(*last) if last else None
+    path = place_of(cache, config)
+    base = _base(last) if last else None
     known: dict[str, Known] = {}
-    with _written(path) as sink:
-        try:
-            with opened(config, hosts) as bucket:
+    try:
+        with opened(path) as file, zipfile.ZipFile(file, "w") as sink:
+            with reached(config, hosts) as bucket:
                 _read_changed(config, bucket, base, known, sink, cut, progress)
-        except (DataError, NotFound) as error:
-            sha256 = ""
-            head: dict[str, Any] = {"said": [error.message, error.remedy]}
-        else:
             sha256 = digest_of({name: each.sha256 for name, each in known.items()})
             head = {
+                "sha256": sha256,
                 "known": {name: dataclasses.asdict(each) for name, each in known.items()},
                 "base": base.wheel.sha256 if base else "",
                 "base_bytes": base.wheel.num_bytes if base else 0,
             }
-        sink.writestr(HEAD, json.dumps({**head, "sha256": sha256}))
+            sink.writestr(HEAD, json.dumps(head))
+    except (DataError, NotFound) as error:
+        keep_error(path, error)
+        return source, path
     return source.model_copy(update={"sha256": sha256}), path
 
 
@@ -248,7 +250,7 @@ def _read_all(
     cut: CountedCut | None,
 ) -> None:
     """Read every object; a pinned source has nothing that was looked at."""
-    with opened(config, ctx.hosts) as bucket:
+    with reached(config, ctx.hosts) as bucket:
         for name, each in sorted(wanted_of(config, bucket).items()):
             note = f"reads {config.origin}"
 
@@ -260,20 +262,20 @@ def _read_all(
 
 def _assemble(
     blobs: Blobs,
-    kept: zipfile.ZipFile,
+    looked: zipfile.ZipFile,
     base: Blob | None,
     known: dict[str, Known],
     sink: zipfile.ZipFile,
     cut: CountedCut | None,
 ) -> None:
-    """All objects, by name: those that were read from `kept`, the others from what was taken in
+    """All objects, by name: those that were read from `looked`, the others from what was taken in
     last; of each what `cut` leaves, which may have been told of more people since."""
     before = zipfile.ZipFile(blobs.path(base)) if base else None
     try:
-        fetched = set(kept.namelist())
+        fetched = set(looked.namelist())
         there = set(before.namelist()) if before else set()
         for name, each in sorted(known.items()):
-            archive, member = (kept, f"{_FETCHED}{name}"), f"{_FETCHED}{name}"
+            archive, member = (looked, f"{_FETCHED}{name}"), f"{_FETCHED}{name}"
             if member not in fetched:
                 if before is None or name not in there:
                     continue  # the whole of it was left out
@@ -292,59 +294,35 @@ def _assemble(
             before.close()
 
 
-def _base(last: Landed, blobs: Blobs) -> Base | None:
-    """What was taken in last, if it is still there; else all of it is read."""
-    try:
-        blobs.check(last.wheel)
-        memory = parse(blobs.get(last.memory))
-    except StoreError:
-        return None
-    return Base(known={name: Known(**each) for name, each in memory.items()}, wheel=last.wheel)
-
-
-# What was looked at is kept for the step.
-
-
-def _place_of(cache: Path, config: ObjectsConfig) -> Path:
-    asked = config.model_dump(exclude={"sha256"})
-    return cache / f"objects-{fingerprint(asked)[:32]}"
+def _base(last: LastLoad) -> Base:
+    """What was taken in last."""
+    known = {name: Known(**each) for name, each in last.memory.items()}
+    return Base(known=known, wheel=last.wheel)
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A new file for what is kept, that nobody else may read."""
-    with room_for(f"what a bucket holds, in {path.parent}"):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.unlink(missing_ok=True)  # of a process that was killed
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w+b") as file, zipfile.ZipFile(file, "w") as sink:
-            yield sink
-
-
-@contextmanager
-def _kept(
+def _looked(
     ctx: Context, config: ObjectsConfig
 ) -> Iterator[tuple[zipfile.ZipFile | None, Blob | None, dict[str, Known]]]:
     """What `look` kept, if it is whole and what the step wants; what the rest of it is read from;
     and what is known of each object.
 
     Raises:
-        DataError: the server did not answer; says why.
+        DataError, NotFound: the server did not answer, or has no such objects; says why.
     """
-    path = _place_of(ctx.cache, config) if ctx.cache else None
+    path = place_of(ctx.cache, config) if ctx.cache else None
+    if path is not None:
+        kept(path, config.sha256, ())
     if path is None or not path.is_file() or not zipfile.is_zipfile(path):
         yield None, None, {}
         return
-    with zipfile.ZipFile(path) as kept:
-        there = HEAD in kept.namelist()
-        head: dict[str, Any] = json.loads(kept.read(HEAD)) if there else {"sha256": None}
+    with zipfile.ZipFile(path) as looked:
+        there = HEAD in looked.namelist()
+        head: dict[str, Any] = json.loads(looked.read(HEAD)) if there else {"sha256": None}
         if head["sha256"] != config.sha256:
             yield None, None, {}
             return
-        if "said" in head:
-            message, remedy = head["said"]
-            raise DataError(message, remedy=remedy)
         base = None
         if head["base"]:
             base = Blob(sha256=head["base"], num_bytes=head["base_bytes"])
-        yield kept, base, {name: Known(**each) for name, each in head["known"].items()}
+        yield looked, base, {name: Known(**each) for name, each in head["known"].items()}

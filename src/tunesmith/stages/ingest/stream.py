@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.blobs import Blobs
-from tunesmith.core.canonical import canonical_json, fingerprint, parse
-from tunesmith.core.errors import DataError, InputChanged, MissingExtra, StoreError, TunesmithError
+from tunesmith.core.canonical import canonical_json, fingerprint
+from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
 from tunesmith.core.step import Context, Progress
 from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest import dlt_child
@@ -32,6 +31,7 @@ from tunesmith.stages.ingest.asking import FILES_OF_TAP, StreamConfig, arguments
 from tunesmith.stages.ingest.child import Program, lines_of
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.kept import keep, keep_error, kept, place_of
+from tunesmith.stages.ingest.last_load import LastLoad
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import DLT, SINGER, is_secret
 from tunesmith.stages.ingest.singer import Rekeyed, Rows, row_of
@@ -94,13 +94,13 @@ def look(
     source: SourceConfig,
     project: Path,
     cache: Path,
-    last: tuple[Landed, str, Blobs] | None,
+    last: LastLoad | None,
     keeps: Keeps,
     progress: Progress,
 ) -> tuple[SourceConfig, Path | None]:
     """The source with the digest of its rows as they are now, and where they are kept for the step.
 
-    `last` is what was taken in last, with the digest that it had. Where the program does not tell,
+    `last` is what was taken in last. Where the program does not tell,
     the digest is empty, and what is kept says why not. A source that pins its rows is left as it
     is.
     """
@@ -110,7 +110,7 @@ def look(
     path = place_of(cache, config)
     path.unlink(missing_ok=True)  # of a process that was killed
     name = name_of(config)
-    base = _told(last[0], last[2]) if last else None
+    base = _told(last) if last else None
     try:
         told = told_now(config, project, base, progress)
     except TunesmithError as error:
@@ -123,7 +123,7 @@ def look(
         path,
         judged,
         source.erased.digests if source.erased else (),
-        known_as=last[1] if last and is_same else "",
+        known_as=last.sha256 if last and is_same else "",
         memory=told.memory,
     )
     return source.model_copy(update={"sha256": digest}), path
@@ -206,16 +206,11 @@ def _put_back(rows: Rows, base: Told) -> None:
         rows.found[key] = dataclasses.replace(row, line=line)
 
 
-def _told(last: Landed, blobs: Blobs) -> Told | None:
-    """What was taken in last, if it is still there; else all of it is told again."""
-    try:
-        blobs.check(last.wheel)
-        memory = parse(blobs.get(last.memory))
-    except StoreError:
-        return None
-    with zipfile.ZipFile(blobs.path(last.wheel)) as archive:
+def _told(last: LastLoad) -> Told:
+    """What was taken in last."""
+    with zipfile.ZipFile(last.path) as archive:
         (member,) = archive.namelist()
-        return Told(lines=archive.read(member).splitlines(keepends=True), memory=memory)
+        return Told(lines=archive.read(member).splitlines(keepends=True), memory=last.memory)
 
 
 # What is run.

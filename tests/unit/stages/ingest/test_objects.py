@@ -26,6 +26,7 @@ from tunesmith.stages.ingest import bucket
 from tunesmith.stages.ingest.asking import region_of, server_of
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.erased import collect_without, cutter
+from tunesmith.stages.ingest.last_load import load_of
 from tunesmith.stages.ingest.local import digest_of_local, land
 from tunesmith.stages.ingest.objects import collect, look
 from tunesmith.stages.ingest.run import ingest
@@ -131,7 +132,7 @@ def looked(ctx: Context, source: SourceConfig, last: Landed | None = None) -> So
     assert ctx.cache is not None
     assert ctx.project is not None
     cut = cutter(source, ctx.project, source.erased) if source.erased else None
-    base = (last, ctx.blobs) if last else None
+    base = load_of(last, "", ctx.blobs) if last else None
     return look(source, ctx.hosts, ctx.cache, base, cut, ctx.progress)[0]
 
 

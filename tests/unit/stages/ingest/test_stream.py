@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tunesmith.core import erasure
-from tunesmith.core.errors import DataError, InputChanged
+from tunesmith.core.errors import DataError, InputChanged, MissingExtra, NotFound, TunesmithError
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Erased
 from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest import child
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.erased import keeper, stream_without
+from tunesmith.stages.ingest.last_load import load_of
 from tunesmith.stages.ingest.run import ingest
 from tunesmith.stages.ingest.singer import problems
 from tunesmith.stages.ingest.snapshot import everything
@@ -97,7 +98,7 @@ def looked(
     assert ctx.project is not None
     assert ctx.cache is not None
     keeps = keeper(source, ctx.project, source.erased) if source.erased else everything
-    base = (*last, ctx.blobs) if last else None
+    base = load_of(*last, ctx.blobs) if last else None
     return look(source, ctx.project, ctx.cache, base, keeps, ctx.progress)[0]
 
 
@@ -114,11 +115,11 @@ def rows(ctx: Context, source: SourceConfig, landed: Landed) -> list[Any]:
     return [fields for _, fields in loaded(ctx, source, landed)[1]]
 
 
-def refused(ctx: Context, source: SourceConfig) -> str:
+def refused(ctx: Context, source: SourceConfig, error: type[TunesmithError] = DataError) -> str:
     """Why a run takes nothing, said by the step that was to take it."""
     seen = looked(ctx, source)
     assert seen.sha256 == ""
-    with pytest.raises(DataError) as said:
+    with pytest.raises(error) as said:
         stream(seen.streaming(), ctx)
     assert said.value.remedy
     return str(said.value)
@@ -446,7 +447,8 @@ def test_programs_that_are_not_there_or_lead_away(ctx: Context, tap: Any, tmp_pa
     assert "leads out of the project's folder" in refused(ctx, tap("", tap=["./tap"]))
     (tmp_path / "text").write_text("no program")
     assert "cannot be started: Permission denied" in refused(ctx, tap("", tap=["./text"]))
-    assert "there is no tap.json" in refused(ctx, tap("", tap=["./tap.py", "--config=tap.json"]))
+    lacking = tap("", tap=["./tap.py", "--config=tap.json"])
+    assert "there is no tap.json" in refused(ctx, lacking, NotFound)
 
 
 @pytest.mark.parametrize(
@@ -581,4 +583,4 @@ def test_without_dlt_it_is_said_how_to_install_it(
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -IS "$@"\n')
     bare.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(bare))
-    assert "pip install 'tunesmith[dlt]'" in refused(ctx, resource("users"))
+    assert "pip install 'tunesmith[dlt]'" in refused(ctx, resource("users"), MissingExtra)

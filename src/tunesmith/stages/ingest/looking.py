@@ -1,26 +1,19 @@
-"""Ask what the sources of a project are read from what it answers at this moment: databases, APIs,
-buckets and programs."""
+"""Ask the databases, APIs, buckets and programs of a project's sources what they answer now."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.core import catalog
-from tunesmith.core.canonical import parse, plain
-from tunesmith.core.catalog import Run
-from tunesmith.core.errors import StoreError, UsageError
+from tunesmith.core.errors import UsageError
 from tunesmith.core.event import Event
-from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
-from tunesmith.records.data import Package
-from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import as_it_answers_now
+from tunesmith.stages.ingest.last_load import last_load, last_run
 from tunesmith.stages.ingest.snapshot import Keeps, everything
 
 if TYPE_CHECKING:
@@ -32,9 +25,9 @@ class Seen:
     """A source as it answers now."""
 
     source: SourceConfig
-    """With the digest of its rows; without, where nothing was answered."""
+    """With the digest of what there is; without, where nothing was answered."""
     kept: Path | None = None
-    """Where the rows are kept for the step, if they are."""
+    """Where what came is kept for the step, if it is."""
     increment: Increment | None = None
     """What changed, of a database with a cursor."""
 
@@ -94,23 +87,22 @@ def look(
         from tunesmith.stages.ingest.erased import cutter
 
         cut = cutter(source, project, source.erased) if source.erased else None
-        landed = _landed_last(source, runner)
-        last = (landed[0], runner.blobs) if landed else None
+        last = last_load(source, runner)
         now, kept = objects.look(source, hosts, cache, last, cut, progress)
     elif source.is_stream:
         from tunesmith.stages.ingest import stream
 
-        landed = _landed_last(source, runner)
-        told = (*landed, runner.blobs) if landed else None
-        now, kept = stream.look(source, project, cache, told, keeps, progress)
+        last = last_load(source, runner)
+        now, kept = stream.look(source, project, cache, last, keeps, progress)
     else:
         from tunesmith.stages.ingest import increment
 
+        last = last_load(source, runner)
         now, kept, found = increment.look(
             source,
             project=project,
             cache=cache,
-            base=_last_load(source, runner),
+            base=last.path if last else None,
             keeps=keeps,
             progress=progress,
             whole=whole,
@@ -124,35 +116,5 @@ def as_it_answered_last(source: SourceConfig, runner: Runner) -> SourceConfig:
     is, if that was another query."""
     if source.sha256 or not source.is_asked:
         return source
-    last = _last_run(source, runner)
+    last = last_run(source, runner)
     return source.model_copy(update={"sha256": last.identity["config"]["sha256"] if last else ""})
-
-
-def _last_load(source: SourceConfig, runner: Runner) -> Path | None:
-    """What the last load of the same query took in, if it is there and whole."""
-    with contextlib.suppress(StoreError):
-        last = _last_run(source, runner)
-        if last is not None and last.output is not None:
-            blob = from_plain(Package, parse(runner.blobs.get(last.output))).wheel
-            runner.blobs.check(blob, deep=True)
-            return runner.blobs.path(blob)
-    return None
-
-
-def _landed_last(source: SourceConfig, runner: Runner) -> tuple[Landed, str] | None:
-    """What was taken in last of a source, if it was asked the same, and the digest that it had."""
-    with contextlib.suppress(StoreError):
-        last = _last_run(source, runner)
-        if last is not None and last.output is not None:
-            landed = from_plain(Landed, parse(runner.blobs.get(last.output)))
-            return landed, last.identity["config"]["sha256"]
-    return None
-
-
-def _last_run(source: SourceConfig, runner: Runner) -> Run | None:
-    """The last successful run that took in what the source asks for, if it asked the same."""
-    with runner.database.read() as connection:
-        last = catalog.last_success(connection, step=f"{source.verb}:{source.name}")
-    now = plain(source.taking().model_dump(exclude={"sha256"}))
-    then = last.identity["config"] if last else {}
-    return last if all(then.get(key) == value for key, value in now.items()) else None
