@@ -257,6 +257,10 @@ BAD: dict[str, dict[bytes, set[str]]] = {
     "document": {b"<p>caf\xe9": {"not-text"}},
     "sql": {b"{broken\n[1]\n": {"bad-json", "not-an-object"}},
     "api": {b"{broken\n[1]\n": {"bad-json", "not-an-object"}},
+    "stream": {
+        b'{broken\n{"key": "id=1"}\n': {"bad-json"},
+        b'{"key": "id=1", "record": {"id": 1}, "reason": "id: no string"}\n': {"schema"},
+    },
 }
 """Of each format files that are bad in a way of its own, and the rules that they break; there is no
 row in them."""

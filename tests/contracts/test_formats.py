@@ -145,7 +145,7 @@ def test_a_good_file(read, files, name):
 def test_an_empty_file_is_no_row(beside, read, name):
     rows, refused = beside(name, b"")
     assert rows == []
-    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox", "sql", "api")), (
+    assert len(refused) == (name not in ("csv", "tsv", "jsonl", "mbox", "sql", "api", "stream")), (
         "of no record, none is bad"
     )
     assert read(name, {"bad": b""}) == ([], None)

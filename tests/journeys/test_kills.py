@@ -130,7 +130,7 @@ def again(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("num_kills", "num_rows"),
-    [(10, 600), pytest.param(200, 3_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [(10, 1_000), pytest.param(200, 3_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_a_load_that_is_killed_at_a_random_moment(tmp_path, num_kills, num_rows):
     before = {"first": tmp_path / "first", "edited": tmp_path / "edited"}

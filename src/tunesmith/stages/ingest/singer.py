@@ -233,6 +233,9 @@ def stored_rows(member: str, stream: IO[bytes]) -> Iterator[tuple[Entry | Quaran
             stored = json.loads(line)
             key, record, reason = str(stored["key"]), stored["record"], stored.get("reason", "")
             data = line_of(record).strip()
+        except UnicodeDecodeError as error:
+            yield quarantined(pointer, "not-text", f"not UTF-8: {error}", repr(line[:100])), ""
+            continue
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
             if line.strip():
                 yield quarantined(pointer, "bad-json", f"no row: {error}", repr(line[:100])), ""
