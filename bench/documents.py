@@ -3,16 +3,19 @@
     apt-get download debian-policy && dpkg-deb -x debian-policy_*.deb policy
     python bench/documents.py policy/usr/share/doc/debian-policy
 
-reads policy.pdf(.gz), policy.html/, policy.epub and policy.txt(.gz) of the folder and prints, for
-each format, the share of its sentences and passages that stand in the text version, word for word,
-and of the text version's sentences that stand in it.
+reads policy.pdf(.gz), policy.html/, policy.epub and policy.txt(.gz) of the folder and prints
+
+- for each format, the share of its sentences that stand in the text version, word for word, and of
+  the text version's sentences that stand in it;
+- for each pair of formats, how many passages of the one are passages of the other ("same"), and
+  how many stand in it whatever its cuts ("in it");
+- for each pair, why the others differ: `--missing N` shows N of them.
 
 Compared are words: letters and digits, in lower case. So white space, quotation marks, bullets and
 the text version's own marks (`*`, `**`, underlines) do not count; nor do the numbers of footnotes,
-of sections and items at the start of a sentence, and the addresses behind links, which each format
-writes in its own way. Sentences of fewer than five words do not count either. In a passage (up to
-1,000 characters) one footnote that is at the foot of a page here and at the end of a chapter there
-makes a difference, so that its share is lower.
+of sections and items at the start of a sentence ("CHAPTER TWO" is one), and the addresses behind
+links, which each format writes in its own way. Sentences of fewer than five words do not count by
+themselves, nor do passages.
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
+import itertools
 import re
 import time
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.stages.ingest.config import SourceConfig
@@ -39,8 +46,33 @@ _NOTE = re.compile(r"\[\d+\]|(?<=[^\W\d_][.,;:)])\d{1,2}(?!\w)")
 _WORD = re.compile(r"[^\W_]+")
 _MARK = re.compile("[\"*'’`“”]")
 _ITEM = re.compile(
-    r"\s*(?:[-•*]\s+)?(?:(?:\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})[.)]|\d{1,2}(?:\.\d{1,2})*\.?)\s+)?"
+    r"\s*(?:[-•*]\s+)?(?:(?:\(?(?:\d{1,2}|[a-z]|[ivx]{1,4})[.)]|\d{1,2}(?:\.\d{1,2})*\.?)(?:\s+|$))?"
 )
+_CHAPTER = re.compile(
+    "(?:ONE|TWO|THREE|FOUR|FIVE|SIX|SEVEN|EIGHT|NINE|TEN|ELEVEN|TWELVE|[A-Z]+TEEN|TWENTY[A-Z]*)"
+)
+_SEED = 8
+"""Words by which a place is found again in another version."""
+_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A passage as it is compared."""
+
+    said: str
+    lengths: dict[str, int]
+    """Of each run of its first sentences, the words -> how many characters they have."""
+    ends: str
+    """Why it ends: "blank line" (it is half full), "length", or "file"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One format's version: all its words with a space at both ends, and its passages."""
+
+    said: str
+    passages: list[Passage]
 
 
 def words(text: str) -> str:
@@ -67,14 +99,98 @@ def texts(path: Path, format: str) -> list[str]:
     return found
 
 
+def sentence_words(sentence: str) -> str:
+    """What is compared of a sentence: its words without its number, a space between them."""
+    if _CHAPTER.fullmatch(sentence):
+        return ""
+    return words(sentence[_ITEM.match(sentence).end() :]).strip()
+
+
+def version(texts: list[str]) -> Version:
+    """The words and passages of the files of a version."""
+    everything: list[str] = []
+    passages: list[Passage] = []
+    for text in texts:
+        sentences = [(span, sentence_words(span.text)) for span in chunk.sentences(text)]
+        everything += (said for _, said in sentences if said)
+        spans = chunk.passages(text)
+        for span, after in zip(spans, [*spans[1:], None], strict=True):
+            lengths: dict[str, int] = {}
+            said = ""
+            for sentence, its in sentences:
+                if span.start <= sentence.start and sentence.end <= span.end and its:
+                    said = f"{said} {its}".strip()
+                    lengths[said] = sentence.end - span.start
+            half = 2 * (span.end - span.start) >= chunk.MAX_CHARS
+            blank = after is not None and text[span.end : after.start].count("\n") > 1
+            ends = "file" if after is None else "blank line" if half and blank else "length"
+            if len(said.split()) >= MIN_WORDS:
+                passages.append(Passage(said=said, lengths=lengths, ends=ends))
+    return Version(said=f" {' '.join(everything)} ", passages=passages)
+
+
+def differences(one: Version, other: Version) -> Iterator[tuple[str, str]]:
+    """(why, an example) for each passage of `one` that is none of `other`."""
+    left = Counter(passage.said for passage in other.passages)
+    begun = {_seed(passage.said): passage for passage in other.passages}
+    for passage in one.passages:
+        if left[passage.said]:
+            left[passage.said] -= 1
+        elif f" {passage.said} " not in other.said:
+            yield _difference(passage.said, one, other)
+        elif (twin := begun.get(_seed(passage.said))) is None:
+            yield "same words, begins elsewhere", passage.said[:80]
+        else:
+            yield f"same words, ends elsewhere: {_end(passage, twin)}", passage.said[-80:]
+
+
+def _seed(said: str) -> str:
+    return " ".join(said.split()[:_SEED])
+
+
+def _end(one: Passage, other: Passage) -> str:
+    """Why one of two passages that begin alike ends before the other does."""
+    first, second = sorted((one, other), key=lambda passage: len(passage.said))
+    if first.ends == "file":
+        return "a file ends there"
+    if first.said not in second.lengths:
+        return "another sentence"
+    if first.ends == "length" or 2 * second.lengths[first.said] < chunk.MAX_CHARS:
+        return "marks and quotes make it longer"
+    return "blank line or not"
+
+
+def _difference(said: str, one: Version, other: Version) -> tuple[str, str]:
+    """What follows the longest start of a passage that the other version has, too."""
+    here = said.split()
+    low, high = 0, len(here)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if f" {' '.join(here[:middle])} " in other.said:
+            low = middle
+        else:
+            high = middle - 1
+    start = f" {' '.join(here[:low])} "
+    at = other.said.find(start) + len(start) if low else 0
+    there = other.said[at : at + 200].split()[:_SHOWN]
+    rest = " ".join(here[max(0, low - 4) : low + _SHOWN])
+    example = f"{rest} <> {' '.join(there)}"
+    glued = "".join(here[low : low + 3]), "".join(there[:3])
+    if low and glued[0][:8] == glued[1][:8]:
+        return "a hyphen or a space", example
+    here_there = f" {' '.join(here[low : low + 4])} " in other.said
+    there_here = f" {' '.join(there[:4])} " in one.said
+    if here_there and there_here:
+        return "another order", example
+    return ("left out here" if here_there else "not in the other"), example
+
+
 def share(found: list[str], other: str) -> tuple[int, int, list[str]]:
     """(how many of the stretches are in the other version, of how many, those that are not)."""
     counted = [
-        (text, said)
-        for text in found
-        if len((said := words(text[_ITEM.match(text).end() :])).split()) >= MIN_WORDS
+        (text, said) for text in found if len((said := sentence_words(text)).split()) >= MIN_WORDS
     ]
-    missing = [text for text, said in counted if said not in other]
+    missing = [text for text, said in counted if f" {said} " not in other]
     return len(counted) - len(missing), len(counted), missing
 
 
@@ -97,25 +213,35 @@ def main() -> None:
                     f"{format:5} {len(versions[format]):3} files, {size:7} characters,"
                     f" {seconds:.1f} s"
                 )
-    everything = {format: words("\n".join(found)) for format, found in versions.items()}
-    print("\nformat  sentences in text  text's in it  passages in text")
+    whole = {format: version(found) for format, found in versions.items()}
+    print("\nformat  sentences in text  text's in it")
     for format, found in versions.items():
         if format == "text":
             continue
         sentences = [span.text for text in found for span in chunk.sentences(text)]
-        passages = [span.text for text in found for span in chunk.passages(text)]
         back = [span.text for text in versions["text"] for span in chunk.sentences(text)]
-        there, total, missing = share(sentences, everything["text"])
-        here, total_back, missing_back = share(back, everything[format])
-        whole, total_passages, _ = share(passages, everything["text"])
-        print(
-            f"{format:6} {there:5}/{total:5} {there / total:6.1%} {here / total_back:13.1%}"
-            f" {whole / total_passages:15.1%}"
-        )
+        there, total, missing = share(sentences, whole["text"].said)
+        here, total_back, missing_back = share(back, whole[format].said)
+        print(f"{format:6} {there:5}/{total:5} {there / total:6.1%} {here / total_back:13.1%}")
         for text in missing[: options.missing]:
             print(f"    not in text: {text[:200]!r}")
         for text in missing_back[: options.missing]:
             print(f"    not in {format}: {text[:200]!r}")
+    print("\npassages of, in      all   same         in it")
+    for one, other in itertools.permutations(whole, 2):
+        passages = whole[one].passages
+        found = list(differences(whole[one], whole[other]))
+        same = len(passages) - len(found)
+        within = same + sum(why.startswith("same words") for why, _ in found)
+        print(
+            f"{one:5} {other:5} {len(passages):11} {same:6} {same / len(passages):6.1%}"
+            f" {within:5} {within / len(passages):6.1%}"
+        )
+        for why, count in Counter(why for why, _ in found).most_common():
+            print(f"    {count:4} {why}")
+            examples = [example for reason, example in found if reason == why]
+            for example in examples[: options.missing]:
+                print(f"             {example}")
 
 
 if __name__ == "__main__":

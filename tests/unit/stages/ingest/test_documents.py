@@ -16,7 +16,9 @@ from tunesmith.core.errors import MissingExtra
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.documents.canonical import PARAGRAPH, Part, document
-from tunesmith.stages.ingest.documents.pdf import Line, parts, without_edges
+from tunesmith.stages.ingest.documents.pdf import parts, without_edges
+from tunesmith.stages.ingest.documents.pdf_lines import Line
+from tunesmith.stages.ingest.documents.pdf_notes import with_notes
 from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.text.normalise import normalise

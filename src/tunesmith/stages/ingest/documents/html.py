@@ -247,11 +247,13 @@ def _is_unseen(name: str, attributes: Mapping[str, str], parent: str) -> bool:
 
 
 def _is_note(name: str, attributes: Mapping[str, str]) -> bool:
-    """Whether it is the number of a footnote, in the text or before the note."""
+    """Whether it is the number of a footnote, in the text or before the note; `brackets` are those
+    that a style sheet draws around it."""
+    classes = attributes.get("class", "").split()
     return (
         attributes.get("role") == "doc-noteref"
         or "noteref" in attributes.get(":type", "").split()
-        or (name in ("a", "span") and "footnote-reference" in attributes.get("class", "").split())
+        or (name in ("a", "span") and ("footnote-reference" in classes or "brackets" in classes))
     )
 
 

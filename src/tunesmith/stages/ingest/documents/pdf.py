@@ -2,8 +2,10 @@
 
 A PDF holds places of characters, not sentences. Lines and their order are PDFium's; here, from the
 places of lines, come paragraphs; lines that are on many pages at the same place, and page numbers,
-are left out; and words that were hyphenated at the end of a line are whole again. The map is made
-of what is kept, so that its offsets are those of the text.
+are left out; and words that were hyphenated at the end of a line are whole again. Footnotes stand
+at the end of their chapter, as in HTML and EPUB: at the foot of a page they would cut in two the
+sentence that goes on overleaf. The map is made of what is kept, so that its offsets are those of
+the text.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tunesmith.core.errors import MissingExtra
 from tunesmith.stages.ingest.documents.canonical import PARAGRAPH, Part, document
+from tunesmith.stages.ingest.documents.pdf_lines import Line, read_lines
+from tunesmith.stages.ingest.documents.pdf_notes import with_notes, without_notes
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
@@ -36,29 +39,23 @@ _SAME_PLACE = 3.0
 _WIDER = 1.25
 """A distance of lines this many times the usual one ends a paragraph."""
 _OTHER_SIZE = 1.05
-_SMALL = 0.8
-"""A digit of this share of its line's size is raised, or the number of a footnote."""
 _HYPHEN = "\x02"
 """How PDFium marks a hyphen at the end of a line; it joins the two lines."""
-_HYPHENATED = re.compile(rf"((?:[^\W\d_]+-)*[^\W\d_]*){_HYPHEN}[\r\n ]*([^\W\d_]*)")
+_HYPHENATED = re.compile(rf"((?:[^\W\d_]+-)*[^\W\d_]*){_HYPHEN}[\r\n ]*([^\W\d_]*(?:-[^\W\d_]+)*)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEADER = re.compile(r"(?:[ ]?\.){4,}[ ]?")
 _PAGE_AT_END = re.compile(r"(?:^|\s+)(?:\d{1,6}|[ivxlc]+)\s*$")
+_OVERLEAF = re.compile(
+    r"\W*(?:table \S+ )?continue[sd]\b(?: (?:on|from|to|the|next|previous|page))+\W*", re.IGNORECASE
+)
+"""What stands below and above a table or a listing that goes on overleaf, and nothing else."""
+_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
+_MAX_NUMBERS = 8
+"""Of a line, that may be the page's."""
+_PAGE_AT_START = re.compile(r"[0-9]{1,6}(?=\s|$|[^\W\d_]{2})")
+_PAGE_AT_THE_END = re.compile(r"(?:(?<=\s)|(?<=[^\W\d_]{2})|^)[0-9]{1,6}$")
 _ROMAN = re.compile("[ivxlc]+", re.IGNORECASE)
 _DATE = re.compile(r"D:(\d{4})(\d\d)(\d\d)")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """A line of a page; places are in points from the bottom of the page."""
-
-    text: str
-    first: float
-    """Where its first character stands."""
-    last: float
-    """Where its last one does: below, if a word was hyphenated."""
-    size: float
-    """Of its characters, as the one in the middle has it."""
 
 
 def read_pdf(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
@@ -85,7 +82,7 @@ def read_pdf(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
         num_chars = 0
         for number in range(num_pages):
             try:
-                pages.append(_lines(file[number]))
+                pages.append(read_lines(file[number]))
             except pypdfium2.PdfiumError as error:
                 pages.append([])
                 yield quarantined(f"{member}#page {number + 1}", "not-whole", str(error), "")
@@ -93,19 +90,40 @@ def read_pdf(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
             if num_chars > MAX_ROW_BYTES:
                 raise Unreadable("too-large", f"a text may have {MAX_ROW_BYTES} characters")
         fields = {**_facts(file.get_metadata_dict()), "num_pages": num_pages}
+        begins = _chapters(file)
     finally:
         file.close()
-    yield document(member, data, parts(pages), fields)
+    pages = [_of_contents(lines) for lines in with_notes(pages)]
+    yield document(member, data, parts(pages, begins), fields)
 
 
-def parts(pages: list[list[Line]]) -> Iterator[Part]:
-    """The text of each page: no headers and footers, paragraphs apart, words whole."""
-    kept = without_edges(pages)
+def parts(pages: list[list[Line]], chapters: Iterable[int] = ()) -> Iterator[Part]:
+    """The text of each page: no headers and footers, paragraphs apart, words whole.
+
+    Footnotes follow the last page of their chapter, or of the document where it has no `chapters`:
+    the pages, counted from 0, on which one begins. They wait where a sentence goes on overleaf.
+    """
+    kept, notes = without_notes(without_edges(pages))
     usual = _usual_distance(kept)
-    texts = [_laid_out(lines, usual) for lines in kept]
-    words = Counter(word.casefold() for text in texts for word in _WORD.findall(text))
+    texts, noted = ([_laid_out(lines, usual) for lines in some] for some in (kept, notes))
+    # Without the halves of words, else each half would look like a word.
+    whole = (_HYPHENATED.sub(" ", text) for text in texts + noted)
+    words = Counter(word.casefold() for text in whole for word in _WORD.findall(text))
+    starts = sorted(chapters)
+    done = num_pages = 0
+    for part in _joined_pages(texts, words):
+        before, num_pages = num_pages, int(part.page or 0)
+        if part.joint == PARAGRAPH and any(done < start <= num_pages - 1 for start in starts):
+            yield from _joined_pages(noted[:before], words, skip=done)
+            done = before
+        yield part
+    yield from _joined_pages(noted, words, skip=done)
+
+
+def _joined_pages(texts: list[str], words: Counter[str], skip: int = 0) -> Iterator[Part]:
+    """The pages after the first `skip`: words whole, and how each is joined to the one before."""
     joint, ahead = PARAGRAPH, ""
-    for number, text in enumerate(texts, start=1):
+    for number, text in enumerate(texts[skip:], start=skip + 1):
         if ahead and text:
             # The end of a word that began on the page before stands there, whole.
             text, ahead = text[len(ahead) :].lstrip(" "), ""
@@ -120,75 +138,15 @@ def parts(pages: list[list[Line]]) -> Iterator[Part]:
         joint = "\n" if goes_on else PARAGRAPH
 
 
-def _lines(page: Any) -> list[Line]:
-    """The lines of a page, in PDFium's order."""
-    text_page = page.get_textpage()
-    try:
-        return _of_contents(_with_notes(list(_read_lines(text_page)), text_page))
-    finally:
-        text_page.close()
-        page.close()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Read:
-    """A line, and where its characters are in PDFium's list."""
-
-    line: Line
-    places: list[int]
-    codes: list[int]
-
-
-def _read_lines(text_page: Any) -> Iterator[_Read]:
-    import pypdfium2.raw as pdfium
-
-    total = text_page.count_chars()
-    if total > MAX_ROW_BYTES:
-        raise Unreadable("too-large", f"a text may have {MAX_ROW_BYTES} characters")
-    codes = [pdfium.FPDFText_GetUnicode(text_page, at) for at in range(total)]
-    start = 0
-    for at in [*(at for at, code in enumerate(codes) if code in (10, 13)), total]:
-        visible = [place for place in range(start, at) if not chr(codes[place]).isspace()]
-        if visible and (text := _characters(codes[visible[0] : visible[-1] + 1])).strip():
-            middle = visible[len(visible) // 2]
-            line = Line(
-                text=text,
-                first=text_page.get_charbox(visible[0], loose=True)[1],
-                last=text_page.get_charbox(visible[-1], loose=True)[1],
-                size=pdfium.FPDFText_GetFontSize(text_page, middle),
-            )
-            places = list(range(visible[0], visible[-1] + 1))
-            yield _Read(line=line, places=places, codes=[codes[place] for place in places])
-        start = at + 1
-
-
-def _with_notes(read: list[_Read], text_page: Any) -> list[Line]:
-    """The lines with the small raised numbers of footnotes in brackets: "areas1" is no word. Only
-    where a line of the page begins with the same number, since others are exponents."""
-    import pypdfium2.raw as pdfium
-
-    found: list[dict[int, str]] = []
-    for one in read:
-        runs: dict[int, str] = {}
-        begin = -1
-        for at, code in enumerate(one.codes):
-            size = pdfium.FPDFText_GetFontSize(text_page, one.places[at]) if 48 <= code <= 57 else 0
-            if 0 < size < _SMALL * one.line.size:
-                begin = at if begin < 0 else begin
-                runs[begin] = runs.get(begin, "") + chr(code)
-            else:
-                begin = -1
-        found.append(runs)
-    begun = {runs[0] for runs in found if 0 in runs}
-    lines = []
-    for one, runs in zip(read, found, strict=True):
-        codes = list(one.codes)
-        for begin, number in sorted(runs.items(), reverse=True):
-            if number in begun:
-                codes[begin : begin + len(number)] = map(ord, f"[{number}]")
-        text = _characters(codes)
-        lines.append(dataclasses.replace(one.line, text=text) if runs else one.line)
-    return lines
+def _chapters(file: Any) -> list[int]:
+    """The pages, from 0, on which a chapter begins: the highest level of the outline that has two
+    entries or more, since the one entry above them is the title."""
+    pages: dict[int, list[int]] = {}
+    for entry in file.get_toc():
+        place = entry.get_dest()
+        page = place.get_index() if place is not None else None
+        pages.setdefault(entry.level, []).extend([] if page is None else [page])
+    return next((found for _, found in sorted(pages.items()) if len(found) > 1), [])
 
 
 def _of_contents(lines: list[Line]) -> list[Line]:
@@ -202,20 +160,21 @@ def _of_contents(lines: list[Line]) -> list[Line]:
     return [line for line in plain if line.text]
 
 
-def _characters(codes: list[int]) -> str:
-    """Characters from their numbers; two halves of one are one, and a half alone is none."""
-    text = "".join(map(chr, codes)).replace("\0", "")
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-
-
 def without_edges(pages: list[list[Line]]) -> list[list[Line]]:
     """The pages without the lines at their top and bottom that are on many of them at one place,
-    whatever their numbers, and without page numbers and what stands beside them."""
+    whatever number of the page is in them, and without page numbers and what stands beside them."""
     seen: Counter[tuple[str, int]] = Counter()
     numbers: Counter[tuple[int, int]] = Counter()
     for index, lines in enumerate(pages):
         edges = [lines[at] for at in _edges(lines)]
-        seen.update({(_folded(line), slot) for line in edges for slot in _slots(line)})
+        seen.update(
+            {
+                (form, slot)
+                for line in edges
+                for form in _forms(line, index)
+                for slot in _slots(line)
+            }
+        )
         numbers.update(
             {
                 (value - index, slot)
@@ -227,7 +186,8 @@ def without_edges(pages: list[list[Line]]) -> list[list[Line]]:
     counted = {slot for (_, slot), count in numbers.items() if count >= _OFTEN}
 
     def is_edge(index: int, line: Line) -> bool:
-        if any(seen[_folded(line), slot] >= _OFTEN for slot in _slots(line)):
+        forms = _forms(line, index)
+        if any(seen[form, slot] >= _OFTEN for form in forms for slot in _slots(line)):
             return True
         return any(
             numbers[value - index, slot] >= _OFTEN
@@ -238,7 +198,13 @@ def without_edges(pages: list[list[Line]]) -> list[list[Line]]:
     kept = []
     for index, lines in enumerate(pages):
         dropped = {at for at in _edges(lines) if is_edge(index, lines[at])}
-        kept.append([line for at, line in enumerate(lines) if at not in dropped])
+        kept.append(
+            [
+                line
+                for at, line in enumerate(lines)
+                if at not in dropped and not _OVERLEAF.fullmatch(line.text)
+            ]
+        )
     return kept
 
 
@@ -254,14 +220,20 @@ def _slots(line: Line) -> tuple[int, int]:
     return slot, slot + 1
 
 
-def _folded(line: Line) -> str:
-    return " ".join(re.sub(r"\d+", "0", line.text).casefold().split())
+def _forms(line: Line, index: int) -> set[str]:
+    """What a line has in common with that of other pages: its words, and these with one number as
+    its distance from the page's. Headings that differ in their numbers have none in common."""
+    text = " ".join(line.text.casefold().split())
+    return {text} | {
+        f"{text[: found.start()]}#{int(found.group()) - index}#{text[found.end() :]}"
+        for found in itertools.islice(_NUMBER.finditer(text), _MAX_NUMBERS)
+    }
 
 
 def _numbers(line: Line) -> set[int]:
-    """The page number that a line may begin or end with."""
-    words = line.text.split()
-    return {int(word) for word in (words[0], words[-1]) if re.fullmatch("[0-9]{1,6}", word)}
+    """The page number that a line may begin or end with, perhaps without a space beside it."""
+    found = (_PAGE_AT_START.match(line.text), _PAGE_AT_THE_END.search(line.text))
+    return {int(match.group()) for match in found if match}
 
 
 def _has_roman_number(line: Line) -> bool:
@@ -298,14 +270,16 @@ def _laid_out(lines: list[Line], usual: float) -> str:
 
 def _joined(match: re.Match[str], words: Counter[str]) -> str:
     """The word on both sides of a line's end: with its hyphen if the document writes it so
-    elsewhere, or if it looks like a name; else without."""
+    elsewhere, if it looks like a name, or if only its halves are words; else without."""
     left, right = match.groups()
     hyphenated, joined = f"{left}-{right}", f"{left}{right}"
     if not left or not right or words[hyphenated.casefold()]:
         return hyphenated
     if words[joined.casefold()]:
         return joined
-    return hyphenated if right[0].isupper() or left[1:].isupper() else joined
+    halves = (left.rpartition("-")[2], right.partition("-")[0])
+    are_words = all(len(half) > 2 and words[half.casefold()] for half in halves)
+    return hyphenated if are_words or right[0].isupper() or left[1:].isupper() else joined
 
 
 def _facts(metadata: dict[str, str]) -> dict[str, str]:
