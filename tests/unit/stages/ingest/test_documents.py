@@ -111,6 +111,16 @@ def test_html_is_what_people_see() -> None:
     assert sections(entry)["Two & more"].startswith("Two & more\n\nareas")
 
 
+def test_the_number_before_a_footnote_is_in_brackets_as_the_one_in_the_text() -> None:
+    page = (
+        '<p>areas<a class="footnote-reference brackets" href="#n">1</a> are</p>'
+        '<dl class="footnote brackets"><dt class="label" id="n"><span class="brackets">'
+        '<a class="fn-backref" href="#m">1</a></span></dt><dd><p>A note.</p></dd></dl>'
+        "<p>In 3 <span>4</span> ways.</p>"
+    )
+    assert one("html", page).text == "areas[1] are\n\n[1] A note.\n\nIn 3 4 ways."
+
+
 @pytest.mark.parametrize(
     ("page", "text"),
     [
@@ -215,6 +225,85 @@ def test_a_word_across_pages_is_whole_and_on_the_page_where_it_begins() -> None:
 def test_a_sentence_goes_on_over_a_page_and_a_paragraph_does_not() -> None:
     text, _ = pdf_text([[line("It goes on", 700)], [line("here.", 700)], [line("New.", 700)]])
     assert text == "It goes on\nhere.\n\nNew."
+
+
+def test_what_says_that_a_listing_goes_on_overleaf_is_left_out() -> None:
+    below, above = "(continues on next page)", "Table 3: continued from previous page"
+    text, _ = pdf_text(
+        [[line("a", 700), line(below, 650), line("Note.", 90)], [line(above, 700), line("b", 688)]]
+    )
+    assert text == "a\nNote.\n\nb"
+    assert pdf_text([[line("It continues on the next page 4.", 700)]])[0].startswith("It continues")
+
+
+def test_headings_at_the_top_of_pages_that_differ_in_a_number_are_no_running_heads() -> None:
+    pages = [
+        [line(f"{n}. Version 3.{9 - n}.1", 700), line(f"Page {n} of 9 (4.6)", 40)]
+        for n in (1, 2, 4, 5)
+    ]
+    pages.insert(2, [line("Page 3 of 9 (4.6)", 40)])
+    kept = [[one.text for one in lines] for lines in without_edges(pages)]
+    assert kept == [["1. Version 3.8.1"], ["2. Version 3.7.1"], [], ["4. Version 3.5.1"],
+                    ["5. Version 3.4.1"]]  # fmt: skip
+
+
+def test_a_page_number_without_a_space_beside_it_is_left_out() -> None:
+    heads = ["7Chapter A", "Manual 8", "9Chapter B", "Manual 10", "11Chapter C"]
+    pages = [[line(f"word {name}.", 700), line(name, 40)] for name in heads]
+    assert [len(lines) for lines in without_edges(pages)] == [1] * 5
+
+
+def note(text: str, at: float) -> Line:
+    return Line(text=text, first=at, last=at, size=8.0, raised=((0, text.split()[0]),))
+
+
+def referring(text: str, at: float, number: str) -> Line:
+    raised = ((len(text), number),)
+    return Line(text=text + number, first=at, last=at, size=10.0, raised=raised)
+
+
+NOTED = [
+    [referring("It goes on,", 700, "1"), line("with x2 and", 688), note("1 A note that", 90)],
+    [line("ends here.", 700), referring("Look.", 688, "2"), line("is long.", 90, size=8.0)],
+    [line("Another chapter.", 700), note("2 Late.", 90)],
+]
+
+
+def test_footnotes_follow_their_chapter_and_cut_no_sentence_in_two() -> None:
+    text, _ = pdf_text(with_notes(NOTED))
+    assert text == (
+        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\n\nAnother chapter.\n\n"
+        "[1] A note that\nis long.\n\n[2] Late."
+    )
+    found = document("a", b"", parts(with_notes(NOTED), chapters=[0, 1, 2]), {})
+    assert found.text == (
+        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\n\n[1] A note that\nis long.\n\n"
+        "Another chapter.\n\n[2] Late."
+    )
+    assert [page for *_, page in found.fields["pages"]] == [1, 2, 1, 2, 3, 3]
+
+
+def test_small_digits_are_notes_only_where_a_line_begins_with_the_number() -> None:
+    formula = Line(text="x2 is", first=700, last=700, size=10.0, raised=((1, "2"),))
+    small = Line(text="2 mm", first=90, last=90, size=8.0, raised=((0, "2"),))
+    (kept,) = with_notes([[formula, line("2", 650)]])
+    assert [one.text for one in kept] == ["x2 is", "2"]
+    (alone,) = with_notes([[line("text", 700), small]])
+    assert not any(one.begins_note for one in alone)
+
+
+def test_halves_that_are_words_keep_their_hyphen_and_parts_of_compounds_do() -> None:
+    text, _ = pdf_text(
+        [
+            [
+                line("This mysql server is compatible. A mail-transport-agent is one.", 700),
+                line(
+                    "So mysql\x02compatible, a mail\x02transport-agent and hori\x02zontally.", 688
+                ),
+            ]
+        ]
+    )
+    assert text.endswith("So mysql-compatible, a mail-transport-agent and horizontally.")
 
 
 def test_a_wider_gap_another_size_and_a_column_end_a_paragraph() -> None:

@@ -230,7 +230,11 @@ def write_markup(writer: Writer, events: Iterator[Event]) -> None:
                     pre -= name == "pre"
                     _end(writer, name, lists)
             case Text(text) if notes and not unseen and text.strip().isdigit():
-                writer.text(f"[{text.strip()}]")  # else it would look like a part of the sentence
+                # Without brackets it would look like a part of the sentence.
+                if "dt" in stack[-3:]:
+                    writer.item(f"[{text.strip()}] ")  # the note itself follows
+                else:
+                    writer.text(f"[{text.strip()}]")
             case Text(text) if not unseen:
                 writer.text(text, as_it_is=bool(pre))
 
