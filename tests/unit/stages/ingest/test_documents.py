@@ -264,21 +264,27 @@ def referring(text: str, at: float, number: str) -> Line:
 
 NOTED = [
     [referring("It goes on,", 700, "1"), line("with x2 and", 688), note("1 A note that", 90)],
-    [line("ends here.", 700), referring("Look.", 688, "2"), line("is long.", 90, size=8.0)],
-    [line("Another chapter.", 700), note("2 Late.", 90)],
+    [
+        line("ends here.", 700),
+        referring("Look.", 688, "2"),
+        referring("See.", 676, "3"),
+        line("is long.", 90, size=8.0),
+    ],
+    [line("Another chapter.", 700), note("2 Late.", 90), note("3 Later.", 81)],
 ]
 
 
 def test_footnotes_follow_their_chapter_and_cut_no_sentence_in_two() -> None:
     text, _ = pdf_text(with_notes(NOTED))
     assert text == (
-        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\n\nAnother chapter.\n\n"
-        "[1] A note that\nis long.\n\n[2] Late."
+        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\nSee.[3]\n\nAnother chapter.\n\n"
+        "[1] A note that\nis long.\n\n[2] Late.\n\n[3] Later."
     )
     found = document("a", b"", parts(with_notes(NOTED), chapters=[0, 1, 2]), {})
     assert found.text == (
-        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\n\n[1] A note that\nis long.\n\n"
-        "Another chapter.\n\n[2] Late."
+        "It goes on,[1]\nwith x2 and\nends here.\nLook.[2]\nSee.[3]\n\n"
+        "[1] A note that\nis long.\n\n"
+        "Another chapter.\n\n[2] Late.\n\n[3] Later."
     )
     assert [page for *_, page in found.fields["pages"]] == [1, 2, 1, 2, 3, 3]
 
@@ -296,14 +302,18 @@ def test_halves_that_are_words_keep_their_hyphen_and_parts_of_compounds_do() -> 
     text, _ = pdf_text(
         [
             [
-                line("This mysql server is compatible. A mail-transport-agent is one.", 700),
                 line(
-                    "So mysql\x02compatible, a mail\x02transport-agent and hori\x02zontally.", 688
+                    "A package, a package of dev files for dev, a clear mail-transport-agent.", 700
                 ),
+                line("The package\x02dev, a mail\x02transport-agent, MySQL\x02compatible.", 688),
+                line("It is clear\x02signed and hori\x02zontally there.", 676),
             ]
         ]
     )
-    assert text.endswith("So mysql-compatible, a mail-transport-agent and horizontally.")
+    assert text.endswith(
+        "The package-dev, a mail-transport-agent, MySQL-compatible.\n"
+        "It is clearsigned and horizontally there."
+    )
 
 
 def test_a_wider_gap_another_size_and_a_column_end_a_paragraph() -> None:

@@ -253,7 +253,8 @@ def _usual_distance(pages: list[list[Line]]) -> float:
 
 
 def _laid_out(lines: list[Line], usual: float) -> str:
-    """Lines with blank ones where a paragraph ends: a wider distance, a column, another size."""
+    """Lines with blank ones where a paragraph ends: a wider distance, a column, another size,
+    or the next footnote."""
     pieces: list[str] = []
     before: Line | None = None
     for line in lines:
@@ -261,7 +262,7 @@ def _laid_out(lines: list[Line], usual: float) -> str:
             distance = before.last - line.first
             sizes = sorted((before.size, line.size))
             is_new = not -_SAME_PLACE < distance <= _WIDER * max(usual, line.size)
-            is_new |= sizes[1] > _OTHER_SIZE * sizes[0]
+            is_new |= sizes[1] > _OTHER_SIZE * sizes[0] or line.begins_note
             pieces.append(PARAGRAPH if is_new else "\n")
         pieces.append(line.text)
         before = line
@@ -278,8 +279,9 @@ def _joined(match: re.Match[str], words: Counter[str]) -> str:
     if words[joined.casefold()]:
         return joined
     halves = (left.rpartition("-")[2], right.partition("-")[0])
-    are_words = all(len(half) > 2 and words[half.casefold()] for half in halves)
-    return hyphenated if are_words or right[0].isupper() or left[1:].isupper() else joined
+    are_words = all(len(half) > 2 and words[half.casefold()] > 1 for half in halves)
+    is_name = right[0].isupper() or left[1:] != left[1:].lower()
+    return hyphenated if are_words or is_name else joined
 
 
 def _facts(metadata: dict[str, str]) -> dict[str, str]:
