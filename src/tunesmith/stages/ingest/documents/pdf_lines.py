@@ -24,7 +24,7 @@ class Line:
     first: float
     """Where its first character stands."""
     last: float
-    """Where its last one does: below, if a word was hyphenated."""
+    """Where its last one does that is not raised: below, if a word was hyphenated."""
     size: float
     """Of its characters, as the one in the middle has it."""
     raised: tuple[tuple[int, str], ...] = ()
@@ -121,8 +121,15 @@ def _raised(one: _Read, text_page: Any) -> Line:
             runs[begin] = runs.get(begin, "") + chr(code)
         else:
             begin = -1
-    places = ((len(_characters(one.codes[:at])), number) for at, number in runs.items())
-    return dataclasses.replace(one.line, raised=tuple(places))
+    places = tuple((len(_characters(one.codes[:at])), number) for at, number in runs.items())
+    line = dataclasses.replace(one.line, raised=places)
+    begin = max(runs, default=0)
+    if not begin or begin + len(runs[begin]) < len(one.codes):
+        return line
+    # The line ends where the character before the number stands, not higher.
+    before = next(at for at in reversed(range(begin)) if not chr(one.codes[at]).isspace())
+    last = text_page.get_charbox(one.places[before], loose=True)[1]
+    return dataclasses.replace(line, last=last)
 
 
 def _characters(codes: list[int]) -> str:
