@@ -103,7 +103,7 @@ def sentence_words(sentence: str) -> str:
     """What is compared of a sentence: its words without its number, a space between them."""
     if _CHAPTER.fullmatch(sentence):
         return ""
-    return words(sentence[_ITEM.match(sentence).end() :]).strip()
+    return words(_ITEM.sub("", sentence, count=1)).strip()
 
 
 def version(texts: list[str]) -> Version:
@@ -230,16 +230,16 @@ def main() -> None:
     print("\npassages of, in      all   same         in it")
     for one, other in itertools.permutations(whole, 2):
         passages = whole[one].passages
-        found = list(differences(whole[one], whole[other]))
-        same = len(passages) - len(found)
-        within = same + sum(why.startswith("same words") for why, _ in found)
+        others = list(differences(whole[one], whole[other]))
+        same = len(passages) - len(others)
+        within = same + sum(why.startswith("same words") for why, _ in others)
         print(
             f"{one:5} {other:5} {len(passages):11} {same:6} {same / len(passages):6.1%}"
             f" {within:5} {within / len(passages):6.1%}"
         )
-        for why, count in Counter(why for why, _ in found).most_common():
+        for why, count in Counter(why for why, _ in others).most_common():
             print(f"    {count:4} {why}")
-            examples = [example for reason, example in found if reason == why]
+            examples = [example for reason, example in others if reason == why]
             for example in examples[: options.missing]:
                 print(f"             {example}")
 

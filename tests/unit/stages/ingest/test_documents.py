@@ -343,6 +343,33 @@ def test_numbers_of_footnotes_that_are_lines_of_their_own_and_chapters_are_read(
     )
 
 
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from([6.0, 8.0, 10.0]), st.sampled_from(["1", "2", ""]),
+                           st.booleans(), st.integers(50, 800)), max_size=4),
+        max_size=5,
+    ),
+    st.lists(st.integers(0, 5), max_size=3),
+)  # fmt: skip
+def test_no_word_is_lost_wherever_notes_and_chapters_are(
+    made: list[list[tuple[float, str, bool, int]]], chapters: list[int]
+) -> None:
+    pages: list[list[Line]] = []
+    for number, lines in enumerate(made):
+        pages.append([])
+        for at, (size, mark, is_note, bottom) in enumerate(lines):
+            word = "w" * (4 * number + at + 1)
+            text = f"{mark} {word}" if is_note else word + mark
+            raised = ((0 if is_note else len(word), mark),) * bool(mark)
+            place = float(bottom)
+            pages[-1].append(Line(text=text, first=place, last=place, size=size, raised=raised))
+    noted = with_notes(pages)
+    expected = sorted(word for page in without_edges(noted) for one in page
+                      for word in one.text.split())  # fmt: skip
+    found = [part.text for part in parts(noted, chapters)]
+    assert sorted(word for text in found for word in text.split()) == expected
+
+
 def test_small_digits_are_notes_only_where_a_line_begins_with_the_number() -> None:
     formula = Line(text="x2 is", first=700, last=700, size=10.0, raised=((1, "2"),))
     small = Line(text="2 mm", first=90, last=90, size=8.0, raised=((0, "2"),))
