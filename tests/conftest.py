@@ -245,6 +245,8 @@ class Server:
     """A Postgres that was started for the tests."""
 
     port: int
+    log: Path
+    """What it says of itself."""
 
     @property
     def origin(self) -> str:
@@ -254,8 +256,12 @@ class Server:
         import psycopg
 
         where = f"host=127.0.0.1 port={self.port} user=owner password=open dbname={database}"
-        with psycopg.connect(where, autocommit=True) as connection:
-            connection.execute(sql.encode())
+        try:
+            with psycopg.connect(where, autocommit=True) as connection:
+                connection.execute(sql.encode())
+        except psycopg.OperationalError as error:
+            error.add_note(self.log.read_text()[-2000:])
+            raise
 
 
 @pytest.fixture(scope="session")
@@ -286,14 +292,16 @@ def server() -> Iterator[Server]:
         )  # fmt: skip
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        with subprocess.Popen(
+        log = folder / "log"
+        with log.open("wb") as said, subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data,
              "-c", "fsync=off"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=settings, cwd=folder,
+            stdout=subprocess.DEVNULL, stderr=said, env=settings, cwd=folder,
+            start_new_session=True,  # a signal to the tests' processes is none to it
             **as_user,
         ) as process:  # fmt: skip
             try:
-                made = Server(port)
+                made = Server(port, log)
                 _wait_for(made)
                 made.run("CREATE DATABASE crm", "postgres")
                 made.run("CREATE USER reader PASSWORD 'read'; GRANT pg_read_all_data TO reader")
