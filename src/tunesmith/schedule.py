@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ from tunesmith.core.db import Database, Transaction, clock, moment, text_of
 from tunesmith.core.errors import Conflict, NotFound, TunesmithError, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.owner import actor
 from tunesmith.core.slots import Slot
 from tunesmith.project import Project, open_database, open_project
@@ -182,7 +184,7 @@ def _run(book: Book, config: ScheduleConfig, slot: Slot, hear: Hear) -> Fired:
     asks = _sources(book.file, config.run) if config.run else True
     try:
         with (
-            _kept(book.database, slot),
+            heartbeat(book.database, slots.LEASE_S, partial(slots.extend, slot=slot)),
             closing(open_project(book.folder, on_event=hear, asks=asks)) as project,
         ):
             project.clean_up()
@@ -255,27 +257,6 @@ def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
                 wanted += [*graph.watches[name].signals, graph.watches[name].proposal]
     needed = {id(step) for step in ordered(*wanted)}
     return [name for name in file.source if id(graph.assets[name]) in needed]
-
-
-@contextmanager
-def _kept(database: Database, slot: Slot) -> Iterator[None]:
-    """Extend the lease of a slot while it runs."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(slots.LEASE_S / 3):
-            # A beat that the store does not take is made up for by the next one.
-            with contextlib.suppress(TunesmithError), database.write() as connection:
-                if not slots.extend(connection, slot):
-                    return
-
-    thread = threading.Thread(target=beat, name="slot", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +12,8 @@ import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, percent, size, table
 from tunesmith.cli.render import out as print_result
-from tunesmith.core.errors import Conflict, UsageError
+from tunesmith.core.errors import UsageError
+from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.stages.export.config import ExportConfig, Format, Quantisation
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def model_export(
     from tunesmith.cli.service import only
 
     config = _config(format, quantisation)
-    require_free(out)
+    require_free(out, "--out")
     with opened(folder, runs=True) as (project, _):
         only(project.file.model, name, "model")
         made = pipeline.export(project, name, config)
@@ -59,33 +58,10 @@ def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path) -> None:
     Raises:
         Conflict: `folder` is there and is not an empty folder.
     """
-    require_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder, "--out") as temporary:
         for name, blob in files.items():
             (temporary / name).parent.mkdir(exist_ok=True)  # some lie in a folder of their own
             shutil.copyfile(blobs.path(blob), temporary / name)
-        temporary.chmod(0o755)
-        try:
-            os.rename(temporary, folder)
-        except OSError as error:  # somebody has put something there meanwhile
-            raise _taken(folder) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def require_free(folder: Path) -> None:
-    """Raise Conflict unless `folder` is new or empty."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise _taken(folder)
-
-
-def _taken(folder: Path) -> Conflict:
-    return Conflict(
-        f"{folder} is there already and is not an empty folder",
-        remedy="name another folder with --out, or remove it",
-    )
 
 
 def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:

@@ -142,7 +142,7 @@ class FolderBlobs:
         path = self._path(digest)
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
-            _sync_folder(path.parent)
+            sync(path.parent)
 
     def sweep(self) -> None:
         """Remove the temporary files of processes that have ended."""
@@ -160,16 +160,16 @@ class FolderBlobs:
         if target.exists():
             with target.open("rb") as source:
                 if hashlib.file_digest(source, "sha256").hexdigest() == digest:
-                    _sync_folder(target.parent)  # whoever renamed it may not have come so far
+                    sync(target.parent)  # whoever renamed it may not have come so far
                     return
             # A damaged copy stands there: the good one takes its place.
         with contextlib.suppress(FileExistsError):
             target.parent.mkdir()
-            _sync_folder(self._root)
+            sync(self._root)
         temporary.chmod(0o444)
         temporary.replace(target)
         failpoint("blob.renamed")
-        _sync_folder(target.parent)
+        sync(target.parent)
 
     def _corrupt(self, blob: Blob, found: str) -> BlobCorrupt:
         return BlobCorrupt(
@@ -197,8 +197,9 @@ def _chunks(data: bytes | Path) -> Iterator[bytes]:
         yield data
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

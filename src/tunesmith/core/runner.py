@@ -8,9 +8,9 @@ up finds that it may no longer publish.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from tunesmith.core.errors import (
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Executor, Given, Listener
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.kinds import Kind, kind, resolve
 from tunesmith.core.meter import Forecast, Meter, Usage
 from tunesmith.core.owner import is_gone, owner
@@ -330,25 +331,14 @@ class Runner:
                         remedy="run the same command again; the damaged input is made again first",
                     ) from error
 
-    @contextlib.contextmanager
-    def _heartbeat(self, attempt: Attempt) -> Iterator[None]:
-        stop = threading.Event()
+    def _heartbeat(self, attempt: Attempt) -> AbstractContextManager[None]:
+        def extend(connection: Connection) -> bool:
+            is_ours = catalog.extend_lease(connection, attempt.run_id, lease_s=self.lease_s)
+            if not is_ours:
+                attempt.lost.set()  # the step ends at its next sign of progress
+            return is_ours
 
-        def beat() -> None:
-            while not stop.wait(self.lease_s / 3):
-                # A beat that the store does not take is made up for by the next one.
-                with contextlib.suppress(TunesmithError), self.database.write() as connection:
-                    if not catalog.extend_lease(connection, attempt.run_id, lease_s=self.lease_s):
-                        attempt.lost.set()  # the step ends at its next sign of progress
-                        return
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return heartbeat(self.database, self.lease_s, extend)
 
     # Planning.
 

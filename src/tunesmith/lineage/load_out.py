@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +15,7 @@ from typing import Any, Literal
 from tunesmith.core import erasure, evidence
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import Conflict, NotFound, UsageError
+from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.core.ref import to_plain
 from tunesmith.lineage.trace import Placed
 from tunesmith.lineage.versions import Held, all_held, card_of, find, path_of
@@ -29,6 +27,8 @@ from tunesmith.stages.load_out.files import FileFormat, write_files
 from tunesmith.stages.load_out.table import Table, alike, asset_table, dataset_table
 
 LOADED_OUT = "data.loaded_out"
+OPTION = "--to"
+"""Which flag says where to."""
 Format = Literal[FileFormat, "sql"]
 
 
@@ -81,23 +81,13 @@ def _to_folder(
 ) -> LoadedOut:
     """All of it appears at once, or nothing."""
     folder = Path(made.where)
-    _require_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder, OPTION) as temporary:
         card = card_of(project, held)
         name = held.version.name
         write_files(temporary, format, sides, name=name, card=card, licences=made.licences)
         made = dataclasses.replace(made, files=dict(_digests(temporary)))
-        temporary.chmod(0o755)
-        _require_free(folder)
+        require_free(folder, OPTION)  # before it is on record
         _put_on_record(project, held, made)
-        try:
-            os.rename(temporary, folder)
-        except OSError as error:  # somebody has put something there meanwhile
-            raise _taken(folder) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return made
 
 
@@ -150,18 +140,6 @@ def _put_on_record(project: Project, held: Held, made: LoadedOut) -> None:
 def _require_outside(project: Project, where: str) -> None:
     if Path(where).absolute().resolve().is_relative_to(project.folder / STORE):
         raise UsageError(f"{where} is in the store", remedy="name a place outside of it")
-
-
-def _require_free(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise _taken(folder)
-
-
-def _taken(folder: Path) -> Conflict:
-    return Conflict(
-        f"{folder} is there already and is not an empty folder",
-        remedy="name another folder with --to, or remove it",
-    )
 
 
 def copies(project: Project, placed: Collection[Placed], sources: Collection[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import yaml
 
+from tunesmith.core.blobs import sync
 from tunesmith.stages.load_out.table import Table
 
 FileFormat = Literal["parquet", "jsonl", "csv", "huggingface"]
@@ -51,7 +51,7 @@ def write_files(
             write(folder / f"{side}.{format}", table)
         (folder / CARD).write_text(card, encoding="utf-8")
     for path in (*folder.rglob("*"), folder):
-        _flush(path)
+        sync(path)
 
 
 def _parquet(path: Path, table: Table) -> None:
@@ -86,11 +86,3 @@ def _head(name: str, tables: Mapping[str, Table], licences: Sequence[str]) -> di
         **licence,
         "configs": [{"config_name": "default", "data_files": files}],
     }
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
