@@ -20,6 +20,7 @@ from tunesmith.core.execute import CACHE, Executor, InlineExecutor, SubprocessEx
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.owner import actor
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tunesmith.stages.ingest.increment import Increment
-
-STORE = ".tunesmith"
 
 
 @dataclass(kw_only=True)

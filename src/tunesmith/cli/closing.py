@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunesmith.cli.render import difference, metrics_table, percent, seconds
+from tunesmith.core.project_folder import STORE
 from tunesmith.ledger.cost import display
 from tunesmith.pipeline import Made, Result, books
-from tunesmith.project import STORE, Project
+from tunesmith.project import Project
 from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset, SemanticSize, TrueSize
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from tunesmith.core import evidence, tables
 from tunesmith.core.errors import StoreError
 from tunesmith.core.evidence import Entry
+from tunesmith.core.project_folder import STORE
 
 BEGUN, DONE = "erasure.begun", "erasure.done"
 KEY_FILE = "erasure.key"
@@ -97,6 +98,21 @@ def key_of(store: Path, *, make: bool = False) -> bytes:
         ) from error
 
 
+def key_called(project: Path, name: str) -> bytes:
+    """The secret of a project's store, which has to be the one that `key_name` calls `name`.
+
+    Raises:
+        StoreError: there is none, or another one is there.
+    """
+    key = key_of(project / STORE)
+    if key_name(key) != name:
+        raise StoreError(
+            f"{STORE}/{KEY_FILE} is not the key that the erased rows are known by",
+            remedy="restore it from a backup of the store",
+        )
+    return key
+
+
 def write_private(path: Path, data: bytes) -> None:
     """A file that its owner alone can read, whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
@@ -117,6 +133,11 @@ def keyed(key: bytes, what: str, value: str | bytes) -> str:
     """The digest of a `value` that is a "subject", a "record" or a "row"."""
     data = value.encode() if isinstance(value, str) else value
     return hmac.new(key, what.encode() + b"\0" + data, hashlib.sha256).hexdigest()
+
+
+def subject_of(value: Any) -> str:
+    """Whom a value of a subject field names; empty where it names nobody."""
+    return "" if value is None or isinstance(value, list | dict) else str(value).strip()
 
 
 # Served requests.

@@ -18,6 +18,7 @@ from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.errors import Conflict, DataError, NotFound, StoreError, TunesmithError
 from tunesmith.core.execute import CACHE
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Step
 from tunesmith.graph import build, steps
@@ -27,7 +28,7 @@ from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.plan import Person, files_of, plan
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.versions import all_held
-from tunesmith.project import STORE, Project
+from tunesmith.project import Project
 from tunesmith.records.lineage import ErasureCertificate, ErasurePlan
 from tunesmith.stages.ingest.erased import records_of
 from tunesmith.text.normalise import normalise

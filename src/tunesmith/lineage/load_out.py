@@ -16,10 +16,11 @@ from tunesmith.core import erasure, evidence
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.core.new_folder import new_folder, require_free
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import to_plain
 from tunesmith.lineage.trace import Placed
 from tunesmith.lineage.versions import Held, all_held, card_of, find, path_of
-from tunesmith.project import STORE, Project
+from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import LoadedOut
 from tunesmith.stages.load_out import sql

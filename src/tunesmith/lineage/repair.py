@@ -17,9 +17,10 @@ from tunesmith.core import erasure, evidence
 from tunesmith.core.db import clock
 from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, NotAllowed, UsageError
+from tunesmith.core.project_folder import STORE
 from tunesmith.graph import build
 from tunesmith.lineage import worksheet
-from tunesmith.project import STORE, Project
+from tunesmith.project import Project
 from tunesmith.records.contract import ContractResult
 from tunesmith.records.data import Package
 from tunesmith.records.repair import (

@@ -16,7 +16,8 @@ from tunesmith.core import evidence
 from tunesmith.core.canonical import sha256
 from tunesmith.core.erasure import write_private
 from tunesmith.core.errors import Conflict, DataError, NotAllowed, UsageError
-from tunesmith.project import STORE, Project
+from tunesmith.core.project_folder import STORE
+from tunesmith.project import Project
 from tunesmith.records.review import Judgement
 from tunesmith.registry.roles import Actor, acting
 from tunesmith.review import argilla, label_studio

@@ -8,11 +8,11 @@ import stat
 from pathlib import Path
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.project_folder import STORE
 from tunesmith.stages.curate.config import DatasetConfig
 
 KEY_BYTES = 32
 """A key has at least so many: fewer could be guessed from the pseudonyms."""
-_STORE = ".tunesmith"
 
 
 def with_key_as_it_is_now(config: DatasetConfig, project: Path) -> DatasetConfig:
@@ -43,7 +43,7 @@ def read_key(config: DatasetConfig, project: Path) -> bytes:
     where = f"dataset {config.name!r}: pii_key_file {config.pii_key_file}"
     make = f"make one: `(umask 077; head -c {KEY_BYTES} /dev/urandom > FILE)`"
     path = Path(os.path.realpath(project / Path(config.pii_key_file).expanduser()))
-    if path.is_relative_to(os.path.realpath(project / _STORE)):
+    if path.is_relative_to(os.path.realpath(project / STORE)):
         raise DataError(f"{where} lies in the store", remedy="keep the key away from the data")
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tunesmith.core import erasure
 from tunesmith.core.erasure import keyed
-from tunesmith.core.errors import DataError, StoreError
+from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
 from tunesmith.records.landed import Landed
@@ -24,7 +24,7 @@ from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
 from tunesmith.stages.ingest.container import File, is_container
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
-from tunesmith.stages.ingest.local import STORE, pack
+from tunesmith.stages.ingest.local import pack
 from tunesmith.stages.ingest.rows import Ids
 from tunesmith.stages.ingest.singer import stored_rows
 from tunesmith.stages.ingest.snapshot import Keeps
@@ -78,7 +78,7 @@ def cutter(
     Raises:
         StoreError: the key of the digests is not there, or another one is.
     """
-    key, digests = _key_of(project, erased), frozenset(erased.digests)
+    key, digests = erasure.key_called(project, erased.key), frozenset(erased.digests)
 
     def cut(name: str, data: bytes) -> tuple[bytes | None, int]:
         found = records(config, name, data)
@@ -132,21 +132,10 @@ def keeper(config: SourceConfig, project: Path, erased: Erased) -> Keeps:
     Raises:
         StoreError: the key of the digests is not there, or another one is.
     """
-    key, digests = _key_of(project, erased), frozenset(erased.digests)
+    key, digests = erasure.key_called(project, erased.key), frozenset(erased.digests)
     return lambda name, line: (
         not any(is_told(config, name, each, digests, key) for each in records(config, name, line))
     )
-
-
-def _key_of(project: Path, erased: Erased) -> bytes:
-    """The key that the erased rows are known by."""
-    key = erasure.key_of(project / STORE)
-    if erasure.key_name(key) != erased.key:
-        raise StoreError(
-            f"{STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
-            remedy="restore it from a backup of the store",
-        )
-    return key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,8 +217,7 @@ def records_of(
 
 def _subject(config: SourceConfig, entry: Entry) -> str:
     """Whom a record is about; empty where its source does not say, or it names nobody."""
-    value = entry.fields.get(config.subject) if config.subject else None
-    return "" if value is None or isinstance(value, list | dict) else str(value).strip()
+    return erasure.subject_of(entry.fields.get(config.subject)) if config.subject else ""
 
 
 def _line(pointer: str) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,14 +17,13 @@ from pathlib import Path
 
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged, NotFound
+from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.archive import EPOCH, glob_expression
 from tunesmith.stages.ingest.config import LandConfig, SourceConfig
 from tunesmith.stages.ingest.origin import LOCAL
 
-STORE = ".tunesmith"
-"""The folder of the store, in the project's folder."""
 _RENAME = "rename it without backslashes and control characters, or leave it out of `files`"
 
 
@@ -128,7 +126,7 @@ def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[st
     their path in it. Hidden files of a folder are not meant."""
     where = origin.removeprefix(LOCAL)
     start = project / where
-    _require_inside(project, start)
+    require_inside(project, start)
     if not start.exists():
         raise NotFound(
             f"there is no {where} in {project}",
@@ -169,22 +167,13 @@ def _walk(project: Path, folder: Path) -> Iterator[Path]:
     with _readable(project, folder):
         here = [path for path in folder.iterdir() if not path.name.startswith(".")]
     for path in here:
-        _require_inside(project, path)
+        require_inside(project, path)
         if re.search(r"[\\\x00-\x1f\x7f]", path.name):
             raise DataError(f"{str(path.relative_to(project))!r} is no plain name", remedy=_RENAME)
         if path.is_dir() and not path.is_symlink():
             yield from _walk(project, path)
         elif not path.is_dir():
             yield path
-
-
-def _require_inside(project: Path, path: Path) -> None:
-    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(project))
-    if not real.is_relative_to(root) or real.is_relative_to(root / STORE):
-        raise DataError(
-            f"{path.relative_to(project)} leads out of the project's folder, or into its store",
-            remedy="copy the file into the project's folder; links that lead out are not followed",
-        )
 
 
 @contextmanager
@@ -200,11 +189,11 @@ def _readable(project: Path, path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(project: Path, path: Path) -> Iterator[BufferedReader]:
-    """A plain file, open for reading; a pipe would never end, and a device is no data."""
-    _require_inside(project, path)
+    """A plain file, open for reading; a device is no data."""
+    require_inside(project, path)
     with _readable(project, path):
-        handle = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(handle, "rb") as source:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DataError(f"{path.relative_to(project)} is no plain file", remedy="leave it out")
+        source = open_plain(path)
+    if source is None:
+        raise DataError(f"{path.relative_to(project)} is no plain file", remedy="leave it out")
+    with source:
         yield source

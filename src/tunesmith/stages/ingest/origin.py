@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.section import HIDDEN
 from tunesmith.stages.ingest.reach import place_of
 
@@ -79,7 +80,7 @@ def _checked_origin(origin: str) -> str:
             f"the path after {kind}: must be plain and inside the project's folder, as in "
             f"{_EXAMPLES[kind]}"
         )
-    if parts[0] == ".tunesmith":
+    if parts[0] == STORE:
         raise ValueError("the store is no source")
     return origin
 

@@ -19,12 +19,13 @@ from typing import Any
 from tunesmith.core import erasure
 from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, StoreError
+from tunesmith.core.project_folder import STORE
 from tunesmith.records.data import Erased
 from tunesmith.records.repair import Change, Repair, Repairs
 from tunesmith.stages.ingest import json_text
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.entry import Entry
-from tunesmith.stages.ingest.local import STORE, plain_file
+from tunesmith.stages.ingest.local import plain_file
 
 FOLDER = "repairs"
 _TEXTS = ("record", "pointer", "subject", "by", "at", "why")
@@ -200,5 +201,4 @@ def subjects_of(repair: Repair, field: str) -> set[str]:
         for side in (change.before, change.after)
         if change.field == field and side is not None
     ]
-    plain = {str(each).strip() for each in said if not isinstance(each, list | dict | None)}
-    return ({repair.subject} | plain) - {""}
+    return {repair.subject, *map(erasure.subject_of, said)} - {""}

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.transform import Program
@@ -126,7 +127,7 @@ def _check_path(path: str, end: str, example: str) -> None:
     parts = path.split("/")
     if (
         re.search(r"[\\\x00-\x1f\x7f:]", path)
-        or any(part in ("", ".", "..", ".tunesmith") for part in parts)
+        or any(part in ("", ".", "..", STORE) for part in parts)
         or not path.endswith(end)
     ):
         raise ValueError(f"the path must lead to a {end} file inside the project, as in {example}")

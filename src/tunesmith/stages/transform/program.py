@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import os
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.core.errors import DataError, NotFound, TunesmithError
+from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.records.transform import Program
 from tunesmith.stages.transform.config import FILE, TransformConfig
 
 MAX_BYTES = 1 << 20
-_STORE = ".tunesmith"
 
 
 def as_it_is_now(config: TransformConfig, project: Path) -> TransformConfig:
@@ -51,23 +49,19 @@ def read_program(config: TransformConfig, project: Path) -> Program:
 
 
 def _read(project: Path, path: str) -> str:
-    real, root = Path(os.path.realpath(project / path)), Path(os.path.realpath(project))
-    if not real.is_relative_to(root) or real.is_relative_to(root / _STORE):
-        raise DataError(
-            f"{path} leads out of the project's folder, or into its store",
-            remedy="copy the file into the project's folder; links that lead out are not followed",
-        )
-    if not real.exists():
+    place = project / path
+    require_inside(project, place)
+    if not place.exists():
         raise NotFound(
             f"there is no {path} in {project}",
             remedy="the path of a transform is relative to the folder of the project file",
         )
     try:
-        with open(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
-            is_plain = stat.S_ISREG(os.fstat(source.fileno()).st_mode)
-            data = source.read(MAX_BYTES + 1) if is_plain else b""
-        if is_plain and len(data) <= MAX_BYTES:
-            return data.decode()
+        if source := open_plain(place):
+            with source:
+                data = source.read(MAX_BYTES + 1)
+            if len(data) <= MAX_BYTES:
+                return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", remedy="it must be a readable file of UTF-8 text"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunesmith.core import erasure
-from tunesmith.core.errors import DataError, InputChanged, StoreError
+from tunesmith.core.errors import DataError, InputChanged
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Erased
@@ -32,7 +32,6 @@ from tunesmith.stages.transform.rows import (
 
 NOT_STATED = "not stated"
 """What a source's section says of what nobody said."""
-_STORE = ".tunesmith"
 
 
 def transform(
@@ -175,18 +174,12 @@ def _teller(
     if erased is None:
         return lambda _fields: False
     assert ctx.project is not None, "the store is in a project's folder"
-    key, digests = erasure.key_of(ctx.project / _STORE), frozenset(erased.digests)
-    if erasure.key_name(key) != erased.key:
-        raise StoreError(
-            f"{_STORE}/{erasure.KEY_FILE} is not the key that the erased rows are known by",
-            remedy="restore it from a backup of the store",
-        )
+    key = erasure.key_called(ctx.project, erased.key)
+    digests = frozenset(erased.digests)
 
     def tells(fields: Mapping[str, Any]) -> bool:
-        value = fields.get(config.subject)
-        if value is None or isinstance(value, list | dict):
-            return False
-        return erasure.keyed(key, "subject", str(value).strip()) in digests
+        subject = erasure.subject_of(fields.get(config.subject))
+        return bool(subject) and erasure.keyed(key, "subject", subject) in digests
 
     return tells
 
