@@ -15,13 +15,14 @@
     core       what ran, on what, with what result: store, step keys, runner, evidence
     records    nouns: frozen dataclasses that flow between steps
     text       pure functions on text          lm        using a model, never training it
+    asset      what the tables of a data asset are made of, whichever stage makes one
     retrieve   passages and citations          stages    verbs, a folder each
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
 cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
 -> data_graph -> project | testing -> project_file -> stages | ledger -> retrieve
--> lm | text -> records -> core
+-> lm | text | asset -> records -> core
 """
 
 from __future__ import annotations

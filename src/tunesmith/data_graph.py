@@ -12,8 +12,9 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Step, ordered
 from tunesmith.project_file import ProjectFile
-from tunesmith.stages.ingest.config import BaseConfig, FetchConfig, SourceConfig
-from tunesmith.stages.ingest.licences import LicenceConfig
+from tunesmith.stages.ingest.asking import FetchConfig
+from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
+from tunesmith.stages.ingest.describing import LicenceConfig
 
 
 def step(name: str, kind: str, config: Section, seed: int = 0, /, **inputs: Any) -> Step:

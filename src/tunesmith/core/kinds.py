@@ -43,7 +43,7 @@ class Kind:
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
-_READING = (f"{_STAGES}.ingest", "tunesmith.text")
+_READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
@@ -62,13 +62,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "fetch@1": Kind(
         function=f"{_STAGES}.ingest.fetch:fetch",
-        config=f"{_STAGES}.ingest.config:FetchConfig",
+        config=f"{_STAGES}.ingest.asking:FetchConfig",
         record=f"{_RECORDS}.data:Package",
         sources=(),  # the pinned digest alone decides the result
     ),
     "land@1": Kind(
         function=f"{_STAGES}.ingest.local:land",
-        config=f"{_STAGES}.ingest.config:LandConfig",
+        config=f"{_STAGES}.ingest.asking:LandConfig",
         record=f"{_RECORDS}.data:Package",
         sources=_READING,
         libraries=_READERS,
@@ -84,7 +84,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "query@1": Kind(
         function=f"{_STAGES}.ingest.database:query",
-        config=f"{_STAGES}.ingest.config:QueryConfig",
+        config=f"{_STAGES}.ingest.asking:QueryConfig",
         record=f"{_RECORDS}.data:Package",
         sources=_READING,
         libraries=("sqlalchemy",),
@@ -100,7 +100,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "call@1": Kind(
         function=f"{_STAGES}.ingest.api:call",
-        config=f"{_STAGES}.ingest.config:CallConfig",
+        config=f"{_STAGES}.ingest.asking:CallConfig",
         record=f"{_RECORDS}.data:Package",
         sources=_READING,
     ),
@@ -154,12 +154,12 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.transform.config:TransformConfig",
         record=f"{_RECORDS}.transform:TransformedAsset",
         named="data",
-        sources=(f"{_STAGES}.transform", f"{_RECORDS}.data"),
+        sources=(f"{_STAGES}.transform", "tunesmith.asset", f"{_RECORDS}.data"),
         libraries=("duckdb", "pyarrow"),
     ),
     "licence@1": Kind(
         function=f"{_STAGES}.ingest.licences:examine",
-        config=f"{_STAGES}.ingest.licences:LicenceConfig",
+        config=f"{_STAGES}.ingest.describing:LicenceConfig",
         record=f"{_RECORDS}.licence:LicenceStatements",
         sources=_READING,
     ),

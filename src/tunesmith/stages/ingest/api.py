@@ -20,7 +20,8 @@ from tunesmith.core.errors import DataError, InputChanged
 from tunesmith.core.step import Context, Progress
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.answers import Answer, Asker, Wait
-from tunesmith.stages.ingest.config import CallConfig, SourceConfig
+from tunesmith.stages.ingest.asking import CallConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.kept import keep, keep_error, kept
 from tunesmith.stages.ingest.kept import place_of as kept_at
 from tunesmith.stages.ingest.pages import after, at

@@ -99,6 +99,10 @@ class StreamConfig(Section):
     """SHA-256 of the rows as lines of JSON, in the order of their keys."""
 
 
+Asking = LandConfig | QueryConfig | CallConfig | ObjectsConfig | StreamConfig
+"""What is to be taken into the store, of a source that is no package."""
+
+
 def part_of(kind: type[_Asked], source: Section) -> _Asked:
     """What of the settings of a source is asked."""
     return kind(**{name: getattr(source, name) for name in kind.model_fields})

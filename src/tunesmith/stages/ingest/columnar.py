@@ -1,21 +1,18 @@
-"""Parquet: typed columns. Values become JSON: dates and times ISO 8601, exact decimals and bytes
-strings (base64), NaN null, since JSON has none of them and the tools that write NaN mean "missing".
-"""
+"""Parquet: typed columns, whose values become JSON; exact decimals are strings."""
 
 from __future__ import annotations
 
-import base64
-import datetime
 import decimal
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tunesmith.asset import json_value
 from tunesmith.stages.ingest.entry import (
     Entry,
     Quarantined,
@@ -31,6 +28,7 @@ MAX_CELLS_PER_BYTE = 100
 _FEW_CELLS = 1 << 20
 MAX_GROUP_BYTES = 4 << 30
 """Of one row group when unpacked."""
+to_json = partial(json_value.to_json, texts={decimal.Decimal: str})
 _NO_VALUE = (ValueError, OverflowError, pa.ArrowException, ImportError)
 
 
@@ -104,37 +102,6 @@ def _row(pointer: str, values: dict[str, Any]) -> Entry | Quarantined:
         return Entry(pointer=pointer, fields=fields, text=None, data=identify(fields))
     except Unreadable as error:
         return quarantined(pointer, error.rule, str(error), error.value)
-
-
-def to_json(value: Any) -> Any:
-    """A typed value as JSON has it.
-
-    Raises:
-        ValueError: JSON has no such value, e.g. an infinite number.
-
-    >>> to_json([datetime.date(2026, 1, 2), decimal.Decimal("1.10"), b"a", float("nan")])
-    ['2026-01-02', '1.10', 'YQ==', None]
-    """
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            if math.isinf(value):
-                raise ValueError("JSON has no infinite number")
-            return None if math.isnan(value) else value
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case datetime.timedelta():
-            return value.total_seconds()
-        case decimal.Decimal():
-            return str(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {str(name): to_json(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [to_json(inner) for inner in value]
-    raise ValueError(f"JSON has no {type(value).__name__}")
 
 
 def _said(error: Exception) -> str:

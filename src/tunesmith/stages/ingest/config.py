@@ -20,11 +20,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.repair import Repairs
-from tunesmith.stages.ingest.asking import CallConfig as CallConfig
-from tunesmith.stages.ingest.asking import FetchConfig as FetchConfig
-from tunesmith.stages.ingest.asking import LandConfig as LandConfig
-from tunesmith.stages.ingest.asking import ObjectsConfig, StreamConfig, part_of, problem_of
-from tunesmith.stages.ingest.asking import QueryConfig as QueryConfig
+from tunesmith.stages.ingest import asking
 from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.describing import Described
@@ -250,7 +246,7 @@ class SourceConfig(Described):
         asked |= {"collect": self.is_objects, "stream": self.is_stream}
         return next((verb for verb, is_it in asked.items() if is_it), "land")
 
-    def taking(self) -> LandConfig | QueryConfig | CallConfig | ObjectsConfig | StreamConfig:
+    def taking(self) -> asking.Asking:
         """What is to be taken into the store, of a source that is no package."""
         if self.is_objects:
             return self.collecting()
@@ -260,25 +256,26 @@ class SourceConfig(Described):
             return self.querying()
         return self.calling() if self.is_api else self.landing()
 
-    def landing(self) -> LandConfig:
+    def landing(self) -> asking.LandConfig:
         """What is to be taken into the store, of a local source."""
-        return LandConfig(origin=self.origin, files=self.files or ("**",), sha256=self.sha256)
+        files = self.files or ("**",)
+        return asking.LandConfig(origin=self.origin, files=files, sha256=self.sha256)
 
-    def collecting(self) -> ObjectsConfig:
+    def collecting(self) -> asking.ObjectsConfig:
         """What is to be taken into the store, of a bucket."""
-        return part_of(ObjectsConfig, self)
+        return asking.part_of(asking.ObjectsConfig, self)
 
-    def streaming(self) -> StreamConfig:
+    def streaming(self) -> asking.StreamConfig:
         """What a program is to tell."""
-        return part_of(StreamConfig, self)
+        return asking.part_of(asking.StreamConfig, self)
 
-    def querying(self) -> QueryConfig:
+    def querying(self) -> asking.QueryConfig:
         """What is to be asked of a database."""
-        return part_of(QueryConfig, self)
+        return asking.part_of(asking.QueryConfig, self)
 
-    def calling(self) -> CallConfig:
+    def calling(self) -> asking.CallConfig:
         """What is to be asked of an API."""
-        return part_of(CallConfig, self)
+        return asking.part_of(asking.CallConfig, self)
 
     def require_labelled(self, key: str) -> None:
         """A labelled text is what the source says is the text and the label, and no other field.
@@ -330,7 +327,7 @@ class SourceConfig(Described):
             raise ValueError("format 'sql' is that of databases, and theirs alone")
         if self.is_api != (self.format == "api"):
             raise ValueError("format 'api' is that of https:// origins, and theirs alone")
-        if problem := problem_of(self.origin, self.endpoint, self.tap, self.stream):
+        if problem := asking.problem_of(self.origin, self.endpoint, self.tap, self.stream):
             raise ValueError(problem)
         if self.is_stream != (self.format == "stream"):
             raise ValueError(

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.config import QueryConfig, SourceConfig
+from tunesmith.stages.ingest.asking import QueryConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.kept import kept, place_of
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import POSTGRES, SQLITE

@@ -39,3 +39,12 @@ class Described(Section):
         """Whether `key` describes, and nothing was said: then it is left out of what is written."""
         each = Described.model_fields.get(key)
         return each is not None and getattr(self, key) == each.default
+
+
+class LicenceConfig(Section):
+    """Whose licence is looked at."""
+
+    name: str
+    """Name of the source."""
+    licence: str
+    """What its section says of it."""

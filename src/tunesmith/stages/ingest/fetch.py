@@ -14,7 +14,7 @@ from pathlib import Path
 from tunesmith.core.errors import PackageError
 from tunesmith.core.step import Context, Progress
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.config import FetchConfig
+from tunesmith.stages.ingest.asking import FetchConfig
 from tunesmith.stages.ingest.npm import as_zip, command_of
 from tunesmith.stages.ingest.origin import NPM
 

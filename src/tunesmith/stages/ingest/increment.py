@@ -22,7 +22,8 @@ import orjson
 
 from tunesmith.core.errors import DataError, TunesmithError
 from tunesmith.core.step import Progress
-from tunesmith.stages.ingest.config import QueryConfig, SourceConfig
+from tunesmith.stages.ingest.asking import QueryConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.database import (
     ROWS_AT_ONCE,
     Connection,

@@ -16,12 +16,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.core.section import Section
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.records.licence import LicenceStatements, Statement
 from tunesmith.stages.ingest.archive import open_archive
 from tunesmith.stages.ingest.container import File, files_of, is_container
+from tunesmith.stages.ingest.describing import LicenceConfig
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.text.licence_texts import licences_in, name_of, standard_texts
 from tunesmith.text.licences import licence_of
@@ -39,15 +39,6 @@ _README = re.compile(r"(?:^|/)read[-_]?me(?:[-_.][a-z0-9-]{1,20})?$", re.I)
 _NO_TEXT = re.compile(r"\.(?:py|pyc|js|mjs|ts|json|jsonl|csv|tsv|ya?ml|html?|pdf|png|rule)$", re.I)
 _NOT_GIVEN = re.compile(r"\bproprietary\b|^unlicensed$", re.I)
 NOT_GIVEN = "no licence is given"
-
-
-class LicenceConfig(Section):
-    """Whose licence is looked at."""
-
-    name: str
-    """Name of the source."""
-    licence: str
-    """What its section says of it."""
 
 
 def examine(config: LicenceConfig, ctx: Context, *, package: Package) -> LicenceStatements:

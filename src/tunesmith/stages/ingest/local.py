@@ -21,7 +21,8 @@ from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.archive import EPOCH, glob_expression
-from tunesmith.stages.ingest.config import LandConfig, SourceConfig
+from tunesmith.stages.ingest.asking import LandConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.origin import LOCAL
 
 _RENAME = "rename it without backslashes and control characters, or leave it out of `files`"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.row import Row
+from tunesmith.asset.table import Table
 from tunesmith.core.blobs import Blobs
 from tunesmith.records.contract import ContractResult
 from tunesmith.records.data import Package
@@ -20,9 +22,8 @@ from tunesmith.stages.ingest.container import files_of
 from tunesmith.stages.ingest.contract import read_as
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_file
-from tunesmith.stages.ingest.parquet import Table
 from tunesmith.stages.ingest.repairs import Mending
-from tunesmith.stages.ingest.rows import Ids, Row, to_row
+from tunesmith.stages.ingest.rows import Ids, to_row
 from tunesmith.stages.ingest.run import contract_of, members_of
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tunesmith.asset.row import Row
 from tunesmith.core.blobs import Blobs
 from tunesmith.records.data import DataAsset, seeds_of
 from tunesmith.stages.ingest.entry import Quarantined, quarantined
-from tunesmith.stages.ingest.rows import Row, Rows
+from tunesmith.stages.ingest.rows import Rows
 from tunesmith.stages.ingest.synthetic import SyntheticConfig
 
 RULE = "synthetic-unrecorded"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from tunesmith.asset.row import Row, label_of
 from tunesmith.stages.ingest import json_text
 from tunesmith.stages.ingest.batch import Batch
 from tunesmith.stages.ingest.config import SourceConfig
@@ -17,18 +18,8 @@ _TRUE = frozenset({"yes", "true", "on", "y"})
 _FALSE = frozenset({"no", "false", "off", "n"})
 
 
-class Row(NamedTuple):
-    """One row of a data asset; the fields are its columns."""
-
-    row_id: str
-    pointer: str
-    text: str
-    label: str
-    attributes: str
-
-
 class Rows(NamedTuple):
-    """Many of them, as columns."""
+    """Many rows, as columns."""
 
     row_ids: Sequence[str]
     pointers: Sequence[str]
@@ -91,7 +82,7 @@ def to_row(
     if config.where and not _is_wanted(fields, config.where):
         return None
     problem = contract.problem(fields, entry.pointer)
-    label = _label(fields.get(config.label)) if config.label else ""
+    label = label_of(fields.get(config.label)) if config.label else ""
     if problem is None and label is None:
         reason = f"the field {config.label!r} is missing, empty or no plain value"
         problem = "no-label", reason
@@ -123,7 +114,7 @@ def to_rows(
     texts: Sequence[str] | None = attributes
     if config.text:
         texts = _plain_texts(batch.columns.get(config.text, ()), config.remove)
-    labels = [_label(value) for value in batch.columns.get(config.label, ())]
+    labels = [label_of(value) for value in batch.columns.get(config.label, ())]
     labels = labels if config.label else [""] * len(records)
     if not texts or not labels or None in labels:
         return None
@@ -140,15 +131,6 @@ def _plain_texts(column: Sequence[Any], remove: Sequence[str]) -> list[str] | No
         column = [text.replace(marker, "") for text in column]
     texts = [text.strip("\n") for text in column]
     return None if any(not text or text.isspace() for text in texts) else texts
-
-
-def _label(value: Any) -> str | None:
-    """A label as a string; None where there is none. Only JSON has others than strings."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    return " ".join(value.split()) or None if isinstance(value, str) else None
 
 
 def _text(config: SourceConfig, entry: Entry, attributes: str) -> str | None:

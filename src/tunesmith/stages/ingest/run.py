@@ -10,6 +10,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.row import Row
+from tunesmith.asset.table import Table
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
@@ -23,10 +25,9 @@ from tunesmith.stages.ingest.container import File, files_of
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_batches
-from tunesmith.stages.ingest.parquet import Table
 from tunesmith.stages.ingest.recorded import Recorded
 from tunesmith.stages.ingest.repairs import Mending
-from tunesmith.stages.ingest.rows import Ids, Row, Rows, to_row, to_rows
+from tunesmith.stages.ingest.rows import Ids, Rows, to_row, to_rows
 
 
 def ingest(

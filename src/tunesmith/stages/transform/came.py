@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import decimal
-import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from tunesmith.asset import json_value
 from tunesmith.core.blobs import Blobs
 from tunesmith.records.data import DataAsset
 
@@ -57,32 +56,7 @@ def read_rows(
             yield from batch.to_pylist()
 
 
-def to_json(value: Any) -> Any:
-    """A value of a database as JSON has it: times ISO 8601, exact decimals and bytes (base64) as
-    strings, NaN null.
-
-    Raises:
-        ValueError: JSON has no such value, e.g. an infinite number.
-    """
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            if math.isinf(value):
-                raise ValueError("JSON has no infinite number")
-            return None if math.isnan(value) else value
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case datetime.timedelta():
-            return value.total_seconds()
-        case decimal.Decimal():
-            return format(value, "f")
-        case uuid.UUID():
-            return str(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {str(name): to_json(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [to_json(inner) for inner in value]
-    raise ValueError(f"JSON has no {type(value).__name__}")
+to_json = partial(
+    json_value.to_json, texts={decimal.Decimal: lambda value: format(value, "f"), uuid.UUID: str}
+)
+"""A value of a database as JSON has it: exact decimals and UUIDs are strings."""

@@ -7,29 +7,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from tunesmith.asset.row import Row, label_of
 from tunesmith.stages.transform.came import Came, Given, to_json
 from tunesmith.stages.transform.config import TransformConfig
 
 MAX_VALUE_CHARS = 200
 UNUSED, REFUSED, USED = range(3)
-_ROWS_PER_GROUP = 10_000
 _MORE = re.compile(r" and [0-9]+ more$")
-
-
-class Row(NamedTuple):
-    """One row of the asset; the fields are its columns."""
-
-    row_id: str
-    pointer: str
-    text: str
-    label: str
-    attributes: str
 
 
 class Refused(NamedTuple):
@@ -97,7 +83,7 @@ class Maker:
         if self._is_erased(fields):
             return None
         text = fields.get(config.text or "text")
-        label = _label(fields.get(config.label or "label"))
+        label = label_of(fields.get(config.label or "label"))
         if problem is None:
             problem = _problem(config, text, label, fields)
         if problem is not None:
@@ -160,48 +146,5 @@ def _written(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _label(value: Any) -> str | None:
-    """A label as a string, as sources have it; None where there is none."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    return " ".join(value.split()) or None if isinstance(value, str) else None
-
-
 def _refused(row_id: str, pointer: str, rule: str, reason: str, value: str) -> Refused:
     return Refused(row_id, pointer, rule, reason[:300], value[:MAX_VALUE_CHARS])
-
-
-class Table:
-    """A Parquet file of strings that grows by a row at a time; equal rows give equal bytes."""
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path = path
-        self.num_rows = 0
-        self._schema = pa.schema([(name, pa.string()) for name in columns])
-        self._rows: list[tuple[str, ...]] = []
-        # Ids are all different, or stand beside one another: a dictionary would only add to them.
-        plain = [name for name in columns if name not in ("row_id", "parent")]
-        self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", use_dictionary=plain or False
-        )
-
-    def add(self, row: tuple[str, ...]) -> None:
-        """Add a row: its values in the order of the columns."""
-        self._rows.append(row)
-        self.num_rows += 1
-        if len(self._rows) == _ROWS_PER_GROUP:
-            self._write()
-
-    def close(self) -> None:
-        """Write the rest; nothing is whole before."""
-        if self._rows:
-            self._write()
-        self._writer.close()
-
-    def _write(self) -> None:
-        columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(column, pa.string()) for column in columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        self._rows = []

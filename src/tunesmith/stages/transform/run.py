@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tunesmith.asset.row import Row
+from tunesmith.asset.table import Table
 from tunesmith.core import erasure
 from tunesmith.core.errors import DataError, InputChanged
 from tunesmith.core.ref import PARQUET
@@ -25,8 +26,6 @@ from tunesmith.stages.transform.rows import (
     Edge,
     Maker,
     Refused,
-    Row,
-    Table,
     Tally,
 )
 
@@ -65,7 +64,12 @@ def transform(
         came = rows_of_function(config, program, sources, given, ctx)
     maker = Maker(config, given, _teller(config, erased, ctx))
     tally, fields = Tally(given), set[str]()
-    with _tables(ctx) as (rows, refused, edges):
+    ids = ("row_id", "parent")  # they are all different, or stand beside one another
+    with (
+        Table(ctx.workdir / "rows", Row._fields, all_different=ids) as rows,
+        Table(ctx.workdir / "quarantine", Refused._fields, all_different=ids) as refused,
+        Table(ctx.workdir / "edges", Edge._fields, all_different=ids) as edges,
+    ):
         for each in came:
             tally.num_in += 1
             if each.fields is None and not each.problem:
@@ -88,23 +92,6 @@ def transform(
                 edges.add(Edge(made.row_id, given.row_ids[place]))
     _require_rows(config, tally, rows.num_rows)
     return _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
-
-
-@contextlib.contextmanager
-def _tables(ctx: Context) -> Iterator[tuple[Table, Table, Table]]:
-    made = tuple(
-        Table(ctx.workdir / name, columns)
-        for name, columns in (
-            ("rows", Row._fields),
-            ("quarantine", Refused._fields),
-            ("edges", Edge._fields),
-        )
-    )
-    try:
-        yield made[0], made[1], made[2]
-    finally:
-        for table in made:
-            table.close()
 
 
 def _asset(

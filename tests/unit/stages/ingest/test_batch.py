@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tunesmith.asset.row import Row
 from tunesmith.stages.ingest import batch
 from tunesmith.stages.ingest.batch import Blocks
 from tunesmith.stages.ingest.config import SourceConfig
@@ -18,7 +19,7 @@ from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.stages.ingest.repairs import Mending
-from tunesmith.stages.ingest.rows import Row, Rows
+from tunesmith.stages.ingest.rows import Rows
 from tunesmith.stages.ingest.run import rows_of
 
 CONTRACTS: tuple[dict[str, Any], ...] = (

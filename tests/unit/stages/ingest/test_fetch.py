@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from tunesmith.core.errors import PackageError
 from tunesmith.core.step import Context
-from tunesmith.stages.ingest.config import FetchConfig
+from tunesmith.stages.ingest.asking import FetchConfig
 from tunesmith.stages.ingest.fetch import fetch
 
 METADATA = b"Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
@@ -103,7 +103,7 @@ import signal, sys
 from pathlib import Path
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.step import Context
-from tunesmith.stages.ingest.config import FetchConfig
+from tunesmith.stages.ingest.asking import FetchConfig
 from tunesmith.stages.ingest.fetch import fetch
 
 signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))

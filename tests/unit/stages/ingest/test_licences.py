@@ -16,10 +16,10 @@ from tunesmith.core.errors import PackageError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.records.licence import LicenceStatements
+from tunesmith.stages.ingest.describing import LicenceConfig
 from tunesmith.stages.ingest.licences import (
     MAX_BYTES,
     NOT_GIVEN,
-    LicenceConfig,
     examine,
     lines_of,
 )

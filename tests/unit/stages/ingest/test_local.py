@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from tunesmith.core.errors import DataError, InputChanged, NotFound
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.config import LandConfig, SourceConfig
+from tunesmith.stages.ingest.asking import LandConfig
+from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import digest_of_local, land
 
 

@@ -22,9 +22,11 @@ from pydantic import ValidationError
 from tunesmith.core.errors import PackageError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
-from tunesmith.stages.ingest.config import FetchConfig, SourceConfig
+from tunesmith.stages.ingest.asking import FetchConfig
+from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.describing import LicenceConfig
 from tunesmith.stages.ingest.fetch import fetch
-from tunesmith.stages.ingest.licences import LicenceConfig, examine
+from tunesmith.stages.ingest.licences import examine
 from tunesmith.stages.ingest.run import ingest
 
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed here")

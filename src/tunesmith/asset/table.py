@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,21 @@ class Table:
     in memory than three groups.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[str], *, all_different: Collection[str] = ()
+    ) -> None:
+        """`all_different` are columns of which a dictionary would only make more."""
         self.path = path
         self.num_rows = 0
         self._schema = pa.schema([(name, pa.string()) for name in columns])
         self._columns: list[list[str]] = [[] for _ in columns]
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        packed = [name for name in columns if name not in all_different]
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            use_dictionary=(packed or False) if all_different else True,
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
         self._written: Future[None] | None = None
 

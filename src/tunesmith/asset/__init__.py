@@ -1,0 +1,1 @@
+"""What the tables of a data asset are made of, whichever stage makes one."""
