@@ -154,7 +154,12 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.transform.config:TransformConfig",
         record=f"{_RECORDS}.transform:TransformedAsset",
         named="data",
-        sources=(f"{_STAGES}.transform", "tunesmith.asset", f"{_RECORDS}.data"),
+        sources=(
+            f"{_STAGES}.transform",
+            "tunesmith.asset",
+            "tunesmith.text.sql",
+            f"{_RECORDS}.data",
+        ),
         libraries=("duckdb", "pyarrow"),
     ),
     "licence@1": Kind(

@@ -10,6 +10,9 @@ from typing import Any
 
 import duckdb
 
+from tunesmith.asset.scratch import scratch_database
+from tunesmith.text.sql import sql_text
+
 _POINTER = (  # the file, and after a `#` the line; 0 where a file is one row
     "CREATE TEMP MACRO member(p) AS regexp_replace(p, '#[0-9]+$', '')",
     "CREATE TEMP MACRO line(p) AS coalesce(try_cast(nullif(regexp_extract(p, '#([0-9]+)$', 1), '')"
@@ -77,24 +80,16 @@ _EXAMPLES = """WITH few AS (SELECT * FROM changes WHERE change <> 'same'
 @contextlib.contextmanager
 def opened() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory that fetches no extension."""
-    settings = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "preserve_insertion_order": "false",
-    }
-    connection = duckdb.connect(config=settings)
-    try:
+    with scratch_database(preserve_insertion_order="false") as connection:
         for macro in _POINTER:
             connection.execute(macro)
         yield connection
-    finally:
-        connection.close()
 
 
 def load(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, Path]) -> None:
     """The rows of one version as the narrow table `name`, and as the view `name`_rows: of a data
     asset those of its table `rows`, of a dataset those of both sides."""
-    sides = {side: _quoted(str(path)) for side, path in tables.items()}
+    sides = {side: sql_text(str(path)) for side, path in tables.items()}
     is_asset = set(sides) == {"rows"}
     identity, rest = ("row_id", "attributes") if is_asset else ("asset || ':' || row_id", "content")
     parts = [
@@ -255,7 +250,3 @@ def _inside(value: str) -> str:
 def _dicts(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -6,7 +6,6 @@ type; one that was is read as what the contract says that the field is.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -17,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from tunesmith.asset.scratch import lock, scratch_database
 from tunesmith.core.errors import Conflict, DataError, NotFound, UsageError
 from tunesmith.records.repair import BadRecord
 from tunesmith.stages.ingest import json_text
@@ -131,7 +131,8 @@ def updated(bad: Sequence[BadRecord], statement: str, reads: Read) -> Edited:
             "two fields have the same name but for upper and lower case, which SQL does not tell",
             remedy="repair them in a file: `tunesmith data quarantine SOURCE --out bad.jsonl`",
         )
-    with _locked(statement) as connection:
+    with scratch_database() as connection:
+        _require_update(connection, statement)
         values = [
             *([getattr(each, key) for each in records] for key in OURS),
             *([_cell(each, name) for each in records] for name in names),
@@ -140,8 +141,7 @@ def updated(bad: Sequence[BadRecord], statement: str, reads: Read) -> Edited:
         connection.register("given", pa.Table.from_arrays(arrays, names=columns))
         connection.execute("CREATE TABLE bad AS SELECT * FROM given")
         connection.unregister("given")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        lock(connection)
         try:
             connection.execute(statement)
         except duckdb.Error as error:
@@ -160,23 +160,16 @@ def updated(bad: Sequence[BadRecord], statement: str, reads: Read) -> Edited:
     return found
 
 
-@contextlib.contextmanager
-def _locked(statement: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    connection = duckdb.connect(config=settings)
+def _require_update(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     try:
-        try:
-            kinds = [each.type for each in connection.extract_statements(statement)]
-        except duckdb.Error as error:
-            raise UsageError(f"--sql: {' '.join(str(error).split())[:300]}") from error
-        if kinds != [duckdb.StatementType.UPDATE]:
-            raise UsageError(
-                "--sql takes one UPDATE and nothing else",
-                remedy="write UPDATE bad SET field = ... WHERE rule = '...'",
-            )
-        yield connection
-    finally:
-        connection.close()
+        kinds = [each.type for each in connection.extract_statements(statement)]
+    except duckdb.Error as error:
+        raise UsageError(f"--sql: {' '.join(str(error).split())[:300]}") from error
+    if kinds != [duckdb.StatementType.UPDATE]:
+        raise UsageError(
+            "--sql takes one UPDATE and nothing else",
+            remedy="write UPDATE bad SET field = ... WHERE rule = '...'",
+        )
 
 
 def _line(record: BadRecord) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tunesmith.core.section import Expression, Section
 from tunesmith.records.contract import CheckResult
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.patterns import for_duckdb
+from tunesmith.text.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -133,7 +134,7 @@ class TableCheck(Section):
         """A SELECT of the number, as `value`, from the table `rows`."""
         if self.metric == "sql":
             return f"SELECT * FROM ({self.query.strip().rstrip(';')}) AS counted(value)"  # noqa: S608
-        columns = [_name(field) for field in self.fields]
+        columns = [sql_name(field) for field in self.fields]
         if self.metric == "duplicate_values":
             there = " AND ".join(f"{column} IS NOT NULL" for column in columns)
             group = ", ".join(columns)
@@ -154,7 +155,7 @@ class TableCheck(Section):
             return f"({among}){f' OR {column} IS NULL' if self.counts_nothing else ''}"
         tests = [f"NOT ({among})"] if self.values else []
         if self.pattern:
-            pattern = _text(for_duckdb(self.pattern))
+            pattern = sql_text(for_duckdb(self.pattern))
             tests.append(f"NOT regexp_full_match({column}::VARCHAR, {pattern})")
         return f"{column} IS NOT NULL AND ({' OR '.join(tests)})"
 
@@ -170,11 +171,11 @@ def rows_sql(
     names = dict.fromkeys([*rules, *(name for check in checks for name in check.fields)])
     columns = []
     for name in names:
-        said = f"json_extract_string(attributes, {_text('/' + _escaped(name))})"
+        said = f"json_extract_string(attributes, {sql_text('/' + _escaped(name))})"
         said = f"nullif({said}, '')" if has_strings_only else said
         kind = _TYPES.get(rules[name].type) if name in rules else None
         columns.append(f"try_cast({said} AS {kind})" if kind else said)
-        columns[-1] += f" AS {_name(name)}"
+        columns[-1] += f" AS {sql_name(name)}"
     return f"SELECT {', '.join(columns) or '1 AS one'} FROM accepted"  # noqa: S608
 
 
@@ -217,19 +218,14 @@ def _locked(
     checks: Sequence[TableCheck], rules: Mapping[str, FieldRule], rows: Path, strings_only: bool
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory with the table `rows`, which reads nothing else any more."""
-    import duckdb  # for those who have checks
+    from tunesmith.asset.scratch import lock, scratch_database  # for those who have checks
 
-    settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    connection = duckdb.connect(config=settings)
-    try:
-        given = f"SELECT attributes FROM read_parquet({_text(str(rows))})"  # noqa: S608
+    with scratch_database() as connection:
+        given = f"SELECT attributes FROM read_parquet({sql_text(str(rows))})"  # noqa: S608
         select = rows_sql(checks, rules, strings_only)
         connection.execute(f"CREATE TABLE rows AS WITH accepted AS ({given}) {select}")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        lock(connection)
         yield connection
-    finally:
-        connection.close()
 
 
 def _evaluated(connection: duckdb.DuckDBPyConnection, check: TableCheck) -> CheckResult:
@@ -273,16 +269,8 @@ def _is_value(column: str, value: Any) -> str:
         return f"lower({column}::VARCHAR) = '{str(value).lower()}'"
     if isinstance(value, int | float):
         return f"coalesce(try_cast({column} AS DOUBLE) = {value!r}::DOUBLE, false)"
-    return f"coalesce({column}::VARCHAR = {_text(value)}, false)"
+    return f"coalesce({column}::VARCHAR = {sql_text(value)}, false)"
 
 
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

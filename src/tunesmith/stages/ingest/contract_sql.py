@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from tunesmith.core.errors import UsageError
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.patterns import SPACES, for_duckdb
+from tunesmith.text.sql import sql_text
 
 _DATE = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -54,11 +55,11 @@ def compile_contract(
         )
     cases: list[tuple[str, str, str]] = []
     if not allows_others and rules:
-        known = ", ".join(_text(name) for name in rules)
+        known = ", ".join(sql_text(name) for name in rules)
         unknown = f"len(list_filter(json_keys(fields), lambda k: k NOT IN ({known}))) > 0"
         cases.append((unknown, "unknown-field", "NULL"))
     for number, (name, rule) in enumerate(rules.items()):
-        cases += [(test, what, _text(name)) for test, what in _tests(number, rule)]
+        cases += [(test, what, sql_text(name)) for test, what in _tests(number, rule)]
     said = [_said(number, name) for number, name in enumerate(rules)]
     read = [
         column
@@ -94,7 +95,7 @@ def _listed(columns: list[str]) -> str:
 
 
 def _said(number: int, name: str) -> str:
-    at = _text("/" + name.replace("~", "~0").replace("/", "~1"))
+    at = sql_text("/" + name.replace("~", "~0").replace("/", "~1"))
     kind, said = f"json_type(fields, {at})", f"json_extract_string(fields, {at})"
     return f"coalesce({kind}, 'NULL') AS t{number}, {said} AS s{number}"
 
@@ -107,10 +108,10 @@ def _read(number: int, rule: FieldRule, has_strings_only: bool) -> list[str]:
         read_as = {"integer": "INTEGER", "number": "NUMBER", **_KINDS}[rule.type]
         says = f"json_valid({said}) AND json_type(try_cast({said} AS JSON)) = '{read_as}'"
         if rule.type in _SAID:
-            says = f"regexp_full_match({said}, {_text(_SAID[rule.type])})"
+            says = f"regexp_full_match({said}, {sql_text(_SAID[rule.type])})"
         whens.append(f"WHEN {kind} = 'VARCHAR' AND {says} THEN '{read_as}'")
         if rule.type in _NUMBERS:
-            value = f"regexp_extract({said}, {_text(_NUMBERS[rule.type])}, 1)"
+            value = f"regexp_extract({said}, {sql_text(_NUMBERS[rule.type])}, 1)"
     elif rule.type in _NUMBERS:
         whole = f"regexp_full_match({said}, '-?[0-9]+')"
         is_number = f"{kind} IN ('UBIGINT', 'BIGINT', 'DOUBLE')"
@@ -136,7 +137,7 @@ def _tests(number: int, rule: FieldRule) -> list[tuple[str, str]]:
     if rule.max_chars is not None:
         more.append((f"length({said}) > {rule.max_chars}", "wrong-length"))
     if rule.pattern:
-        pattern = _text(for_duckdb(rule.pattern))
+        pattern = sql_text(for_duckdb(rule.pattern))
         more.append((f"NOT regexp_full_match({said}, {pattern})", "wrong-form"))
     if rule.minimum is not None:
         more.append((_compared(said, "<", rule.minimum), "out-of-range"))
@@ -148,13 +149,13 @@ def _tests(number: int, rule: FieldRule) -> list[tuple[str, str]]:
 
 
 def _is_date(said: str) -> str:
-    form = f"regexp_full_match({said}, {_text(_DATE)})"
+    form = f"regexp_full_match({said}, {sql_text(_DATE)})"
     return f"({form} AND try_cast({said}[1:10] AS DATE) IS NOT NULL AND {said}[1:4] <> '0000')"
 
 
 def _is_among(rule: FieldRule, said: str) -> str:
     if rule.type in ("string", "date"):
-        return f"{said} IN ({', '.join(_text(str(value)) for value in rule.values)})"
+        return f"{said} IN ({', '.join(sql_text(str(value)) for value in rule.values)})"
     values = [_number(float(value)) for value in rule.values]
     return f"try_cast({said} AS DOUBLE) IN ({', '.join(values)})"
 
@@ -201,8 +202,4 @@ def _case(cases: list[tuple[str, str, str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{_text(json.dumps(value))}::DOUBLE"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"{sql_text(json.dumps(value))}::DOUBLE"

@@ -25,6 +25,7 @@ from tunesmith.stages.ingest.kept import kept, place_of
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import POSTGRES, SQLITE
 from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
+from tunesmith.text.sql import sql_name
 
 ROWS_AT_ONCE = 2_000
 _CONNECT_S = 10
@@ -147,7 +148,7 @@ def rows(
     condition = f" WHERE {only}" if only else ""
     if values and connection.dialect.name == "postgresql":
         asks, condition = asks.replace("%", "%%"), condition.replace("?", "%s")
-    order = quoted(config.key)
+    order = sql_name(config.key)
     statement = f'SELECT {which} FROM (\n{asks}\n) AS "asked"{condition} ORDER BY {order}'  # noqa: S608
     last: object = None
     with contextlib.closing(connection.exec_driver_sql(statement, tuple(values) or None)) as found:
@@ -181,14 +182,9 @@ def line(config: QueryConfig, row: Row) -> bytes:
         ) from None
 
 
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def column(name: str) -> str:
     """A column of the query: SQLite takes a name that is none, alone, for a text."""
-    return f'"asked".{quoted(name)}'
+    return f'"asked".{sql_name(name)}'
 
 
 def _check_names(config: QueryConfig, names: list[str]) -> None:

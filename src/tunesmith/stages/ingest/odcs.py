@@ -18,6 +18,7 @@ from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.local import plain_file
+from tunesmith.text.sql import sql_name
 
 VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 _FOR_PEOPLE = frozenset(
@@ -240,8 +241,7 @@ def _arguments(given: Mapping[str, Any], where: str, metric: str) -> dict[str, A
 def _of_property(query: str, where: str, name: str) -> str:
     if "{property}" in query and not name:
         raise _bad(where, "its query has {property}, and it is of no property", "name the field")
-    quoted = '"' + name.replace('"', '""') + '"'
-    return query.replace("{property}", quoted)
+    return query.replace("{property}", sql_name(name))
 
 
 def _pattern(where: str, given: Any) -> str:

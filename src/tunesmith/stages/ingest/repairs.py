@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,10 @@ class Mending:
 
     def __contains__(self, record: str) -> bool:
         return record in self._by_record
+
+    def is_of_any(self, records: Iterable[str]) -> bool:
+        """Whether one of the records has a repair."""
+        return not self._by_record.keys().isdisjoint(records)
 
     def mend(self, entry: Entry, record: str) -> Entry:
         """The entry as its repair has it, if there is one."""

@@ -170,8 +170,9 @@ def rows_of(
                 yield to_row(config, contract, mending.mend(found, row_id), row_id)
             case Batch():
                 row_ids = ids.of_all(found.data)
-                are_mended = any(row_id in mending for row_id in row_ids)
-                if not are_mended and (rows := to_rows(config, contract, found, row_ids)):
+                if not mending.is_of_any(row_ids) and (
+                    rows := to_rows(config, contract, found, row_ids)
+                ):
                     yield rows
                     continue
                 for entry, row_id in zip(found.entries(), row_ids, strict=True):

@@ -5,15 +5,14 @@ It works in one thread: sums of fractions, and what comes first, are then the sa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from tunesmith.asset.scratch import lock, scratch_database
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
@@ -21,6 +20,7 @@ from tunesmith.records.data import DataAsset
 from tunesmith.stages.transform.came import Came, Given
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.statement import checked, said
+from tunesmith.text.sql import sql_name
 
 MEMORY = "2GB"
 """Beyond it, what the query sorts and joins lies in the step's own folder."""
@@ -44,51 +44,32 @@ def rows_of_query(
         DataError: it is not allowed, fails, takes too long, or says of a row not where it is from.
     """
     places = {row_id: place for place, row_id in enumerate(given.row_ids)}
-    with _opened(ctx.workdir) as connection:
+    with scratch_database(
+        threads=1,
+        memory_limit=MEMORY,
+        temp_directory=str(ctx.workdir / "query"),
+        python_enable_replacements="false",
+    ) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         columns: set[str] = set()
         for asset in assets:
             ctx.progress(0, 0, f"reads {asset.name}")
             columns |= _load(connection, asset, ctx.blobs)
-        _lock(connection)
+        lock(connection)
         query = checked(connection, config.name, sql, columns)
         ctx.progress(0, 0, "runs the query")
         for row in _answers(connection, config, query):
             yield Came(parents=_parents(config, row, places), fields=row)
 
 
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = duckdb.connect(
-        config={
-            "threads": 1,
-            "memory_limit": MEMORY,
-            "temp_directory": str(folder / "query"),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-        }
-    )
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _lock(connection: duckdb.DuckDBPyConnection) -> None:
-    """From here on it reads and writes no file but its own, and this cannot be changed."""
-    for setting in ("enable_external_access = false", "lock_configuration = true"):
-        connection.execute(f"SET {setting}")
-
-
 def _load(connection: duckdb.DuckDBPyConnection, asset: DataAsset, blobs: Blobs) -> set[str]:
     """A source as a table; the names of its columns."""
     path = str(blobs.path(asset.rows))
     types = _types(connection, asset.name, path)
-    fields = "".join(f", s.{_quoted(name)} AS {_quoted(name)}" for name in types)
+    fields = "".join(f", s.{sql_name(name)} AS {sql_name(name)}" for name in types)
     structure = json.dumps(types) if types else '{"row_id": "VARCHAR"}'
     connection.execute(
-        f"CREATE TABLE {_quoted(asset.name)} AS SELECT row_id, text, label{fields} FROM ("  # noqa: S608
+        f"CREATE TABLE {sql_name(asset.name)} AS SELECT row_id, text, label{fields} FROM ("  # noqa: S608
         "SELECT row_id, text, label, from_json(attributes, ?) AS s FROM read_parquet(?))",
         [structure, path],
     )
@@ -119,7 +100,7 @@ def _types(connection: duckdb.DuckDBPyConnection, name: str, path: str) -> dict[
         types[field] = _type(kinds[field] - {"NULL"})
     whole = {field: "HUGEINT" for field, kind in types.items() if kind == "BIGINT"}
     if whole:
-        most = ", ".join(f"max(s.{_quoted(field)})" for field in whole)
+        most = ", ".join(f"max(s.{sql_name(field)})" for field in whole)
         (largest,) = connection.execute(
             f"SELECT {most} FROM (SELECT from_json(attributes, ?) AS s FROM read_parquet(?))",  # noqa: S608
             [json.dumps(whole), path],
@@ -176,10 +157,10 @@ def _answers(
 
 def _selected(name: str, type_: str) -> str:
     if _is_json(type_):
-        return f"to_json({_quoted(name)})"
+        return f"to_json({sql_name(name)})"
     if type_ == "TIMESTAMP WITH TIME ZONE":
-        return f"strftime({_quoted(name)}, '%Y-%m-%dT%H:%M:%S.%fZ')"
-    return _quoted(name)
+        return f"strftime({sql_name(name)}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return sql_name(name)
 
 
 def _is_json(type_: str) -> bool:
@@ -235,7 +216,3 @@ def _parents(
                 remedy=_LINEAGE,
             )
     return tuple(sorted({places[row_id] for row_id in row_ids}))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
