@@ -173,7 +173,7 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.ingest.config:BaseConfig",
         record=f"{_RECORDS}.model:BaseModel",
         named="base",
-        sources=(f"{_STAGES}.ingest",),
+        sources=(f"{_STAGES}.ingest", "tunesmith.asset.scratch", "tunesmith.text.sql"),
         libraries=("pyyaml", "pyarrow"),
     ),
     "curate@1": Kind(
