@@ -230,7 +230,8 @@ def _training(reading: Reading) -> Iterator[str]:
     yield "#### Training Hyperparameters"
     settings = reading.value("tuning.settings") or {}
     rows = [[f"`{name}`", value] for name, value in sorted(settings.items())]
-    yield "\n".join(["- **Training regime:** fp32", "", *table(["setting", "value"], rows)])
+    regime = f"{reading.value('model.method')}, {reading.value('model.objective')}, as set below"
+    yield "\n".join([f"- **Training regime:** {regime}", "", *table(["setting", "value"], rows)])
     yield "#### Speeds, Sizes, Times [optional]"
     yield (
         f"{reading.value('model.num_steps')} steps, "

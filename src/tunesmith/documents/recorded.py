@@ -186,31 +186,36 @@ def _assessed(store: Store, digest: str) -> Iterator[Run]:
 
 
 def of_judgement(store: Store) -> Iterator[Found]:
-    """Its evaluations, and every report of a gate on it, the oldest first."""
+    """Every report of a gate on it, the oldest first, and the evaluations that the newest rests on;
+    where there is none, the evaluation on its own dataset."""
     evaluated = list(store.of("evaluate-tuned@1", "model", store.version.digest))
-    if evaluated:
-        yield fact("evaluation.tuned", _evaluation(store, evaluated[-1]), evaluated[-1])
-        dataset = store.given(evaluated[-1], "dataset")
-        bases = [
-            run
-            for run in store.runs
-            if run.kind == "evaluate-base@1"
-            and store.given(run, "base") == store.given(store.run, "base")
-            and store.given(run, "dataset") == dataset
-        ]
-        if bases:
-            yield fact("evaluation.base", _evaluation(store, bases[-1]), bases[-1])
     digests = [digest_of(run) for run in evaluated]
     judged = [run for each in digests for run in store.of("gate@1", "tuned", each)]
     judged.sort(key=lambda run: run.id)
+    # It is also asked other rows, beside versions that came later.
+    own = store.given(store.run, "dataset")
+    tuned = [run for run in evaluated if store.given(run, "dataset") == own][-1:]
+    base = [
+        run
+        for run in store.runs
+        if run.kind == "evaluate-base@1"
+        and store.given(run, "base") == store.given(store.run, "base")
+        and store.given(run, "dataset") == own
+    ][-1:]
     if judged:
+        newest = judged[-1]
+        tuned = [run for run in [store.input_of(newest, "tuned")] if run]
+        base = [run for run in [store.input_of(newest, "base")] if run]
         reports = [_report(store, run) for run in judged]
-        reports[-1]["signed"] = list(_signed(store, judged[-1]))
-        yield fact("gate.reports", reports, judged[-1])
-        yield fact("gate.signed", reports[-1]["signed"], judged[-1], "signatures of record")
-        verdict: GateResult = store.load(judged[-1])
-        yield fact("gate.comparisons", verdict.comparisons, judged[-1])
-        yield fact("gate.settings", judged[-1].identity.get("config"), judged[-1], "settings of")
+        reports[-1]["signed"] = list(_signed(store, newest))
+        verdict: GateResult = store.load(newest)
+        yield fact("gate.reports", reports, newest)
+        yield fact("gate.signed", reports[-1]["signed"], newest, "signatures of record")
+        yield fact("gate.comparisons", verdict.comparisons, newest)
+        yield fact("gate.settings", newest.identity.get("config"), newest, "settings of record")
+    for key, runs in (("evaluation.tuned", tuned), ("evaluation.base", base)):
+        for run in runs:
+            yield fact(key, _evaluation(store, run), run)
 
 
 def _evaluation(store: Store, run: Run) -> dict[str, Any]:
@@ -271,7 +276,8 @@ def _signed(store: Store, judged: Run) -> Iterator[dict[str, Any]]:
     since = max(_finished(store, judged), default=0)
     for each in store.entries:
         if each.what == REPORTED and each.body["version"] == store.ref and each.seq > since:
-            yield told(each) | {"report": each.body["report"], "key": each.body["key"]}
+            said = {name: each.body.get(name, "") for name in ("report", "key")}
+            yield told(each) | said
 
 
 def _finished(store: Store, run: Run) -> Iterator[int]:

@@ -26,6 +26,8 @@ def where(fact: Fact) -> str:
 
 
 def _plain(value: Any) -> list[str]:
+    if value is None:
+        return []
     if isinstance(value, str):
         return [line(value)]
     if isinstance(value, bool):

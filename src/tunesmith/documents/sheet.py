@@ -27,7 +27,7 @@ REMEDIES = (
     ("release.releases", "release it: a [gate] section that it passes, and `tunesmith run`"),
     ("release.changes", "promote it: `tunesmith model promote`, and let another approve"),
     ("registry", "name who approves: `approvers` in [registry]"),
-    ("monitors", "watch it: a [monitor] section"),
+    ("monitors", "watch it: a [monitor] section, and `tunesmith run`"),
     ("monitor.", "watch it: a [monitor] section, and `tunesmith run`"),
     ("retrain.", "watch it: a [monitor] section, and `tunesmith run`"),
     ("schedules", "let it run by itself: a [schedule] section"),
