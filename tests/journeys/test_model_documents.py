@@ -99,6 +99,11 @@ def test_every_document_is_written_valid_and_on_record(desk: Desk) -> None:
     card = ModelCard((desk.folder / "model-card.md").read_text())
     assert card.data.license == "cc0-1.0"
     assert card.data.to_dict()["co2_eq_emissions"]["emissions"] > 0
+    for kind in ("annex-iv", "nist-rmf", "training-content"):  # the other form is as recent
+        data = json.loads(desk.write(kind, f"{kind}.json").read_text())
+        assert (data["document"], data["version"]) == (kind, "desk@1")
+        assert len(data["croissant"]["sha256"]) == 64
+        assert desk.standing(kind)["changed"] == []
     annex = (desk.folder / "annex-iv.md").read_text()
     assert "- **what was found** (recorded: run " in annex  # the monitor's signals
     assert "MISSING: the provider states it: `intended_purpose`" in annex
@@ -265,10 +270,18 @@ def test_bad_settings_are_named(desk: Desk, name: str) -> None:
     assert (code, hint in said) == (2, True), said
 
 
-def test_an_answer_to_a_question_that_is_not_asked_is_refused(desk: Desk) -> None:
-    desk.edit("provider =", 'answers = { "Measures took:" = "x" }\nprovider =')
-    code, said = desk.run("model", "document", "training-content", "desk@1")
-    assert (code, "did you mean 'Measures taken:'?" in said) == (2, True), said
+ANSWERS = {
+    'answers = { "Measures took:" = "x" }': "did you mean 'Measures taken:'?",
+    'nist = { "GOVERN 1.9" = "x" }': "did you mean 'GOVERN 1.",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_to_a_question_that_is_not_asked_is_refused(desk: Desk, answer: str) -> None:
+    desk.edit("provider =", f"{answer}\nprovider =")
+    for words in (("document", "model-card", "desk@1"), ("documents", "desk@1")):
+        code, said = desk.run("model", *words)
+        assert (code, ANSWERS[answer] in said) == (2, True), said
 
 
 def test_statements_are_read_from_the_project_file_alone(

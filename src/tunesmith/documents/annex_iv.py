@@ -172,7 +172,6 @@ PARTS: tuple[Part, ...] = (
         needs=(
             _said("measures", "declared.cybersecurity"),
             _more("digest of the weights", "model.weights"),
-            _more("hosts that sources may reach", "hosts"),
         ),
     ),
     Part(

@@ -114,19 +114,23 @@ def document(project: Project, version: str, kind: DocumentKind, form: str = "")
 
     Raises:
         NotFound: there is no such version.
-        UsageError: it has no such form, or answers a question that is not asked.
+        UsageError: it has no such form, or people answer something that nobody asks.
     """
+    return compiled(_facts(project, version), kind, form)
+
+
+def _facts(project: Project, version: str) -> FactBase:
+    """The facts, in which every answer is one to a question: a misspelt one would be lost."""
     base = fact_base(project, version)
-    if kind == "training-content":
-        _require_asked(base)
-    return compiled(base, kind, form)
-
-
-def _require_asked(base: FactBase) -> None:
-    """See that statements answer questions of the draft alone: a misspelt one would be lost."""
-    asked = list(content_summary.questions(Reading(base)))
-    for question in base.value("declared.answers", {}):
-        nearest(f"document.{base.section}.answers", question, asked, "question of the draft")
+    reading = Reading(base)
+    asked = {
+        "answers": ("question of the draft", list(content_summary.questions(reading))),
+        "nist": ("subcategory", nist_rmf.subcategories()),
+    }
+    for key, (what, known) in asked.items():
+        for answered in base.value(f"declared.{key}", {}):
+            nearest(f"document.{base.section}.{key}", answered, known, what)
+    return base
 
 
 def write(project: Project, version: str, kind: DocumentKind, path: Path) -> Document:
@@ -199,7 +203,7 @@ def standings(project: Project, version: str) -> list[Standing]:
     Raises:
         NotFound: there is no such version.
     """
-    base = fact_base(project, version)
+    base = _facts(project, version)
     with project.runner.database.read() as connection:
         entries = [
             entry
@@ -211,8 +215,6 @@ def standings(project: Project, version: str) -> list[Standing]:
     for kind in KINDS:
         now, written = compiled(base, kind), last.get(kind)
         uses: Mapping[str, str] = written.body["uses"] if written else {}
-        # A fact that it did not ask for when it was written, and would now, is one that changed.
-        keys = sorted(uses.keys() | now.uses.keys()) if written else []
         found.append(
             Standing(
                 kind=kind,
@@ -221,7 +223,7 @@ def standings(project: Project, version: str) -> list[Standing]:
                 written_at=written.at if written else "",
                 written_by=written.actor if written else "",
                 file=written.body["file"] if written else "",
-                changed=tuple(k for k in keys if uses.get(k, "") != base.digests([k])[k]),
+                changed=tuple(k for k, was in sorted(uses.items()) if was != base.digests([k])[k]),
             )
         )
     return found
@@ -238,7 +240,7 @@ def require_complete(project: Project, version: str) -> Mapping[str, Any]:
     section = section_of(project, version.rpartition("@")[0])
     if section is None or not section.required:
         return {}
-    base = fact_base(project, version)
+    base = _facts(project, version)
     found = {kind: compiled(base, kind).completeness for kind in section.required}
     short = {kind: each for kind, each in found.items() if each.score < section.required[kind]}
     if short:

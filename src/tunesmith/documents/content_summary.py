@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tunesmith.core.ref import from_plain, to_plain
-from tunesmith.documents.outline import lacking, provenance
+from tunesmith.documents.outline import croissant_of, lacking, provenance
 from tunesmith.documents.sheet import Reading
 from tunesmith.documents.training_content import Field, Sheet, write_sheet
 from tunesmith.records.document import Completeness, Lack
@@ -78,6 +78,7 @@ def data(reading: Reading) -> dict[str, Any]:
             "missing": to_plain(found.lacks),
         },
         "sheet": to_plain(sheet(reading)),
+        "croissant": croissant_of(reading),
         "facts": {"sha256": reading.base.digest, "used_sha256": reading.digest()},
     }
 

@@ -82,7 +82,7 @@ def _store(project: Project, version: Version) -> Store:
         made = catalog.run(connection, version.run_id)
         changes = lifecycle.changes(connection, version.name)
         history = catalog.alias_history(connection, "model", version.name)
-        entries = list(evidence.entries(connection))
+        entries = list(evidence.entries(connection, *recorded.SAID, STATED, *lifecycle.CHANGES))
     return Store(
         project=project,
         version=version,
@@ -99,7 +99,11 @@ def _settings(project: Project, model: str) -> Iterator[Found]:
     """How the model is watched, served and promoted, as it is set now."""
     file = project.file
     watched = {name: each for name, each in file.monitor.items() if each.model == model}
-    served = {name: each for name, each in file.service.items() if model in each.models}
+    served = {
+        name: {"models": each.models, "index": each.index}
+        for name, each in file.service.items()
+        if model in each.models
+    }
     scheduled = {
         name: each
         for name, each in file.schedule.items()
@@ -107,6 +111,7 @@ def _settings(project: Project, model: str) -> Iterator[Found]:
         or f"model:{model}" in each.run
         or any(f"monitor:{of}" in each.run for of in watched)
     }
+    # Where it serves is nobody's business who reads a document.
     named: Mapping[str, Mapping[str, Any]] = {
         "monitor": watched,
         "service": served,
@@ -122,9 +127,6 @@ def _settings(project: Project, model: str) -> Iterator[Found]:
     }
     if file.registry.approvers:
         yield _declared("registry", roles, FILE_KEY.format(key="[registry]"))
-    if file.project.hosts:
-        hosts = {"hosts": list(file.project.hosts)}
-        yield _declared("hosts", hosts, FILE_KEY.format(key="[project] hosts"))
 
 
 def _stated(project: Project, entries: Sequence[Entry], model: str) -> Iterator[Found]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import tunesmith
 from tunesmith.documents.environment import emissions_of, energy_of
+from tunesmith.documents.outline import croissant_of
 from tunesmith.documents.sheet import Need, Reading
 from tunesmith.text.licences import LICENCES, NOT_STATED
 
@@ -252,10 +253,10 @@ def _datasets(reading: Reading) -> Iterator[dict[str, Any]]:
     if not ref:
         return
     sides = {side: reading.value(f"dataset.{side}", {}) for side in ("train", "test")}
-    described = reading.value("dataset.croissant", {})
+    described = croissant_of(reading)
     croissant = {
         "type": "documentation",
-        "url": reading.value("declared.croissant_url") or "croissant.json",
+        "url": described["url"],
         "comment": f"Croissant: {described.get('command')}",
         "hashes": _hashes(described.get("sha256")),
     }

@@ -49,6 +49,11 @@ def parts() -> tuple[Part, ...]:
     )
 
 
+def subcategories() -> list[str]:
+    """Their names, e.g. "GOVERN 1.1"."""
+    return [_split(need)[0] for need in needs_of(parts())]
+
+
 def _resolved(reading: Reading) -> tuple[Part, ...]:
     """The table, in which what is declared of a subcategory itself answers it, too."""
     stated = reading.value("declared.nist", {})

@@ -84,6 +84,7 @@ def as_json(
             }
             for part in parts
         ],
+        "croissant": croissant_of(reading),
         "facts": {"sha256": reading.base.digest, "used_sha256": reading.digest()},
     }
 
@@ -96,12 +97,17 @@ def _plain(reading: Reading, need: Need) -> dict[str, Any]:
     return item | {"facts": [to_plain(fact) for fact in reading.facts(need)]}
 
 
+def croissant_of(reading: Reading) -> dict[str, Any]:
+    """The description of its dataset for others: where it is, its digest, how it is made."""
+    found: dict[str, Any] = reading.value("dataset.croissant", {})
+    return {"url": reading.value("declared.croissant_url") or "croissant.json", **found}
+
+
 def croissant_link(reading: Reading) -> str:
-    """Where the description of its dataset for others is, and which one it is."""
-    found = reading.value("dataset.croissant", {})
-    place = reading.value("declared.croissant_url") or "croissant.json"
+    """... in a sentence."""
+    found = croissant_of(reading)
     return (
-        f"The dataset in Croissant: {place}, sha256 {found.get('sha256')} "
+        f"The dataset in Croissant: {line(found['url'])}, sha256 {found.get('sha256')} "
         f"(`{found.get('command')}`)."
     )
 

@@ -40,6 +40,9 @@ from tunesmith.text.licences import MEANINGS, obligations, unclear
 CONFIDENCE = 0.95
 REGISTERED, REPORTED = "gate.registered", "gate.reported"
 """What the evidence calls it that a gate was set, and that a signed report of its was written."""
+FINISHED = "run.finished"
+SAID = (FINISHED, REGISTERED, REPORTED, ACCEPTED, erasure.DONE)
+"""What is read of the evidence, beside what became of versions."""
 
 
 def of_model(store: Store) -> Iterator[Found]:
@@ -283,7 +286,7 @@ def _signed(store: Store, judged: Run) -> Iterator[dict[str, Any]]:
 def _finished(store: Store, run: Run) -> Iterator[int]:
     """The entry of the evidence that says that a run ended."""
     for each in store.entries:
-        if each.what == "run.finished" and each.body["run"] == run.id:
+        if each.what == FINISHED and each.body["run"] == run.id:
             yield each.seq
 
 

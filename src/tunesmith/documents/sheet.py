@@ -33,7 +33,6 @@ REMEDIES = (
     ("schedules", "let it run by itself: a [schedule] section"),
     ("services", "serve it: a [service] section"),
     ("exports", "export it: `tunesmith model export`"),
-    ("hosts", "no host may be reached: there is nothing to say"),
 )
 """What to do about a fact that is not known, by how its key begins."""
 

@@ -23,7 +23,7 @@ POINTS = (
 """Of Annex IV."""
 MAY_BE = {
     *("data.assessments", "data.reviews", "data.erasures", "dataset.languages", "dataset.pii"),
-    *("dataset.synthetic", "declared.nist", "exports", "gate.signed", "hosts", "monitors"),
+    *("dataset.synthetic", "declared.nist", "exports", "gate.signed", "monitors"),
     *("licences.obligations", "licences.unclear", "model.previous", "monitor.signals"),
     *("retrain.proposal", "schedules", "tuning.teacher"),
 }
