@@ -170,6 +170,19 @@ def test_statements_are_dated_by_the_evidence_once_a_document_says_them(desk: De
     assert row.rstrip(" |").endswith("Z")
 
 
+def test_what_another_models_monitor_found_is_not_said(desk: Desk) -> None:
+    desk.edit(
+        '[monitor.desk]\nmodel = "desk"',
+        '[model.other]\nbase = "tiny"\ndataset = "small"\n\n[monitor.desk]\nmodel = "other"',
+    )
+    project = open_project(desk.folder)
+    try:
+        base = fact_base(project, "desk@1")
+    finally:
+        project.close()
+    assert {"monitors", "monitor.signals", "retrain.proposal"} & set(base.facts) == set()
+
+
 def test_a_signed_report_is_that_of_the_newest_judgement(desk: Desk) -> None:
     def sign(version: str) -> None:
         project = open_project(desk.folder)

@@ -207,7 +207,7 @@ def _uses(reading: Reading) -> Iterator[str]:
     yield "## How to Get Started with the Model"
     yield _stated(reading, "instructions")
     instruction, labels = reading.value("model.instruction"), reading.value("model.labels")
-    if instruction:
+    if instruction and reading.value("model.does", {}).get("pipeline") == "text-generation":
         yield f'Conversations start with the system message "{line(instruction)}".'
     if labels:
         yield f"It was tuned to answer with: {', '.join(map(line, labels))}."

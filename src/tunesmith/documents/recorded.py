@@ -321,10 +321,7 @@ def of_use(store: Store) -> Iterator[Found]:
     exports = list(store.of("export@1", "model", store.version.digest))
     if exports:
         yield fact("exports", [_export(store, run) for run in exports], exports[-1])
-    signals: dict[str, Run] = {}
-    for digest in store.given(store.run, "dataset"):
-        for run in store.of("monitor@1", "dataset", digest):
-            signals[run.step] = run  # the newest of each
+    signals = {run.step: run for run in _watched(store)}  # the newest of each
     if signals:
         newest = max(signals.values(), key=lambda run: run.id)
         yield fact("monitor.signals", [_signal(store, r) for r in signals.values()], newest)
@@ -338,6 +335,21 @@ def of_use(store: Store) -> Iterator[Found]:
         said: Proposal = store.load(proposals[-1])
         value = {"retrain": said.retrain, "reason": said.reason, "at": proposals[-1].finished_at}
         yield fact("retrain.proposal", value, proposals[-1])
+
+
+def _watched(store: Store) -> Iterator[Run]:
+    """Comparisons of traffic with what the version was tuned on, but for monitors that are, as they
+    are set now, another model's."""
+    others = {
+        name
+        for name, monitor in store.project.file.monitor.items()
+        if monitor.model != store.version.name
+    }
+    for digest in store.given(store.run, "dataset"):
+        for run in store.of("monitor@1", "dataset", digest):
+            found: Signal = store.load(run)
+            if found.monitor not in others:
+                yield run
 
 
 def _export(store: Store, run: Run) -> dict[str, Any]:
