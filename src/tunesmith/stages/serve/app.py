@@ -25,6 +25,7 @@ from tunesmith.records.service import Trace
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.guard import Guard
 from tunesmith.stages.serve.problem import Problem, internal
+from tunesmith.stages.serve.tracking.app import AT, UPLOADS
 from tunesmith.stages.serve.turns import Finished, Reason, Turn, Turns
 from tunesmith.stages.serve.wire import ChatRequest, Completion, event, text
 from tunesmith.text.normalise import normalise
@@ -75,6 +76,7 @@ def create_app(
     config: ServiceConfig,
     record_trace: Callable[[Trace], None],
     ask: Callable[[str], Answer] | None,
+    tracking: FastAPI | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -82,6 +84,7 @@ def create_app(
         models: those that requests can name; one answers at a time.
         record_trace: is given every request and what was answered, from another thread.
         ask: answers a question from the index, or None if the service has no index.
+        tracking: keeps what other programs track, or None if the service does not.
     """
     turns = Turns(max_waiting=config.max_waiting)
     service = Service(
@@ -99,7 +102,11 @@ def create_app(
 
     # No pages: the usual documentation loads scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, host=config.host, max_body_bytes=config.max_body_bytes)
+    app.add_middleware(
+        Guard, host=config.host, max_body_bytes=config.max_body_bytes, uploads=UPLOADS
+    )
+    if tracking is not None:
+        app.mount(AT, tracking)
     _add_error_handlers(app)
     _add_model_routes(app, service)
     _add_answer_routes(app, service)
