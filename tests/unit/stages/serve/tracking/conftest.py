@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from tunesmith.core.db import Database
 from tunesmith.core.migrations import migrate
 from tunesmith.stages.serve.app import create_app
 from tunesmith.stages.serve.config import ServiceConfig
+from tunesmith.stages.serve.run import _listen
 from tunesmith.stages.serve.tracking.app import tracking_app
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -35,10 +35,10 @@ class Tracking:
     blobs: FolderBlobs
     http: httpx.Client
 
-    def post(self, path: str, **body) -> httpx.Response:
+    def post(self, path: str, /, **body) -> httpx.Response:
         return self.http.post(f"/mlflow/api/2.0/mlflow/{path}", json=body)
 
-    def get(self, path: str, **query) -> httpx.Response:
+    def get(self, path: str, /, **query) -> httpx.Response:
         return self.http.get(f"/mlflow/api/2.0/mlflow/{path}", params=query)
 
     def new_run(self, **body) -> str:
@@ -60,7 +60,7 @@ def _running(folder: Path, max_bytes: int = 1_000_000) -> Iterator[Tracking]:
         ask=None,
         tracking=tracking_app(database, blobs, folder / "work", max_bytes),
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with _listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
