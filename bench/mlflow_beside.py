@@ -1,4 +1,4 @@
-"""Logging and listing runs: our store beside MLflow's (SQLite), by the same calls in the same process.
+"""Logging and listing runs: our store beside MLflow's (SQLite), by the same calls in one process.
 
     python bench/mlflow_beside.py              10,000 runs
     python bench/mlflow_beside.py --runs 1000
@@ -127,7 +127,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10_000)
     num_runs = parser.parse_args().runs
     here = measure(ours, num_runs)
-    print(f"ours    {num_runs} runs: logged in {here[0]:.1f} s, listed in {here[1]:.2f} s", flush=True)
+    print(
+        f"ours    {num_runs} runs: logged in {here[0]:.1f} s, listed in {here[1]:.2f} s", flush=True
+    )
     there = measure(theirs, num_runs)
     print(f"mlflow  {num_runs} runs: logged in {there[0]:.1f} s, listed in {there[1]:.2f} s")
     faster = [slow / fast for slow, fast in zip(there, here, strict=True)]

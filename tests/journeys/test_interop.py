@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.interop import openlineage
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 mlflow = pytest.importorskip("mlflow")
@@ -46,6 +49,44 @@ beats_base_by = -0.99
 tracking = true
 """
 Command = Callable[..., tuple[int, Any]]
+FACETS = Path(openlineage.__file__).with_name("openlineage_facets.json")
+
+
+class Receiver:
+    """A server that takes events, until it has taken enough."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.fails_after = 10_000
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                takes = len(receiver.taken) < receiver.fails_after
+                if takes:
+                    receiver.taken.append(body)
+                self.send_response(201 if takes else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server on a free port of this machine."""
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
 
 
 def calls() -> str:
@@ -193,3 +234,178 @@ def test_an_export_that_was_stopped_goes_on(
 def test_a_place_that_cannot_be_used(command: Command, to: str, code: int, said: str) -> None:
     found, message = command("export", "mlflow", "--to", to)
     assert (found, said in message, "secret" in message) == (code, True, False), message
+
+
+# OpenLineage.
+
+
+def test_every_run_is_told_once_as_events_that_openlineages_own_classes_read(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    code, told = command("export", "openlineage", "--to", str(file))
+    assert code == 0, told
+    _, runs = command("runs", "--limit", "1000")
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert told["num_events"] == len(events) == 2 * len(runs)
+    assert [each["eventType"] for each in events[:2]] == ["START", "COMPLETE"]
+    for event in events:
+        _check_event(event)
+    names = {event["job"]["name"]: event for event in events if event["eventType"] == "COMPLETE"}
+    assert names.keys() == {run["step"] for run in runs}
+    tuned = names["finetune:desk"]
+    (cut,) = (each for each in tuned["inputs"] if each["name"] == "dataset/calls")
+    assert (
+        cut["facets"]["version"]["datasetVersion"]
+        == (names["curate:calls"]["outputs"][0]["facets"]["version"]["datasetVersion"])
+    )
+    assert tuned["outputs"][0]["name"] == "model/desk"
+    assert tuned["outputs"][0]["facets"]["tunesmith_model"]["method"] == "lora"
+    assert names["gate:desk"]["outputs"][0]["facets"]["tunesmith_gate"]["admits"] is True
+    assert names["curate:calls"]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 80
+    assert {"namespace": "file", "name": "calls.jsonl"} in names["land:file:calls.jsonl"]["inputs"]
+
+    assert command("export", "openlineage", "--to", str(file))[1]["num_events"] == 0
+    assert len(file.read_text().splitlines()) == len(events)
+    code, again = command("export", "openlineage", "--to", str(file), "--again")
+    lines = file.read_text().splitlines()
+    assert (code, again["num_events"]) == (0, len(events))
+    assert lines[: len(events)] == lines[len(events) :]
+
+
+def _check_event(event: dict[str, Any]) -> None:
+    """By the classes that OpenLineage generates from its schema, and our own facets by ours."""
+    generated = pytest.importorskip("openlineage.client.generated.base")
+    schema = json.loads(FACETS.read_text())
+
+    def facets(given: dict[str, Any], base: Any) -> dict[str, Any]:
+        for name, facet in given.items():
+            assert facet["_producer"].startswith("urn:tunesmith:")
+            if name.startswith("tunesmith_"):
+                _, _, of = facet["_schemaURL"].partition("#/$defs/")
+                assert facet["_schemaURL"].startswith(schema["$id"])
+                properties = schema["$defs"][of]["allOf"][1]["properties"]
+                assert facet.keys() - {"_producer", "_schemaURL"} == properties.keys()
+            else:
+                assert facet["_schemaURL"].startswith("https://openlineage.io/spec/facets/")
+        return {name: base() for name in given}
+
+    def dataset(kind: Any, given: dict[str, Any]) -> Any:
+        facets({**given.get("facets", {}), **given.get("outputFacets", {})}, generated.DatasetFacet)
+        return kind(namespace=given["namespace"], name=given["name"])
+
+    read = generated.RunEvent(
+        eventType=generated.EventType(event["eventType"]),
+        eventTime=event["eventTime"],
+        producer=event["producer"],
+        run=generated.Run(
+            runId=event["run"]["runId"],
+            facets=facets(event["run"]["facets"], generated.RunFacet),
+        ),
+        job=generated.Job(
+            namespace=event["job"]["namespace"],
+            name=event["job"]["name"],
+            facets=facets(event["job"]["facets"], generated.JobFacet),
+        ),
+        inputs=[dataset(generated.InputDataset, each) for each in event["inputs"]],
+        outputs=[dataset(generated.OutputDataset, each) for each in event["outputs"]],
+    )
+    assert read.schemaURL == event["schemaURL"]
+
+
+def test_a_server_that_fails_is_told_the_rest_when_it_is_back(
+    command: Command, folder: Path, receiver: Receiver
+) -> None:
+    url = f"http://127.0.0.1:{receiver.port}/api/v1/lineage"
+    code, said = command("export", "openlineage", "--to", url)
+    assert (code, "not among the hosts" in said) == (1, True)
+    path = folder / "tunesmith.toml"
+    text = path.read_text()
+    path.write_text(
+        text.replace("[project]\n", f'[project]\nhosts = ["127.0.0.1:{receiver.port}"]\n')
+    )
+    try:
+        receiver.fails_after = 3  # in the middle of a run
+        code, said = command("export", "openlineage", "--to", url)
+        assert (code, "did not take an event: status 503" in said) == (1, True), said
+        receiver.fails_after = 10_000
+        code, told = command("export", "openlineage", "--to", url)
+        assert code == 0, told
+    finally:
+        path.write_text(text)
+    _, runs = command("runs", "--limit", "1000")
+    assert told["num_events"] == 2 * len(runs) - 2  # the first run was told whole
+    assert len(set(receiver.taken)) == 2 * len(runs)
+    assert len(receiver.taken) == 2 * len(runs) + 1  # one START came twice, and is the same
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "said"),
+    [
+        ("s3://bucket/x", 2, "a file or to a server"),
+        ("http://example.com/x", 2, "this machine alone"),
+        ("no/such/folder/x.jsonl", 4, "there is no folder"),
+    ],
+)
+def test_events_go_to_files_and_servers_alone(
+    command: Command, to: str, code: int, said: str
+) -> None:
+    found, message = command("export", "openlineage", "--to", to)
+    assert (found, said in message) == (code, True), message
+
+
+# MLflow's runs, here.
+
+
+def test_what_mlflow_has_is_taken_over_once(command: Command, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'theirs.db'}"
+    there = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = there.create_experiment("old work", artifact_location=(tmp_path / "a").as_uri())
+    run = there.create_run(experiment, run_name="first", start_time=1000, tags={"team": "desk"})
+    id = run.info.run_id
+    there.log_param(id, "lr", 0.1)
+    for step, value in enumerate((0.9, 0.5, float("nan"))):
+        there.log_metric(id, "loss", value, timestamp=2000 + step, step=step)
+    mlflow.set_tracking_uri(uri)
+    there.log_text(id, "hello", "notes/hello.txt")
+    given = mlflow.entities.Dataset("tiny", "abc123", "code", "{}")
+    there.log_inputs(id, [mlflow.entities.DatasetInput(given, [])])
+    there.set_terminated(id, "FINISHED", 3000)
+    there.create_registered_model("clf", description="sorts")
+    there.create_model_version("clf", f"{run.info.artifact_uri}/model", id)
+    there.set_registered_model_alias("clf", "champion", 1)
+
+    code, made = command("import", "mlflow", uri)
+    assert code == 0, made
+    assert (made["num_new"], made["num_known"], made["num_artifacts"]) == (1, 0, 1)
+    assert made["new_versions"] == ["clf@1"]
+    _, (shown,) = command("tracked", "--experiment", "old work")
+    assert (shown["id"], shown["status"], shown["params"]) == (id, "FINISHED", {"lr": "0.1"})
+    assert (shown["started_ms"], shown["ended_ms"]) == (1000, 3000)
+    assert shown["tags"]["team"] == "desk"
+    digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert shown["tags"]["tunesmith.sha256.notes/hello.txt"] == digest
+
+    there.log_metric(id, "loss", 0.1, timestamp=9000, step=9)
+    code, again = command("import", "mlflow", uri)
+    assert (code, again["num_new"], again["num_known"]) == (0, 0, 1)
+    assert again["new_versions"] == []
+    _, (shown,) = command("tracked", "--experiment", "old work")
+    assert [each["value"] for each in shown["latest"]] == [0.1]
+
+    other = mlflow.MlflowClient(
+        tracking_uri=f"sqlite:///{tmp_path / 'other.db'}",
+        registry_uri=f"sqlite:///{tmp_path / 'other.db'}",
+    )
+    other.create_registered_model("clf")
+    other.create_model_version("clf", "elsewhere", None)
+    code, said = command("import", "mlflow", f"sqlite:///{tmp_path / 'other.db'}")
+    assert (code, "clf@1 is here already and is another one" in said) == (5, True), said
+
+
+def test_an_import_of_what_is_not_there_makes_nothing(command: Command, tmp_path: Path) -> None:
+    code, said = command("import", "mlflow", f"sqlite:///{tmp_path / 'none.db'}")
+    assert (code, "there is no file" in said) == (4, True), said
+    assert list(tmp_path.iterdir()) == []
+    code, said = command("tracked", "--experiment", "nobody's")
+    assert (code, "there is no experiment" in said) == (4, True), said

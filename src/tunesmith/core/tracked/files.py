@@ -5,8 +5,6 @@ A path is a key of a table and nothing else: no path that a client sends reaches
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -55,7 +53,8 @@ def tree_digest(found: dict[str, Blob]) -> str:
     return fingerprint([[path, blob.num_bytes, blob.sha256] for path, blob in found.items()])
 
 
-def digests(connection: Connection) -> Iterator[str]:
-    """Every digest that a tracked artefact refers to, of earlier ones too: these are in use."""
-    column = tables.tracked_artifacts.c.sha256
-    yield from connection.execute(sa.select(column).distinct().order_by(column)).scalars()
+def blobs(connection: Connection) -> list[Blob]:
+    """Every blob that a tracked artefact refers to, of earlier ones too: these are in use."""
+    of = tables.tracked_artifacts.c
+    rows = connection.execute(sa.select(of.sha256, of.num_bytes).distinct().order_by(of.sha256))
+    return [Blob(sha256=sha256, num_bytes=num_bytes) for sha256, num_bytes in rows]

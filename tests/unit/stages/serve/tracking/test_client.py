@@ -173,6 +173,7 @@ def test_what_is_deleted_is_not_written_to_and_comes_back(client):
 
 def test_a_path_that_is_written_again_keeps_the_bytes_that_it_had(client, service):
     from tunesmith.core.tracked import files
+    from tunesmith.core.verify import verify
 
     run = client.create_run("0").info.run_id
     client.log_text(run, "one", "note.txt")
@@ -180,8 +181,10 @@ def test_a_path_that_is_written_again_keeps_the_bytes_that_it_had(client, servic
     uri = client.get_run(run).info.artifact_uri
     assert mlflow.artifacts.load_text(f"{uri}/note.txt") == "two"
     with service.database.read() as connection:
-        held = set(files.digests(connection))
+        held = {blob.sha256 for blob in files.blobs(connection)}
     assert {service.blobs.put(text).sha256 for text in (b"one", b"two")} <= held
+    report = verify(service.database, service.blobs)
+    assert (report.num_blobs, report.problems) == (len(held), ())
 
 
 def test_nothing_of_it_is_among_our_own_runs_or_in_the_evidence(client, service):
