@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
+import os
 import random
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tunesmith.core.errors import TunesmithError
@@ -236,6 +243,61 @@ def test_a_place_that_cannot_be_used(command: Command, to: str, code: int, said:
     assert (found, said in message, "secret" in message) == (code, True, False), message
 
 
+TRAINING = """
+import mlflow
+
+mlflow.set_experiment("unchanged")
+with mlflow.start_run(run_name="trained"):
+    mlflow.log_param("lr", 0.1)
+    for step in range(3):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_text("weights", "model/weights.txt")
+"""
+
+
+def test_training_code_that_logs_to_mlflow_logs_here_unchanged(
+    command: Command, folder: Path, free_port: int
+) -> None:
+    """The real command, and a program that knows nothing but an address."""
+    serve = [sys.executable, "-m", "tunesmith", "serve", "tracking", "--port", str(free_port)]
+    with subprocess.Popen(serve, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            said = server.stderr.readline()
+            url = f"http://127.0.0.1:{free_port}/mlflow"
+            assert f"MLFLOW_TRACKING_URI={url} " in said
+            _wait_for(free_port)
+            trained = subprocess.run(
+                [sys.executable, "-c", TRAINING],
+                env={**os.environ, "MLFLOW_TRACKING_URI": url, "MLFLOW_DISABLE_TELEMETRY": "true"},
+                capture_output=True,
+                text=True,
+            )
+            assert trained.returncode == 0, trained.stderr
+        finally:
+            server.terminate()
+            server.communicate(timeout=60)
+    _, (shown,) = command("tracked", "--experiment", "unchanged")
+    assert (shown["name"], shown["status"], shown["params"]) == (
+        "trained",
+        "FINISHED",
+        {"lr": "0.1"},
+    )
+    assert [each["step"] for each in shown["latest"]] == [2]
+    assert command("verify")[0] == 0
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 # OpenLineage.
 
 
@@ -352,6 +414,42 @@ def test_events_go_to_files_and_servers_alone(
 ) -> None:
     found, message = command("export", "openlineage", "--to", to)
     assert (found, said in message) == (code, True), message
+
+
+# A ModelKit.
+
+
+def test_a_kit_has_every_file_that_its_kitfile_names(command: Command, tmp_path: Path) -> None:
+    code, kit = command("export", "modelkit", "desk@1", "--out", str(tmp_path / "kit"))
+    assert code == 0, kit
+    place = tmp_path / "kit"
+    kitfile = yaml.safe_load((place / "Kitfile").read_text())
+    assert kitfile["manifestVersion"] == "1.0.0"
+    assert kitfile.keys() == {"manifestVersion", "package", "model", "datasets", "docs"}
+    model, (dataset,) = kitfile["model"], kitfile["datasets"]
+    assert (model["name"], model["version"], model["framework"]) == ("desk", "1", "peft")
+    assert (model["license"], dataset["license"]) == ("CC0-1.0", "CC0-1.0")
+    named = [model["path"], dataset["path"]]
+    named += [each["path"] for each in (*model["parts"], *kitfile["docs"])]
+    files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert files == {"Kitfile", *named} == set(kit["files"])
+    base = next(each for each in model["parts"] if each["name"] == "base")["path"]
+    digest = hashlib.sha256((place / base).read_bytes()).hexdigest()
+    assert digest == model["parameters"]["base_sha256"]
+    assert model["parameters"]["gate"] == "pass"
+    # Another tool loads what was tuned: PEFT's own settings, and tensors under PEFT's names.
+    from peft import LoraConfig
+    from safetensors import safe_open
+
+    assert LoraConfig.from_pretrained(str(place / "model")).r == 4
+    with safe_open(place / model["path"], "pt") as tensors:
+        assert all(".lora_" in name for name in tensors.keys())  # noqa: SIM118
+    assert "text" not in json.loads((place / dataset["path"]).read_text())["train"]
+
+    code, said = command("export", "modelkit", "desk@1", "--out", str(place))
+    assert (code, "not an empty folder" in said) == (5, True), said
+    code, said = command("export", "modelkit", "desk@9", "--out", str(tmp_path / "none"))
+    assert (code, "no model version desk@9" in said) == (4, True), said
 
 
 # MLflow's runs, here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     exports = typer.Typer(no_args_is_help=True, help="Bring what ran here to other systems.")
     exports.command("mlflow")(export_to_mlflow)
     exports.command("openlineage")(export_to_openlineage)
+    exports.command("modelkit")(export_modelkit)
     app.add_typer(exports, name="export")
     imports = typer.Typer(no_args_is_help=True, help="Take over what ran in other systems.")
     imports.command("mlflow")(import_from_mlflow)
@@ -81,6 +83,24 @@ def export_to_openlineage(
         + (f", of evidence {told.first} to {told.last}" if told.num_events else ": nothing new")
     ]
     out(told, lines, as_json)
+
+
+def export_modelkit(
+    version: Annotated[str, typer.Argument(help="MODEL@NUMBER, e.g. desk@2.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write a model version's files and the Kitfile that `kit pack` makes a ModelKit of.
+
+    The base model's weights are among them; of the dataset the record is, and no rows.
+    """
+    from tunesmith.cli.opening import opened
+    from tunesmith.interop.kitfile import write_kit
+
+    with opened(folder) as (project, _):
+        kit = write_kit(project, version, to)
+    out(kit, [f"{kit.version} in {kit.folder}:", *(f"  {name}" for name in kit.files)], as_json)
 
 
 def import_from_mlflow(

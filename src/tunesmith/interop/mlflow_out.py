@@ -20,6 +20,7 @@ from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import moment
 from tunesmith.core.errors import Conflict, NotFound
+from tunesmith.core.ref import Blob, find
 from tunesmith.interop.mlflow_client import client, database_file
 from tunesmith.interop.mlflow_model import write_model
 from tunesmith.project import Project
@@ -159,7 +160,8 @@ def _bring(export: _Export, run: Run, there: Any) -> Any:
             export.experiment, start_time=_ms(run.started_at), tags=tags, run_name=run.step
         )
     id = there.info.run_id
-    record = export.project.load(run) if run.output else None
+    erased = run.output is None or run.output.sha256 in export.project.purged
+    record = None if erased else export.project.load(run)
     _log(to, id, _params(run), _points(export, run, record), _tags(run))
     _log_inputs(export, id, run.id)
     _log_files(export, id, run, record)
@@ -269,7 +271,7 @@ def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
         (folder / "record.json").write_bytes(canonical_json(record))
         if isinstance(record, Release):
             (folder / "card.md").write_bytes(blobs.get(record.card))
-        if isinstance(record, ModelVersion):
+        if isinstance(record, ModelVersion) and not _is_erased(export.project, record):
             assert run.output is not None
             version = export.versions.get(run.output.sha256)
             name = f"{version.name}@{version.number}" if version else record.name
@@ -278,13 +280,18 @@ def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
         export.client.log_artifacts(id, str(folder))
 
 
+def _is_erased(project: Project, model: ModelVersion) -> bool:
+    """Whether what it learnt from somebody who was forgotten is gone, and it with that."""
+    return any(blob.sha256 in project.purged for blob in find(model, Blob))
+
+
 def _bring_versions(export: _Export, known: Mapping[int, Any]) -> tuple[list[str], dict[str, str]]:
     """Model versions that are not there yet, and every alias where it points."""
     to, new, aliases = export.client, [], {}
     models = [each for each in export.versions.values() if each.kind == "model"]
     for name in dict.fromkeys(each.name for each in models):
         if not any(each.name == name for each in to.search_registered_models(f"name = '{name}'")):
-            to.create_registered_model(name, tags={"tunesmith.project": export.experiment})
+            to.create_registered_model(name, tags={STORE: export.store})
         there = _versions_there(to, name, export.store)
         for version in sorted((v for v in models if v.name == name), key=lambda v: v.number):
             label = f"{name}@{version.number}"

@@ -191,6 +191,8 @@ class _Teller:
         if run.output is None:
             return []
         made = self._dataset(run.output.sha256, run)
+        if run.output.sha256 in self._project.purged:
+            return [made]
         record = self._project.load(run)
         match record:
             case DataAsset():
