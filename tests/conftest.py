@@ -34,6 +34,10 @@ from tunesmith.core.runner import Runner
 # How long an example takes depends on what else the machine does, so it is never asserted.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = (
+    "true"  # before it is imported: no test leaves this machine
+)
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 
 @pytest.hookimpl(trylast=True)

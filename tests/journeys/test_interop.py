@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -24,7 +25,6 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.interop import openlineage
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
-mlflow = pytest.importorskip("mlflow")
 
 SECTIONS = """
 [source.calls]
@@ -337,7 +337,8 @@ def test_every_run_is_told_once_as_events_that_openlineages_own_classes_read(
 
 def _check_event(event: dict[str, Any]) -> None:
     """By the classes that OpenLineage generates from its schema, and our own facets by ours."""
-    generated = pytest.importorskip("openlineage.client.generated.base")
+    from openlineage.client.generated import base as generated
+
     schema = json.loads(FACETS.read_text())
 
     def facets(given: dict[str, Any], base: Any) -> dict[str, Any]:

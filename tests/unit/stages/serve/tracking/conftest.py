@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,6 @@ from tunesmith.stages.serve.app import create_app
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.run import _listen
 from tunesmith.stages.serve.tracking.app import tracking_app
-
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 
 @dataclasses.dataclass

@@ -2,10 +2,10 @@
 
 import math
 
+import mlflow
 import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own
-mlflow = pytest.importorskip("mlflow")
 
 MODEL = """
 import mlflow
