@@ -38,6 +38,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = (
     "true"  # before it is imported: no test leaves this machine
 )
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+# Commands that tests start keep what they compile, as a user's do; some machines say otherwise.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)
