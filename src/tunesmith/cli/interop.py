@@ -9,6 +9,9 @@ import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, table
 
+SHOWN = ("id", "name", "status", "user", "started_ms", "ended_ms", "at", "params", "tags")
+"""Of a tracked run, as JSON."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -162,4 +165,12 @@ def tracked(
         ]
         for run in found
     ]
-    out(found, table(rows, ["run", "experiment", "name", "status", "metrics"]), as_json)
+    shown = [
+        {
+            **{name: getattr(run, name) for name in SHOWN},
+            "experiment": known[run.experiment],
+            "metrics": {each.key: each.said for each in run.latest},
+        }
+        for run in found
+    ]
+    out(shown, table(rows, ["run", "experiment", "name", "status", "metrics"]), as_json)

@@ -44,6 +44,13 @@ class Point:
     at_ms: int
     """What the client's clock said."""
 
+    @property
+    def said(self) -> float | str:
+        """The value for JSON: what that has no number for is a text, as in protobuf's JSON."""
+        if math.isfinite(self.value):
+            return self.value
+        return "NaN" if math.isnan(self.value) else "Infinity" if self.value > 0 else "-Infinity"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackedRun:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -99,11 +98,8 @@ def pairs(values: Any) -> list[dict[str, str]]:
 
 
 def point(of: Point) -> dict[str, Any]:
-    """A point; what JSON has no number for is a text, as in protobuf's JSON."""
-    value: float | str = of.value
-    if not math.isfinite(of.value):
-        value = "NaN" if math.isnan(of.value) else "Infinity" if of.value > 0 else "-Infinity"
-    return {"key": of.key, "value": value, "timestamp": of.at_ms, "step": of.step}
+    """A point."""
+    return {"key": of.key, "value": of.said, "timestamp": of.at_ms, "step": of.step}
 
 
 def experiment(of: Experiment) -> dict[str, Any]:
