@@ -46,6 +46,7 @@ from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from tunesmith.lm.engine import Engine
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -254,12 +255,17 @@ class Project:
             NotFound: no version of one of the models is released.
             Conflict: one is retired.
         """
-        from tunesmith.lm.generate import torch_engines
         from tunesmith.stages.serve.app import Served, create_app
+        from tunesmith.stages.serve.tracking.app import tracking_app
 
         found = [self.in_use(name) for name in config.models]
-        blobs = self.runner.blobs
-        engines = torch_engines([release.model for release, _ in found], blobs)
+        blobs, database = self.runner.blobs, self.runner.database
+        engines: list[Engine] = []
+        if found:  # a service that only tracks needs no torch
+            from tunesmith.lm.generate import torch_engines
+
+            engines += torch_engines([release.model for release, _ in found], blobs)
+        work = self.folder / STORE / "work"
         return create_app(
             [
                 Served(model_id=version, engine=engine, instruction=release.model.instruction)
@@ -268,6 +274,9 @@ class Project:
             config=config,
             record_trace=self.add_trace,
             ask=partial(ask, index, blobs.path(index.database)) if index else None,
+            tracking=tracking_app(database, blobs, work, config.max_artifact_bytes)
+            if config.tracking
+            else None,
         )
 
 
