@@ -16,13 +16,14 @@
     records    nouns: frozen dataclasses that flow between steps
     text       pure functions on text          lm        using a model, never training it
     asset      what the tables of a data asset are made of, whichever stage makes one
+    signing    signatures, and models that are used only as they were signed
     retrieve   passages and citations          stages    verbs, a folder each
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
 cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
 -> data_graph -> project | testing -> project_file -> stages | ledger -> retrieve
--> lm | text | asset -> records -> core
+-> lm | text | asset | signing -> records -> core
 """
 
 from __future__ import annotations

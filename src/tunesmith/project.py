@@ -33,6 +33,7 @@ from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
+from tunesmith.signing.at_load import as_signed
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
@@ -88,6 +89,12 @@ class Project:
         assert isinstance(step.config, ModelConfig)
         rough = preview(step.config, self.runner.blobs, **inputs)
         self.runner.on_event(Event(step=step.name, what="preview", preview=rough))
+
+    @property
+    def public_key(self) -> Path | None:
+        """The key that what is served and exported must be signed with; None where none is set."""
+        key = self.file.registry.public_key
+        return self.folder / Path(key).expanduser() if key else None
 
     def settings(self) -> list[Setting]:
         """Every setting with its value and origin."""
@@ -253,13 +260,16 @@ class Project:
         Raises:
             NotFound: no version of one of the models is released.
             Conflict: one is retired.
+            SignatureError: one is not what was signed, where a public key is set.
         """
         from tunesmith.lm.generate import torch_engines
         from tunesmith.stages.serve.app import Served, create_app
 
         found = [self.in_use(name) for name in config.models]
-        blobs = self.runner.blobs
-        engines = torch_engines([release.model for release, _ in found], blobs)
+        blobs, database = self.runner.blobs, self.runner.database
+        signed = [(release.model, version) for release, version in found]
+        with as_signed(signed, blobs, database, self.public_key) as copies:
+            engines = torch_engines([model for model, _ in signed], copies)
         return create_app(
             [
                 Served(model_id=version, engine=engine, instruction=release.model.instruction)

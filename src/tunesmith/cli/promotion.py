@@ -63,7 +63,7 @@ def model_promote(
     with _acting(folder, actor) as (project, user):
         change = promote(project, version, to, user, why)
         approvers = ", ".join(project.file.registry.approvers) or "nobody: see [registry] approvers"
-    _said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
+    said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
 
 
 def model_approve(
@@ -95,7 +95,7 @@ def model_reject(
 
     with _acting(folder, actor) as (project, user):
         change = reject(project, version, to, user, why)
-    _said(change, [], as_json)
+    said(change, [], as_json)
 
 
 def model_rollback(
@@ -133,7 +133,7 @@ def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_jso
 
     with _acting(folder, actor) as (project, user):
         change = close(project, version, what, user, why)
-    _said(change, [], as_json)
+    said(change, [], as_json)
 
 
 def model_compare(
@@ -210,7 +210,8 @@ def _value(name: str, metrics: Any) -> str:
     return metric(name, metrics[name]) if name in metrics else "-"
 
 
-def _said(change: Change, more: list[str], as_json: bool) -> None:
+def said(change: Change, more: list[str], as_json: bool) -> None:
+    """Print what was done with a version."""
     head = f"{change.version}: {change.what} by {change.actor} (evidence {change.seq})"
     out(change, [head, *more], as_json)
 
