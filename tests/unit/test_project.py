@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
-from tunesmith.core.errors import ConfigError, NotFound, UsageError
+from tunesmith.core.errors import ConfigError, NotFound, SignatureError, UsageError
 from tunesmith.core.ref import Blob, find
 from tunesmith.core.step import Step
 from tunesmith.lm.load import load_model
@@ -21,6 +21,8 @@ from tunesmith.pipeline import watch_served
 from tunesmith.project import Project, open_project
 from tunesmith.project_file import FILE, read
 from tunesmith.records.evaluation import GateResult
+from tunesmith.registry.signing import sign_release
+from tunesmith.signing.keys import new_pair, read_private
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.trained import prepare, trained_bytes, trained_config
 from tunesmith.stages.release.config import ReleaseConfig
@@ -122,6 +124,20 @@ def test_a_service_answers_with_each_of_its_models_and_traces_which(project: Pro
     assert said["desk@1"] != said["clerk@1"]
     for name in ("desk", "clerk"):
         assert project.traces("front", name) == [(f"for {name}@1", said[f"{name}@1"])]
+
+
+def test_a_service_answers_only_with_what_is_signed(project: Project, tmp_path: Path) -> None:
+    new_pair(tmp_path / "k.pem", "p256", None)
+    key = read_private(tmp_path / "k.pem", None, project.folder)
+    path = project.folder / FILE
+    path.write_text(f'{path.read_text()}[registry]\npublic_key = "../k.pem.pub"\n')
+    project.file = read(project.folder)[0]
+    config = project.file.service["front"]
+    sign_release(project, project.in_use("desk")[0], key)
+    with pytest.raises(SignatureError, match="clerk@1 is not signed with the key"):
+        project.endpoint(config, None)
+    sign_release(project, project.in_use("clerk")[0], key)
+    assert project.endpoint(config, None)
 
 
 def test_a_model_that_the_service_does_not_serve_has_no_traces(project: Project) -> None:

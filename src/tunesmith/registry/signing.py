@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.core import catalog, evidence, lifecycle
-from tunesmith.core.canonical import fingerprint
+from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.errors import ConfigError, SignatureError
 from tunesmith.core.lifecycle import Change
-from tunesmith.core.ref import Blob, find
+from tunesmith.core.ref import Blob, find, from_plain
 from tunesmith.project import Project
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
@@ -77,9 +77,9 @@ def model_of(project: Project, version: str) -> ModelVersion:
         NotFound: there is no such version.
     """
     with project.runner.database.read() as connection:
-        run = catalog.run(connection, version_of(connection, version).run_id)
-    model: ModelVersion = project.load(run)
-    return model
+        digest = version_of(connection, version).digest
+    record = project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))  # the digest finds it
+    return from_plain(ModelVersion, parse(record))
 
 
 def sign(project: Project, version: str, key: PrivateKey, actor: Actor) -> Change:

@@ -47,7 +47,7 @@ def test_we_verify_what_model_signing_signed(folder, tmp_path, curve) -> None:
     assert len(verify_folder(folder, public)) == 2
     # The library says in its signature that this file is to be left out; here it is not.
     (folder / ".gitignore").write_text("weights.bin")
-    with pytest.raises(SignatureError, match="not signed: w; missing: weights.bin"):
+    with pytest.raises(SignatureError, match=r"not signed: \.gitignore"):
         verify_folder(folder, public)
 
 
