@@ -40,7 +40,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.registry.signing import sign_release, signing_key
+from tunesmith.registry.signing import sign_release, signing_key, version_name
 from tunesmith.signing.at_load import require_signed
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -334,7 +334,8 @@ def export(project: Project, name: str, config: ExportConfig) -> Export:
         build(project.file).models[name].model
     )  # to export is not to tune
     if project.public_key is not None:
-        require_signed(project.runner.database, model, project.public_key, name)
+        version = version_name(project, model)
+        require_signed(project.runner.database, model, project.public_key, version)
     made: Export = project.run(export_of(project.file, name, config))
     return made
 

@@ -15,7 +15,9 @@ from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.signing.keys import Curve
 
 if TYPE_CHECKING:
+    from tunesmith.project import Project
     from tunesmith.registry.signing import Verified
+    from tunesmith.signing.keys import PrivateKey
 
 Key = Annotated[
     Path | None,
@@ -40,6 +42,7 @@ def add_to(app: typer.Typer, model: typer.Typer) -> None:
     key.command("new")(key_new)
     app.add_typer(key, name="key")
     model.command("sign")(model_sign)
+    model.command("report")(model_report)
     model.command("verify")(model_verify)
 
 
@@ -78,33 +81,52 @@ def model_sign(
     """Sign all that a version is made of, every byte; the signature goes into the evidence."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.roles import acting
-    from tunesmith.registry.signing import sign, signing_key
-    from tunesmith.signing.keys import read_private
+    from tunesmith.registry.signing import sign
 
     with opened(folder) as (project, _):
-        if key is not None:
-            used = read_private(key, _password(password_env), project.folder)
-        elif (found := signing_key(project)) is not None:
-            used = found
-        else:
-            raise UsageError(
-                "there is no key to sign with",
-                remedy="name one with --key FILE, or set signing_key in [registry]; "
-                "`tunesmith key new --out FILE` makes one",
-            )
+        used = _key(project, key, password_env)
         change = sign(project, version, used, acting(project, actor))
     said(change, [f"to verify it: tunesmith model verify {version} --public-key FILE"], as_json)
 
 
+def model_report(
+    version: Version,
+    to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
+    key: Key = None,
+    password_env: PasswordEnv = "",
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Write the report of a version's gate, sealed: what it rests on, what was asked, found, done.
+
+    `tunesmith model verify FOLDER` reads it without the project."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.gate_report import write_gate_report
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        used = _key(project, key, password_env)
+        made = write_gate_report(project, version, to, used, acting(project, actor))
+    lines = [
+        f"report of {version}, {made.verdict}, {made.made_at}, in {made.folder}",
+        f"sha256 {made.sha256[:12]}, sealed with key {made.key[:12]} (evidence {made.seq})",
+    ]
+    out(made, lines, as_json)
+
+
 def model_verify(
     what: Annotated[
-        str, typer.Argument(help="A model version, such as desk@2, or the folder of an export.")
+        str,
+        typer.Argument(
+            help="A model version, such as desk@2, or the folder of an export or a report."
+        ),
     ],
     public_key: PublicKey = None,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """See that every byte of a version, or of an exported folder, is what was signed."""
+    """See that every byte of a version, of an export or of a report is what was signed."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.signing import verify_version
 
@@ -118,8 +140,9 @@ def model_verify(
 
 def _verified_folder(path: Path, public_key: Path | None) -> Verified:
     from tunesmith.registry.signing import Verified
+    from tunesmith.signing.envelope import ENVELOPE, read_report
     from tunesmith.signing.keys import key_id, read_public
-    from tunesmith.signing.model_files import verify_folder
+    from tunesmith.signing.model_files import files_in, verify_folder
 
     if not path.is_dir():
         raise NotFound(
@@ -128,6 +151,15 @@ def _verified_folder(path: Path, public_key: Path | None) -> Verified:
         )
     if public_key is None:
         raise UsageError("a folder is verified with a key", remedy="name it: --public-key FILE")
+    if (path / ENVELOPE).exists():
+        said = read_report(path, public_key)
+        return Verified(
+            what=f"{path}, the report of {said['subject'][0]['name']}",
+            key=key_id(read_public(public_key)),
+            files=files_in(path),
+            signed_at=said["predicate"]["made_at"],
+            signed_by=said["predicate"]["made_by"]["name"],
+        )
     files = verify_folder(path, public_key)
     return Verified(what=str(path), key=key_id(read_public(public_key)), files=files)
 
@@ -139,6 +171,23 @@ def _lines(found: Verified) -> list[str]:
         f"{found.what} is what was signed with key {found.key[:12]}{when}",
         *table(rows, ["file", "sha256"]),
     ]
+
+
+def _key(project: Project, key: Path | None, password_env: str) -> PrivateKey:
+    """The key of the command, or else the project's."""
+    from tunesmith.registry.signing import signing_key
+    from tunesmith.signing.keys import read_private
+
+    if key is not None:
+        return read_private(key, _password(password_env), project.folder)
+    found = signing_key(project)
+    if found is None:
+        raise UsageError(
+            "there is no key to sign with",
+            remedy="name one with --key FILE, or set signing_key in [registry]; "
+            "`tunesmith key new --out FILE` makes one",
+        )
+    return found
 
 
 def _password(variable: str) -> bytes | None:

@@ -19,6 +19,34 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """What the evidence has of what a gate asks, and of the result."""
+
+    before_result: bool
+    seq: int
+    """Of the first entry that has the gate's settings for this dataset; 0: there is none."""
+    at: str
+    result_seq: int
+    """Of the entry of the evaluation that was judged."""
+    result_run: int
+    result_at: str
+    could: str
+    """What it was said then that the rows could show."""
+
+    def __str__(self) -> str:
+        if self.before_result:
+            return (
+                f"registered: what the gate asks is evidence {self.seq} ({self.at}), the "
+                f"result is evidence {self.result_seq} ({self.result_at}). It was said then that "
+                f"of {self.could}"
+            )
+        return (
+            "NOT registered before the result: what the gate asks was set, or changed, when the "
+            f"model had been evaluated (run {self.result_run}, {self.result_at})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that there is to say of where a version stands."""
 
@@ -30,6 +58,8 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
+    registration: Registration | None = None
+    """The same as figures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +92,14 @@ def report(project: Project, version: str) -> Report:
             and run.status == "succeeded"
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
-        registered = _registered(connection, judged[-1], evaluations) if judged else ""
+        found = _registered(connection, judged[-1], evaluations) if judged else None
     return Report(
         entry=entry,
         made_by=made_by,
         gate=project.load(judged[-1]) if judged else None,
         gate_run=judged[-1].id if judged else 0,
-        registered=registered,
+        registered=str(found) if found else "",
+        registration=found,
     )
 
 
@@ -129,12 +160,12 @@ def _evaluations(connection: Transaction, entry: Entry) -> Iterator[Run]:
             yield run
 
 
-def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> str:
+def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> Registration:
     """Whether what a gate asks stood in the evidence before the model was asked."""
     evaluation = evaluations[judged.identity["inputs"]["tuned"][0]]
     dataset = evaluation.identity["inputs"]["dataset"][0]
     asked = fingerprint(judged.identity["config"])
-    before = [
+    said = [
         entry
         for entry in evidence.entries(connection, "gate.registered")
         if fingerprint(entry.body["settings"]) == asked and entry.body["dataset"] == dataset
@@ -144,13 +175,12 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
         for entry in evidence.entries(connection, "run.finished")
         if entry.body["run"] == evaluation.id
     ]
-    if before and known and before[0].seq < known[0].seq:
-        return (
-            f"registered: what the gate asks is evidence {before[0].seq} ({before[0].at}), the "
-            f"result is evidence {known[0].seq} ({known[0].at}). It was said then that of "
-            f"{before[0].body['could']}"
-        )
-    return (
-        "NOT registered before the result: what the gate asks was set, or changed, when the model "
-        f"had been evaluated (run {evaluation.id}, {evaluation.finished_at})"
+    return Registration(
+        before_result=bool(said and known and said[0].seq < known[0].seq),
+        seq=said[0].seq if said else 0,
+        at=said[0].at if said else "",
+        result_seq=known[0].seq if known else 0,
+        result_run=evaluation.id,
+        result_at=known[0].at if known else evaluation.finished_at or "",
+        could=said[0].body["could"] if said else "",
     )

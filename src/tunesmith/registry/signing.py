@@ -114,10 +114,19 @@ def sign_release(project: Project, release: Release, key: PrivateKey) -> None:
     signed = signatures(project.runner.database, model)
     if any(entry.body["key"] == key.id for entry in signed):
         return
+    user = project.runner.actor
+    sign(project, version_name(project, model), key, Actor(name=user, os_user=user))
+
+
+def version_name(project: Project, model: ModelVersion) -> str:
+    """ "desk@2", of a record.
+
+    Raises:
+        NotFound: it is no version of this project.
+    """
     with project.runner.database.read() as connection:
         number = catalog.version_number(connection, "model", model.name, fingerprint(model))
-    user = project.runner.actor
-    sign(project, f"{model.name}@{number}", key, Actor(name=user, os_user=user))
+    return f"{model.name}@{number}"
 
 
 def verify_version(project: Project, version: str, public_key: Path | None) -> Verified:
