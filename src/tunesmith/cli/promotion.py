@@ -178,6 +178,7 @@ def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -
 
 def _report(found: Report) -> list[str]:
     from tunesmith.cli.screen import describe
+    from tunesmith.registry.labels import tags_of
 
     entry = found.entry
     lines = [
@@ -185,6 +186,8 @@ def _report(found: Report) -> list[str]:
         f"made {entry.version.created_at} by {found.made_by} (run {entry.version.run_id}), "
         f"sha256 {entry.version.digest[:12]}",
     ]
+    if tags := tags_of(entry):
+        lines.append(f"tags: {', '.join(f'{key}={value}' for key, value in tags.items())}")
     if found.gate is not None:
         lines += ["", f"gate {found.gate.gate}, run {found.gate_run}"]
         lines += [part for line in describe(found.gate) for part in wrapped(line, indent="  ")]
@@ -200,6 +203,8 @@ def _report(found: Report) -> list[str]:
                 indent="  ",
             )
         lines += wrapped(found.registered, indent="  ")
+    if found.audit is not None:
+        lines += [part for line in describe(found.audit) for part in wrapped(line)]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]

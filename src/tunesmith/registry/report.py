@@ -11,6 +11,7 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.project import Project
+from tunesmith.records.audit import Audit
 from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
 from tunesmith.records.model import ModelVersion
 from tunesmith.registry.standing import Entry, listed, split
@@ -60,6 +61,8 @@ class Report:
     """A sentence: whether what the gate asks was on record before the result was known."""
     registration: Registration | None = None
     """The same as figures."""
+    audit: Audit | None = None
+    """The newest audit of its weights, whether a gate asked for it or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +95,13 @@ def report(project: Project, version: str) -> Report:
             and run.status == "succeeded"
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
+        audits = [
+            run
+            for run in catalog.all_runs(connection)
+            if run.kind == "audit@1"
+            and run.status == "succeeded"
+            and run.identity["inputs"]["model"] == [entry.version.digest]
+        ]
         found = _registered(connection, judged[-1], evaluations) if judged else None
     return Report(
         entry=entry,
@@ -100,6 +110,7 @@ def report(project: Project, version: str) -> Report:
         gate_run=judged[-1].id if judged else 0,
         registered=str(found) if found else "",
         registration=found,
+        audit=project.load(audits[-1]) if audits else None,
     )
 
 
