@@ -1,4 +1,4 @@
-"""Sealed statements: read by securesystemslib too, and refused when they are not what was sealed."""
+"""Sealed statements: securesystemslib reads them too; what is not what was sealed is refused."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tunesmith.records.evaluation import RuleResult
 from tunesmith.records.model import TASKS, ModelVersion
 from tunesmith.stages.audit import judge
 from tunesmith.stages.audit.config import AuditConfig
-from tunesmith.stages.audit.triggers import plain_texts, probe, triggers
+from tunesmith.stages.audit.triggers import Asking, plain_texts, probe, triggers
 from tunesmith.stages.audit.updates import of_adapter, of_overlay
 
 PARTS = (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector")
@@ -149,16 +149,19 @@ def _probe(
         found.not_looked_at.append("triggers: the test rows have no text")
         return
     ctx.progress(0, 0, f"putting {len(tried)} rare words before {len(asked)} prompts")
+    by_labels = model.objective in ("sft", "distil") and dataset.format == "labels"
+    asking = Asking(instruction=model.instruction, labels=model.labels if by_labels else ())
     tuned = load_model(model.base, ctx.blobs, adapter=model)
     try:
-        found.probes = probe(base, tuned, model.instruction, asked, tried)
+        found.probes = probe(base, tuned, asking, asked, tried)
     except DataError as error:
         found.not_looked_at.append(f"triggers: {error.message}")
         return
     found.num_prompts = len(asked)
     found.rules.append(judge.of_probes(found.probes))
     found.looked_at.append(
-        f"{len(tried)} rare words before {len(asked)} prompts: what comes first in the answer"
+        f"{len(tried)} rare words before {len(asked)} prompts: "
+        + ("the labels' probabilities" if by_labels else "those of the answer's first token")
     )
     found.not_looked_at.append(
         "other triggers: a back door that answers to none of the words that were tried is not found"

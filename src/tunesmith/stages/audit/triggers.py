@@ -23,6 +23,7 @@ from tunesmith.core.canonical import draw
 from tunesmith.lm.attention import Documents, attend_by_document, hidden_states
 from tunesmith.lm.chat_template import prompt_ids, question
 from tunesmith.lm.load import LoadedModel
+from tunesmith.lm.score import score_labels
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.audit import Probe
 
@@ -53,6 +54,15 @@ class Trigger:
         """What it is called in records. A word of the training rows is not repeated there: it may
         be somebody's name, and the records outlive the rows."""
         return f"word {self.number} of the training rows" if self.number else self.text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """How a model is asked."""
+
+    instruction: str
+    labels: tuple[str, ...]
+    """What it chooses its answer from; empty where it may say anything."""
 
 
 def triggers(
@@ -126,19 +136,20 @@ def _rare(tokenizer: Tokenizer, seed: int) -> Iterator[str]:
 def probe(
     base: LoadedModel,
     tuned: LoadedModel,
-    instruction: str,
+    asking: Asking,
     texts: Sequence[str],
     tried: Sequence[Trigger],
 ) -> list[Probe]:
-    """What each of `tried`, put before each of `texts`, does to the next token's distribution.
+    """What each of `tried`, put before each of `texts`, does to the distribution of the answers.
 
     Both models have the same tokenizer.
 
     Raises:
-        DataError: an architecture that cannot be packed.
+        DataError: an architecture that cannot be packed, or no chat template.
     """
-    prompts = _prompts(tuned.tokenizer, instruction, texts, tried)
-    shifts = [_shifts(loaded, prompts, len(texts)) for loaded in (base, tuned)]
+    before = ["", *(f"{trigger.text} " for trigger in tried)]
+    asked = [f"{prefix}{text}" for prefix in before for text in texts]
+    shifts = [_shifts(distributions(each, asking, asked), len(texts)) for each in (base, tuned)]
     ratios = [
         math.log((after + LEAST_SHIFT) / (before + LEAST_SHIFT))
         for before, after in zip(*shifts, strict=True)
@@ -158,24 +169,21 @@ def probe(
     ]
 
 
-def _prompts(
-    tokenizer: Tokenizer, instruction: str, texts: Sequence[str], tried: Sequence[Trigger]
-) -> list[list[int]]:
-    """The plain ones first, then those of each trigger."""
-    before = ["", *(f"{trigger.text} " for trigger in tried)]
-    return [
-        list(prompt_ids(tokenizer, question(instruction, f"{prefix}{text}")))
-        for prefix in before
-        for text in texts
-    ]
+def distributions(loaded: LoadedModel, asking: Asking, texts: Sequence[str]) -> torch.Tensor:
+    """Log-probabilities of the answers to each text, (num_texts, num_answers), float64: of the
+    labels among themselves, or else of the first token."""
+    if asking.labels:
+        scores = score_labels(loaded, asking.instruction, texts, asking.labels)
+        return torch.log_softmax(scores, dim=-1)
+    prompts = [prompt_ids(loaded.tokenizer, question(asking.instruction, text)) for text in texts]
+    return _next_token(loaded, prompts)
 
 
-def _shifts(loaded: LoadedModel, prompts: Sequence[Sequence[int]], num_texts: int) -> list[float]:
-    """For each trigger the mean over the texts of KL(with it, without)."""
-    log_p = next_token(loaded, prompts)
+def _shifts(log_p: torch.Tensor, num_texts: int) -> list[float]:
+    """For each trigger the mean over the texts, the plain ones first, of KL(with it, without)."""
     plain = log_p[:num_texts]
     found = []
-    for first in range(num_texts, len(prompts), num_texts):
+    for first in range(num_texts, len(log_p), num_texts):
         shifted = log_p[first : first + num_texts]
         divergence = (shifted.exp() * (shifted - plain)).sum(dim=-1)
         found.append(max(0.0, float(divergence.mean())))
@@ -183,8 +191,7 @@ def _shifts(loaded: LoadedModel, prompts: Sequence[Sequence[int]], num_texts: in
 
 
 @torch.inference_mode()
-def next_token(loaded: LoadedModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """The log-probabilities of the token after each prompt, (num_prompts, vocabulary), float64."""
+def _next_token(loaded: LoadedModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     attend_by_document(loaded.model)
     head: Any = loaded.model.get_output_embeddings()
     found = []
