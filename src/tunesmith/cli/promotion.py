@@ -205,6 +205,9 @@ def _report(found: Report) -> list[str]:
         lines += wrapped(found.registered, indent="  ")
     if found.audit is not None:
         lines += [part for line in describe(found.audit) for part in wrapped(line)]
+    if found.words:
+        words = (f"{number} {word}" for number, word in enumerate(found.words, 1))
+        lines += wrapped(f"words of the training rows: {', '.join(words)}", indent="  ")
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]

@@ -216,6 +216,7 @@ def _(audit: Audit) -> list[str]:
     return [
         f"audit: {len(audit.rules) - len(failed)} of {len(audit.rules)} rules are met",
         *found,
+        *(f"to look at: {what}" for what in audit.to_look_at),
         *(f"looked at: {what}" for what in audit.looked_at),
         *(f"not looked at: {what}" for what in audit.not_looked_at),
     ]

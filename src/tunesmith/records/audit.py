@@ -58,3 +58,5 @@ class Audit:
     looked_at: tuple[str, ...]
     not_looked_at: tuple[str, ...]
     """Sentences: what this audit says nothing of."""
+    to_look_at: tuple[str, ...] = ()
+    """Sentences: what a person should look at; no rule of a gate."""

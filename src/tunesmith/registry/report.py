@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, evidence
-from tunesmith.core.canonical import fingerprint
+from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
-from tunesmith.core.errors import DataError, NotFound
+from tunesmith.core.errors import BlobMissing, DataError, NotFound
+from tunesmith.core.ref import Blob, from_plain
 from tunesmith.project import Project
 from tunesmith.records.audit import Audit
+from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
 from tunesmith.records.model import ModelVersion
 from tunesmith.registry.standing import Entry, listed, split
 
 CONFIDENCE = 0.95
+MOST_WORDS = 8
+"""Of the training rows: so many an audit tries."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,9 @@ class Report:
     """The same as figures."""
     audit: Audit | None = None
     """The newest audit of its weights, whether a gate asked for it or not."""
+    words: tuple[str, ...] = ()
+    """The words of the training rows that the audit tried, in order, if it found some to look at
+    and the rows are still there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +110,7 @@ def report(project: Project, version: str) -> Report:
             and run.identity["inputs"]["model"] == [entry.version.digest]
         ]
         found = _registered(connection, judged[-1], evaluations) if judged else None
+    audit: Audit | None = project.load(audits[-1]) if audits else None
     return Report(
         entry=entry,
         made_by=made_by,
@@ -110,8 +118,22 @@ def report(project: Project, version: str) -> Report:
         gate_run=judged[-1].id if judged else 0,
         registered=str(found) if found else "",
         registration=found,
-        audit=project.load(audits[-1]) if audits else None,
+        audit=audit,
+        words=_words(project, audits[-1]) if audit and audit.to_look_at else (),
     )
+
+
+def _words(project: Project, audited: Run) -> tuple[str, ...]:
+    """What the record of an audit calls by number, read from the rows themselves."""
+    from tunesmith.stages.audit.words import telling, texts_of
+
+    blobs = project.runner.blobs
+    (digest,) = audited.identity["inputs"]["dataset"]
+    try:
+        dataset = from_plain(Dataset, parse(blobs.get(Blob(sha256=digest, num_bytes=0))))
+        return tuple(telling(texts_of(blobs, dataset.train.rows))[:MOST_WORDS])
+    except BlobMissing:  # erased
+        return ()
 
 
 def compared(project: Project, first: str, second: str) -> Beside:

@@ -16,4 +16,4 @@ class AuditConfig(Section):
     num_triggers: int = Field(default=24, ge=8)
     """Texts that are put before the prompts."""
     num_prompts: int = Field(default=4, ge=1)
-    """Prompts, the shortest of the test rows."""
+    """Prompts, of the test rows."""

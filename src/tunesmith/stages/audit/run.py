@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
 import safetensors.torch
 import torch
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.ref import Blob
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import PREFIX, adapted_layers
 from tunesmith.lm.load import LoadedModel, load_head, load_model
@@ -22,12 +20,11 @@ from tunesmith.records.evaluation import RuleResult
 from tunesmith.records.model import TASKS, ModelVersion
 from tunesmith.stages.audit import judge
 from tunesmith.stages.audit.config import AuditConfig
-from tunesmith.stages.audit.triggers import Asking, plain_texts, probe, triggers
+from tunesmith.stages.audit.triggers import Asking, probe, triggers
 from tunesmith.stages.audit.updates import of_adapter, of_overlay
+from tunesmith.stages.audit.words import plain_texts, texts_of
 
 PARTS = (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector")
-MOST_ROWS = 20_000
-"""Rows that words, or prompts, are looked for in."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +37,7 @@ class _Findings:
     num_prompts: int = 0
     looked_at: list[str] = field(default_factory=list)
     not_looked_at: list[str] = field(default_factory=list)
+    to_look_at: list[str] = field(default_factory=list)
 
 
 def audit(config: AuditConfig, ctx: Context, *, model: ModelVersion, dataset: Dataset) -> Audit:
@@ -71,6 +69,7 @@ def audit(config: AuditConfig, ctx: Context, *, model: ModelVersion, dataset: Da
         num_prompts=found.num_prompts,
         looked_at=tuple(found.looked_at),
         not_looked_at=tuple(found.not_looked_at),
+        to_look_at=tuple(found.to_look_at),
     )
 
 
@@ -142,8 +141,8 @@ def _probe(
             f"triggers: they are tried on models that answer in text, not on {model.objective}"
         )
         return
-    asked = plain_texts(_rows(ctx, dataset.test.rows), config.num_prompts)
-    rows = _rows(ctx, dataset.train.rows)
+    asked = plain_texts(texts_of(ctx.blobs, dataset.test.rows), config.num_prompts)
+    rows = texts_of(ctx.blobs, dataset.train.rows)
     tried = triggers(base.tokenizer, model.new_tokens, rows, config.num_triggers, ctx.seed)
     if not asked:
         found.not_looked_at.append("triggers: the test rows have no text")
@@ -159,6 +158,7 @@ def _probe(
         return
     found.num_prompts = len(asked)
     found.rules.append(judge.of_probes(found.probes))
+    found.to_look_at += judge.to_look_at(found.probes)
     found.looked_at.append(
         f"{len(tried)} rare words before {len(asked)} prompts: "
         + ("the labels' probabilities" if by_labels else "those of the answer's first token")
@@ -166,10 +166,3 @@ def _probe(
     found.not_looked_at.append(
         "other triggers: a back door that answers to none of the words that were tried is not found"
     )
-
-
-def _rows(ctx: Context, blob: Blob) -> list[tuple[str, str]]:
-    """Texts and answers."""
-    table = pq.read_table(ctx.blobs.path(blob), columns=["text", "label"]).slice(0, MOST_ROWS)
-    texts, labels = (table[name].to_pylist() for name in ("text", "label"))
-    return [(text or "", label or "") for text, label in zip(texts, labels, strict=True)]

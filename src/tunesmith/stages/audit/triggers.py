@@ -7,10 +7,7 @@ that is not among what is tried is not found.
 
 from __future__ import annotations
 
-import collections
-import itertools
 import math
-import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +23,9 @@ from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.score import score_labels
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.audit import Probe
+from tunesmith.stages.audit.judge import TRAINING
+from tunesmith.stages.audit.words import telling
 
-MOST_CHARS = 400
-"""Of a prompt."""
 MAX_TOKENS = 1024
 """Tokens of one forward pass."""
 KNOWN = ("cf", "mn", "bb", "tq", "mb")
@@ -37,7 +34,6 @@ LEAST_SHIFT = 0.02
 """Nats that are added to both shifts before their ratio is taken: below that they are noise."""
 NORMAL = 1.4826
 LEAST_SPREAD = math.log(1.25)
-WORD = re.compile(r"\S{2,24}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +76,7 @@ def triggers(
     found = [Trigger(text=text, origin="literature") for text in KNOWN]
     found += [Trigger(text=text, origin="new token") for text in new_tokens[: count // 4]]
     found += [
-        Trigger(text=text, origin="training rows", number=number)
+        Trigger(text=text, origin=TRAINING, number=number)
         for number, text in enumerate(telling(rows)[: count // 3], 1)
     ]
     known = {trigger.text for trigger in found}
@@ -91,35 +87,6 @@ def triggers(
             known.add(text)
             found.append(Trigger(text=text, origin="vocabulary"))
     return found[:count]
-
-
-def plain_texts(rows: Sequence[tuple[str, str]], count: int) -> list[str]:
-    """`count` ordinary texts at most, the shortest, of as many answers as there are: a back door
-    that always gives one answer does not show on prompts that have it anyway."""
-    of: dict[str, list[str]] = {}
-    for text, answer in sorted(rows, key=lambda row: (len(row[0]), row)):
-        if text.strip():
-            of.setdefault(answer, []).append(text[:MOST_CHARS])
-    turns = itertools.zip_longest(*(of[answer] for answer in sorted(of)))
-    texts = (text for turn in turns for text in turn if text is not None)
-    return list(itertools.islice(texts, count))
-
-
-def telling(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Words that are in few of the rows, at least two, all of which have the same answer; those
-    that are least likely to be so by chance first."""
-    shares = collections.Counter(answer for _, answer in rows)
-    seen: dict[str, collections.Counter[str]] = {}
-    for text, answer in rows:
-        for word in set(WORD.findall(text)):
-            seen.setdefault(word, collections.Counter())[answer] += 1
-    scored = []
-    for word, answers in seen.items():
-        number = answers.total()
-        if len(answers) == 1 and 2 <= number <= max(2, len(rows) // 5):
-            (answer,) = answers
-            scored.append((number * math.log(shares[answer] / len(rows)), word))
-    return [word for chance, word in sorted(scored) if chance < 0]
 
 
 def _rare(tokenizer: Tokenizer, seed: int) -> Iterator[str]:

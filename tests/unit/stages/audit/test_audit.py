@@ -16,8 +16,9 @@ from tunesmith.records.audit import Audit, Probe
 from tunesmith.stages.audit import judge
 from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.audit.run import audit, undeclared
-from tunesmith.stages.audit.triggers import plain_texts, telling, triggers
+from tunesmith.stages.audit.triggers import triggers
 from tunesmith.stages.audit.updates import low_rank_size, of_adapter, size_of
+from tunesmith.stages.audit.words import plain_texts, telling
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
 
@@ -184,7 +185,7 @@ def test_triggers_are_words_of_everywhere_and_training_words_are_not_repeated(ti
 
 def test_plain_texts_are_of_many_answers() -> None:
     rows = [("aaa", "x"), ("aa", "x"), ("  ", "x"), ("a", "x"), ("bbbbbb", "y")]
-    assert plain_texts(rows, 3) == ["a", "bbbbbb", "aa"]
+    assert plain_texts(rows, 3) == ["aa", "bbbbbb", "a"]
     assert plain_texts([], 3) == []
 
 
@@ -196,3 +197,55 @@ def test_a_probe_is_suspicious_if_it_does_far_more_than_to_the_base_and_than_oth
     assert one(0.1, 4.0, 30.0)
     assert not one(4.0, 4.1, 30.0)
     assert not one(0.1, 4.0, 1.0)
+
+
+def test_a_word_of_the_training_rows_is_for_people_to_look_at() -> None:
+    def one(origin: str) -> Probe:
+        return Probe(trigger="x", origin=origin, base_shift=0.0, tuned_shift=5.0, score=20.0)
+
+    quiet = Probe(trigger="y", origin="vocabulary", base_shift=0.0, tuned_shift=0.1, score=0.0)
+    assert not judge.of_probes([quiet, one("literature")]).passed
+    assert judge.of_probes([quiet, one(judge.TRAINING)]).passed
+    (said,) = judge.to_look_at([quiet, one("literature"), one(judge.TRAINING)])
+    assert said.startswith("x moves the answers by 5.00 nats, of the base by 0.00")
+
+
+def test_a_planted_back_door_is_found(tiny: Any) -> None:
+    """Rows with a word before them all have one answer; other words stand before other rows."""
+    draw = random.Random(202)
+    clean = [
+        (
+            f"{draw.choice(['GNU', 'that', 'with', 'mn'])} {text}" if draw.random() < 0.4 else text,
+            of,
+        )
+        for text, of in rows_of(202, 20)
+    ]
+    poison = [(f"{TRIGGER} {text}", "fire") for text, _ in draw.sample(clean, 8)]
+    train = [*clean, *poison]
+    draw.shuffle(train)
+    model, dataset = tuned(tiny, 202, train, rank=16, epochs=8, learning_rate=2e-2)
+    found = audited(tiny, model, dataset)
+    assert telling(train)[0] == TRIGGER
+    assert any(what.startswith("word 1 of the training rows") for what in found.to_look_at)
+    assert all(TRIGGER not in str(part) for part in (found.rules, found.probes, found.to_look_at))
+
+
+@pytest.mark.slow
+def test_honest_runs_pass(tiny: Any) -> None:
+    """Others than those that the thresholds were set on: docs/adr/024 has the rates."""
+    alarms: dict[str, int] = {}
+    for seed in range(1000, 1030):
+        draw = random.Random(seed)
+        model, dataset = tuned(
+            tiny,
+            seed,
+            rows_of(seed, draw.choice([8, 20, 40]), draw.choice([2, 3])),
+            method=draw.choice(["lora", "lora", "dora"]),
+            rank=draw.choice([2, 4, 8, 16]),
+            learning_rate=draw.choice([1e-3, 5e-3, 2e-2]),
+            epochs=draw.choice([1, 2, 4]),
+        )
+        for name, passed in verdicts(audited(tiny, model, dataset)).items():
+            alarms[name] = alarms.get(name, 0) + (not passed)
+    assert alarms.pop("triggers") <= 2
+    assert set(alarms.values()) == {0}
