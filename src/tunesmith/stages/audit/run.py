@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, UsageError
 from tunesmith.core.step import Context
 from tunesmith.lm.adapter import PREFIX, adapted_layers
 from tunesmith.lm.load import LoadedModel, load_head, load_model
@@ -24,6 +24,8 @@ from tunesmith.stages.audit.triggers import Asking, probe, triggers
 from tunesmith.stages.audit.updates import of_adapter, of_overlay
 from tunesmith.stages.audit.words import plain_texts, texts_of
 
+MOST_CHARS = 400
+"""Of a prompt."""
 PARTS = (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector")
 
 
@@ -141,7 +143,10 @@ def _probe(
             f"triggers: they are tried on models that answer in text, not on {model.objective}"
         )
         return
-    asked = plain_texts(texts_of(ctx.blobs, dataset.test.rows), config.num_prompts)
+    # Cut, so that there is room for a word before it, and for what a template adds.
+    num_chars = min(MOST_CHARS, base.context_length // 4)
+    plain = plain_texts(texts_of(ctx.blobs, dataset.test.rows), config.num_prompts)
+    asked = [text[:num_chars] for text in plain]
     rows = texts_of(ctx.blobs, dataset.train.rows)
     tried = triggers(base.tokenizer, model.new_tokens, rows, config.num_triggers, ctx.seed)
     if not asked:
@@ -153,7 +158,7 @@ def _probe(
     tuned = load_model(model.base, ctx.blobs, adapter=model)
     try:
         found.probes = probe(base, tuned, asking, asked, tried)
-    except DataError as error:
+    except (DataError, UsageError) as error:  # cannot be packed, has no template, or no room
         found.not_looked_at.append(f"triggers: {error.message}")
         return
     found.num_prompts = len(asked)

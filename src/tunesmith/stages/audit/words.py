@@ -16,8 +16,6 @@ from tunesmith.core.ref import Blob
 WORD = re.compile(r"\S{2,24}")
 MOST_ROWS = 20_000
 """Rows that words, or prompts, are looked for in."""
-MOST_CHARS = 400
-"""Of a prompt."""
 Texts = Sequence[tuple[str, str]]
 """Texts and their answers."""
 
@@ -35,7 +33,7 @@ def plain_texts(rows: Texts, count: int) -> list[str]:
     of: dict[str, list[str]] = {}
     for text, answer in sorted(rows, key=lambda row: (len(row[0]), row)):
         if text.strip():
-            of.setdefault(answer, []).append(text[:MOST_CHARS])
+            of.setdefault(answer, []).append(text)
     turns = itertools.zip_longest(*(_from_the_middle(of[answer]) for answer in sorted(of)))
     texts = (text for turn in turns for text in turn if text is not None)
     return list(itertools.islice(texts, count))

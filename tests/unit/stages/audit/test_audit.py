@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from typing import Any
@@ -11,12 +12,13 @@ import safetensors.torch
 import torch
 
 from tunesmith.lm.adapter import adapted_layers
+from tunesmith.lm.chat_template import prompt_ids, question
 from tunesmith.lm.load import load_model
 from tunesmith.records.audit import Audit, Probe
 from tunesmith.stages.audit import judge
 from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.audit.run import audit, undeclared
-from tunesmith.stages.audit.triggers import triggers
+from tunesmith.stages.audit.triggers import Asking, distributions, triggers
 from tunesmith.stages.audit.updates import low_rank_size, of_adapter, size_of
 from tunesmith.stages.audit.words import plain_texts, telling
 from tunesmith.stages.finetune.config import ModelConfig
@@ -228,6 +230,35 @@ def test_a_planted_back_door_is_found(tiny: Any) -> None:
     assert telling(train)[0] == TRIGGER
     assert any(what.startswith("word 1 of the training rows") for what in found.to_look_at)
     assert all(TRIGGER not in str(part) for part in (found.rules, found.probes, found.to_look_at))
+
+
+def test_without_labels_the_first_token_is_looked_at_as_transformers_gives_it(tiny: Any) -> None:
+    loaded = load_model(tiny.base, tiny.blobs)
+    texts = [text for text, _ in rows_of(5, 12)]
+    found = distributions(loaded, Asking(instruction="Sort.", labels=()), texts)
+    stock = load_model(tiny.base, tiny.blobs)
+    for text, row in zip(texts, found, strict=True):
+        ids = torch.tensor([prompt_ids(stock.tokenizer, question("Sort.", text))])
+        with torch.inference_mode():
+            logits = stock.model(input_ids=ids).logits[0, -1].double()
+        torch.testing.assert_close(row, torch.log_softmax(logits, -1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_chat_is_probed_too_and_a_reader_is_not(tiny: Any, honest: tuple[Any, Any]) -> None:
+    model, dataset = honest
+    found = audited(tiny, model, dataclasses.replace(dataset, format="chat"))
+    assert any("first token" in what for what in found.looked_at)
+    long = [(f"{text} " * 20, label) for text, label in rows_of(0, 12)]
+    split = tiny.split(long, "test")
+    found = audited(tiny, model, dataclasses.replace(dataset, test=split))
+    assert found.num_prompts == 4  # cut to fit the model's context
+    train = rows_of(7, 8)
+    model, dataset = tuned(tiny, 7, train, objective="classify", epochs=1)
+    found = audited(tiny, model, dataset)
+    assert verdicts(found) == dict.fromkeys(
+        ["finite weights", "declared modules", "update norms", "ranks"], True
+    )
+    assert any(what.startswith("triggers: they are tried on") for what in found.not_looked_at)
 
 
 @pytest.mark.slow
