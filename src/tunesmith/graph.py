@@ -17,6 +17,7 @@ from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
+from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
@@ -35,13 +36,15 @@ class ModelPath:
     base_evaluation: Step
     model: Step
     tuned_evaluation: Step
+    audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
 
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        return always + [step for step in (self.gate, self.release) if step is not None]
+        judging = (self.audit, self.gate, self.release)
+        return always + [step for step in judging if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +219,11 @@ def judged_beside(
             )
             for standing in standings
         )
+    audited = None
+    if gate.audit:
+        config = AuditConfig(name=name)
+        given = {"model": path.model, "dataset": path.dataset}
+        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -234,7 +242,7 @@ def judged_beside(
         dataset=path.dataset,
         gate=judged,
     )
-    return replace(path, gate=judged, release=released)
+    return replace(path, audit=audited, gate=judged, release=released)
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:
