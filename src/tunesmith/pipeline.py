@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import lifecycle
@@ -21,6 +22,7 @@ from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import ordered
+from tunesmith.core.waiver import Waiver
 from tunesmith.graph import (
     Graph,
     ModelPath,
@@ -28,6 +30,7 @@ from tunesmith.graph import (
     build,
     export_of,
     judged_beside,
+    named,
     watch_traffic,
 )
 from tunesmith.ledger.register import Register, register
@@ -58,13 +61,42 @@ def run(project: Project) -> Result:
         GateFailed: a model did not pass. All that was made before its release is kept.
     """
     graph = build(project.file)
-    assets = {name: project.run(step) for name, step in graph.assets.items()}
-    datasets = {name: project.run(step) for name, step in graph.datasets.items()}
-    models = {name: make_model(project, path) for name, path in graph.models.items()}
-    indexes = {name: project.run(step) for name, step in graph.indexes.items()}
-    watched = {name: watch(project, path) for name, path in graph.watches.items()}
-    require_passed(models)
-    return Result(assets=assets, datasets=datasets, models=models, indexes=indexes, watched=watched)
+    made = project.runner.together.each(
+        {
+            **{("asset", name): partial(project.run, step) for name, step in graph.assets.items()},
+            **{("data", name): partial(project.run, step) for name, step in graph.datasets.items()},
+            **{
+                ("model", n): partial(make_model, project, path) for n, path in graph.models.items()
+            },
+            **{("index", n): partial(project.run, step) for n, step in graph.indexes.items()},
+            **{("watch", n): partial(watch, project, path) for n, path in graph.watches.items()},
+        }
+    )
+
+    def of(what: str) -> dict[str, Any]:
+        return {name: record for (of_what, name), record in made.items() if of_what == what}
+
+    require_passed(of("model"))
+    return Result(
+        assets=of("asset"),
+        datasets=of("data"),
+        models=of("model"),
+        indexes=of("index"),
+        watched=of("watch"),
+    )
+
+
+def accept_unchanged(project: Project, names: Iterable[str], why: str) -> list[Waiver]:
+    """Keep the results of the steps of those names although their code changed since.
+
+    Raises:
+        UsageError: there is no such step, no reason, or something else changed, too.
+    """
+    # In the order in which they run: what one is given is known once those before it are kept.
+    runner = project.runner
+    wanted = named(planned_graph(project), names)
+    kept = [runner.planner.accept(step, why, runner.actor) for step in wanted]
+    return [waiver for waiver in kept if waiver is not None]
 
 
 def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Made:
@@ -75,12 +107,8 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
-    made = Made(
-        dataset=dataset,
-        base=project.run(path.base_evaluation),
-        model=project.run(path.model),
-        tuned=project.run(path.tuned_evaluation),
-    )
+    base, model = project.run_all(path.base_evaluation, path.model)
+    made = Made(dataset=dataset, base=base, model=model, tuned=project.run(path.tuned_evaluation))
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
         return made
@@ -99,8 +127,8 @@ def preview(project: Project, path: ModelPath) -> None:
 
 def watch(project: Project, path: WatchPath) -> Watched:
     """Compare each stream of traffic with what the model was tuned on; propose what to do."""
-    signals = tuple(project.run(step) for step in path.signals)
-    return Watched(signals=signals, proposal=project.run(path.proposal))
+    signals = project.run_all(*path.signals)
+    return Watched(signals=tuple(signals), proposal=project.run(path.proposal))
 
 
 def retrain(project: Project, proposal: Proposal) -> Made:

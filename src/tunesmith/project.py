@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.core.together import Together
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
@@ -67,6 +69,11 @@ class Project:
     def run(self, step: Step) -> Any:
         """The record of `step`; see `Runner.run`."""
         return self.runner.run(step)
+
+    def run_all(self, *steps: Step) -> list[Any]:
+        """The records of steps, side by side where the settings say so."""
+        tasks = {step: partial(self.run, step) for step in steps}
+        return list(self.runner.together.each(tasks).values())
 
     def kept_of_running(self, step: Step) -> Path:
         """The folder that outlives the attempts at a step which runs now.
@@ -313,10 +320,15 @@ def open_project(
             f"the store {store} cannot be written: {error.strerror}",
             remedy="check the permissions of the project's folder",
         ) from error
+    executor = _executor(file, blobs, folder)
+    section = file.project
     runner = Runner(
         blobs=blobs,
         database=open_database(file, folder),
-        executor=_executor(file, blobs, folder),
+        executor=executor,
+        together=Together(jobs=section.jobs, on_stop=executor.stop),
+        retries=lambda step: section.retries_of.get(step, section.retries),
+        retry_wait_s=section.retry_wait_s,
         actor=actor(),
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
@@ -378,8 +390,9 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
-    store, hosts = folder / STORE, file.project.hosts
+    store, hosts, jobs = folder / STORE, file.project.hosts, file.project.jobs
     work = store / "work"
-    if file.project.executor == "subprocess":
-        return SubprocessExecutor(store / "blobs", work, folder, hosts)
+    if file.project.executor == "subprocess" or jobs > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) // jobs) if jobs > 1 else 0
+        return SubprocessExecutor(store / "blobs", work, folder, hosts, threads)
     return InlineExecutor(blobs, work, folder, hosts)

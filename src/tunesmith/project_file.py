@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,16 @@ class ProjectSection(Section):
     """SQLAlchemy URL of the store's database; empty for SQLite in .tunesmith/."""
     executor: Literal["inline", "subprocess"] = "inline"
     """Where steps run: in this process, or each in a process of its own."""
+    jobs: int = Field(default=1, ge=1)
+    """How many steps run at the same time, where none needs another's result: each in a process of
+    its own, with its share of the processors, and those that load a model as the memory allows."""
+    retries: int = Field(default=0, ge=0, le=20)
+    """How often a step is tried again that failed for a reason which passes: its process was
+    killed, or a package index did not answer. Each try is a run of its own, and has its cost."""
+    retries_of: dict[str, Annotated[int, Field(ge=0, le=20)]] = Field(default_factory=dict)
+    """The same for one step, by its name in the plan, as in { "fetch:crm" = 5 }."""
+    retry_wait_s: float = Field(default=1.0, gt=0)
+    """How long to wait before the first of these tries; twice as long before each further one."""
     busy_timeout_s: float = Field(default=60.0, gt=0)
     """How long to wait for a store that another process is writing to."""
     hosts: tuple[Host, ...] = ()

@@ -22,6 +22,21 @@ Whole = Annotated[
     ),
 ]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", help="Run so many steps at the same time; as [project] jobs.", metavar="N"
+    ),
+]
+Accept = Annotated[
+    list[str],
+    typer.Option(
+        "--accept-unchanged",
+        help="Keep this step's result although its code changed; the reason is put on record.",
+        metavar="STEP",
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -111,6 +126,9 @@ def run(
     folder: Folder = HERE,
     flags: Set = [],  # noqa: B006
     whole: Whole = [],  # noqa: B006
+    jobs: Jobs = None,
+    accept: Accept = [],  # noqa: B006
+    why: Annotated[str, typer.Option(help="Why, with --accept-unchanged.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run what is not there yet: sources to release, index, signals and proposals."""
@@ -119,7 +137,11 @@ def run(
     from tunesmith.cli.opening import opened
 
     started = time.monotonic()
+    if jobs is not None:
+        flags = [*flags, f"project.jobs={jobs}"]
     with opened(folder, flags, runs=True, whole=whole) as (project, _):
+        for kept in pipeline.accept_unchanged(project, accept, why) if accept else ():
+            say(f"= {kept.step}: run {kept.run} is kept ({'; '.join(kept.changed)}): {kept.why}")
         result = pipeline.run(project)
         screen = closing(project, result, time.monotonic() - started)
     out({**to_plain(result), "increments": to_plain(project.increments)}, screen, as_json)

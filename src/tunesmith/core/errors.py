@@ -17,6 +17,7 @@
     │   └── StoreTooNew                 1
     ├── InputChanged                    1    a step's input changed while it ran
     ├── StepFailed                      1    a step failed in another process
+    │   └── WorkerKilled                1    ... which something killed; the step did nothing wrong
     ├── Stopped                         1    somebody stopped a run, which can go on later
     │   └── OverBudget                  1    ... because of what it costs
     └── MissingExtra                    1    an optional dependency is not installed
@@ -115,6 +116,10 @@ class InputChanged(TunesmithError):
 
 class StepFailed(TunesmithError):
     """A step failed in a worker process; the message is the worker's."""
+
+
+class WorkerKilled(StepFailed):
+    """A worker process was killed: by the system, for want of memory, or by somebody."""
 
 
 class Stopped(TunesmithError):

@@ -58,7 +58,7 @@ def _line(planned: Planned, rates: Rates) -> Line:
         return Line(
             step=planned.step.name,
             state="hit",
-            reason=f"run {planned.hit.id}",
+            reason=planned.waived or f"run {planned.hit.id}",
             wall_s=0.0,
             cost=zero(rates.currency),
         )

@@ -1,0 +1,142 @@
+"""A whole project with several steps at a time: the same store as one step after another leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from tunesmith.core.errors import ConfigError
+from tunesmith.graph import build
+from tunesmith.project import open_project
+from tunesmith.project_file import read
+
+ENVIRONMENT = {name: said for name, said in os.environ.items() if not name.startswith("TUNESMITH")}
+
+
+def told(project) -> dict:
+    """What the store says, without what differs from run to run: times and measurements."""
+    opened = open_project(project.folder)
+    try:
+        runs = {run.step: run for run in opened.runs()}
+        return {
+            "runs": {name: (run.key, run.status, run.kind) for name, run in runs.items()},
+            "inputs": {name: run.identity["inputs"] for name, run in runs.items()},
+            "outputs": {name: run.output.sha256 for name, run in runs.items()},
+            "versions": {(v.kind, v.name, v.number, v.digest) for v in opened.versions()},
+        }
+    finally:
+        opened.close()
+
+
+def booked(project) -> Counter:
+    register = json.loads(project.tunesmith("ledger", "register", "--json"))
+    return Counter((each["step"], each["phase"], each["rule"]) for each in register["entries"])
+
+
+@pytest.fixture
+def make_light(tmp_path, miniature):
+    """make_light(name, num_rows) -> a project of data alone: three files, and one made of two."""
+
+    def make(name: str, num_rows: int):
+        folder = tmp_path / name
+        folder.mkdir()
+        sections = ['[project]\nname = "light"\n']
+        for source in ("one", "two", "three"):
+            rows = [{"id": n, "text": f"{source} says {n} times {n * n}"} for n in range(num_rows)]
+            lines = [json.dumps(row) + "\n" for row in rows]
+            (folder / f"{source}.jsonl").write_text("".join(lines))
+            sections.append(
+                f'[source.{source}]\norigin = "file:{source}.jsonl"\nformat = "jsonl"\n'
+                'text = "text"\nlicence = "CC0-1.0"\n'
+            )
+        sql = "SELECT one.text AS text FROM one JOIN two USING (id)"
+        sections.append(f'[transform.both]\nsources = ["one", "two"]\nsql = "{sql}"\n')
+        (folder / "tunesmith.toml").write_text("\n".join(sections))
+        return miniature(folder=folder, environment=ENVIRONMENT)
+
+    return make
+
+
+def test_the_store_is_that_of_one_step_at_a_time(make_light):
+    alone, project = make_light("alone", 50), make_light("together", 50)
+    alone.tunesmith("run")
+    done = project.process("run", "--jobs", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert told(project) == told(alone)
+    assert booked(project) == booked(alone)
+    assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
+    said = done.stderr.splitlines()
+    # Where several were at work each line says whose it is.
+    assert any(re.match(r"  (land|ingest):\w+: took ", line) for line in said), done.stderr
+    assert said.index("> transform:both") > max(
+        said.index(f"> ingest:{source}") for source in ("one", "two")
+    )
+    assert set(json.loads(done.stdout)) >= {"assets", "datasets", "models", "indexes", "watched"}
+    # And one at a time everything is there.
+    assert {state for state, _ in project.plan().values()} == {"hit"}
+    assert project.process("run", "--jobs", "0").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_whole_life_side_by_side(new_project, finished):
+    project = new_project()
+    project.tunesmith("run", "--jobs", "3")
+    assert told(project) == told(finished)
+    assert booked(project) == booked(finished)
+    assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
+
+
+def test_ctrl_c_stops_all_and_the_next_run_goes_on(make_light):
+    project = make_light("stopped", 60_000)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tunesmith", "run", "--jobs", "3"],
+        cwd=project.folder,
+        env=project.environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith("> ingest"):
+            break
+    os.kill(running.pid, signal.SIGINT)
+    asked = time.monotonic()
+    _, rest = running.communicate(timeout=60)
+    assert time.monotonic() - asked < 20
+    assert running.returncode not in (0, None)
+    assert "stopped; what was finished is kept" in rest
+    opened = open_project(project.folder)
+    try:
+        statuses = Counter(run.status for run in opened.runs())
+    finally:
+        opened.close()
+    assert statuses["interrupted"] >= 1
+    assert set(statuses) <= {"succeeded", "interrupted"}, statuses
+    project.tunesmith("run", "--jobs", "2")
+    assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("jobs = 0", "project.jobs"),
+        ("retries = -1", "project.retries"),
+        ('retries_of = { "ingest:on" = 2 }', "did you mean 'ingest:one'?"),
+    ],
+)
+def test_settings_that_cannot_be_right(make_light, settings, says):
+    project = make_light("wrong", 1)
+    project.edit('name = "light"', f'name = "light"\n{settings}')
+    with pytest.raises(ConfigError) as refused:
+        build(read(project.folder)[0])
+    assert says in str(refused.value)
