@@ -9,6 +9,7 @@
     graph      from the project file to steps: which step is given what
     data_graph the same of data assets: what they are taken from, and made of
     registry   from candidate to production and back: who asked, who approved, what stands where
+    webhooks   others are told what the evidence says
     project    opens the store of a project; the only place that picks backends
     project_file  tunesmith.toml: its sections, and whether they refer to what is there
     testing    fakes and conformance suites for plug-ins
@@ -20,7 +21,7 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
+cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry | webhooks
 -> data_graph -> project | testing -> project_file -> stages | ledger -> retrieve
 -> lm | text | asset -> records -> core
 """

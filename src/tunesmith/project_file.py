@@ -23,6 +23,7 @@ from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
+from tunesmith.stages.notify.config import WebhookConfig
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -45,15 +46,13 @@ class ProjectSection(Section):
     executor: Literal["inline", "subprocess"] = "inline"
     """Where steps run: in this process, or each in a process of its own."""
     jobs: int = Field(default=1, ge=1)
-    """How many steps run at the same time, where none needs another's result: each in a process of
-    its own, with its share of the processors, and those that load a model as the memory allows."""
+    """How many steps run at the same time, each in a process of its own, as the memory allows."""
     retries: int = Field(default=0, ge=0, le=20)
-    """How often a step is tried again that failed for a reason which passes: its process was
-    killed, or a package index did not answer. Each try is a run of its own, and has its cost."""
+    """How often a step is tried again whose process was killed, or whom no index answered."""
     retries_of: dict[str, Annotated[int, Field(ge=0, le=20)]] = Field(default_factory=dict)
     """The same for one step, by its name in the plan, as in { "fetch:crm" = 5 }."""
     retry_wait_s: float = Field(default=1.0, gt=0)
-    """How long to wait before the first of these tries; twice as long before each further one."""
+    """How long to wait before it is tried again, at first; then twice as long each time."""
     busy_timeout_s: float = Field(default=60.0, gt=0)
     """How long to wait for a store that another process is writing to."""
     hosts: tuple[Host, ...] = ()
@@ -132,6 +131,8 @@ class ProjectFile(Section):
     """What is watched."""
     schedule: dict[str, ScheduleConfig] = Field(default_factory=dict)
     """What runs by itself, and when."""
+    webhook: dict[str, WebhookConfig] = Field(default_factory=dict)
+    """Who else is told what happened."""
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     """Rates, and what people have stated about the six criteria of IAS 38.57."""
 
@@ -275,14 +276,19 @@ def _check_seeds(file: ProjectFile) -> None:
 
 
 def _check_hosts(file: ProjectFile) -> None:
-    for name, source in file.source.items():
-        # Which of Amazon's servers it is, the environment says, when it is asked.
-        if source.is_api or source.endpoint:
-            try:
-                may_be_private(place_of(source.endpoint or source.origin), file.project.hosts)
-            except DataError as error:
-                key = f"source.{name}.origin"
-                raise ConfigError(key, error.message, remedy=error.remedy) from None
+    asked = {  # which of Amazon's servers it is, the environment says, when it is asked
+        f"source.{name}.origin": source.endpoint or source.origin
+        for name, source in file.source.items()
+        if source.is_api or source.endpoint
+    }
+    asked |= {f"webhook.{name}.url": webhook.url for name, webhook in file.webhook.items()}
+    for key, url in asked.items():
+        try:
+            may_be_private(place_of(url), file.project.hosts)
+        except DataError as error:
+            raise ConfigError(key, error.message, remedy=error.remedy) from None
+        except ValueError as error:
+            raise ConfigError(key, str(error)) from None
 
 
 def _check_transforms(file: ProjectFile) -> None:

@@ -116,7 +116,7 @@ def plan(
     with opened(folder, flags, asks=True, whole=whole) as (project, _):
         steps = pipeline.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
-        priced = price_plan(planned, project.file.ledger.rates)
+        priced = price_plan(planned, project.file.ledger.rates, project.runs())
         could = pipeline.what_gates_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
     out({**to_plain(priced), "increments": to_plain(project.increments)}, lines, as_json)
@@ -135,6 +135,8 @@ def run(
     from tunesmith import pipeline
     from tunesmith.cli.closing import closing
     from tunesmith.cli.opening import opened
+    from tunesmith.cli.plans import looked_back_lines
+    from tunesmith.ledger.plan import look_back
 
     started = time.monotonic()
     if jobs is not None:
@@ -142,9 +144,13 @@ def run(
     with opened(folder, flags, runs=True, whole=whole) as (project, _):
         for kept in pipeline.accept_unchanged(project, accept, why) if accept else ():
             say(f"= {kept.step}: run {kept.run} is kept ({'; '.join(kept.changed)}): {kept.why}")
+        since = max((run.id for run in project.runs()), default=0)
         result = pipeline.run(project)
-        screen = closing(project, result, time.monotonic() - started)
-    out({**to_plain(result), "increments": to_plain(project.increments)}, screen, as_json)
+        wall_s = time.monotonic() - started
+        found = look_back(project.runs(), since, project.file.ledger.rates)
+        screen = closing(project, result, wall_s, looked_back_lines(found))
+    said = {"increments": to_plain(project.increments), "looked_back": to_plain(found)}
+    out({**to_plain(result), **said}, screen, as_json)
 
 
 def demo(

@@ -200,6 +200,9 @@ def _report(found: Report) -> list[str]:
                 indent="  ",
             )
         lines += wrapped(found.registered, indent="  ")
+    if found.waivers:
+        lines += ["", "kept although the code changed since:"]
+        lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]

@@ -61,7 +61,7 @@ def retrain(
         proposal = pipeline.watch(project, graph.build(project.file).watches[watched]).proposal
         changed = pipeline.planned_path(project, pipeline.changed_path(project, proposal))
         planned = project.runner.plan(ordered(*changed.steps()))
-        priced = price_plan(planned, project.file.ledger.rates)
+        priced = price_plan(planned, project.file.ledger.rates, project.runs())
         value = {"proposal": proposal, "plan": priced, "made": None}
         lines = describe(proposal)
         if proposal.retrain:

@@ -73,7 +73,7 @@ class Planner:
             old_key=kept.key,
             new_key=planned.key,
             changed=tuple(changes(kept.identity, what)),
-            why=reason.strip(),
+            why=" ".join(reason.split()),
             actor=actor,
         )
         with database.write() as connection:

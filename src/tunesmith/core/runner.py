@@ -342,14 +342,15 @@ class Runner:
 
     def _check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
         for given in _flat(inputs):
-            for blob in [given.blob, *find(self._load(given), Blob)]:
-                try:
+            try:
+                self.blobs.check(given.blob, deep=True)
+                for blob in find(self._load(given), Blob):
                     self.blobs.check(blob, deep=True)
-                except (BlobMissing, BlobCorrupt) as error:
-                    raise InputChanged(
-                        f"an input of {step.name} changed while it ran: {error.message}",
-                        remedy="run the same command again; the damaged input is made again first",
-                    ) from error
+            except (BlobMissing, BlobCorrupt) as error:
+                raise InputChanged(
+                    f"an input of {step.name} changed while it ran: {error.message}",
+                    remedy="run the same command again; the damaged input is made again first",
+                ) from error
 
     def _heartbeat(self, attempt: Attempt) -> AbstractContextManager[None]:
         def extend(connection: Connection) -> bool:

@@ -40,6 +40,13 @@ class Waiver:
     actor: str = ""
     at: str = ""
 
+    def said(self) -> str:
+        """For people: what is kept, who says so, and why."""
+        return (
+            f"{self.step}: run {self.run} stands for the code of {self.at[:10]} "
+            f"({'; '.join(self.changed)}): {self.actor}: {self.why}"
+        )
+
 
 def of_key(connection: Connection, key: str) -> Waiver | None:
     """The newest waiver by which an old result stands for `key`."""
@@ -56,9 +63,9 @@ def every(connection: Connection) -> list[Waiver]:
     ]  # fmt: skip
 
 
-def behind(connection: Connection, digest: str) -> list[Waiver]:
-    """The waivers without which the record of that digest would not be: of the run that made it,
-    and of what it was given, at any remove. Oldest first."""
+def behind(connection: Connection, *digests: str) -> list[Waiver]:
+    """The waivers of the records of those digests, and of what they were made from at any remove,
+    oldest first."""
     waivers = every(connection)
     if not waivers:
         return []
@@ -67,13 +74,13 @@ def behind(connection: Connection, digest: str) -> list[Waiver]:
         if run.output is not None:
             made.setdefault(run.output.sha256, []).append(run)
     seen: set[str] = set()
-    waiting = [digest]
+    waiting = list(digests)
     while waiting:
         at = waiting.pop()
         if at not in seen:
             seen.add(at)
             given = (run.identity["inputs"].values() for run in made.get(at, ()))
-            waiting += [each for inputs in given for digests in inputs for each in digests]
+            waiting += [each for inputs in given for position in inputs for each in position]
     return [waiver for waiver in waivers if waiver.output in seen]
 
 

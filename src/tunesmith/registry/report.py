@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, evidence, waiver
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import DataError, NotFound
+from tunesmith.core.waiver import Waiver
 from tunesmith.project import Project
 from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
 from tunesmith.records.model import ModelVersion
@@ -30,6 +31,8 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
+    waivers: tuple[Waiver, ...] = ()
+    """Results behind it that were kept although the code that made them changed since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,12 +66,15 @@ def report(project: Project, version: str) -> Report:
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
         registered = _registered(connection, judged[-1], evaluations) if judged else ""
+        of_gate = [run.output.sha256 for run in judged[-1:] if run.output]
+        waivers = waiver.behind(connection, entry.version.digest, *of_gate)
     return Report(
         entry=entry,
         made_by=made_by,
         gate=project.load(judged[-1]) if judged else None,
         gate_run=judged[-1].id if judged else 0,
         registered=registered,
+        waivers=tuple(waivers),
     )
 
 
