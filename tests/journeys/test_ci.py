@@ -4,6 +4,8 @@ commands run on a small project."""
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +154,18 @@ def test_a_gate_that_fails_is_exit_code_3(new_project, service, monkeypatch, tmp
     assert 3 in codes
     if service == "github":
         assert "### verify" in summary.read_text()
+
+
+def test_the_commands_of_the_page(repository):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "run-in-ci.md").read_text()
+    written = re.findall(r"^    tunesmith (ci .*)", page, re.MULTILINE)
+    (repository / "tunesmith.toml").write_text(PROJECT)
+    for command in written:
+        ci(*shlex.split(command)[1:])
+    assert (repository / ".github" / "workflows" / "tunesmith.yml").exists()
+    assert (repository / ".gitlab-ci.yml").exists()
+    (install,) = re.findall(r"`--install '(.*)'`", page)
+    assert install in ci("gitlab", "--install", install)
 
 
 def test_what_cannot_be_right(repository, tmp_path):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tunesmith.core.errors import ConfigError
+from tunesmith.cli.main import app
+from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.verify import verify
 from tunesmith.graph import build, steps
 from tunesmith.pipeline import books
@@ -96,6 +100,21 @@ def test_the_store_is_that_of_one_step_at_a_time(make_light):
     assert set(json.loads(done.stdout)) >= {"assets", "datasets", "models", "indexes", "watched"}
     # And one at a time everything is there.
     assert hits(project) == {True}
+
+
+def test_the_commands_of_the_page(make_light, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/how-to/run-steps-side-by-side.md").read_text()
+    project = make_light("page", 5)
+    monkeypatch.chdir(project.folder)
+    commands = re.findall(r"^    tunesmith (.*)", page, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        written = shlex.split(command.replace("ingest:licences", "ingest:one"))
+        done = CliRunner().invoke(app, written)
+        assert done.exit_code == 0, done.output
+    refused = CliRunner().invoke(app, ["run", "--accept-unchanged", "ingest:none", "--why", "x"])
+    assert isinstance(refused.exception, UsageError)
+    assert "did you mean 'ingest:one'?" in str(refused.exception)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
 import struct
 import threading
 import time
@@ -299,6 +300,21 @@ def test_test_says_whether_it_is_taken(project, receiver):
     assert isinstance(done.exception, TunesmithError)
     assert done.exception.exit_code == 1
     assert WORD not in done.output + str(done.exception)
+
+
+def test_the_commands_of_the_page(project, receiver, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/how-to/tell-others-what-happened.md").read_text()
+    monkeypatch.chdir(project)
+    commands = re.findall(r"^    tunesmith (.*)", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        done = CliRunner().invoke(app, command.replace("oncall", "desk").split())
+        assert done.exit_code == 0, done.output
+    assert [kind for _, kind in receiver.events()] == ["webhook.test"]
+    (waits,) = re.findall(r"tried again after (.*?), and is given up", page, re.DOTALL)
+    unit = {"s": 1, "min": 60, "h": 3600}
+    said = [int(n) * unit[u] for n, u in re.findall(r"(\d+)\s(s|min|h)", waits)]
+    assert said == list(outbox.WAITS_S)
 
 
 @pytest.mark.parametrize(
