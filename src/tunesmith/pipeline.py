@@ -107,7 +107,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
-    base, model = project.run_all(path.base_evaluation, path.model)
+    base, model = project.runner.run_all(path.base_evaluation, path.model)
     made = Made(dataset=dataset, base=base, model=model, tuned=project.run(path.tuned_evaluation))
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
@@ -127,7 +127,7 @@ def preview(project: Project, path: ModelPath) -> None:
 
 def watch(project: Project, path: WatchPath) -> Watched:
     """Compare each stream of traffic with what the model was tuned on; propose what to do."""
-    signals = project.run_all(*path.signals)
+    signals = project.runner.run_all(*path.signals)
     return Watched(signals=tuple(signals), proposal=project.run(path.proposal))
 
 

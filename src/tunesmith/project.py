@@ -70,11 +70,6 @@ class Project:
         """The record of `step`; see `Runner.run`."""
         return self.runner.run(step)
 
-    def run_all(self, *steps: Step) -> list[Any]:
-        """The records of steps, side by side where the settings say so."""
-        tasks = {step: partial(self.run, step) for step in steps}
-        return list(self.runner.together.each(tasks).values())
-
     def kept_of_running(self, step: Step) -> Path:
         """The folder that outlives the attempts at a step which runs now.
 
@@ -320,9 +315,24 @@ def open_project(
             f"the store {store} cannot be written: {error.strerror}",
             remedy="check the permissions of the project's folder",
         ) from error
+    runner = _runner(file, blobs, folder, on_event)
+    project = Project(folder=folder, file=file, layers=layers, runner=runner)
+    try:
+        project.look_again()
+        answered = _answered(project, asks, whole)
+    except BaseException:
+        project.close()
+        raise
+    project.file = project.file.model_copy(update={"source": answered})
+    return project
+
+
+def _runner(
+    file: ProjectFile, blobs: FolderBlobs, folder: Path, on_event: Callable[[Event], None]
+) -> Runner:
     executor = _executor(file, blobs, folder)
     section = file.project
-    runner = Runner(
+    return Runner(
         blobs=blobs,
         database=open_database(file, folder),
         executor=executor,
@@ -333,15 +343,6 @@ def open_project(
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
-    project = Project(folder=folder, file=file, layers=layers, runner=runner)
-    try:
-        project.look_again()
-        answered = _answered(project, asks, whole)
-    except BaseException:
-        project.close()
-        raise
-    project.file = project.file.model_copy(update={"source": answered})
-    return project
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:
@@ -393,6 +394,6 @@ def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
     store, hosts, jobs = folder / STORE, file.project.hosts, file.project.jobs
     work = store / "work"
     if file.project.executor == "subprocess" or jobs > 1:
-        threads = max(1, len(os.sched_getaffinity(0)) // jobs) if jobs > 1 else 0
+        threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0
         return SubprocessExecutor(store / "blobs", work, folder, hosts, threads)
     return InlineExecutor(blobs, work, folder, hosts)

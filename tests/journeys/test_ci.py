@@ -116,7 +116,7 @@ def run_as(service: str, repository: Path) -> tuple[list[int], Path]:
     return codes, summary
 
 
-@pytest.mark.parametrize("service", SCHEMAS)
+@pytest.mark.parametrize("service", ["github", pytest.param("gitlab", marks=pytest.mark.slow)])
 def test_its_commands_run(repository, service):
     codes, summary = run_as(service, repository)
     assert not any(codes), codes
@@ -130,7 +130,7 @@ def test_its_commands_run(repository, service):
         assert said.count("```") == 6
 
 
-@pytest.mark.parametrize("service", SCHEMAS)
+@pytest.mark.parametrize("service", [pytest.param("github", marks=pytest.mark.slow), "gitlab"])
 def test_a_run_that_fails_is_red_and_is_reported_all_the_same(repository, service):
     strict = 'contract = { text = { values = ["x"] } }\nmax_quarantined = 0.0\n'
     with (repository / "models" / "desk" / "tunesmith.toml").open("a") as file:

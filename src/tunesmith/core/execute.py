@@ -166,7 +166,8 @@ class SubprocessExecutor:
                     process.terminate()
                 listener.process(process.pid)
                 outcome = _converse(process, request, listener)
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                if hasattr(os, "waitid"):  # not on macOS, where its last moments go uncounted
+                    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
                 listener.process(process.pid)
                 process.wait()
             finally:

@@ -8,7 +8,6 @@ up finds that it may no longer publish.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -90,6 +89,10 @@ class Runner:
             OverBudget: the step would use, or has used, more than `limit` lets it.
         """
         return self._load(self._give(step))
+
+    def run_all(self, *steps: Step) -> list[Any]:
+        """The records of steps, side by side where there are several jobs."""
+        return list(self.together.each({step: partial(self.run, step) for step in steps}).values())
 
     def current(self, step: Step) -> Any:
         """The record that `run` would use again for `step`; nothing is run.
@@ -267,7 +270,7 @@ class Runner:
             if found is None or found[1] or is_gone(found[0].owner):
                 return
             self.on_event(Event(step=step.name, what="waiting", note=f"for {found[0].owner}"))
-            time.sleep(0.5)
+            self.together.pause(0.5)
 
     # Making: run the function, then publish all of it or nothing.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import psutil
 
-from tunesmith.core.errors import Stopped
+from tunesmith.core.errors import NotBegun
 
 CGROUP = Path("/sys/fs/cgroup")
 LOOK_EVERY_S = 1.0
@@ -38,10 +38,6 @@ def free_bytes(group: Path = CGROUP) -> int:
     if limit == "max":
         return free
     return min(free, int(limit) - used + int(cached.get("inactive_file", 0)))
-
-
-class NotBegun(Stopped):
-    """A step's turn never came: another one had failed, or somebody stopped the run."""
 
 
 @dataclass(kw_only=True, eq=False)

@@ -22,6 +22,7 @@ from tunesmith.core.execute import SubprocessExecutor
 from tunesmith.core.retry import is_passing, wait_s
 from tunesmith.core.step import Step
 from tunesmith.core.verify import verify
+from tunesmith.stages.ingest.asking import FetchConfig
 from tunesmith.testing import EchoConfig
 
 REFUSED = """pip could not download six==1.16.0:
@@ -114,6 +115,23 @@ def test_tries_come_to_an_end(make_retrying):
         runner.run(echo(seconds=0.3))
     with runner.database.read() as connection:
         assert [run.status for run in catalog.all_runs(connection)] == ["failed", "failed"]
+
+
+def test_an_index_that_does_not_answer_is_asked_again_by_the_real_pip(
+    make_runner, monkeypatch, free_port
+):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    for variable in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    runner, events = make_runner(retries=lambda _step: 1, retry_wait_s=0.1)
+    config = FetchConfig(origin="pypi:six==1.16.0", sha256="0" * 64)
+    with pytest.raises(PackageError, match="could not download"):
+        runner.run(Step(name="fetch:six", kind="fetch@1", config=config))
+    with runner.database.read() as connection:
+        assert [run.status for run in catalog.all_runs(connection)] == ["failed", "failed"]
+    assert [event.what for event in events if event.what == "retry"] == ["retry"]
 
 
 @pytest.mark.parametrize("retries", [0, 5])

@@ -65,7 +65,7 @@ print(json.dumps(took))
 
 @pytest.mark.parametrize(
     ("num_writers", "num_commits"),
-    [(8, 10), pytest.param(8, 200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [(8, 5), pytest.param(8, 200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_many_writers_on_one_store(tmp_path, make_runner, num_writers, num_commits):
     """None is told that the store is locked, and each finds all that it wrote."""

@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from tunesmith.core import catalog, evidence
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, NotBegun
 from tunesmith.core.execute import SubprocessExecutor
 from tunesmith.core.kinds import KINDS
 from tunesmith.core.step import Step
-from tunesmith.core.together import NotBegun, Together, Turn, free_bytes
+from tunesmith.core.together import Together, Turn, free_bytes
 from tunesmith.core.verify import verify
 from tunesmith.testing import EchoConfig
 

@@ -172,6 +172,7 @@ def test_stopped_by_its_budget_and_gone_on_with_a_higher_one(
     assert len(done) < expected.num_steps
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_tried_again_and_goes_on_from_its_checkpoint(
     tiny: Any, make_runner: Callable[..., Any], tmp_path: Path
 ) -> None:
