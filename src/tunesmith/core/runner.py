@@ -284,14 +284,12 @@ class Runner:
         turn: Turn,
     ) -> Given:
         meter = Meter()
-        turn.held = meter.resident
         attempt = Attempt(run_id=run_id, meter=meter, limit=self.limit)
         listener = Listener(
             progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
             metric=attempt.point,
             forecast=lambda forecast: self._hear(step, attempt, forecast, turn),
-            # Else what others use meanwhile would be counted as this one's.
-            process=meter.follow if self.together.jobs > 1 else lambda _pid: None,
+            process=lambda pid: self._follow(pid, meter, turn),
         )
         call = Call(
             step=step.name,
@@ -326,6 +324,12 @@ class Runner:
             )
         )
         return Given(type=of.record, blob=output)
+
+    def _follow(self, pid: int, meter: Meter, turn: Turn) -> None:
+        """Else what others use meanwhile would be counted as this one's."""
+        if self.together.jobs > 1:
+            meter.follow(pid)
+            turn.held = meter.resident
 
     def _progress(self, step: Step, attempt: Attempt, done: float, total: float, note: str) -> None:
         attempt.go_on()

@@ -59,7 +59,7 @@ class Turn:
 
 @dataclass(kw_only=True)
 class Together:
-    """Who may run now. `ended` are called when everything is to end at once."""
+    """Who may run now. `on_stop` has those end that run, when everything is to end at once."""
 
     jobs: int = 1
     free: Callable[[], int] = free_bytes
@@ -137,7 +137,7 @@ class Together:
             turn.needs = num_bytes
             self._largest = max(self._largest, num_bytes)
             self._changed.notify_all()
-            if turn.loads_weights:
+            if turn.loads_weights and self._why_not_go_on(turn):
                 self._wait(lambda: self._why_not_go_on(turn), on_wait)
 
     def running(self) -> list[str]:
