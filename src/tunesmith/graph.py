@@ -8,7 +8,7 @@ source -> data asset -> dataset -> model version -> evaluation -> gate -> releas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunesmith.core.errors import ConfigError
@@ -21,6 +21,7 @@ from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
+from tunesmith.stages.probe.config import SuiteConfig, asking
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
@@ -35,12 +36,15 @@ class ModelPath:
     base_evaluation: Step
     model: Step
     tuned_evaluation: Step
+    suites: Mapping[str, Step] = field(default_factory=dict)
+    """By name: what is looked at beyond the task."""
     gate: Step | None = None
     release: Step | None = None
 
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
+        always += self.suites.values()
         return always + [step for step in (self.gate, self.release) if step is not None]
 
 
@@ -188,10 +192,23 @@ def _model_path(
     model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
     after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
     path = ModelPath(
-        base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
+        base=base,
+        dataset=data,
+        base_evaluation=before,
+        model=model,
+        tuned_evaluation=after,
+        suites={
+            suite.name: _suite(suite, seed, model, data) for suite in file.suites_of(name).values()
+        },
     )
     gated = any(gate.model == name for gate in file.gate.values())
     return judged_beside(file, name, path) if gated else path
+
+
+def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
+    given = {"given": suite.given} if suite.given is not None else {}
+    name = f"suite:{suite.model}/{suite.name}"
+    return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
 
 
 def judged_beside(
@@ -216,6 +233,14 @@ def judged_beside(
             )
             for standing in standings
         )
+    suites = file.suites_of(name)
+    if gate.suites:
+        beside["suites"] = tuple(path.suites[named] for named in gate.suites)
+        beside["limits"] = tuple(suites[named].judged_by() for named in gate.suites)
+    shown = {
+        "suites": tuple(path.suites.values()),
+        "limits": tuple(suites[named].judged_by() for named in path.suites),
+    }
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -233,6 +258,7 @@ def judged_beside(
         model=path.model,
         dataset=path.dataset,
         gate=judged,
+        **(shown if path.suites else {}),
     )
     return replace(path, gate=judged, release=released)
 

@@ -11,7 +11,7 @@ and every run -> ledger
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import lifecycle
@@ -20,7 +20,7 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
-from tunesmith.core.step import ordered
+from tunesmith.core.step import Step, ordered
 from tunesmith.graph import (
     Graph,
     ModelPath,
@@ -40,6 +40,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult, outcomes
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.power import what_could_show
@@ -80,6 +81,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
         base=project.run(path.base_evaluation),
         model=project.run(path.model),
         tuned=project.run(path.tuned_evaluation),
+        suites={name: look_beyond(project, step) for name, step in path.suites.items()},
     )
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
@@ -95,6 +97,17 @@ def preview(project: Project, path: ModelPath) -> None:
     (planned,) = project.runner.plan([path.model])
     if planned.hit is None:
         project.preview(path.model)
+
+
+def look_beyond(project: Project, suite: Step) -> SuiteResult:
+    """What a suite finds; say where that is beyond its limits, which here stops nothing."""
+    found: SuiteResult = project.run(suite)
+    limits = project.file.suites_of(found.model)[found.suite].judged_by()
+    for rule in outcomes(found, limits):
+        if not rule.passed:
+            said = f"{rule.rule}: {rule.observed}, wanted {rule.required}"
+            project.runner.on_event(Event(step=suite.name, what="warned", note=said))
+    return found
 
 
 def watch(project: Project, path: WatchPath) -> Watched:
@@ -147,6 +160,7 @@ class Made:
     base: Evaluation
     model: ModelVersion
     tuned: Evaluation
+    suites: Mapping[str, SuiteResult] = field(default_factory=dict)
     gate: GateResult | None = None
     release: Release | None = None
 
@@ -194,10 +208,9 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
         return
     could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-    project.put_on_record(
-        "gate.registered",
-        {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
-    )
+    asked = {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could}
+    limits = path.gate.inputs.get("limits", ())
+    project.put_on_record("gate.registered", asked | ({"limits": limits} if limits else {}))
     project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
 
 

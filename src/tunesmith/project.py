@@ -40,6 +40,7 @@ from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
 from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
+from tunesmith.stages.probe.given import given_now
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
@@ -299,7 +300,12 @@ def open_project(
     }
     keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    file = file.model_copy(update={"source": seen, "transform": made, "dataset": keyed})
+    suites = {
+        name: suite.with_given(given_now(suite.file, folder)) for name, suite in file.suite.items()
+    }
+    file = file.model_copy(
+        update={"source": seen, "transform": made, "dataset": keyed, "suite": suites}
+    )
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)

@@ -23,6 +23,7 @@ from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
+from tunesmith.stages.probe.config import SuiteConfig, suites_of
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -110,6 +111,8 @@ class ProjectFile(Section):
     """Rows that people look at, and who does."""
     model: dict[str, ModelConfig] = Field(default_factory=dict)
     """How to tune which base model on which dataset."""
+    suite: dict[str, SuiteConfig] = Field(default_factory=dict)
+    """Checks of a model beyond its task."""
     gate: dict[str, GateConfig] = Field(default_factory=dict)
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
@@ -137,6 +140,10 @@ class ProjectFile(Section):
             num_found = len(found)
             found |= {name for name, of in self.transform.items() if found & set(of.sources)}
         return found
+
+    def suites_of(self, model: str) -> dict[str, SuiteConfig]:
+        """The suites of a model that run, by name."""
+        return suites_of(model, self.model[model].objective, self.suite)
 
     def alias_of(self, model: str) -> str:
         """The alias that a model gets which passes its gate."""
@@ -242,6 +249,10 @@ def _check_references(file: ProjectFile) -> None:
                 f"index.{name}.commonest_in", index.commonest_in, file.assets, "source"
             )
     _check_reviews(file)
+    for name, suite in file.suite.items():
+        settings.nearest(f"suite.{name}.model", suite.model, file.model, "model")
+        model = file.model[suite.model]
+        suite.require_askable(model.objective, file.dataset[model.dataset].format)
     _check_gates(file)
     _check_services(file)
     _check_monitors(file)
@@ -326,6 +337,10 @@ def _check_reviews(file: ProjectFile) -> None:
 def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        suites = file.suites_of(gate.model)
+        for named in gate.suites:
+            settings.nearest(f"gate.{name}.suites", named, suites, f"suite of {gate.model}")
+            suites[named].require_limits(f"gate.{name}.suites")
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

@@ -177,7 +177,7 @@ def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -
 
 
 def _report(found: Report) -> list[str]:
-    from tunesmith.cli.screen import describe
+    from tunesmith.cli.screen import describe, rule_lines
 
     entry = found.entry
     lines = [
@@ -200,6 +200,12 @@ def _report(found: Report) -> list[str]:
                 indent="  ",
             )
         lines += wrapped(found.registered, indent="  ")
+    if found.suites:
+        lines += ["", "beyond its task"]
+    for suite in found.suites:
+        lines += wrapped(f"suite {suite.suite}", indent="  ")
+        lines += [part for line in describe(suite) for part in wrapped(line, indent="    ")]
+    lines += [part for line in rule_lines(found.outcomes) for part in wrapped(line, indent="  ")]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]

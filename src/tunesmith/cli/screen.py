@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -20,6 +21,7 @@ from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 from tunesmith.text.licences import differing, doubts
@@ -47,6 +49,9 @@ class Screen:
                 self._line.show(event.step, f"waits {event.note}", 0, 0)
             case "looked" if event.note:
                 for part in wrapped(f"? {event.step}: {event.note}"):
+                    say(part)
+            case "warned":
+                for part in wrapped(f"! {event.step}: {event.note}"):
                     say(part)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
@@ -198,14 +203,32 @@ def _(evaluation: Evaluation) -> list[str]:
 
 
 @describe.register
+def _(found: SuiteResult) -> list[str]:
+    width = max((len(figure.name) for figure in found.figures), default=0)
+    lines = [
+        f"{figure.name:{width}}  base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
+        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
+        f"difference {figure.difference.value:+.3f} "
+        f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
+        for figure in found.figures
+    ]
+    return [f"{found.kind}: {found.num_examples} examples", *lines, *found.notes]
+
+
+@describe.register
 def _(gate: GateResult) -> list[str]:
-    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
-    rules = []
-    for rule in gate.rules:
-        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
-        rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
-    return [f"verdict: {gate.verdict}{let}", *rules]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules)]
+
+
+def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
+    """How each rule, or each limit of a suite, came out."""
+    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
+    lines = []
+    for rule in rules:
+        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
+        lines.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
+    return lines
 
 
 def settled_by(rule: RuleResult) -> str:

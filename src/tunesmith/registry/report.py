@@ -11,8 +11,9 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.project import Project
-from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
+from tunesmith.records.evaluation import Comparison, Evaluation, GateResult, RuleResult
 from tunesmith.records.model import ModelVersion
+from tunesmith.records.suite import SuiteResult, outcomes
 from tunesmith.registry.standing import Entry, listed, split
 
 CONFIDENCE = 0.95
@@ -30,6 +31,10 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
+    suites: tuple[SuiteResult, ...] = ()
+    """What was found of it beyond its task: the newest result of each suite, by name."""
+    outcomes: tuple[RuleResult, ...] = ()
+    """How those keep to the limits that the project file has for them now."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,12 +68,22 @@ def report(project: Project, version: str) -> Report:
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
         registered = _registered(connection, judged[-1], evaluations) if judged else ""
+        suites = {
+            run.step: run
+            for run in catalog.all_runs(connection)
+            if run.kind == "probe@1"
+            and run.status == "succeeded"
+            and run.identity["inputs"]["model"] == [entry.version.digest]
+        }
+    found: list[SuiteResult] = [project.load(suites[name]) for name in sorted(suites)]
     return Report(
         entry=entry,
         made_by=made_by,
         gate=project.load(judged[-1]) if judged else None,
         gate_run=judged[-1].id if judged else 0,
         registered=registered,
+        suites=tuple(found),
+        outcomes=tuple(rule for each in found for rule in _outcomes(project, each)),
     )
 
 
@@ -110,6 +125,13 @@ def compared(project: Project, first: str, second: str) -> Beside:
     return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None)
 
 
+def _outcomes(project: Project, found: SuiteResult) -> tuple[RuleResult, ...]:
+    """None of a suite that the project file does not have any more."""
+    name, _, _ = found.model.partition("~")
+    suites = project.file.suites_of(name) if name in project.file.model else {}
+    return outcomes(found, suites[found.suite].judged_by()) if found.suite in suites else ()
+
+
 def _entry(project: Project, version: str) -> Entry:
     name, _ = split(version)
     found = {entry.name: entry for entry in listed(project, name)}
@@ -137,7 +159,10 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
     before = [
         entry
         for entry in evidence.entries(connection, "gate.registered")
-        if fingerprint(entry.body["settings"]) == asked and entry.body["dataset"] == dataset
+        if fingerprint(entry.body["settings"]) == asked
+        and entry.body["dataset"] == dataset
+        and [fingerprint(each) for each in entry.body.get("limits", ())]
+        == judged.identity["inputs"].get("limits", [])
     ]
     known = [
         entry

@@ -98,6 +98,9 @@ class GateConfig(Section):
     rules: tuple[GateRule, ...] = ()
     """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin, and
     confidence."""
+    suites: tuple[str, ...] = ()
+    """Suites of the model whose limits are rules of this gate, too: names of `[suite.NAME]`
+    sections, and "forgetting", which each model has that goes on with a text."""
     inconclusive: Literal["fail", "pass"] = "fail"
     """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
     with code 3; "pass" releases it, and the verdict stays inconclusive."""

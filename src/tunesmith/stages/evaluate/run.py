@@ -8,6 +8,7 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
+from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
@@ -49,15 +50,18 @@ def judge(
     tuned: Evaluation,
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
+    suites: tuple[SuiteResult, ...] = (),
+    limits: tuple[SuiteLimits, ...] = (),
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
     `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it.
+    model was itself tuned on are left out of the comparison with it. `limits` are those of
+    `suites`, in their order.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
-        UsageError: a rule's metric is not one of theirs.
+        UsageError: a rule's metric is not one of theirs, or a limit is of no figure of its suite.
     """
     comparison = compare(base, tuned, ctx.blobs, confidence=config.confidence, seed=ctx.seed)
     against = {"base": Rival(version="base", evaluation=base)}
@@ -68,7 +72,10 @@ def judge(
             seen=frozenset(trained_on(ctx.blobs, standing.model)),
         )
     found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
-    verdict, rules = apply_rules(config, comparison, [outcome for outcome, _ in found])
+    further = [outcome for outcome, _ in found]
+    for suite, limit in zip(suites, limits, strict=True):
+        further += outcomes(suite, limit)
+    verdict, rules = apply_rules(config, comparison, further)
     return GateResult(
         gate=config.name,
         model=tuned.model,
@@ -77,7 +84,8 @@ def judge(
         comparisons=(comparison, *(each for _, each in found if each is not None)),
         inconclusive=config.inconclusive,
         inputs={"tuned": tuned.predictions.sha256}
-        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()},
+        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()}
+        | {f"suite {suite.suite}": suite.examples.sha256 for suite in suites},
     )
 
 
