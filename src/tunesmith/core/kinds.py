@@ -225,8 +225,15 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.probe.run:probe",
         config=f"{_STAGES}.probe.config:ProbeConfig",
         record=f"{_RECORDS}.suite:SuiteResult",
-        sources=(f"{_STAGES}.probe", "tunesmith.lm", f"{_RECORDS}.rows", f"{_RECORDS}.suite"),
-        libraries=(*_MODEL, "scipy"),
+        sources=(
+            f"{_STAGES}.probe",
+            "tunesmith.lm",
+            "tunesmith.text.pii",
+            "tunesmith.text.identifiers",
+            f"{_RECORDS}.rows",
+            f"{_RECORDS}.suite",
+        ),
+        libraries=(*_MODEL, "scipy", "phonenumberslite"),
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",

@@ -33,6 +33,7 @@ NUM_ROWS: Mapping[str, int] = {
     "robustness": 48,
     "membership": 200,
     "leakage": 32,
+    "canaries": 500,
     "injection": 8,
 }
 """How many rows a suite asks where its section does not say; others ask all that they are given."""
@@ -68,7 +69,9 @@ class SuiteConfig(Section):
     (.jsonl), which these need; texts of your own for "forgetting" (.jsonl with `text`, or .txt with
     blank lines between), asks for "injection" (.txt, one a line) and "refusals" (.jsonl)."""
     num_rows: int = Field(default=0, ge=0)
-    """Rows that are drawn to be asked; 0 for the suite's own number (see the how-to)."""
+    """Rows that are drawn to be asked, of each side where there are two; of canaries other secrets
+    that each is ranked among. 0 for the suite's own number: 48 for robustness, 200 for membership,
+    32 for leakage, 8 for injection, 500 for canaries."""
     max_new_tokens: int = Field(default=32, ge=1, le=1024)
     """The most tokens of an answer, where answers are made."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -21,10 +21,11 @@ CHUNK_TOKENS = 128
 def token_log_probs(
     loaded: LoadedModel,
     examples: Sequence[Example],
-    done: Callable[[int], None] = lambda _examples: None,
+    done: Callable[[int], None] = lambda _answers: None,
 ) -> list[list[float]]:
-    """log p of each token of the answer of each example, each of one answer, in nats, over the full
+    """log p of each token of each answer of the examples, in their order, in nats, over the full
     vocabulary; a first token that nothing predicts, and tokens of weight 0, are left out.
+    `done(answers)` is called as they are finished.
 
     Raises:
         DataError: the model's architecture cannot be packed.
