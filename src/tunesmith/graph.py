@@ -21,7 +21,7 @@ from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
-from tunesmith.stages.probe.config import SuiteConfig, asking
+from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
@@ -236,10 +236,10 @@ def judged_beside(
     suites = file.suites_of(name)
     if gate.suites:
         beside["suites"] = tuple(path.suites[named] for named in gate.suites)
-        beside["limits"] = tuple(suites[named].judged_by() for named in gate.suites)
+        beside["limits"] = limits_of(suites, gate.suites)
     shown = {
         "suites": tuple(path.suites.values()),
-        "limits": tuple(suites[named].judged_by() for named in path.suites),
+        "limits": limits_of(suites, path.suites),
     }
     judged = step(
         f"gate:{name}",

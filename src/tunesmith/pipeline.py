@@ -209,7 +209,7 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
         return
     could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
     asked = {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could}
-    limits = path.gate.inputs.get("limits", ())
+    limits = path.gate.inputs.get("limits")
     project.put_on_record("gate.registered", asked | ({"limits": limits} if limits else {}))
     project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
 

@@ -103,6 +103,13 @@ class SuiteLimits:
     limits: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Those of several suites, in an order that is told beside."""
+
+    of: tuple[SuiteLimits, ...] = ()
+
+
 def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]:
     """How each limit came out, in the order of the suite's figures.
 

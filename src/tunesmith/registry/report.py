@@ -161,7 +161,7 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
         for entry in evidence.entries(connection, "gate.registered")
         if fingerprint(entry.body["settings"]) == asked
         and entry.body["dataset"] == dataset
-        and [fingerprint(each) for each in entry.body.get("limits", ())]
+        and [fingerprint(entry.body[key]) for key in ("limits",) if key in entry.body]
         == judged.identity["inputs"].get("limits", [])
     ]
     known = [

@@ -8,7 +8,7 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
-from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
+from tunesmith.records.suite import Limits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
@@ -51,7 +51,7 @@ def judge(
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
     suites: tuple[SuiteResult, ...] = (),
-    limits: tuple[SuiteLimits, ...] = (),
+    limits: Limits | None = None,
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
@@ -73,7 +73,7 @@ def judge(
         )
     found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
     further = [outcome for outcome, _ in found]
-    for suite, limit in zip(suites, limits, strict=True):
+    for suite, limit in zip(suites, limits.of if limits else (), strict=True):
         further += outcomes(suite, limit)
     verdict, rules = apply_rules(config, comparison, further)
     return GateResult(

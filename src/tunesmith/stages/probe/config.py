@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -13,7 +13,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.section import Section
 from tunesmith.records.model import TASKS
-from tunesmith.records.suite import FORGETTING, SuiteLimits
+from tunesmith.records.suite import FORGETTING, Limits, SuiteLimits
 from tunesmith.stages.probe.given import Given
 
 Suite = Literal[
@@ -203,6 +203,11 @@ def suites_of(
     if objective not in TASKS and not told:
         mine.insert(0, SuiteConfig(name=FORGETTING, model=model, kind=FORGETTING))
     return {suite.name: suite for suite in mine if suite.enabled}
+
+
+def limits_of(suites: Mapping[str, SuiteConfig], names: Iterable[str]) -> Limits:
+    """The limits of the suites of these names, in their order."""
+    return Limits(of=tuple(suites[name].judged_by() for name in names))
 
 
 def asking(config: SuiteConfig) -> ProbeConfig:
