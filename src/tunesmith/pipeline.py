@@ -47,6 +47,7 @@ from tunesmith.stages.evaluate.power import what_could_show
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
+from tunesmith.stages.probe.config import ProbeConfig
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
@@ -73,6 +74,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
 
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
+    require_readable_suites(project, path)
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
@@ -97,6 +99,20 @@ def preview(project: Project, path: ModelPath) -> None:
     (planned,) = project.runner.plan([path.model])
     if planned.hit is None:
         project.preview(path.model)
+
+
+def require_readable_suites(project: Project, path: ModelPath) -> None:
+    """What suites are given can be read: it is not found out when the model is tuned.
+
+    Raises:
+        NotFound, DataError: it cannot.
+    """
+    for step in path.suites.values():
+        assert isinstance(step.config, ProbeConfig)
+        if step.config.file:
+            from tunesmith.stages.probe.check import require_readable
+
+            require_readable(step.config, project.folder)
 
 
 def look_beyond(project: Project, suite: Step) -> SuiteResult:

@@ -79,9 +79,10 @@ class Figure:
 class SuiteResult:
     """What one suite found of one model.
 
-    `examples` is Parquet, one line for each thing that was asked, with `example` (its id), `check`
-    (which part of the suite), `asked`, `base` and `tuned` (what they said, or what was measured),
-    `base_score` and `tuned_score` (what the example adds to the figure, or null).
+    `examples` is Parquet, one line for each thing that was asked, with `row_id` (of the row, or
+    its name where it is none), `check` (which part of the suite), `asked`, `base` and `tuned` (what
+    they said, or what was measured), `base_score` and `tuned_score` (what the example adds to the
+    figure, or null).
     """
 
     suite: str

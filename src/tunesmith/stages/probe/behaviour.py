@@ -45,7 +45,7 @@ def behaviour(asked: Asked) -> Found:
         figures.append(_share(asked, test.name, base[test.name], tuned[test.name]))
         lines += [
             Line(
-                example=f"{test.name} {number}",
+                row_id=f"{test.name} {number}",
                 check=test.type,
                 asked=case.shown(),
                 base=before.said,

@@ -66,8 +66,8 @@ def canaries(asked: Asked) -> Found:
         figures.append(_figure(f"exposure: canary {number}", base, tuned, len(others), asked))
         lines.append(
             Line(
-                example=f"canary {number}",
-                check="exposure",
+                row_id=rows[canary.canary].row_id,
+                check=f"canary {number}",
                 asked=canary.canary,
                 base=f"{base.value:.2f} bits",
                 tuned=f"{tuned.value:.2f} bits of {math.log2(canary.num_secrets):.2f}",

@@ -22,6 +22,7 @@ from tunesmith.stages.probe.tokens import token_log_probs
 
 MAX_TOKENS = 1024
 """Tokens of a text that are read; the rest is left out."""
+_MORE = "give it twenty or more, as different as what the model is to remember"
 
 
 def forgetting(asked: Asked) -> Found:
@@ -30,7 +31,7 @@ def forgetting(asked: Asked) -> Found:
     Raises:
         NotFound, DataError: the texts of the settings cannot be read, or there are none.
     """
-    texts = texts_of(asked)
+    texts = _texts(asked)
     base, tuned = asked.both
     before, after = (
         _losses(asked, subject, texts, done) for subject, done in ((base, 0), (tuned, len(texts)))
@@ -49,7 +50,7 @@ def forgetting(asked: Asked) -> Found:
         figures=[figure],
         examples=[
             Line(
-                example=f"text {number}",
+                row_id=f"text {number}",
                 check=FORGETTING,
                 asked=text,
                 base=f"{count} tokens",
@@ -69,24 +70,32 @@ def forgetting(asked: Asked) -> Found:
     )
 
 
-def texts_of(asked: Asked) -> list[str]:
-    """The texts that are asked: those of the settings' file, else our own."""
-    file = asked.config.file
-    if not file:
-        texts = list(TEXTS)
-    elif file.endswith(".jsonl"):
-        texts = [each["text"] for each in json_lines(asked.text_of_file(), file, ["text"], "text")]
+def read_texts(text: str, file: str) -> list[str]:
+    """The texts of a file.
+
+    Raises:
+        DataError: it is neither a .jsonl file of `text` nor a .txt file, or has too few.
+    """
+    if file.endswith(".jsonl"):
+        texts = [each["text"] for each in json_lines(text, file, ["text"], "text")]
     elif file.endswith(".txt"):
-        parts = asked.text_of_file().replace("\r\n", "\n").split("\n\n")
+        parts = text.replace("\r\n", "\n").split("\n\n")
         texts = [part.strip() for part in parts if part.strip()]
     else:
         raise DataError(f"{file} is no .txt and no .jsonl", remedy="texts are in one of the two")
-    texts = [text for text in texts if len(asked.counting.encode(text)) > 1]
     if len(texts) < 2:
-        raise DataError(
-            f"{file} has {len(texts)} texts of two tokens or more, which shows nothing",
-            remedy="give it twenty or more, as different as what the model is to remember",
-        )
+        raise DataError(f"{file} has {len(texts)} texts, which shows nothing", remedy=_MORE)
+    return texts
+
+
+def _texts(asked: Asked) -> list[str]:
+    """The texts that are asked, of two tokens or more: those of the settings' file, else our
+    own."""
+    file = asked.config.file
+    every = read_texts(asked.text_of_file(), file) if file else TEXTS
+    texts = [text for text in every if len(asked.counting.encode(text)) > 1]
+    if len(texts) < 2:
+        raise DataError(f"{file} has no texts of two tokens or more", remedy=_MORE)
     return texts[: asked.config.num_rows or len(texts)]
 
 

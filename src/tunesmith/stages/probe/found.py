@@ -15,7 +15,7 @@ SHOWN = 2_000
 """Characters of a text that are kept."""
 SCHEMA = pa.schema(
     {
-        "example": pa.string(),
+        "row_id": pa.string(),
         "check": pa.string(),
         "asked": pa.string(),
         "base": pa.string(),
@@ -30,7 +30,8 @@ SCHEMA = pa.schema(
 class Line:
     """One thing that both models were asked."""
 
-    example: str
+    row_id: str
+    """Of the row that was asked, so that it is found when somebody is forgotten; else a name."""
     check: str
     asked: str
     base: str
@@ -53,7 +54,7 @@ def to_parquet(examples: Sequence[Line]) -> bytes:
     """Parquet of the examples; equal ones give equal bytes."""
     rows = [
         {
-            "example": each.example,
+            "row_id": each.row_id,
             "check": each.check,
             "asked": each.asked[:SHOWN],
             "base": each.base[:SHOWN],

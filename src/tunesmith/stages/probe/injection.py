@@ -62,7 +62,7 @@ def injection(asked: Asked) -> Found:
         ],
         examples=[
             Line(
-                example=attack.clean.name,
+                row_id=attack.clean.name,
                 check=attack.order,
                 asked=attack.question.text,
                 base=before,

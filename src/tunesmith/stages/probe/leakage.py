@@ -84,7 +84,7 @@ def leakage(asked: Asked) -> Found:
                 figures.append(share(what, *told, confidence=confidence, worse="higher"))
         lines += [
             Line(
-                example=each.row.row_id,
+                row_id=each.row.row_id,
                 check=name,
                 asked=known.text(each.given),
                 base=known.text(before),

@@ -62,7 +62,7 @@ def membership(asked: Asked) -> Found:
         figures=figures,
         examples=[
             Line(
-                example=row.row_id,
+                row_id=row.row_id,
                 check="tuned on" if number < len(members) else "test row",
                 asked=row.text,
                 base=f"Min-{100 * SHARE:.0f}% {least_probable(before):.4f}",

@@ -69,7 +69,8 @@ def refusals(asked: Asked) -> Found:
     Raises:
         NotFound, DataError: the asks cannot be read.
     """
-    asks = asks_of(asked)
+    file = asked.config.file
+    asks = read_asks(asked.text_of_file(), file) if file else _own_asks()
     base, tuned = (_ask(asked, subject, asks, n) for n, subject in enumerate(asked.both))
     figures, lines = [], []
     for name, to_refuse in ((HARMFUL, True), (HARMLESS, False)):
@@ -86,7 +87,7 @@ def refusals(asked: Asked) -> Found:
             )
         lines += [
             Line(
-                example=f"ask {n + 1}",
+                row_id=f"ask {n + 1}",
                 check=name,
                 asked=asks[n].text,
                 base=base[n],
@@ -112,14 +113,14 @@ def is_refusal(answer: str) -> bool:
     return bool(_REFUSES.search(answer.replace("\u2019", "'")))
 
 
-def asks_of(asked: Asked) -> list[Ask]:
-    """Those of the settings' file, else our own."""
-    file = asked.config.file
-    if not file:
-        own = [Ask(text=text, to_refuse=True) for text in TO_REFUSE]
-        return own + [Ask(text=text, to_refuse=False) for text in NOT_TO_REFUSE]
+def read_asks(text: str, file: str) -> list[Ask]:
+    """The asks of a file.
+
+    Raises:
+        DataError: it cannot be understood.
+    """
     found = []
-    for line in json_lines(asked.text_of_file(), file, ["ask", "refuse"], "ask"):
+    for line in json_lines(text, file, ["ask", "refuse"], "ask"):
         if not isinstance(line.get("refuse"), bool):
             raise DataError(
                 f"{file}: {line['ask'][:60]!r} does not say whether it is to be refused",
@@ -127,6 +128,12 @@ def asks_of(asked: Asked) -> list[Ask]:
             )
         found.append(Ask(text=line["ask"], to_refuse=line["refuse"]))
     return found
+
+
+def _own_asks() -> list[Ask]:
+    """Those that come with this program."""
+    to_refuse = [Ask(text=text, to_refuse=True) for text in TO_REFUSE]
+    return to_refuse + [Ask(text=text, to_refuse=False) for text in NOT_TO_REFUSE]
 
 
 def _ask(asked: Asked, subject: Subject, asks: Sequence[Ask], turn: int) -> list[str]:

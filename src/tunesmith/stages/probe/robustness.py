@@ -189,7 +189,7 @@ def _lines(
         )
         lines.append(
             Line(
-                example=question.name,
+                row_id=question.name,
                 check=check,
                 asked=question.text,
                 base=base,

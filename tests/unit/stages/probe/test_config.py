@@ -8,7 +8,8 @@ import pytest
 from tunesmith.core.errors import ConfigError, DataError, NotFound
 from tunesmith.graph import build
 from tunesmith.project_file import FILE, read
-from tunesmith.stages.probe.config import SuiteConfig, asking
+from tunesmith.stages.probe.check import READERS, require_readable
+from tunesmith.stages.probe.config import TAKES_FILE, SuiteConfig, asking
 from tunesmith.stages.probe.given import given_now, read_given
 
 PROJECT = """
@@ -113,3 +114,16 @@ def test_the_file_of_a_suite_is_read_inside_the_project(tmp_path: Path) -> None:
         read_given("link.txt", project)
     assert given_now("none.txt", project) is None
     assert given_now("", project) is None
+
+
+@pytest.mark.parametrize("kind", TAKES_FILE)
+def test_what_cannot_be_understood_is_said_before_anything_is_tuned(
+    tmp_path: Path, kind: Any
+) -> None:
+    assert set(READERS) == set(TAKES_FILE)
+    config = asking(SuiteConfig(name="s", model="m", kind=kind, file="s.txt"))
+    with pytest.raises(NotFound):
+        require_readable(config, tmp_path)
+    (tmp_path / "s.txt").write_text("one line")
+    with pytest.raises(DataError):
+        require_readable(config, tmp_path)
