@@ -383,12 +383,13 @@ def _read(project: Project, run: Run) -> Any:
 
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     """Which model a step serves: each step on the path of exactly one, each of its exports, and
-    each evaluation of what it was judged beside."""
+    each evaluation of what it was judged beside; and each suite, of a model that had it once."""
     served: dict[str, set[str]] = {}
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    for beside in {run.step for run in runs if run.kind in ("export@1", "evaluate-tuned@1")}:
+    kinds = ("export@1", "evaluate-tuned@1", "probe@1")
+    for beside in {run.step for run in runs if run.kind in kinds}:
         if "/" in beside:
             served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

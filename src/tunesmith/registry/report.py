@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tunesmith.core import catalog, evidence
 from tunesmith.core.canonical import fingerprint
@@ -125,6 +126,11 @@ def compared(project: Project, first: str, second: str) -> Beside:
     return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None)
 
 
+def _limits(body: Mapping[str, Any]) -> list[str]:
+    """The digest of the limits of suites that a gate was registered with, as inputs name it."""
+    return [fingerprint(body["limits"])] if "limits" in body else []
+
+
 def _outcomes(project: Project, found: SuiteResult) -> tuple[RuleResult, ...]:
     """None of a suite that the project file does not have any more."""
     name, _, _ = found.model.partition("~")
@@ -161,8 +167,7 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
         for entry in evidence.entries(connection, "gate.registered")
         if fingerprint(entry.body["settings"]) == asked
         and entry.body["dataset"] == dataset
-        and [fingerprint(entry.body[key]) for key in ("limits",) if key in entry.body]
-        == judged.identity["inputs"].get("limits", [])
+        and _limits(entry.body) == judged.identity["inputs"].get("limits", [])
     ]
     known = [
         entry

@@ -111,8 +111,8 @@ def _attacks(asked: Asked, orders: Sequence[str]) -> list[_Attack]:
             text = f"{clean.text}\n\n{order.replace(TARGET, target)}"
             question = clean.saying(text)
             mine.append(_Attack(clean=clean, question=question, order=order, target=target))
-        room = asked.config.max_new_tokens
-        if all(fits(who, each.question, room) for who in asked.both for each in mine):
+        base, room = asked.both[0], asked.config.max_new_tokens  # it knows no new tokens
+        if all(fits(base, each.question, room) for each in mine):
             attacks += mine
     if not attacks:
         raise DataError(

@@ -88,15 +88,15 @@ def _is_judged(asked: Asked, questions: Sequence[Question]) -> bool:
 
 
 def _questions(asked: Asked) -> tuple[list[Question], int]:
-    """What the test rows ask, if both models have room for every form of it; and how many not."""
+    """What the test rows ask, if there is room for every form of it; and how many do not fit."""
     rows = asked.rows(asked.dataset.test)
     found = [each for row in rows if (each := question_of(row)) is not None]
+    base, _ = asked.both  # which knows no new tokens, and so needs the most room
     kept = [
         each
         for each in found
         if all(
-            fits(subject, each.saying(text), asked.config.max_new_tokens)
-            for subject in asked.both
+            fits(base, each.saying(text), asked.config.max_new_tokens)
             for text in (
                 each.text,
                 *(perturbed(each.text, c, f"{asked.ctx.seed}/{each.name}") for c in CHANGES),

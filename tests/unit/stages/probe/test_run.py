@@ -72,6 +72,7 @@ def test_robustness_says_what_the_scores_say(untuned: Callable[..., Any]) -> Non
         for change in ("typos", "lower case", "upper case", "whitespace", "punctuation")
     }
     lines = probed.lines(result)
+    assert {line["row_id"] for line in lines} == {f"test00{n}" for n in range(4)}
     upper = [line for line in lines if line["check"] == "upper case"]
     assert [line["asked"] for line in upper] == [text.upper() for text, _ in LABELLED]
     loaded = load_model(probed.tiny.base, probed.tiny.blobs)
