@@ -15,6 +15,7 @@ from tunesmith.core.section import Section
 from tunesmith.records.model import TASKS
 from tunesmith.records.suite import FORGETTING, Limits, SuiteLimits
 from tunesmith.stages.probe.given import Given
+from tunesmith.stages.probe.perturb import CHANGES
 
 Suite = Literal[
     "forgetting",
@@ -42,6 +43,27 @@ TAKES_FILE = (*NEEDS_FILE, "forgetting", "injection", "refusals")
 LIMITS: Mapping[str, Mapping[str, float]] = {FORGETTING: {"loss of a token": 0.25}}
 """What a figure must keep to where the section says nothing. Beyond it a run warns; only a gate
 that names the suite fails."""
+FIGURES: Mapping[str, tuple[str, ...]] = {
+    "forgetting": ("loss of a token",),
+    "robustness": (
+        "accuracy: as it is",
+        *(
+            f"{what}: {change}"
+            for what in ("answers that stay", "accuracy", "accuracy lost")
+            for change in CHANGES
+        ),
+    ),
+    "membership": ("area under the curve: loss", "area under the curve: Min-20%"),
+    "leakage": (
+        "verbatim: training rows",
+        "verbatim: test rows",
+        "training text",
+        "personal data",
+    ),
+    "injection": ("orders obeyed",),
+    "refusals": ("harmful asks refused", "harmless asks refused"),
+}
+"""What a suite of a kind may find; a file says what those of "behaviour" and "canaries" find."""
 _ASKED = ("labels", "chat", "completion", "checked", "preference", "feedback")
 """Formats whose rows have a question in them."""
 _LEARNT = ("labels", "chat", "completion", "text")
@@ -173,6 +195,10 @@ class SuiteConfig(Section):
             raise ValueError(f"a suite of kind {self.kind!r} needs a file")
         if self.file and self.kind not in TAKES_FILE:
             raise ValueError(f"a suite of kind {self.kind!r} takes no file")
+        for name in self.limits or {}:
+            if self.kind in FIGURES and name not in FIGURES[self.kind]:
+                known = ", ".join(map(repr, FIGURES[self.kind]))
+                raise ValueError(f"limits: there is no figure {name!r}, there is {known}")
         return self
 
 

@@ -16,10 +16,10 @@ from tunesmith.core.blobs import FolderBlobs
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.rows import Text
-from tunesmith.records.suite import Figure, SuiteResult
+from tunesmith.records.suite import SuiteResult
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
-from tunesmith.stages.probe.config import SuiteConfig, asking
+from tunesmith.stages.probe.config import FIGURES, SuiteConfig, asking
 from tunesmith.stages.probe.given import Given
 from tunesmith.stages.probe.run import probe
 
@@ -43,22 +43,21 @@ class Probed:
     def ask(self, kind: str, given: str | None = None, **settings: Any) -> SuiteResult:
         """What a suite of that kind finds."""
         config = asking(SuiteConfig(name=kind, model="desk", kind=kind, **settings))
-        return probe(
+        result = probe(
             config,
             self.tiny.context(),
             model=self.model,
             dataset=self.dataset,
             given=None if given is None else Given(text=given),
         )
+        if kind in FIGURES:  # what limits may name is what there is
+            assert {figure.name for figure in result.figures} <= set(FIGURES[kind])
+        return result
 
     def lines(self, result: SuiteResult) -> list[dict[str, Any]]:
         """The examples of a result."""
         blobs: FolderBlobs = self.tiny.blobs
         return pq.read_table(io.BytesIO(blobs.get(result.examples))).to_pylist()
-
-
-def figure(result: SuiteResult, name: str) -> Figure:
-    return next(each for each in result.figures if each.name == name)
 
 
 @pytest.fixture

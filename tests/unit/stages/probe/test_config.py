@@ -83,6 +83,10 @@ def test_limits_are_not_part_of_what_is_asked() -> None:
         ('[suite.x]\nmodel = "desk"\nkind = "robustness"\nfile = "a.txt"', "takes no file"),
         ('[suite.x]\nmodel = "desk"\nkind = "behaviour"\nfile = "../a.toml"', "inside the project"),
         ('[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { a = nan }', "is no number"),
+        (
+            '[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { verbatim = 0.1 }',
+            "there is no figure 'verbatim', there is 'verbatim: training rows'",
+        ),
         ('[gate.g]\nmodel = "desk"\nsuites = ["forgeting"]', "did you mean 'forgetting'"),
         ('[gate.g]\nmodel = "head"\nsuites = ["forgetting"]', "there is: none"),
         (
