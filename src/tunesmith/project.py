@@ -293,19 +293,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    # An edited local file is another input, and so is another key.
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    suites = {
-        name: suite.with_given(given_now(suite.file, folder)) for name, suite in file.suite.items()
-    }
-    file = file.model_copy(
-        update={"source": seen, "transform": made, "dataset": keyed, "suite": suites}
-    )
+    file = _with_files_as_they_are_now(file, folder)
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
@@ -336,6 +324,21 @@ def open_project(
         raise
     project.file = project.file.model_copy(update={"source": answered})
     return project
+
+
+def _with_files_as_they_are_now(file: ProjectFile, folder: Path) -> ProjectFile:
+    """An edited file of the project is another input, and so is another key."""
+    seen = {
+        name: as_it_is_now(with_contract_file(source, folder), folder)
+        for name, source in file.source.items()
+    }
+    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
+    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
+    given = {
+        name: each.with_given(given_now(each.file, folder)) for name, each in file.suite.items()
+    }
+    changed = {"source": seen, "transform": made, "dataset": keyed, "suite": given}
+    return file.model_copy(update=changed)
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:

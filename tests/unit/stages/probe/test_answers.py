@@ -34,7 +34,8 @@ LABELLED = [("one two three four", "mit"), ("five six seven", "gpl-2.0")] * 4
 
 
 def asked(content: Content) -> Question | None:
-    return question_of(Row(row_id="r", text="t", label="", content=content))
+    label = content.label if isinstance(content, Labelled) else ""
+    return question_of(Row(row_id="r", text="t", label=label, content=content))
 
 
 @pytest.mark.parametrize(
