@@ -62,3 +62,11 @@ def test_what_was_forgotten_is_on_the_card_and_in_the_report(finished):
     said = finished.tunesmith("model", "show", "desk@1")
     assert "beyond its task" in said
     assert "suite forgetting: loss of a token, tuned minus base" in said
+    asked = json.loads(finished.tunesmith("model", "examples", "desk", "forgetting", "--json"))
+    differ = [abs(each["tuned_score"] - each["base_score"]) for each in asked["examples"]]
+    assert differ == sorted(differ, reverse=True)
+    assert asked["num_examples"] == len(differ) >= 40
+    assert "and 38 more" in finished.tunesmith(
+        "model", "examples", "desk", "forgetting", "--limit", "2"
+    )
+    finished.tunesmith("model", "examples", "desk", "forgotten", code=4)

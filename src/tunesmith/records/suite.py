@@ -82,7 +82,7 @@ class SuiteResult:
     `examples` is Parquet, one line for each thing that was asked, with `row_id` (of the row, or
     its name where it is none), `check` (which part of the suite), `asked`, `base` and `tuned` (what
     they said, or what was measured), `base_score` and `tuned_score` (what the example adds to the
-    figure, or null).
+    figure).
     """
 
     suite: str

@@ -36,9 +36,9 @@ class Line:
     asked: str
     base: str
     tuned: str
-    base_score: float | None
-    """What it adds to the figure of its check; None where it is only shown."""
-    tuned_score: float | None
+    base_score: float
+    """What it adds to the figure of its check."""
+    tuned_score: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
