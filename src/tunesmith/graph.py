@@ -17,11 +17,12 @@ from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
+from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
-from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of
+from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
@@ -38,6 +39,7 @@ class ModelPath:
     tuned_evaluation: Step
     suites: Mapping[str, Step] = field(default_factory=dict)
     """By name: what is looked at beyond the task."""
+    audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
 
@@ -45,7 +47,8 @@ class ModelPath:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
         always += self.suites.values()
-        return always + [step for step in (self.gate, self.release) if step is not None]
+        judging = (self.audit, self.gate, self.release)
+        return always + [step for step in judging if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +201,16 @@ def _model_path(
         model=model,
         tuned_evaluation=after,
         suites={
-            suite.name: _suite(suite, seed, model, data) for suite in file.suites_of(name).values()
+            suite.name: _suite(suite, seed, model, data)
+            for suite in _suites_of(file, name).values()
         },
     )
     gated = any(gate.model == name for gate in file.gate.values())
     return judged_beside(file, name, path) if gated else path
+
+
+def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+    return suites_of(model, file.model[model].objective, file.suite)
 
 
 def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
@@ -233,14 +241,20 @@ def judged_beside(
             )
             for standing in standings
         )
-    suites = file.suites_of(name)
+    suites = _suites_of(file, name)
+    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
     if gate.suites:
         beside["suites"] = tuple(path.suites[named] for named in gate.suites)
-        beside["limits"] = limits_of(suites, gate.suites)
-    shown = {
-        "suites": tuple(path.suites.values()),
-        "limits": limits_of(suites, path.suites),
-    }
+        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
+        gate = gate.model_copy(update={"limits": effective})
+    shown: dict[str, Any] = {}
+    if suites:
+        shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
+    audited = None
+    if gate.audit:
+        config = AuditConfig(name=name)
+        given = {"model": path.model, "dataset": path.dataset}
+        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -260,7 +274,7 @@ def judged_beside(
         gate=judged,
         **(shown if path.suites else {}),
     )
-    return replace(path, gate=judged, release=released)
+    return replace(path, audit=audited, gate=judged, release=released)
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:

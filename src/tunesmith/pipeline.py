@@ -40,14 +40,16 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.records.suite import SuiteResult, outcomes
+from tunesmith.records.suite import SuiteResult, warnings
+from tunesmith.registry.signing import sign_release, signing_key, version_name
+from tunesmith.signing.at_load import require_signed
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.power import what_could_show
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
-from tunesmith.stages.probe.config import ProbeConfig
+from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
@@ -74,7 +76,11 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
 
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
-    require_readable_suites(project, path)
+    key = signing_key(project) if judges and path.release else None  # said before hours of tuning
+    if path.suites:  # as is that a file of theirs cannot be read
+        from tunesmith.stages.probe.check import require_readable
+
+        require_readable(path.suites.values(), project.folder)
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
@@ -91,7 +97,10 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     verdict: GateResult = project.run(path.gate)
     if not verdict.admits:
         return replace(made, gate=verdict)
-    return replace(made, gate=verdict, release=project.run(path.release))
+    release = project.run(path.release)
+    if key is not None:
+        sign_release(project, release, key)
+    return replace(made, gate=verdict, release=release)
 
 
 def preview(project: Project, path: ModelPath) -> None:
@@ -101,28 +110,13 @@ def preview(project: Project, path: ModelPath) -> None:
         project.preview(path.model)
 
 
-def require_readable_suites(project: Project, path: ModelPath) -> None:
-    """What suites are given can be read: it is not found out when the model is tuned.
-
-    Raises:
-        NotFound, DataError: it cannot.
-    """
-    for step in path.suites.values():
-        assert isinstance(step.config, ProbeConfig)
-        if step.config.file:
-            from tunesmith.stages.probe.check import require_readable
-
-            require_readable(step.config, project.folder)
-
-
 def look_beyond(project: Project, suite: Step) -> SuiteResult:
     """What a suite finds; say where that is beyond its limits, which here stops nothing."""
     found: SuiteResult = project.run(suite)
-    limits = project.file.suites_of(found.model)[found.suite].judged_by()
-    for rule in outcomes(found, limits):
-        if not rule.passed:
-            said = f"{rule.rule}: {rule.observed}, wanted {rule.required}"
-            project.runner.on_event(Event(step=suite.name, what="warned", note=said))
+    model = project.file.model[found.model]
+    suites = suites_of(found.model, model.objective, project.file.suite)
+    for said in warnings(found, suites[found.suite].judged_by()):
+        project.runner.on_event(Event(step=suite.name, what="warned", note=said))
     return found
 
 
@@ -224,9 +218,10 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
         return
     could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-    asked = {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could}
-    limits = path.gate.inputs.get("limits")
-    project.put_on_record("gate.registered", asked | ({"limits": limits} if limits else {}))
+    project.put_on_record(
+        "gate.registered",
+        {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
+    )
     project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
 
 
@@ -351,8 +346,14 @@ def export(project: Project, name: str, config: ExportConfig) -> Export:
     Raises:
         GateFailed: it does not.
         NotFound: the model is not tuned as it is set now.
+        SignatureError: it is not what was signed, where a public key is set.
     """
-    project.runner.current(build(project.file).models[name].model)  # to export is not to tune
+    model = project.runner.current(
+        build(project.file).models[name].model
+    )  # to export is not to tune
+    if project.public_key is not None:
+        version = version_name(project, model)
+        require_signed(project.runner.database, model, project.public_key, version)
     made: Export = project.run(export_of(project.file, name, config))
     return made
 

@@ -25,28 +25,19 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.files_now import with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
-from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
-from tunesmith.retrieve.answer import ask
-from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
-from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
-from tunesmith.stages.probe.given import given_now
-from tunesmith.stages.serve.config import ServiceConfig
-from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -89,6 +80,12 @@ class Project:
         assert isinstance(step.config, ModelConfig)
         rough = preview(step.config, self.runner.blobs, **inputs)
         self.runner.on_event(Event(step=step.name, what="preview", preview=rough))
+
+    @property
+    def public_key(self) -> Path | None:
+        """The key that what is served and exported must be signed with; None where none is set."""
+        key = self.file.registry.public_key
+        return self.folder / Path(key).expanduser() if key else None
 
     def settings(self) -> list[Setting]:
         """Every setting with its value and origin."""
@@ -248,29 +245,6 @@ class Project:
             )
         return [(row.text, row.answer) for row in rows]
 
-    def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the models in use, and an index to answer from.
-
-        Raises:
-            NotFound: no version of one of the models is released.
-            Conflict: one is retired.
-        """
-        from tunesmith.lm.generate import torch_engines
-        from tunesmith.stages.serve.app import Served, create_app
-
-        found = [self.in_use(name) for name in config.models]
-        blobs = self.runner.blobs
-        engines = torch_engines([release.model for release, _ in found], blobs)
-        return create_app(
-            [
-                Served(model_id=version, engine=engine, instruction=release.model.instruction)
-                for (release, version), engine in zip(found, engines, strict=True)
-            ],
-            config=config,
-            record_trace=self.add_trace,
-            ask=partial(ask, index, blobs.path(index.database)) if index else None,
-        )
-
 
 def open_project(
     folder: Path,
@@ -293,7 +267,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    file = _with_files_as_they_are_now(file, folder)
+    file = with_files_as_they_are(file, folder)
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
@@ -324,21 +298,6 @@ def open_project(
         raise
     project.file = project.file.model_copy(update={"source": answered})
     return project
-
-
-def _with_files_as_they_are_now(file: ProjectFile, folder: Path) -> ProjectFile:
-    """An edited file of the project is another input, and so is another key."""
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    given = {
-        name: each.with_given(given_now(each.file, folder)) for name, each in file.suite.items()
-    }
-    changed = {"source": seen, "transform": made, "dataset": keyed, "suite": given}
-    return file.model_copy(update=changed)
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:

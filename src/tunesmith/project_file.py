@@ -17,13 +17,14 @@ from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.model import TASKS
 from tunesmith.records.release import PRODUCTION
 from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.document.config import DocumentConfig, one_of_each_model
 from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
-from tunesmith.stages.probe.config import SuiteConfig, suites_of
+from tunesmith.stages.probe.config import SuiteConfig, require_judged, suites_of
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -117,6 +118,8 @@ class ProjectFile(Section):
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     """Who may put a model into production."""
+    document: dict[str, DocumentConfig] = Field(default_factory=dict)
+    """What people state of a model, and how complete its documents must be."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)
@@ -140,10 +143,6 @@ class ProjectFile(Section):
             num_found = len(found)
             found |= {name for name, of in self.transform.items() if found & set(of.sources)}
         return found
-
-    def suites_of(self, model: str) -> dict[str, SuiteConfig]:
-        """The suites of a model that run, by name."""
-        return suites_of(model, self.model[model].objective, self.suite)
 
     def alias_of(self, model: str) -> str:
         """The alias that a model gets which passes its gate."""
@@ -174,6 +173,7 @@ def _only_in_the_file(layers: Layers) -> None:
     command could give them to himself."""
     for path, origin in layers.origins.items():
         guarded = {("registry",): "roles", ("review",): "roles", ("project", "hosts"): "hosts"}
+        guarded[("document",)] = "statements"
         what = guarded.get(path[:1]) or guarded.get(path[:2])
         if path[:1] == ("dataset",) and path[2:3] == ("licence_cleared",):
             what = "decisions about licences"
@@ -254,6 +254,9 @@ def _check_references(file: ProjectFile) -> None:
         model = file.model[suite.model]
         suite.require_askable(model.objective, file.dataset[model.dataset].format)
     _check_gates(file)
+    for name, document in file.document.items():
+        settings.nearest(f"document.{name}.model", document.model, file.model, "model")
+    one_of_each_model(file.document)
     _check_services(file)
     _check_monitors(file)
     for name, schedule in file.schedule.items():
@@ -337,10 +340,8 @@ def _check_reviews(file: ProjectFile) -> None:
 def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
-        suites = file.suites_of(gate.model)
-        for named in gate.suites:
-            settings.nearest(f"gate.{name}.suites", named, suites, f"suite of {gate.model}")
-            suites[named].require_limits(f"gate.{name}.suites")
+        suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
+        require_judged(name, gate.suites, gate.limits, suites)
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

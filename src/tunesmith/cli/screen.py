@@ -10,6 +10,7 @@ from tunesmith.cli.render import ProgressLine, metric, percent, say, seconds, si
 from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import DataAsset, Dataset, Package
 from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
 from tunesmith.records.export import Export
@@ -229,6 +230,19 @@ def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
         said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
         lines.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     return lines
+
+
+@describe.register
+def _(audit: Audit) -> list[str]:
+    failed = [rule for rule in audit.rules if not rule.passed]
+    found = [f"NOT met: {rule.rule}: {rule.observed}" for rule in failed]
+    return [
+        f"audit: {len(audit.rules) - len(failed)} of {len(audit.rules)} rules are met",
+        *found,
+        *(f"to look at: {what}" for what in audit.to_look_at),
+        *(f"looked at: {what}" for what in audit.looked_at),
+        *(f"not looked at: {what}" for what in audit.not_looked_at),
+    ]
 
 
 def settled_by(rule: RuleResult) -> str:

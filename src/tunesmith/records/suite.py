@@ -111,6 +111,19 @@ class Limits:
     of: tuple[SuiteLimits, ...] = ()
 
 
+def warnings(result: SuiteResult, limits: SuiteLimits) -> list[str]:
+    """Where a result is beyond its limits, or may be, for people.
+
+    Raises:
+        UsageError: a limit is of no figure of the suite.
+    """
+    return [
+        f"{rule.rule}: {rule.observed}, wanted {rule.required}"
+        for rule in outcomes(result, limits)
+        if not rule.passed
+    ]
+
+
 def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]:
     """How each limit came out, in the order of the suite's figures.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
-from tunesmith.records.suite import Limits, SuiteResult, outcomes
+from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
@@ -50,14 +51,14 @@ def judge(
     tuned: Evaluation,
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
+    audit: Audit | None = None,
     suites: tuple[SuiteResult, ...] = (),
-    limits: Limits | None = None,
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
     `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it. `limits` are those of
-    `suites`, in their order.
+    model was itself tuned on are left out of the comparison with it. An `audit` brings rules of its
+    own, and each of the `suites` those that its limits in the settings are.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
@@ -72,9 +73,10 @@ def judge(
             seen=frozenset(trained_on(ctx.blobs, standing.model)),
         )
     found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
-    further = [outcome for outcome, _ in found]
-    for suite, limit in zip(suites, limits.of if limits else (), strict=True):
-        further += outcomes(suite, limit)
+    further = [outcome for outcome, _ in found] + [*(audit.rules if audit else ())]
+    for suite in suites:
+        limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
+        further += outcomes(suite, limits)
     verdict, rules = apply_rules(config, comparison, further)
     return GateResult(
         gate=config.name,

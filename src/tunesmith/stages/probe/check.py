@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunesmith.core.step import Step
 from tunesmith.stages.probe.canaries import read_canaries
 from tunesmith.stages.probe.cases import read_tests
 from tunesmith.stages.probe.config import ProbeConfig
@@ -24,12 +25,15 @@ READERS: Mapping[str, Callable[[str, str], Any]] = {
 """By kind of suite: what reads the text of a file of that name."""
 
 
-def require_readable(config: ProbeConfig, project: Path) -> None:
-    """The file of a suite, if it has one, can be read and understood.
+def require_readable(suites: Iterable[Step], project: Path) -> None:
+    """The file of each of the suites that has one can be read and understood.
 
     Raises:
         NotFound: it is not there.
         DataError: it cannot; the message says where.
     """
-    if config.file:
-        READERS[config.kind](read_given(config.file, project).text, config.file)
+    for suite in suites:
+        config = suite.config
+        assert isinstance(config, ProbeConfig)
+        if config.file:
+            READERS[config.kind](read_given(config.file, project).text, config.file)

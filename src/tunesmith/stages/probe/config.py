@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.section import Section
 from tunesmith.records.model import TASKS
 from tunesmith.records.suite import FORGETTING, Limits, SuiteLimits
-from tunesmith.stages.probe.given import Given
+from tunesmith.stages.probe.given import Given, given_now
 from tunesmith.stages.probe.perturb import CHANGES
 
 Suite = Literal[
@@ -109,30 +111,16 @@ class SuiteConfig(Section):
         """What its file says at this moment; None without one, or where it cannot be read."""
         return self._given
 
-    def with_given(self, given: Given | None) -> Self:
-        """The same settings, with what the file says."""
+    def with_given(self, project: Path) -> Self:
+        """The same settings, with what the file says, as it is now in the project's folder."""
         changed = self.model_copy()
-        changed._given = given
+        changed._given = given_now(self.file, project)
         return changed
 
     def judged_by(self) -> SuiteLimits:
         """The limits of its figures."""
         limits = self.limits if self.limits is not None else LIMITS.get(self.kind, {})
         return SuiteLimits(suite=self.name, limits=dict(limits))
-
-    def require_limits(self, key: str) -> None:
-        """What a gate judges has limits.
-
-        Raises:
-            ConfigError: it has none; `key` is where the gate names it.
-        """
-        if not self.judged_by().limits:
-            raise ConfigError(
-                key,
-                f"suite {self.name!r} has no limits that a gate could judge by",
-                remedy=f"set limits of suite.{self.name}, by the names of its figures: `tunesmith "
-                f"model show {self.model}@1` prints them",
-            )
 
     def require_askable(self, objective: str, data_format: str) -> None:
         """What is asked fits a model of that objective, and rows of that format.
@@ -229,6 +217,33 @@ def suites_of(
     if objective not in TASKS and not told:
         mine.insert(0, SuiteConfig(name=FORGETTING, model=model, kind=FORGETTING))
     return {suite.name: suite for suite in mine if suite.enabled}
+
+
+def require_judged(
+    gate: str,
+    names: Iterable[str],
+    limits: Mapping[str, Mapping[str, float]],
+    suites: Mapping[str, SuiteConfig],
+) -> None:
+    """A gate names suites of its model, `suites`, and each has limits: the gate's own, or those of
+    its section.
+
+    Raises:
+        ConfigError: it is not so.
+    """
+    for named in names:
+        settings.nearest(
+            f"gate.{gate}.suites", named, suites, "suite of its model that runs, called"
+        )
+        if not limits.get(named, suites[named].judged_by().limits):
+            raise ConfigError(
+                f"gate.{gate}.suites",
+                f"suite {named!r} has no limits that a gate could judge by",
+                remedy=f"set limits of suite.{named}, by the names of its figures: `tunesmith "
+                f"model show {suites[named].model}@1` prints them",
+            )
+    for named in limits:
+        settings.nearest(f"gate.{gate}.limits", named, list(names), "suite of this gate, called")
 
 
 def limits_of(suites: Mapping[str, SuiteConfig], names: Iterable[str]) -> Limits:

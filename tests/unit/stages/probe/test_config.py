@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tunesmith.core.errors import ConfigError, DataError, NotFound
+from tunesmith.core.step import Step
 from tunesmith.graph import build
 from tunesmith.project_file import FILE, read
 from tunesmith.stages.probe.check import READERS, require_readable
@@ -59,8 +60,12 @@ def test_a_gate_is_given_what_it_names_and_the_card_all(tmp_path: Path) -> None:
     assert path.gate is not None
     assert path.release is not None
     assert path.gate.inputs["suites"] == (path.suites["noise"],)
-    assert path.gate.inputs["limits"].of[0].limits == {"accuracy: typos": 0.5}
+    assert path.gate.config.limits == {"noise": {"accuracy: typos": 0.5}}
     assert path.release.inputs["suites"] == tuple(path.suites.values())
+    stricter = more + 'limits = { noise = { "accuracy: typos" = 0.9 } }\n'
+    again = build(file_of(tmp_path, stricter)).models["desk"]
+    assert again.gate is not None
+    assert again.gate.config.limits == {"noise": {"accuracy: typos": 0.9}}
     names = [step.name for step in path.steps()]
     assert names.index("evaluate:desk") < names.index("suite:desk/noise") < names.index("gate:desk")
 
@@ -92,6 +97,10 @@ def test_limits_are_not_part_of_what_is_asked() -> None:
         (
             '[suite.x]\nmodel = "desk"\nkind = "leakage"\n[gate.g]\nmodel = "desk"\nsuites = ["x"]',
             "has no limits that a gate could judge by",
+        ),
+        (
+            '[gate.g]\nmodel = "desk"\nlimits = { forgetting = { "loss of a token" = 1.0 } }',
+            "there is no suite of this gate, called 'forgetting'",
         ),
     ],
 )
@@ -126,8 +135,9 @@ def test_what_cannot_be_understood_is_said_before_anything_is_tuned(
 ) -> None:
     assert set(READERS) == set(TAKES_FILE)
     config = asking(SuiteConfig(name="s", model="m", kind=kind, file="s.txt"))
+    step = Step(name="suite:m/s", kind="probe@1", config=config)
     with pytest.raises(NotFound):
-        require_readable(config, tmp_path)
+        require_readable([step], tmp_path)
     (tmp_path / "s.txt").write_text("one line")
     with pytest.raises(DataError):
-        require_readable(config, tmp_path)
+        require_readable([step], tmp_path)
