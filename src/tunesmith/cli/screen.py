@@ -205,11 +205,10 @@ def _(evaluation: Evaluation) -> list[str]:
 
 @describe.register
 def _(found: SuiteResult) -> list[str]:
-    width = max((len(figure.name) for figure in found.figures), default=0)
     lines = [
-        f"{figure.name:{width}}  base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
+        f"{figure.name}: base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
         f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
-        f"difference {figure.difference.value:+.3f} "
+        f"{figure.difference.value:+.3f} "
         f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
         for figure in found.figures
     ]
