@@ -23,4 +23,6 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     }
     datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    return file.model_copy(update={"source": sources, "transform": transforms, "dataset": datasets})
+    suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}
+    changed = {"source": sources, "transform": transforms, "dataset": datasets, "suite": suites}
+    return file.model_copy(update=changed)

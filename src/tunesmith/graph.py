@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunesmith.core.errors import ConfigError, UsageError
@@ -24,6 +24,7 @@ from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
+from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
@@ -38,6 +39,8 @@ class ModelPath:
     base_evaluation: Step
     model: Step
     tuned_evaluation: Step
+    suites: Mapping[str, Step] = field(default_factory=dict)
+    """By name: what is looked at beyond the task."""
     audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
@@ -45,6 +48,7 @@ class ModelPath:
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
+        always += self.suites.values()
         judging = (self.audit, self.gate, self.release)
         return always + [step for step in judging if step is not None]
 
@@ -218,10 +222,28 @@ def _model_path(
     model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
     after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
     path = ModelPath(
-        base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
+        base=base,
+        dataset=data,
+        base_evaluation=before,
+        model=model,
+        tuned_evaluation=after,
+        suites={
+            suite.name: _suite(suite, seed, model, data)
+            for suite in _suites_of(file, name).values()
+        },
     )
     gated = any(gate.model == name for gate in file.gate.values())
     return judged_beside(file, name, path) if gated else path
+
+
+def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+    return suites_of(model, file.model[model].objective, file.suite)
+
+
+def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
+    given = {"given": suite.given} if suite.given is not None else {}
+    name = f"suite:{suite.model}/{suite.name}"
+    return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
 
 
 def judged_beside(
@@ -246,6 +268,15 @@ def judged_beside(
             )
             for standing in standings
         )
+    suites = _suites_of(file, name)
+    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
+    if gate.suites:
+        beside["suites"] = tuple(path.suites[named] for named in gate.suites)
+        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
+        gate = gate.model_copy(update={"limits": effective})
+    shown: dict[str, Any] = {}
+    if suites:
+        shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
     audited = None
     if gate.audit:
         config = AuditConfig(name=name)
@@ -268,6 +299,7 @@ def judged_beside(
         model=path.model,
         dataset=path.dataset,
         gate=judged,
+        **(shown if path.suites else {}),
     )
     return replace(path, audit=audited, gate=judged, release=released)
 

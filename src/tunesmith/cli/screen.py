@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -22,6 +23,7 @@ from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 from tunesmith.text.licences import differing, doubts
@@ -61,6 +63,9 @@ class Screen:
                 say(f"> {event.step}")
             case "looked" if event.note:
                 for part in wrapped(f"? {event.step}: {event.note}"):
+                    say(part)
+            case "warned":
+                for part in wrapped(f"! {event.step}: {event.note}"):
                     say(part)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
@@ -221,14 +226,31 @@ def _(evaluation: Evaluation) -> list[str]:
 
 
 @describe.register
+def _(found: SuiteResult) -> list[str]:
+    lines = [
+        f"{figure.name}: base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
+        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
+        f"{figure.difference.value:+.3f} "
+        f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
+        for figure in found.figures
+    ]
+    return [f"{found.kind}: {found.num_examples} examples", *lines, *found.notes]
+
+
+@describe.register
 def _(gate: GateResult) -> list[str]:
-    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
-    rules = []
-    for rule in gate.rules:
-        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
-        rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
-    return [f"verdict: {gate.verdict}{let}", *rules]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules)]
+
+
+def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
+    """How each rule, or each limit of a suite, came out."""
+    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
+    lines = []
+    for rule in rules:
+        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
+        lines.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
+    return lines
 
 
 @describe.register

@@ -223,6 +223,20 @@ KINDS: Mapping[str, Kind] = {
         libraries=(*_MODEL, "scipy"),
         loads_weights=True,
     ),
+    "probe@1": Kind(
+        function=f"{_STAGES}.probe.run:probe",
+        config=f"{_STAGES}.probe.config:ProbeConfig",
+        record=f"{_RECORDS}.suite:SuiteResult",
+        sources=(
+            f"{_STAGES}.probe",
+            "tunesmith.lm",
+            "tunesmith.text.pii",
+            "tunesmith.text.identifiers",
+            f"{_RECORDS}.rows",
+            f"{_RECORDS}.suite",
+        ),
+        libraries=(*_MODEL, "scipy", "phonenumberslite"),
+    ),
     "audit@1": Kind(
         function=f"{_STAGES}.audit.run:audit",
         config=f"{_STAGES}.audit.config:AuditConfig",
@@ -234,14 +248,19 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=_EVALUATING,
+        sources=(*_EVALUATING, f"{_RECORDS}.suite"),
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(
         function=f"{_STAGES}.release.run:release",
         config=f"{_STAGES}.release.config:ReleaseConfig",
         record=f"{_RECORDS}.release:Release",
-        sources=(f"{_STAGES}.release", "tunesmith.text.licences", "tunesmith.text.spdx"),
+        sources=(
+            f"{_STAGES}.release",
+            "tunesmith.text.licences",
+            "tunesmith.text.spdx",
+            f"{_RECORDS}.suite",
+        ),
         libraries=("pyyaml",),
     ),
     "export@1": Kind(
