@@ -8,7 +8,14 @@ from typing import Literal
 
 from tunesmith.core.ref import Blob
 
-SHARES = frozenset({"accuracy", "macro-F1", "pair accuracy", "tag accuracy", "tag F1", "recall@1"})
+SHARES = frozenset(
+    (
+        "accuracy", "normalised accuracy", "macro-F1", "micro-F1", "calibration error",
+        "pair accuracy", "tag accuracy", "tag F1", "recall@1", "recall@10", "nDCG@10",
+        "exact match", "normalised match", "token F1", "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF",
+        "answers that ended",
+    )
+)  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""
 Verdict = Literal["pass", "fail", "inconclusive"]
 
