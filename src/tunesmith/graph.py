@@ -15,9 +15,10 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.step import Step, ordered
 from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
+from tunesmith.records.evaluation import OwnRows
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
-from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, SlicesConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
@@ -35,8 +36,14 @@ class ModelPath:
     base_evaluation: Step
     model: Step
     tuned_evaluation: Step
+    slices: Step | None = None
     gate: Step | None = None
     release: Step | None = None
+
+    def asked(self) -> list[Step]:
+        """The steps that ask the tuned model: its evaluation, and its gate's tasks."""
+        tasks = self.gate.inputs.get("tasks", ()) if self.gate else ()
+        return [self.tuned_evaluation, *(task for task in tasks if "model" in task.inputs)]
 
     def steps(self) -> list[Step]:
         """The steps in order."""
@@ -190,8 +197,11 @@ def _model_path(
     path = ModelPath(
         base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
     )
-    gated = any(gate.model == name for gate in file.gate.values())
-    return judged_beside(file, name, path) if gated else path
+    gate = next((gate for gate in file.gate.values() if gate.model == name), None)
+    if gate is None:
+        return path
+    slices = _slices(file, gate, data)
+    return judged_beside(file, name, replace(path, slices=slices))
 
 
 def judged_beside(
@@ -216,6 +226,10 @@ def judged_beside(
             )
             for standing in standings
         )
+    if gate.given():
+        beside["tasks"] = _task_steps(file, gate, path, standings)
+    if path.slices is not None:
+        beside["slices"] = path.slices
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -235,6 +249,50 @@ def judged_beside(
         gate=judged,
     )
     return replace(path, gate=judged, release=released)
+
+
+def _task_steps(
+    file: ProjectFile, gate: GateConfig, path: ModelPath, standings: tuple[Standing, ...]
+) -> tuple[Step, ...]:
+    """The steps that ask a gate's tasks: the base model, the tuned one, and each of `standings`."""
+    subjects: list[tuple[str, str, dict[str, Any]]] = [
+        ("-base", "", {"base": path.base}),
+        ("", "", {"model": path.model}),
+        *(("", f"/{each.version}", {"model": each.model}) for each in standings),
+    ]
+    made = []
+    for which, version, asked in subjects:
+        for task in gate.given():
+            own = {"rows": task.rows} if task.rows else {}
+            made.append(
+                step(
+                    f"evaluate{which}:{gate.model}/{task.config.name}{version}",
+                    f"evaluate{which or '-tuned'}-task@1",
+                    task.config,
+                    file.project.seed,
+                    dataset=path.dataset,
+                    **asked,
+                    **own,
+                )
+            )
+    return tuple(made)
+
+
+def _slices(file: ProjectFile, gate: GateConfig, dataset: Step) -> Step | None:
+    """The step that cuts the slices which a gate's rules ask for, if they do."""
+    sliced = gate.slices()
+    if not sliced:
+        return None
+    given: dict[str, Any] = {}
+    if any(each.slice.field and not each.task for each in sliced):
+        given["assets"] = dataset.inputs["assets"]
+    named = {each.task for each in sliced}
+    if own := [task.rows for task in gate.given() if task.rows and task.config.name in named]:
+        given["own"] = OwnRows(files=tuple(own))
+    config = SlicesConfig(slices=sliced)
+    return step(
+        f"slice:{gate.model}", "slice@1", config, file.project.seed, dataset=dataset, **given
+    )
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:

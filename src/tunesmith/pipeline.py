@@ -41,8 +41,8 @@ from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
+from tunesmith.stages.evaluate.beforehand import what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
-from tunesmith.stages.evaluate.power import what_could_show
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
@@ -131,8 +131,13 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         dataset: Dataset = project.load(hit)
         gate = path.gate.config
         assert isinstance(gate, GateConfig)
-        could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-        said.append(f"gate of {name}: {could}")
+        cut = hits[path.slices] if path.slices else None
+        slices = project.load(cut) if cut else None
+        said += [
+            f"gate of {name}: {could}" for could in what_gate_could_show(gate, dataset, slices)
+        ]
+        if path.slices and not cut:
+            said.append(f"gate of {name}: its slices are cut when it is run")
     return said
 
 
@@ -191,9 +196,10 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
         return
     gate = path.gate.config
     assert isinstance(gate, GateConfig)
-    if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
+    if all(planned.hit is not None for planned in project.runner.plan(path.asked())):
         return
-    could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
+    slices = project.run(path.slices) if path.slices else None
+    could = "; ".join(what_gate_could_show(gate, dataset, slices))
     project.put_on_record(
         "gate.registered",
         {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
@@ -352,6 +358,9 @@ def _read(project: Project, run: Run) -> Any:
         return None
 
 
+_BESIDE = ("export@1", "evaluate-tuned@1", "evaluate-tuned-task@1")
+
+
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     """Which model a step serves: each step on the path of exactly one, each of its exports, and
     each evaluation of what it was judged beside."""
@@ -359,7 +368,7 @@ def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    for beside in {run.step for run in runs if run.kind in ("export@1", "evaluate-tuned@1")}:
+    for beside in {run.step for run in runs if run.kind in _BESIDE}:
         if "/" in beside:
             served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

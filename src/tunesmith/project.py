@@ -34,6 +34,7 @@ from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
 from tunesmith.retrieve.answer import ask
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
+from tunesmith.stages.evaluate.task_files import with_tasks
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import as_it_is_now
@@ -292,14 +293,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    # An edited local file is another input, and so is another key.
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    file = file.model_copy(update={"source": seen, "transform": made, "dataset": keyed})
+    file = _as_its_files_are(file, folder)
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
@@ -375,6 +369,24 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
     subjects = state.subjects if source.subject else ()
     digests = tuple(sorted({*subjects, *state.rows.get(source.name, ())}))
     return source.without(Erased(digests=digests, key=state.key) if digests else None)
+
+
+def _as_its_files_are(file: ProjectFile, folder: Path) -> ProjectFile:
+    """An edited local file is another input, and so is another key."""
+    seen = {
+        name: as_it_is_now(with_contract_file(source, folder), folder)
+        for name, source in file.source.items()
+    }
+    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
+    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
+    gates = {
+        name: with_tasks(gate, folder, model.objective, file.dataset[model.dataset].format)
+        for name, gate in file.gate.items()
+        for model in [file.model[gate.model]]
+    }
+    return file.model_copy(
+        update={"source": seen, "transform": made, "dataset": keyed, "gate": gates}
+    )
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:

@@ -326,6 +326,11 @@ def _check_reviews(file: ProjectFile) -> None:
 def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        sources = file.dataset[file.model[gate.model].dataset].sources
+        for rule in gate.rules:
+            if rule.slice is not None and rule.slice.source:
+                key = f"gate.{name}.rules.slice.source"
+                settings.nearest(key, rule.slice.source, sources, "source")
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

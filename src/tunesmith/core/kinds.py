@@ -221,6 +221,31 @@ KINDS: Mapping[str, Kind] = {
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
     ),
+    "evaluate-base-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_base",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=_EVALUATING,
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "evaluate-tuned-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_tuned",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=_EVALUATING,
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "slice@1": Kind(
+        function=f"{_STAGES}.evaluate.slices:cut",
+        config=f"{_STAGES}.evaluate.config:SlicesConfig",
+        record=f"{_RECORDS}.evaluation:Slices",
+        sources=(
+            *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers")),
+            _REWARDS,
+        ),
+        libraries=("pyarrow",),
+    ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",

@@ -46,7 +46,7 @@ def token_f1(said: str, wanted: str) -> float:
     mine, right = _normalised(said).split(), _normalised(wanted).split()
     if not mine or not right:
         return float(mine == right)
-    return _f_measure(_common(Counter(mine), Counter(right)), len(mine), len(right))
+    return _f_measure(_common(_runs(mine, 1), _runs(right, 1)), len(mine), len(right))
 
 
 def rouge_n(said: str, wanted: str, size: int) -> float:
@@ -124,7 +124,7 @@ def _runs(items: Sequence[str], size: int) -> Counter[Sequence[str]]:
     return Counter(frozen[at : at + size] for at in range(len(frozen) - size + 1))
 
 
-def _common(one: Counter[Sequence[str]] | Counter[str], other: Counter[str]) -> int:
+def _common(one: Counter[Sequence[str]], other: Counter[Sequence[str]]) -> int:
     return (one & other).total()
 
 

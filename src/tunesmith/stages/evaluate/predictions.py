@@ -67,10 +67,7 @@ def to_parquet(row_ids: Sequence[str], scored: Scored) -> bytes:
         **{f"{BY_ROW}{name}": list(rows) for name, rows in scored.by_row.items()},
     }
     table = pa.table(
-        {
-            name: pa.array(values, TYPES.get(name, pa.float64()))
-            for name, values in columns.items()
-        }
+        {name: pa.array(values, TYPES.get(name, pa.float64())) for name, values in columns.items()}
     )
     sink = io.BytesIO()
     pq.write_table(table, sink)
@@ -91,7 +88,5 @@ def from_parquet(data: bytes) -> Predictions:
         predicted=predicted,
         scores=scores,
         losses=losses,
-        by_row={
-            name.removeprefix(BY_ROW): each for name, each in zip(more, rows, strict=True)
-        },
+        by_row={name.removeprefix(BY_ROW): each for name, each in zip(more, rows, strict=True)},
     )

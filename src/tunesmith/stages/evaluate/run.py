@@ -5,13 +5,13 @@ from __future__ import annotations
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.evaluation import Evaluation, GateResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
-from tunesmith.stages.evaluate.outcome import Rival, outcome_of
+from tunesmith.stages.evaluate.outcome import Judged, Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
 from tunesmith.stages.evaluate.rows import asked_rows, trained_on
 from tunesmith.stages.evaluate.scorer import Asked, score
@@ -49,35 +49,53 @@ def judge(
     tuned: Evaluation,
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
+    tasks: tuple[Evaluation, ...] = (),
+    slices: Slices | None = None,
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
     `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it.
+    model was itself tuned on are left out of the comparison with it. `tasks` are the evaluations
+    of the gate's tasks: those of the base model, of the tuned one, and of each rival in turn.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
         UsageError: a rule's metric is not one of theirs.
     """
-    comparison = compare(base, tuned, ctx.blobs, confidence=config.confidence, seed=ctx.seed)
-    against = {"base": Rival(version="base", evaluation=base)}
-    for standing, evaluation in zip(standings.standings if standings else (), rivals, strict=True):
-        against[standing.against] = Rival(
-            version=standing.version,
-            evaluation=evaluation,
-            seen=frozenset(trained_on(ctx.blobs, standing.model)),
+    stands = standings.standings if standings else ()
+    seen = [frozenset(trained_on(ctx.blobs, standing.model)) for standing in stands]
+    num_tasks = len(tasks) // (2 + len(stands))
+    asked = [(base, tuned, *rivals), *(tasks[at::num_tasks] for at in range(num_tasks))]
+    judged = {}
+    for of_base, of_tuned, *of_rivals in asked:
+        against = {"base": Rival(version="base", evaluation=of_base)}
+        for standing, rows, evaluation in zip(stands, seen, of_rivals, strict=True):
+            against[standing.against] = Rival(
+                version=standing.version, evaluation=evaluation, seen=rows
+            )
+        judged[of_tuned.task] = Judged(tuned=of_tuned, against=against)
+    overall = [
+        compare(
+            each.against["base"].evaluation,
+            each.tuned,
+            ctx.blobs,
+            confidence=config.confidence,
+            seed=ctx.seed,
         )
-    found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
-    verdict, rules = apply_rules(config, comparison, [outcome for outcome, _ in found])
+        for each in judged.values()
+    ]
+    found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
+    verdict, rules = apply_rules(config, overall[0], [outcome for outcome, _ in found])
     return GateResult(
         gate=config.name,
         model=tuned.model,
         verdict=verdict,
         rules=rules,
-        comparisons=(comparison, *(each for _, each in found if each is not None)),
+        comparisons=(*overall, *(each for _, each in found if each is not None)),
         inconclusive=config.inconclusive,
-        inputs={"tuned": tuned.predictions.sha256}
-        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()},
+        inputs={
+            name: digest for each in judged.values() for name, digest in each.digests().items()
+        },
     )
 
 
