@@ -84,5 +84,5 @@ def test_braces_are_fields_and_nothing_else() -> None:
     fields = {"a": "{b}", "b": "x", "c.d": 1, "n": None}
 
     assert filled("{a} {{b}} {c.d} {n}", fields) == "{b} {b} 1 null"
-    with pytest.raises(DataError, match="a.__class__"):
+    with pytest.raises(DataError, match=r"a\.__class__"):
         filled("{a.__class__}", fields)
