@@ -263,7 +263,7 @@ def _task_steps(
     made = []
     for which, version, asked in subjects:
         for task in gate.given():
-            own = {"rows": task.rows} if task.rows else {}
+            own = {"rows": task.rows, "program": task.program}
             made.append(
                 step(
                     f"evaluate{which}:{gate.model}/{task.config.name}{version}",
@@ -272,7 +272,7 @@ def _task_steps(
                     file.project.seed,
                     dataset=path.dataset,
                     **asked,
-                    **own,
+                    **{name: record for name, record in own.items() if record is not None},
                 )
             )
     return tuple(made)

@@ -43,6 +43,7 @@ class Kind:
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
+_FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
@@ -159,6 +160,7 @@ KINDS: Mapping[str, Kind] = {
             "tunesmith.asset",
             "tunesmith.text.sql",
             f"{_RECORDS}.data",
+            *_FUNCTIONS,
         ),
         libraries=("duckdb", "pyarrow"),
     ),
@@ -225,14 +227,14 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.asking:task_base",
         config=f"{_STAGES}.evaluate.task:TaskConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=_EVALUATING,
+        sources=(*_EVALUATING, *_FUNCTIONS),
         libraries=(*_MODEL, "scipy"),
     ),
     "evaluate-tuned-task@1": Kind(
         function=f"{_STAGES}.evaluate.asking:task_tuned",
         config=f"{_STAGES}.evaluate.task:TaskConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=_EVALUATING,
+        sources=(*_EVALUATING, *_FUNCTIONS),
         libraries=(*_MODEL, "scipy"),
     ),
     "slice@1": Kind(

@@ -24,8 +24,10 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.rows import FORMATS
-from tunesmith.stages.evaluate.answers import nearest
+from tunesmith.records.transform import Program
+from tunesmith.stages.evaluate.answers import METRICS, nearest
 from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.function import counted
 from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
 from tunesmith.stages.evaluate.predictions import to_parquet
 from tunesmith.stages.evaluate.rows import asked_rows
@@ -43,6 +45,7 @@ def task_base(
     base: BaseModel,
     dataset: Dataset,
     rows: TaskRows | None = None,
+    program: Program | None = None,
 ) -> Evaluation:
     """How well `base` does at a task, under the instruction of `dataset`.
 
@@ -50,7 +53,7 @@ def task_base(
         DataError: a row has no right answer, or cannot be rendered.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, base, None, dataset, rows)
+    return _evaluate(config, ctx, (base, None), dataset, rows, program)
 
 
 def task_tuned(
@@ -60,6 +63,7 @@ def task_tuned(
     model: ModelVersion,
     dataset: Dataset,
     rows: TaskRows | None = None,
+    program: Program | None = None,
 ) -> Evaluation:
     """How well `model` does at a task, as it would be served.
 
@@ -67,17 +71,18 @@ def task_tuned(
         DataError: a row has no right answer, or cannot be rendered.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, model.base, model, dataset, rows)
+    return _evaluate(config, ctx, (model.base, model), dataset, rows, program)
 
 
 def _evaluate(
     config: TaskConfig,
     ctx: Context,
-    base: BaseModel,
-    model: ModelVersion | None,
+    asked: tuple[BaseModel, ModelVersion | None],
     dataset: Dataset,
     rows: TaskRows | None,
+    program: Program | None,
 ) -> Evaluation:
+    base, model = asked
     instruction = model.instruction if model else dataset.instruction
     if rows is None:
         items = _test_items(ctx, dataset, instruction)
@@ -85,7 +90,10 @@ def _evaluate(
         items = list(items_of_own(config, rows, instruction))
     ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
     loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
-    scored = (_choose if config.ask == "choose" else _answer)(config, ctx, loaded, items)
+    if config.ask == "choose":
+        scored = _choose(config, ctx, loaded, items)
+    else:
+        scored = _answer(config, ctx, loaded, items, program)
     return Evaluation(
         model=model.name if model else base.name,
         subject="tuned" if model else "base",
@@ -108,7 +116,13 @@ def _test_items(ctx: Context, dataset: Dataset, instruction: str) -> list[Item]:
     return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
 
 
-def _answer(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequence[Item]) -> Scored:
+def _answer(
+    config: TaskConfig,
+    ctx: Context,
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    program: Program | None,
+) -> Scored:
     """What the model writes, measured by each metric."""
     answers, ended = [], 0
     for done, item in enumerate(items, start=1):
@@ -119,7 +133,11 @@ def _answer(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequen
     found = {
         name: [nearest(name, said, item.right) for said, item in zip(answers, items, strict=True)]
         for name in config.metrics
+        if name in METRICS
     }
+    if program is not None:
+        given = [item.given(said) for said, item in zip(answers, items, strict=True)]
+        found |= counted(config, program, given, ctx)
     first, *more = config.metrics
     return Scored(
         metric=first,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.core.errors import DataError
@@ -29,6 +29,18 @@ class Item:
     plain: str = ""
     right: tuple[str, ...]
     choices: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Of a row of a task's own file."""
+
+    def given(self, said: str) -> dict[str, Any]:
+        """What a function of the project is told of the answer `said`."""
+        prompt = self.messages[-1].content if self.messages else self.plain
+        return {
+            "said": said,
+            "answers": list(self.right),
+            "prompt": prompt,
+            "fields": dict(self.fields),
+        }
 
     def prompt(self, tokenizer: Tokenizer) -> list[int]:
         """The ids that ask it, as a served request's are."""
@@ -47,6 +59,7 @@ def items_of_own(config: TaskConfig, rows: TaskRows, instruction: str) -> Iterat
             plain=row.prompt,
             right=row.right,
             choices=row.choices,
+            fields=row.fields,
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.section import Section
 from tunesmith.records.evaluation import TaskRows
+from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS
 
 TEST_ROWS = "test"
@@ -57,6 +58,17 @@ class TaskConfig(Section):
     """Texts at which an answer ends, beside the model's own end of a turn; they are no part of
     it."""
 
+    python: str = ""
+    """A file in the project's folder and a function in it, `PATH.py:FUNCTION`, for metrics of your
+    own: it is given a dict with `said`, `answers` (the right ones), `prompt` and `fields`, and
+    returns a dict of numbers, higher is better, by the names of `metrics` that it counts. It runs
+    in a process of its own, which neither writes nor reaches out."""
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """Those of its metrics that the function of `python` counts."""
+        return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
+
     @property
     def is_of_test_rows(self) -> bool:
         """Whether it asks the test rows of the model's dataset."""
@@ -70,6 +82,16 @@ class TaskConfig(Section):
                 raise ValueError('write "test", or a file as in "file:tasks/questions.jsonl"')
             check_path(rows.removeprefix(FILE), ".jsonl", "file:tasks/questions.jsonl")
         return rows
+
+    @field_validator("python")
+    @classmethod
+    def _is_a_function_inside(cls, python: str) -> str:
+        path, _, function = python.rpartition(":")
+        if python and not function.isidentifier():
+            raise ValueError("write PATH.py:FUNCTION, as in tasks/cites.py:score")
+        if python:
+            check_path(path, ".py", "tasks/cites.py:score")
+        return python
 
     @model_validator(mode="before")
     @classmethod
@@ -94,8 +116,10 @@ class TaskConfig(Section):
             raise ValueError(f"metrics must name at least one of: {', '.join(METRICS)}")
         known = CHOSEN if chooses else METRICS
         strange = [name for name in self.metrics if name not in known]
-        if strange:
+        if strange and (chooses or not self.python):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
+        if self.python and not strange:
+            raise ValueError("metrics must name what the function of python counts")
         return self
 
 
@@ -106,6 +130,8 @@ class Task:
     config: TaskConfig
     rows: TaskRows | None
     """Its own rows; None where it asks the dataset's."""
+    program: Program | None = None
+    """The function of its own metrics; None where it has none."""
 
 
 def check_path(path: str, end: str, example: str) -> None:

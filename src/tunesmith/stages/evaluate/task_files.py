@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError, NotFound
+from tunesmith.core.function import libraries_of
 from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.records.model import TASKS
+from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.config import GateConfig
 from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig, check_path
 
@@ -77,7 +79,17 @@ def read_task(path: str, project: Path, key: str) -> Task:
     if not config.is_of_test_rows:
         text = _text(project, config.rows.removeprefix(FILE))
         rows = TaskRows(task=config.name, text=text)
-    return Task(config=config, rows=rows)
+    program = None
+    if config.python:
+        place, _, function = config.python.rpartition(":")
+        text = _text(project, place)
+        program = Program(
+            python=text,
+            file=place.rpartition("/")[2],
+            function=function,
+            libraries=dict(sorted(libraries_of(text))),
+        )
+    return Task(config=config, rows=rows, program=program)
 
 
 def _text(project: Path, path: str) -> str:

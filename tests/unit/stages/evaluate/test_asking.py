@@ -16,6 +16,7 @@ from tunesmith.lm.load import load_model
 from tunesmith.lm.questions import asked
 from tunesmith.records.evaluation import Evaluation, TaskRows
 from tunesmith.records.rows import Chat, Checked, Completion, Text, Turn
+from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import token_f1
 from tunesmith.stages.evaluate.asking import task_base, task_tuned
 from tunesmith.stages.evaluate.items import item_of
@@ -216,3 +217,53 @@ def test_a_row_without_an_answer_in_words_is_an_error() -> None:
             item_of("r1", content, "")
     with pytest.raises(TypeError, match="not answered"):
         item_of("r1", Text(text="a"), "")
+
+
+COUNTS = """
+def score(row):
+    if row["fields"].get("stop"):
+        raise ValueError("no")
+    knows = row["prompt"] == "Which?" and row["answers"] == ["x"]
+    return {"letters": len(row["said"]) if knows else -1}
+"""
+
+
+def own_metric(tiny: Any, text: str, **fields: Any) -> Evaluation:
+    config = TaskConfig(**OWN, metrics=("letters", "chrF"), python="c.py:score", max_new_tokens=4)
+    rows = rows_of({"question": "Which?", "answer": "x", **fields})
+    return task_base(
+        config,
+        tiny.context(),
+        base=tiny.base,
+        dataset=tiny.dataset([], [("a", "b")]),
+        rows=rows,
+        program=Program(python=text, file="c.py", function="score"),
+    )
+
+
+def test_a_function_of_the_project_counts_metrics_of_its_own(tiny: Any) -> None:
+    found = own_metric(tiny, COUNTS)
+
+    assert found.metric == "letters"
+    assert found.value == len(table_of(tiny, found)[0]["predicted"])
+    assert "chrF" in found.others
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "said"),
+    [
+        (COUNTS, {"stop": 1}, r"ValueError: no \(c.py, line 4\)"),
+        ("def score(row): return {}", {}, "gives no number for each of letters"),
+        ("def score(row): return {'letters': True}", {}, "gives no number"),
+        ("def score(row): return None", {}, "gives no number"),
+        ("def other(row): return {}", {}, "there is no function 'score'"),
+        ("import os\ndef score(row): os._exit(3)", {}, r"ended its process at answer 1 \(exit"),
+        ("def score(row): open('/etc/passwd')", {}, "may not read /etc/passwd"),
+        ("def score(row): open('x', 'w')", {}, "may not write x"),
+    ],
+)
+def test_a_function_that_does_not_count_says_so(
+    tiny: Any, text: str, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        own_metric(tiny, text, **fields)
