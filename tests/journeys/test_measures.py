@@ -144,6 +144,15 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     assert "said: exact match on lang = de (" in text
     assert "too few rows" in text
 
+    _, found = desk("model", "mistakes", "desk", "--task", "said")
+    _, good = desk("model", "mistakes", "desk", "--task", "said", "--best", "--limit", "3")
+    assert found["num_rows"] == 26
+    assert all(row["score"] < 1 and row["metric exact match"] == 0 for row in found["worst"])
+    assert [row["metric exact match"] for row in good["best"]] == [1.0] * 3
+    assert good["best"][0]["predicted"] == good["best"][0]["label"]
+    code, said = desk("model", "mistakes", "desk", "--task", "other")
+    assert (code, "said, quiz" in said) == (4, True)
+
     # A changed task is another question: it is asked again, and nothing is tuned again.
     path = desk.folder / "tasks/said.toml"
     path.write_text(path.read_text().replace('version = "1"', 'version = "2"'))
@@ -156,3 +165,32 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     _, text = desk("plan", as_json=False)
     assert "task said, 26 rows" in text
     assert "of lang = fr" in text
+
+
+def test_a_task_of_the_harness_is_carried_over_into_the_project(desk: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "their.yaml"
+    theirs.write_text(
+        "task: their\ndataset_path: json\ndataset_kwargs: {data_files: rows.jsonl}\n"
+        "output_type: multiple_choice\ndoc_to_text: '{{q}}?'\ndoc_to_target: a\n"
+        "doc_to_choice: ['no', 'yes']\nnum_fewshot: 3\nmetric_list: [{metric: acc}]\n"
+    )
+    (tmp_path / "rows.jsonl").write_text('{"q": "Is it", "a": 1}\n{"q": "Was it", "a": 0}\n')
+
+    code, said = desk("task", "import", str(theirs))
+    assert (code, "num_fewshot: 3" in said, "--partly" in said) == (1, True, True)
+    assert not (desk.folder / "tasks/their").exists()
+    _, made = desk("task", "import", str(theirs), "--partly")
+    assert made == {
+        "task": "tasks/their/their.toml",
+        "num_rows": 2,
+        "not_carried_over": ["num_fewshot: 3"],
+    }
+    code, said = desk("task", "import", str(theirs), "--partly")
+    assert (code, "--to" in said) == (5, True)
+    for place in ("../out", "/tmp/out", ".tunesmith/x"):
+        assert desk("task", "import", str(theirs), "--partly", "--to", place)[0] == 2
+    project = desk.folder / "tunesmith.toml"
+    text = project.read_text().replace("tasks/quiz.toml", made["task"]).replace('"quiz"', '"their"')
+    project.write_text(text.replace('slice = { field = "level", value = "easy" }', ""))
+    _, planned = desk("plan")
+    assert "evaluate:desk/their" in {line["step"] for line in planned["lines"]}
