@@ -51,10 +51,11 @@ def task_import(
     try:
         check_path(f"{place}/{name}.toml", ".toml", "tasks/answers.toml")
         text, rows = as_files(carried, f"{place}/{name}.jsonl")
-    except (pydantic.ValidationError, ValueError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+    except ValueError as error:
+        found = error.errors() if isinstance(error, pydantic.ValidationError) else []
         raise UsageError(
-            f"{file.name} cannot be a task called {name!r} in {place}: {said}",
+            f"{file.name} cannot be a task called {name!r} in {place}: "
+            f"{found[0]['msg'] if found else error}",
             remedy="correct the file, or say another folder with --to",
         ) from error
     require_inside(folder, folder / place)
@@ -69,5 +70,5 @@ def task_import(
         *(part for each in left for part in wrapped(f"not carried over: {each}")),
         f'ask it in a gate: tasks = ["{path}"]',
     ]
-    said = {"task": path, "num_rows": len(carried.rows), "not_carried_over": left}
-    out(said, lines, as_json)
+    made_of = {"task": path, "num_rows": len(carried.rows), "not_carried_over": left}
+    out(made_of, lines, as_json)

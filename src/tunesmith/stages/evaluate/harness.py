@@ -24,6 +24,8 @@ from tunesmith.stages.evaluate.task import TaskConfig
 
 MAX_BYTES = 64 << 20
 TIMEOUT_S = 120.0
+MAX_INCLUDED = 8
+"""Files that include one another."""
 ASKS = {"multiple_choice": "choose", "generate_until": "answer"}
 """Kinds of output that are carried over, and what they are here."""
 METRICS = {
@@ -144,16 +146,35 @@ def as_files(carried: Carried, rows: str) -> tuple[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.load(_text(path), _Loader)  # noqa: S506  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise DataError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict) or "doc_to_text" not in found:
+    found = _with_included(path, 0)
+    if "doc_to_text" not in found:
         raise DataError(
             f"{path.name} is no task of the harness: it has no doc_to_text",
-            remedy="name the YAML file of one task; a group, or an `include`, is not followed",
+            remedy="name the YAML file of one task, not of a group",
         )
     return found
+
+
+def _with_included(path: Path, depth: int) -> dict[str, Any]:
+    """What a file says, over what the files say that it includes, which lie in its folder."""
+    try:
+        found = _Loader(_text(path)).get_single_data()
+    except yaml.YAMLError as error:
+        raise DataError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or depth > MAX_INCLUDED:
+        raise DataError(f"{path.name} is no task of the harness")
+    named = found.pop("include", [])
+    whole: dict[str, Any] = {}
+    for name in [named] if isinstance(named, str) else named:
+        whole |= _with_included(_beside(path, name), depth + 1)
+    return whole | found
+
+
+def _beside(path: Path, name: Any) -> Path:
+    """The file of that name in the folder of `path`; what lies elsewhere is not read."""
+    place = path.parent / str(name).lstrip("/")
+    require_inside(path.parent, place)
+    return place
 
 
 def _docs(path: Path, task: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -170,9 +191,7 @@ def _docs(path: Path, task: Mapping[str, Any]) -> list[dict[str, Any]]:
     named = files.get(split, []) if isinstance(files, dict) else files
     docs: list[dict[str, Any]] = []
     for name in [named] if isinstance(named, str) else named:
-        place = path.parent / str(name)
-        require_inside(path.parent, place)
-        docs += _objects(_text(place), str(name))
+        docs += _objects(_text(_beside(path, name)), str(name))
     if not docs:
         raise DataError(f"{path.name}: its split {split!r} has no rows")
     return docs

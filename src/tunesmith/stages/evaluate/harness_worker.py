@@ -43,7 +43,7 @@ def _row(environment: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[s
     prompt = _value(environment, asked["text"], doc)
     if not isinstance(prompt, str):
         raise TypeError(f"doc_to_text gives {prompt!r}, no text")
-    row = {"prompt": prompt}
+    row: dict[str, Any] = {"prompt": prompt}
     target = _value(environment, asked["target"], doc)
     if asked["choice"] is not None:
         choices = _value(environment, asked["choice"], doc)

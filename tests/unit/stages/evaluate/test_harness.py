@@ -161,7 +161,6 @@ def test_what_bears_on_nothing_is_a_note(carry: Carry) -> None:
         ({"dataset_kwargs": {"data_files": {"train": "rows.jsonl"}}, "test_split": "test"}, "",
          "no rows"),
         ({"dataset_kwargs": {"data_files": "../rows.jsonl"}}, "", "leads out"),
-        ({"dataset_kwargs": {"data_files": "/etc/hostname"}}, "", "leads out|not in the subpath"),
         ({"doc_to_text": None}, "", "gives None"),
         ({"doc_to_text": "{{nothing}}"}, "", "'nothing' is undefined"),
         ({"doc_to_target": None}, "", "no doc_to_target"),
@@ -200,8 +199,23 @@ def test_files_that_are_none_are_refused(carry: Carry, tmp_path: Path) -> None:
             carry_over(path)
     with pytest.raises(NotFound):
         carry_over(tmp_path / "y.yaml")
-    with pytest.raises(NotFound):
-        carry(WRITE | {"dataset_kwargs": {"data_files": "other.jsonl"}}, WRITE_ROWS)
+    for place in ("other.jsonl", "/etc/hostname"):
+        with pytest.raises(NotFound, match="beside the YAML file"):
+            carry(WRITE | {"dataset_kwargs": {"data_files": place}}, WRITE_ROWS)
     with pytest.raises(DataError, match=r"is a function, utils\.text, and is not run"):
         carry({k: v for k, v in WRITE.items() if k != "doc_to_text"}, WRITE_ROWS,
               "doc_to_text: !function utils.text\n")  # fmt: skip
+
+
+def test_what_is_included_lies_beneath(carry: Carry, tmp_path: Path) -> None:
+    base = {key: value for key, value in WRITE.items() if key != "description"}
+    (tmp_path / "_base.yaml").write_text(yaml.safe_dump(base | {"num_fewshot": 3}))
+
+    carried = carry({"include": "_base.yaml", "task": "mine", "num_fewshot": 0}, WRITE_ROWS)
+
+    assert carried.changes == []
+    assert read_back(carried)[0].name == "mine"
+    assert carried.rows[0]["prompt"] == "WHO?"
+    for place, said in (("task.yaml", "no task"), ("../x.yaml", "leads out")):
+        with pytest.raises(DataError, match=said):
+            carry({"include": place, "task": "mine"}, WRITE_ROWS)
