@@ -47,6 +47,7 @@ from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from tunesmith.lm.engine import Engine
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -255,12 +256,17 @@ class Project:
             NotFound: no version of one of the models is released.
             Conflict: one is retired.
         """
-        from tunesmith.lm.generate import torch_engines
         from tunesmith.stages.serve.app import Served, create_app
+        from tunesmith.stages.serve.tracking.app import tracking_app
 
         found = [self.in_use(name) for name in config.models]
-        blobs = self.runner.blobs
-        engines = torch_engines([release.model for release, _ in found], blobs)
+        blobs, database = self.runner.blobs, self.runner.database
+        engines: list[Engine] = []
+        if found:  # a service that only tracks needs no torch
+            from tunesmith.lm.generate import torch_engines
+
+            engines += torch_engines([release.model for release, _ in found], blobs)
+        work = self.folder / STORE / "work"
         return create_app(
             [
                 Served(model_id=version, engine=engine, instruction=release.model.instruction)
@@ -269,6 +275,9 @@ class Project:
             config=config,
             record_trace=self.add_trace,
             ask=partial(ask, index, blobs.path(index.database)) if index else None,
+            tracking=tracking_app(database, blobs, work, config.max_artifact_bytes)
+            if config.tracking
+            else None,
         )
 
 
@@ -373,20 +382,12 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
 
 def _as_its_files_are(file: ProjectFile, folder: Path) -> ProjectFile:
     """An edited local file is another input, and so is another key."""
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
+    seen = {n: as_it_is_now(with_contract_file(s, folder), folder) for n, s in file.source.items()}
     keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    gates = {
-        name: with_tasks(gate, folder, model.objective, file.dataset[model.dataset].format)
-        for name, gate in file.gate.items()
-        for model in [file.model[gate.model]]
-    }
-    return file.model_copy(
-        update={"source": seen, "transform": made, "dataset": keyed, "gate": gates}
-    )
+    gates = {n: with_tasks(each, folder, file.model, file.dataset) for n, each in file.gate.items()}
+    changed = {"source": seen, "transform": made, "dataset": keyed, "gate": gates}
+    return file.model_copy(update=changed)
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:

@@ -12,6 +12,7 @@ import typer
 import tunesmith
 from tunesmith.cli import (
     data,
+    interop,
     ledger,
     models,
     path,
@@ -33,7 +34,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (path, data, review, tune, models, tasks, service, watch, schedule, ledger, store):
+for group in (
+    *(path, data, review, tune, models, tasks, service),
+    *(watch, schedule, ledger, store, interop),
+):
     group.add_to(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import promotion
+from tunesmith.cli import model_documents, promotion
 from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)
     promotion.add_to(model)
+    model_documents.add_to(model)
     app.add_typer(model, name="model")
 
 

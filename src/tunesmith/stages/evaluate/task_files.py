@@ -6,7 +6,9 @@ They are read when the project is opened, and what they say is in the keys of th
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError, NotFound
@@ -22,10 +24,30 @@ MAX_BYTES = 64 << 20
 """Of a file of a task."""
 
 
-def with_tasks(gate: GateConfig, project: Path, objective: str, data_format: str) -> GateConfig:
-    """The gate with what the files of its tasks say.
+class Recipe(Protocol):
+    """What of a model's section says what it can be asked."""
 
-    `objective` and `data_format` are those of its model and of the rows that it is tuned on.
+    @property
+    def objective(self) -> str:
+        """What is learnt from the rows."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset that it is tuned on."""
+
+
+class Rows(Protocol):
+    """What of a dataset's section says how its rows can be asked."""
+
+    @property
+    def format(self) -> str:
+        """What a row says."""
+
+
+def with_tasks(
+    gate: GateConfig, project: Path, models: Mapping[str, Recipe], datasets: Mapping[str, Rows]
+) -> GateConfig:
+    """The gate with what the files of its tasks say.
 
     Raises:
         ConfigError: a file says something wrong, two tasks have one name, a rule names none of
@@ -34,6 +56,8 @@ def with_tasks(gate: GateConfig, project: Path, objective: str, data_format: str
         DataError: a file leads out of the project's folder, or is no text.
     """
     key = f"gate.{gate.name}"
+    objective = models[gate.model].objective
+    data_format = datasets[models[gate.model].dataset].format
     tasks = [read_task(path, project, f"{key}.tasks") for path in gate.tasks]
     names = [task.config.name for task in tasks]
     for task in tasks:

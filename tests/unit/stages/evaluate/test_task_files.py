@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ def gate(*rules: GateRule, tasks: tuple[str, ...] = ("tasks/cites.toml",)) -> Ga
 
 
 def read(folder: Path, of: GateConfig, objective: str = "sft", form: str = "chat") -> GateConfig:
-    return with_tasks(of, folder, objective, form)
+    model = SimpleNamespace(objective=objective, dataset="d")
+    return with_tasks(of, folder, {"desk": model}, {"d": SimpleNamespace(format=form)})
 
 
 def test_a_gate_is_given_what_the_files_of_its_tasks_say(folder: Path) -> None:
