@@ -10,21 +10,25 @@
     graph      from the project file to steps: which step is given what
     data_graph the same of data assets: what they are taken from, and made of
     registry   from candidate to production and back: who asked, who approved, what stands where
+    endpoint   a service as an application: what it serves, loaded
     documents  what is said of datasets and models to others, compiled from what is on record
     project    opens the store of a project; the only place that picks backends
+    files_now  the files that sections name, as they are now
     project_file  tunesmith.toml: its sections, and whether they refer to what is there
     testing    fakes and conformance suites for plug-ins
     core       what ran, on what, with what result: store, step keys, runner, evidence
     records    nouns: frozen dataclasses that flow between steps
     text       pure functions on text          lm        using a model, never training it
     asset      what the tables of a data asset are made of, whichever stage makes one
+    signing    signatures, and models that are used only as they were signed
     retrieve   passages and citations          stages    verbs, a folder each
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals | review | schedule -> pipeline | lineage | interop -> graph | registry
--> documents -> data_graph -> project | testing -> project_file -> stages | ledger
--> retrieve -> lm | text | asset -> records -> core
+cli -> search -> rivals | review | schedule -> pipeline | lineage | interop
+-> graph | registry | endpoint -> documents -> data_graph -> project | testing
+-> files_now -> project_file -> stages | ledger -> retrieve
+-> lm | text | asset | signing -> records -> core
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from tunesmith.project_file import ProjectFile
 from tunesmith.records.evaluation import OwnRows
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
+from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, SlicesConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
@@ -37,6 +38,7 @@ class ModelPath:
     model: Step
     tuned_evaluation: Step
     slices: Step | None = None
+    audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
 
@@ -48,7 +50,8 @@ class ModelPath:
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        return always + [step for step in (self.gate, self.release) if step is not None]
+        judging = (self.audit, self.gate, self.release)
+        return always + [step for step in judging if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +233,11 @@ def judged_beside(
         beside["tasks"] = _task_steps(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices
+    audited = None
+    if gate.audit:
+        config = AuditConfig(name=name)
+        given = {"model": path.model, "dataset": path.dataset}
+        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -248,7 +256,7 @@ def judged_beside(
         dataset=path.dataset,
         gate=judged,
     )
-    return replace(path, gate=judged, release=released)
+    return replace(path, audit=audited, gate=judged, release=released)
 
 
 def _task_steps(

@@ -40,6 +40,8 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.registry.signing import sign_release, signing_key, version_name
+from tunesmith.signing.at_load import require_signed
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.beforehand import what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -72,6 +74,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
 
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
+    key = signing_key(project) if judges and path.release else None  # said before hours of tuning
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
@@ -87,7 +90,10 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     verdict: GateResult = project.run(path.gate)
     if not verdict.admits:
         return replace(made, gate=verdict)
-    return replace(made, gate=verdict, release=project.run(path.release))
+    release = project.run(path.release)
+    if key is not None:
+        sign_release(project, release, key)
+    return replace(made, gate=verdict, release=release)
 
 
 def preview(project: Project, path: ModelPath) -> None:
@@ -328,8 +334,14 @@ def export(project: Project, name: str, config: ExportConfig) -> Export:
     Raises:
         GateFailed: it does not.
         NotFound: the model is not tuned as it is set now.
+        SignatureError: it is not what was signed, where a public key is set.
     """
-    project.runner.current(build(project.file).models[name].model)  # to export is not to tune
+    model = project.runner.current(
+        build(project.file).models[name].model
+    )  # to export is not to tune
+    if project.public_key is not None:
+        version = version_name(project, model)
+        require_signed(project.runner.database, model, project.public_key, version)
     made: Export = project.run(export_of(project.file, name, config))
     return made
 

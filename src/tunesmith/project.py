@@ -25,29 +25,19 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.files_now import with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
-from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
-from tunesmith.retrieve.answer import ask
-from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
-from tunesmith.stages.evaluate.task_files import with_tasks
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
-from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
-from tunesmith.stages.serve.config import ServiceConfig
-from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from tunesmith.lm.engine import Engine
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -90,6 +80,12 @@ class Project:
         assert isinstance(step.config, ModelConfig)
         rough = preview(step.config, self.runner.blobs, **inputs)
         self.runner.on_event(Event(step=step.name, what="preview", preview=rough))
+
+    @property
+    def public_key(self) -> Path | None:
+        """The key that what is served and exported must be signed with; None where none is set."""
+        key = self.file.registry.public_key
+        return self.folder / Path(key).expanduser() if key else None
 
     def settings(self) -> list[Setting]:
         """Every setting with its value and origin."""
@@ -249,37 +245,6 @@ class Project:
             )
         return [(row.text, row.answer) for row in rows]
 
-    def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the models in use, and an index to answer from.
-
-        Raises:
-            NotFound: no version of one of the models is released.
-            Conflict: one is retired.
-        """
-        from tunesmith.stages.serve.app import Served, create_app
-        from tunesmith.stages.serve.tracking.app import tracking_app
-
-        found = [self.in_use(name) for name in config.models]
-        blobs, database = self.runner.blobs, self.runner.database
-        engines: list[Engine] = []
-        if found:  # a service that only tracks needs no torch
-            from tunesmith.lm.generate import torch_engines
-
-            engines += torch_engines([release.model for release, _ in found], blobs)
-        work = self.folder / STORE / "work"
-        return create_app(
-            [
-                Served(model_id=version, engine=engine, instruction=release.model.instruction)
-                for (release, version), engine in zip(found, engines, strict=True)
-            ],
-            config=config,
-            record_trace=self.add_trace,
-            ask=partial(ask, index, blobs.path(index.database)) if index else None,
-            tracking=tracking_app(database, blobs, work, config.max_artifact_bytes)
-            if config.tracking
-            else None,
-        )
-
 
 def open_project(
     folder: Path,
@@ -302,7 +267,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    file = _as_its_files_are(file, folder)
+    file = with_files_as_they_are(file, folder)
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)
@@ -378,16 +343,6 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
     subjects = state.subjects if source.subject else ()
     digests = tuple(sorted({*subjects, *state.rows.get(source.name, ())}))
     return source.without(Erased(digests=digests, key=state.key) if digests else None)
-
-
-def _as_its_files_are(file: ProjectFile, folder: Path) -> ProjectFile:
-    """An edited local file is another input, and so is another key."""
-    seen = {n: as_it_is_now(with_contract_file(s, folder), folder) for n, s in file.source.items()}
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    gates = {n: with_tasks(each, folder, file.model, file.dataset) for n, each in file.gate.items()}
-    changed = {"source": seen, "transform": made, "dataset": keyed, "gate": gates}
-    return file.model_copy(update=changed)
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:

@@ -9,6 +9,7 @@ from tunesmith.cli.render import ProgressLine, metric, percent, say, seconds, si
 from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import DataAsset, Dataset, Package
 from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult, Slices
 from tunesmith.records.export import Export
@@ -215,6 +216,19 @@ def _(gate: GateResult) -> list[str]:
         rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
     return [f"verdict: {gate.verdict}{let}", *rules]
+
+
+@describe.register
+def _(audit: Audit) -> list[str]:
+    failed = [rule for rule in audit.rules if not rule.passed]
+    found = [f"NOT met: {rule.rule}: {rule.observed}" for rule in failed]
+    return [
+        f"audit: {len(audit.rules) - len(failed)} of {len(audit.rules)} rules are met",
+        *found,
+        *(f"to look at: {what}" for what in audit.to_look_at),
+        *(f"looked at: {what}" for what in audit.looked_at),
+        *(f"not looked at: {what}" for what in audit.not_looked_at),
+    ]
 
 
 def settled_by(rule: RuleResult) -> str:

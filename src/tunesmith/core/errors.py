@@ -5,6 +5,7 @@
     │   └── ConfigError                 2    ... in the project file; names the key
     ├── GateFailed                      3    a gate said fail
     ├── NotAllowed                      1    this user may not do this
+    ├── SignatureError                  1    it is not what was signed, or cannot be signed
     ├── NotFound                        4    no such thing here
     ├── Conflict                        5    somebody else holds it, or it changed meanwhile
     │   └── StoreLocked                 5
@@ -63,6 +64,10 @@ class GateFailed(TunesmithError):
 
 class NotAllowed(TunesmithError):
     """The user who asks may not do this."""
+
+
+class SignatureError(TunesmithError):
+    """Something is not what was signed, or not signed, or cannot be signed with that key."""
 
 
 class NotFound(TunesmithError):

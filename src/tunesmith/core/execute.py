@@ -106,16 +106,22 @@ class InlineExecutor:
 class SubprocessExecutor:
     """Calls the function in a new process: its memory is its own, and it can be killed alone.
 
-    The worker opens the folder of blobs by itself.
+    The worker opens the folder of blobs by itself. Without an `environment` it has this process's.
     """
 
     def __init__(
-        self, blobs: Path, work: Path, project: Path | None = None, hosts: tuple[str, ...] = ()
+        self,
+        blobs: Path,
+        work: Path,
+        project: Path | None = None,
+        hosts: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._blobs = blobs
         self._work = work
         self._project = project
         self._hosts = hosts
+        self._environment = environment
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` in `python -m tunesmith.core.execute`."""
@@ -133,6 +139,7 @@ class SubprocessExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,
+                env=self._environment,
                 start_new_session=True,  # so that what the worker starts ends with it
             )
             try:

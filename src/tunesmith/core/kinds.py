@@ -245,6 +245,13 @@ KINDS: Mapping[str, Kind] = {
         ),
         libraries=("pyarrow",),
     ),
+    "audit@1": Kind(
+        function=f"{_STAGES}.audit.run:audit",
+        config=f"{_STAGES}.audit.config:AuditConfig",
+        record=f"{_RECORDS}.audit:Audit",
+        sources=(f"{_STAGES}.audit", "tunesmith.lm"),
+        libraries=_MODEL,
+    ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",

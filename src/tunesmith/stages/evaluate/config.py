@@ -163,6 +163,10 @@ class GateConfig(Section):
     tasks: tuple[str, ...] = ()
     """Files of tasks (TOML, in the project's folder) that the base and the tuned model are asked,
     too; rules say what must come of them."""
+    audit: bool = True
+    """Whether the tuned weights are audited, and what is found counts as rules: not finite, other
+    modules than declared, an update or a rare word that does far more than others of its kind.
+    Where a person has looked at what was found and knows why, false lets the model be judged."""
     inconclusive: Literal["fail", "pass"] = "fail"
     """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
     with code 3; "pass" releases it, and the verdict stays inconclusive."""

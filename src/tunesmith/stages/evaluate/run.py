@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
@@ -41,31 +44,43 @@ def evaluate_tuned(
     return _evaluate(config, ctx, model.base, model, dataset)
 
 
+class Beside(TypedDict, total=False):
+    """What a gate looks at beside the evaluations of the base and of the tuned model."""
+
+    rivals: tuple[Evaluation, ...]
+    """The evaluations of the models of `standings`, in their order."""
+    standings: Standings | None
+    tasks: tuple[Evaluation, ...]
+    """Those of the gate's tasks: by the base model, by the tuned one, and by each rival in turn."""
+    slices: Slices | None
+    audit: Audit | None
+    """Brings rules of its own."""
+
+
 def judge(
     config: GateConfig,
     ctx: Context,
     *,
     base: Evaluation,
     tuned: Evaluation,
-    rivals: tuple[Evaluation, ...] = (),
-    standings: Standings | None = None,
-    tasks: tuple[Evaluation, ...] = (),
-    slices: Slices | None = None,
+    **beside: Unpack[Beside],
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
-    `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it. `tasks` are the evaluations
-    of the gate's tasks: those of the base model, of the tuned one, and of each rival in turn.
+    Rows that a rival was itself tuned on are left out of the comparison with it.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
         UsageError: a rule's metric is not one of theirs.
     """
+    standings, tasks = beside.get("standings"), beside.get("tasks", ())
     stands = standings.standings if standings else ()
     seen = [frozenset(trained_on(ctx.blobs, standing.model)) for standing in stands]
     num_tasks = len(tasks) // (2 + len(stands))
-    asked = [(base, tuned, *rivals), *(tasks[at::num_tasks] for at in range(num_tasks))]
+    asked = [
+        (base, tuned, *beside.get("rivals", ())),
+        *(tasks[at::num_tasks] for at in range(num_tasks)),
+    ]
     judged = {}
     for of_base, of_tuned, *of_rivals in asked:
         against = {"base": Rival(version="base", evaluation=of_base)}
@@ -84,8 +99,10 @@ def judge(
         )
         for each in judged.values()
     ]
+    slices, audit = beside.get("slices"), beside.get("audit")
     found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
-    verdict, rules = apply_rules(config, overall[0], [outcome for outcome, _ in found])
+    outcomes = [outcome for outcome, _ in found]
+    verdict, rules = apply_rules(config, overall[0], [*outcomes, *(audit.rules if audit else ())])
     return GateResult(
         gate=config.name,
         model=tuned.model,
