@@ -96,8 +96,9 @@ def compare_as(base: Evaluation, tuned: Evaluation, blobs: Blobs, asking: Asking
     )
     test, p_value = no_difference(before.scores, after.scores, asking.seed)
     # Of all test rows beside the base, verdicts stay what they were before this was known.
-    is_old = asking.versus == BASE and not asking.only and not tuned.task
-    if not is_old and (few := _few(before.scores, after.scores)):
+    is_new = asking.only is not None or bool(tuned.task)
+    is_asked = is_new or asking.versus != BASE
+    if is_asked and (few := _few(before.scores, after.scores, is_new)):
         low, high = of_few(few, asking.confidence)
         interval = replace(interval, low=low, high=high)
     values = _mean(before.scores), _mean(after.scores)
@@ -198,9 +199,11 @@ def _paired(
     return *kept, sum(row_id in only for row_id in after.row_ids) - len(pairs)
 
 
-def _few(before: Sequence[float], after: Sequence[float]) -> list[float]:
-    """The differences, where they are right or wrong and few; else none."""
-    if not (is_right_or_wrong(before) and is_right_or_wrong(after)):
+def _few(before: Sequence[float], after: Sequence[float], may_be_between: bool) -> list[float]:
+    """The differences, where they are right or wrong, or between, and few; else none."""
+    whole = is_right_or_wrong(before) and is_right_or_wrong(after)
+    between = may_be_between and all(0 <= score <= 1 for score in (*before, *after))
+    if not (whole or between):
         return []
     rows = [second - first for first, second in zip(before, after, strict=True)]
     return rows if sum(row != 0 for row in rows) < FEW else []

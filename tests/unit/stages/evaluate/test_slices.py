@@ -222,13 +222,14 @@ def test_too_few_rows_decide_nothing_and_say_how_many_would(
     assert "too few rows" in result.rules[1].observed or not num_rows
 
 
-def test_ten_rows_on_which_nothing_differs_are_no_proof(tiny: Any) -> None:
+@pytest.mark.parametrize("metric", ["", "chrF"])
+def test_ten_rows_on_which_nothing_differs_are_no_proof(tiny: Any, metric: str) -> None:
     """A bootstrap of them has no width; the interval that is honest of few has."""
     config = GateConfig(
         name="g",
         model="desk",
         beats_base_by=-0.5,
-        rules=(GateRule(slice=GERMAN, against="base", margin=-0.01),),
+        rules=(GateRule(slice=GERMAN, against="base", margin=-0.01, metric=metric),),
     )
     same = made_up(tiny, set(range(40)))
     result = judge(config, tiny.context(), base=same, tuned=same, slices=slices(range(12)))
