@@ -7,6 +7,7 @@ import http.server
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import socket
 import ssl
@@ -310,6 +311,21 @@ def server() -> Iterator[Server]:
                 process.terminate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(server: Server) -> Iterator[Callable[[], str]]:
+    """postgres() -> the URL of a new, empty database of the server."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"store_{secrets.token_hex(6)}")
+        server.run(f"CREATE DATABASE {made[-1]}", "postgres")
+        return f"postgresql://owner:open@127.0.0.1:{server.port}/{made[-1]}"
+
+    yield make
+    for name in made:
+        server.run(f"DROP DATABASE {name} WITH (FORCE)", "postgres")
 
 
 def _wait_for(server: Server) -> None:

@@ -93,6 +93,15 @@ class Project:
         """Every setting with its value and origin."""
         return settings.explain(self.file, self.layers)
 
+    @property
+    def store(self) -> Path:
+        """The store's folder."""
+        return self.folder / STORE
+
+    def blobs(self) -> FolderBlobs:
+        """The store's blobs, as files."""
+        return FolderBlobs(self.store / "blobs")
+
     def close(self) -> None:
         """Close the store."""
         for path in self.looked:
@@ -102,8 +111,8 @@ class Project:
     def clean_up(self) -> None:
         """Mark what crashed runs left as interrupted, and remove their temporary files."""
         self.runner.sweep()
-        FolderBlobs(self.folder / STORE / "blobs").sweep()
-        sweep(self.folder / STORE / "work")
+        self.blobs().sweep()
+        sweep(self.store / "work")
 
     def look_again(self) -> None:
         """Read the evidence again: what was erased, what sources are read without and with which

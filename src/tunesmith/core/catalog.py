@@ -224,30 +224,6 @@ def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
     return [Blob(**row._asdict()) for row in rows]
 
 
-def run_facts(connection: Connection, run_id: int) -> dict[str, Any]:
-    """All that is stored of a run that has ended, as JSON: what its evidence vouches for."""
-    facts: dict[str, Any] = to_plain(run(connection, run_id))
-    facts["output"] = facts["output"] and facts["output"]["sha256"]
-    inputs = tables.run_inputs.c
-    given = connection.execute(
-        sa.select(inputs.name, inputs.position, inputs.digest)
-        .where(inputs.run_id == run_id)
-        .order_by(inputs.name, inputs.position)
-    )
-    versions = tables.versions.c
-    named = connection.execute(
-        sa.select(versions.kind, versions.name, versions.number, versions.digest)
-        .where(versions.run_id == run_id)
-        .order_by(versions.kind, versions.name, versions.number)
-    )
-    return facts | {
-        "inputs": [list(row) for row in given],
-        "blobs": [to_plain(blob) for blob in run_blobs(connection, run_id)],
-        "versions": [list(row) for row in named],
-        "metrics": run_metrics(connection, run_id),
-    }
-
-
 def alias_moves(connection: Connection) -> list[dict[str, Any]]:
     """Every move of an alias, oldest first."""
     columns = [column for column in tables.aliases.c if column.name not in ("id", "at")]
@@ -345,7 +321,9 @@ def encode(value: Any) -> str | None:
 
 
 def _outputs(connection: Connection) -> dict[tuple[int, str], Blob]:
-    rows = connection.execute(sa.select(tables.run_blobs))
+    held, runs = tables.run_blobs, tables.runs
+    records = sa.and_(held.c.run_id == runs.c.id, held.c.sha256 == runs.c.output)
+    rows = connection.execute(sa.select(held).join(runs, records))
     return {
         (row.run_id, row.sha256): Blob(
             sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type

@@ -57,6 +57,20 @@ def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
         yield Entry(**(row._asdict() | {"body": parse(row.body.encode())}))
 
 
+def digest_of(entry: Entry) -> str:
+    """What the digest of an entry has to be."""
+    return fingerprint(
+        {
+            "seq": entry.seq,
+            "at": entry.at,
+            "actor": entry.actor,
+            "what": entry.what,
+            "body": entry.body,
+            "previous": entry.previous,
+        }
+    )
+
+
 def broken_links(log: Iterator[Entry]) -> Iterator[str]:
     """What is wrong with the chain, a sentence each; nothing when it holds.
 
@@ -69,14 +83,6 @@ def broken_links(log: Iterator[Entry]) -> Iterator[str]:
             yield f"evidence {expected} is missing: {entry.seq} follows {expected - 1}"
         if entry.previous != previous:
             yield f"evidence {entry.seq} does not follow from the entry before it"
-        body = {
-            "seq": entry.seq,
-            "at": entry.at,
-            "actor": entry.actor,
-            "what": entry.what,
-            "body": entry.body,
-            "previous": entry.previous,
-        }
-        if fingerprint(body) != entry.digest:
+        if digest_of(entry) != entry.digest:
             yield f"evidence {entry.seq} ({entry.what}) was edited after it was written"
         previous, expected = entry.digest, entry.seq + 1

@@ -32,6 +32,7 @@ from tunesmith.core.errors import (
 )
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Executor, Given, Listener
+from tunesmith.core.facts import run_facts
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.kinds import Kind, kind, resolve
@@ -291,7 +292,7 @@ class Runner:
         """End a running run, with its evidence; False when somebody else ended it first."""
         if not catalog.close_run(connection, run_id, **values):
             return False
-        facts = catalog.run_facts(connection, run_id)
+        facts = run_facts(connection, run_id)
         body = {
             "run": run_id,
             "step": facts["step"],
