@@ -11,6 +11,7 @@ import typer
 
 import tunesmith
 from tunesmith.cli import (
+    audit,
     data,
     ledger,
     models,
@@ -33,7 +34,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (path, data, review, tune, models, service, watch, schedule, ledger, store, upkeep):
+for group in (
+    *(path, data, review, tune, models, service, watch, schedule, ledger, store, upkeep, audit),
+):
     group.add_to(app)
 
 

@@ -11,7 +11,7 @@ import typer
 from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, say, seconds, size, table
 
 if TYPE_CHECKING:
-    from tunesmith.core.catalog import Run
+    from tunesmith.core.listing import Listed
     from tunesmith.core.verify import Report
 
 
@@ -27,11 +27,13 @@ def runs(
     limit: Annotated[int, typer.Option(help="The newest this many.")] = 30,
     as_json: Json = False,
 ) -> None:
-    """List runs: what ran, how it ended, what it used, how far off its forecast was."""
+    """List runs: what ran, how it ended, what it used, how far off its forecast was; as JSON with
+    the last value of each metric."""
     from tunesmith.cli.opening import opened
+    from tunesmith.core.listing import listed
 
-    with opened(folder) as (project, _):
-        newest = project.runs()[-limit:] if limit else []
+    with opened(folder) as (project, _), project.runner.database.read() as connection:
+        newest = listed(connection, limit)
     rows = [
         [
             run.id,
@@ -49,7 +51,7 @@ def runs(
     out(newest, table(rows, headings), as_json)
 
 
-def _off(run: Run) -> str:
+def _off(run: Listed) -> str:
     """By how much the forecast of time was too long (+) or too short (-)."""
     if run.status != "succeeded" or not run.usage or not run.forecast or not run.usage["wall_s"]:
         return "-"

@@ -198,7 +198,7 @@ def all_runs(connection: Connection) -> list[Run]:
     """Every run, oldest first."""
     rows = connection.execute(sa.select(tables.runs).order_by(tables.runs.c.id)).all()
     outputs = _outputs(connection)
-    return [_run(connection, row, outputs) for row in rows]
+    return [run_of(row, outputs) for row in rows]
 
 
 def run(connection: Connection, run_id: int) -> Run:
@@ -332,16 +332,13 @@ def _outputs(connection: Connection) -> dict[tuple[int, str], Blob]:
     }
 
 
-def _run(
-    connection: Connection, row: Row[Any], outputs: Mapping[tuple[int, str], Blob] | None = None
-) -> Run:
-    output = None
-    if row.output is not None:
-        if outputs is None:
-            held = {blob.sha256: blob for blob in run_blobs(connection, row.id)}
-            output = held[row.output]
-        else:
-            output = outputs[row.id, row.output]
+def _run(connection: Connection, row: Row[Any]) -> Run:
+    held = run_blobs(connection, row.id) if row.output is not None else []
+    return run_of(row, {(row.id, blob.sha256): blob for blob in held})
+
+
+def run_of(row: Row[Any], outputs: Mapping[tuple[int, str], Blob]) -> Run:
+    """The run that a row of `tables.runs` is; `outputs` has its record."""
     return Run(
         id=row.id,
         key=row.key,
@@ -353,8 +350,12 @@ def _run(
         actor=row.actor,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        output=output,
+        output=outputs[row.id, row.output] if row.output is not None else None,
         error=row.error,
-        usage=parse(row.usage.encode()) if row.usage else None,
-        forecast=parse(row.forecast.encode()) if row.forecast else None,
+        usage=_parsed(row.usage),
+        forecast=_parsed(row.forecast),
     )
+
+
+def _parsed(text: str | None) -> Any:
+    return parse(text.encode()) if text else None

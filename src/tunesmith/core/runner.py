@@ -41,6 +41,7 @@ from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.plan import Planned, changes, identity, key
 from tunesmith.core.ref import AliasMove, Blob, find, from_plain, to_plain
 from tunesmith.core.step import Step
+from tunesmith.core.successes import Successes
 
 LEASE_S = 30.0
 RECORD = "application/json"
@@ -88,7 +89,8 @@ class Runner:
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What `run` would do with each step, in order, without doing it."""
         known: dict[Step, str | None] = {}
-        return [self._plan(step, known) for step in steps]
+        before = Successes(self.database, [step.name for step in steps])
+        return [self._plan(step, known, before) for step in steps]
 
     def sweep(self) -> list[Run]:
         """Mark every attempt whose lease lapsed, or whose process ended, as interrupted."""
@@ -142,13 +144,16 @@ class Runner:
         with self.database.read() as connection:
             hit = catalog.last_success(connection, key=wanted)
             needed = catalog.run_blobs(connection, hit.id) if hit else []
+        return self._if_whole(step, hit, needed), hit.id if hit else 0
+
+    def _if_whole(self, step: Step, hit: Run | None, needed: list[Blob]) -> Run | None:
         try:
             for blob in needed:
                 self.blobs.check(blob, deep=True)
         except (BlobMissing, BlobCorrupt) as error:
             self.on_event(Event(step=step.name, what="damaged", note=error.message))
-            return None, hit.id if hit else 0
-        return hit, hit.id if hit else 0
+            return None
+        return hit
 
     def _move_back(self, step: Step, run_id: int, given: Given) -> None:
         """An alias is where the settings say, also when another setting had moved it meanwhile."""
@@ -295,10 +300,10 @@ class Runner:
         facts = run_facts(connection, run_id)
         body = {
             "run": run_id,
-            "step": facts["step"],
-            "kind": facts["kind"],
-            "output": facts["output"],
-            "facts": fingerprint(facts),
+            "step": facts.step,
+            "kind": facts.kind,
+            "output": facts.output,
+            "facts": facts.digest,
         }
         what = "finished" if values["status"] == "succeeded" else values["status"]
         evidence.append(connection, f"run.{what}", self.actor, body)
@@ -343,14 +348,13 @@ class Runner:
 
     # Planning.
 
-    def _plan(self, step: Step, known: dict[Step, str | None]) -> Planned:
-        with self.database.read() as connection:
-            last = catalog.last_success(connection, step=step.name)
+    def _plan(self, step: Step, known: dict[Step, str | None], before: Successes) -> Planned:
+        last = before.of_step(step.name)
         digests: dict[str, list[str]] = {}
         for name, value in step.inputs.items():
             parts = value if isinstance(value, tuple) else (value,)
             for part in parts:
-                digest = self._plan_input(part, known)
+                digest = self._plan_input(part, known, before)
                 if digest is None:
                     known[step] = None
                     reason = f"{part.name} runs before it"
@@ -358,18 +362,21 @@ class Runner:
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
         wanted = key(what)
-        hit, _ = self._verified_hit(step, wanted)
+        hit = before.of_key(wanted)
+        hit = self._if_whole(step, hit, before.blobs(hit) if hit else [])
         known[step] = hit.output.sha256 if hit and hit.output else None
         reason = "" if hit else _why(last, what)
         return Planned(step=step, hit=hit, reason=reason, last=last, key=wanted)
 
-    def _plan_input(self, value: Any, known: dict[Step, str | None]) -> str | None:
+    def _plan_input(
+        self, value: Any, known: dict[Step, str | None], before: Successes
+    ) -> str | None:
         if not isinstance(value, Step):
             return fingerprint(value)
         if value in self._done:  # made, or verified, by this very runner
             return self._done[value].blob.sha256
         if value not in known:
-            self._plan(value, known)
+            self._plan(value, known, before)
         return known[value]
 
 

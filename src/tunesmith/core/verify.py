@@ -14,7 +14,6 @@ from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, erasure, evidence, quarantine, tables
 from tunesmith.core.blobs import Blobs, FolderBlobs
-from tunesmith.core.canonical import fingerprint
 from tunesmith.core.db import Database
 from tunesmith.core.erasure import Erasures
 from tunesmith.core.errors import StoreError
@@ -192,14 +191,14 @@ def _back_again(erased: Erasures, here: set[str]) -> Iterator[str]:
 def _wrong_runs(connection: Connection, log: list[Entry]) -> Iterator[str]:
     said = {entry.body["run"]: entry.body for entry in log if entry.what in ENDINGS}
     ended = set()
-    for run_id, stored in facts(connection):
-        if stored["status"] == "running":
+    for stored in facts(connection):
+        if stored.status == "running":
             continue
-        ended.add(run_id)
-        if run_id not in said:
-            yield f"run {run_id} ({stored['step']}) has no evidence"
-        elif fingerprint(stored) != said[run_id]["facts"]:
-            yield f"run {run_id} ({stored['step']}) is not what its evidence says"
+        ended.add(stored.run)
+        if stored.run not in said:
+            yield f"run {stored.run} ({stored.step}) has no evidence"
+        elif stored.digest != said[stored.run]["facts"]:
+            yield f"run {stored.run} ({stored.step}) is not what its evidence says"
     for run_id in said.keys() - ended:
         yield f"run {run_id} ({said[run_id]['step']}) is gone, though there is evidence of it"
 
