@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +75,13 @@ class Desk:
 
     def __call__(self, *words: str, code: int = 0) -> Any:
         """What a command printed as JSON, or what went wrong."""
+        return self.run(*words, "-p", str(self.folder), code=code)
+
+    def run(self, *words: str, code: int = 0) -> Any:
+        """The same in the current folder."""
         from tunesmith.cli.main import app
 
-        done = CliRunner().invoke(app, [*words, "-p", str(self.folder), "--json"])
+        done = CliRunner().invoke(app, [*words, "--json"])
         error = done.exception
         if isinstance(error, TunesmithError):  # `main` prints it and ends with its code
             assert error.exit_code == code, str(error)
@@ -175,6 +181,62 @@ def test_a_store_for_ten_years(desk: Desk, tmp_path: Path, request: pytest.Fixtu
 
 def _path(digest: str) -> str:
     return f"{digest[:2]}/{digest[2:]}"
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "look-after-the-store.md"
+SMALL = """
+[project]
+name = "desk"
+
+[source.calls]
+origin = "file:calls.jsonl"
+format = "jsonl"
+text = "text"
+"""
+
+
+def test_the_commands_of_the_page_do_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunesmith.project import open_project
+
+    page = PAGE.read_text()
+    settings = page.split("```toml\n")[1].split("```")[0]
+    commands = re.findall(r"^    tunesmith (.*?)(?: +#.*)?$", page, re.MULTILINE)
+    assert len(commands) >= 15
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    (folder / "tunesmith.toml").write_text(SMALL + settings)
+    (folder / "calls.jsonl").write_text(calls())
+    monkeypatch.chdir(folder)
+    from tunesmith.graph import build, steps
+
+    project = open_project(folder)
+    for step in steps(build(project.file)):
+        project.run(step)
+    blob = next(each.sha256 for each in project.blobs().files())
+    project.close()
+    there = {
+        "/mnt/backups/desk": str(tmp_path / "backups"),
+        "/srv/": f"{tmp_path}/",
+        "3f9a02": blob,
+    }
+    desk = Desk(folder)
+    said: dict[str, Any] = {}
+    for command in commands:
+        words = command
+        for old, new in there.items():
+            words = words.replace(old, new)
+        found = desk.run(*shlex.split(words))
+        said[command] = found
+        if "store backup" in command:
+            there["2026-11-26T020000.000Z"] = found["snapshot"]
+        if "audit export" in command:
+            there["1234:9f86d081..."] = found["head"]
+    assert said["verify"]["problems"] == []
+    assert said["store restore /mnt/backups/desk --drill"]["problems"] == []
+    assert said["audit verify log.jsonl --head 1234:9f86d081..."]["held"]
+    assert Desk(tmp_path / "desk-then")("verify")["problems"] == []
 
 
 @pytest.mark.parametrize(
