@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,9 @@ def audit_export(
 ) -> None:
     """Write every change of state to a file that can be checked without the store. What is not
     shown is there as a digest."""
-    from tunesmith.cli.opening import opened
     from tunesmith.core import audit
     from tunesmith.core.errors import Conflict
+    from tunesmith.project import open_store
 
     wanted = audit.Filter(
         since=_moment(since, "--since"), until=_moment(until, "--until"), subject=subject
@@ -40,7 +41,7 @@ def audit_export(
     if to.exists():
         raise Conflict(f"{to} is there already", remedy="name another file with --out")
     part = to.with_name(f".{to.name}.part")
-    with opened(folder) as (project, _), project.runner.database.read() as connection:
+    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
         written = audit.lines(connection, wanted, project.runner.actor)
         try:
             to.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,10 +30,10 @@ def runs(
 ) -> None:
     """List runs: what ran, how it ended, what it used, how far off its forecast was; as JSON with
     the last value of each metric."""
-    from tunesmith.cli.opening import opened
     from tunesmith.core.listing import listed
+    from tunesmith.project import open_store
 
-    with opened(folder) as (project, _), project.runner.database.read() as connection:
+    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
         newest = listed(connection, limit)
     rows = [
         [
@@ -71,18 +72,18 @@ def verify(
 ) -> None:
     """Check the store against itself: the evidence chain and what it says of runs, every blob's
     digest, every reference; and say what crashed processes left."""
-    from tunesmith.cli.opening import opened
     from tunesmith.core.blobs import FolderBlobs
     from tunesmith.core.errors import StoreError, UsageError
     from tunesmith.core.verify import repair as repair_store
     from tunesmith.core.verify import verify as verify_store
+    from tunesmith.project import open_store
 
     if source is not None and not repair:
         raise UsageError("--from goes with --repair")
     if source is not None and not (source / "blobs").is_dir():
         raise UsageError(f"{source} holds no backup", remedy="name the folder that backups go to")
     line = ProgressLine()
-    with opened(folder) as (project, _):
+    with closing(open_store(folder)) as project:
         database, blobs = project.runner.database, project.blobs()
         watch = partial(line.show, "verify")
         report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,15 +52,18 @@ def store_gc(
     from tunesmith.cli.opening import opened
     from tunesmith.core import quarantine
     from tunesmith.core.errors import UsageError
+    from tunesmith.project import open_store
 
     if sum([apply, bool(why), undo]) > 1 or (batch and not undo):
         raise UsageError("one of --apply, --why and --undo at a time; --batch goes with --undo")
+    if undo:
+        with closing(open_store(folder)) as project:
+            runner = project.runner
+            num = quarantine.undo(runner.database, project.blobs(), runner.actor, batch)
+        out({"num_came_back": num}, [f"{num} blobs are back"], as_json)
+        return
     with opened(folder) as (project, _):
         database, blobs = project.runner.database, project.blobs()
-        if undo:
-            num = quarantine.undo(database, blobs, project.runner.actor, batch)
-            out({"num_came_back": num}, [f"{num} blobs are back"], as_json)
-            return
         in_use, settings = _in_use(project), project.file.store
         if apply:
             done = quarantine.collect(database, blobs, settings, in_use, project.runner.actor)
@@ -152,11 +156,11 @@ def store_backup(
 ) -> None:
     """Copy the store as it is at one moment, while others go on using it; only what is new is
     copied. It shows when it is whole, and not before."""
-    from tunesmith.cli.opening import opened
     from tunesmith.core.backup import back_up
     from tunesmith.core.errors import StoreError
+    from tunesmith.project import open_store
 
-    with opened(folder) as (project, _):
+    with closing(open_store(folder)) as project:
         _require_outside(project, to)
         line = ProgressLine()
         made = back_up(
@@ -240,13 +244,13 @@ def store_restore(
 
 
 def _drill(source: Path, snapshot: str, folder: Path, as_json: bool) -> None:
-    from tunesmith.cli.opening import opened
     from tunesmith.core.backup import chosen
     from tunesmith.core.errors import StoreError
     from tunesmith.core.restore import drill
+    from tunesmith.project import open_store
 
     line = ProgressLine()
-    with opened(folder) as (project, _):
+    with closing(open_store(folder)) as project:
         drilled = drill(
             source,
             chosen(source, snapshot),

@@ -276,5 +276,6 @@ _OURS = {"blobs", "snapshots", "lock"}
 
 
 def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

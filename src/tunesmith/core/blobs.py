@@ -11,7 +11,6 @@ meanwhile, gets it, and it is back.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -24,10 +23,10 @@ from typing import IO, Protocol
 from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.owner import is_gone, owner
+from tunesmith.core.project_folder import NO_SPACE
 from tunesmith.core.ref import Blob
 
 CHUNK = 1 << 20
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager

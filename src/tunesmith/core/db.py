@@ -203,7 +203,8 @@ def _with_driver(url: str) -> str:
 
 
 def _engine(url: str, busy_timeout_s: float) -> Engine:
-    engine = sa.create_engine(url)
+    # A server may have been started anew since a connection was last used; a file is always there.
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_settings(busy_timeout_s))
         sa.event.listen(engine, "begin", _sqlite_begin)
