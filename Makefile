@@ -61,7 +61,6 @@ bench: $(VENV)/.ready-bench     ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/pii.py
 	$(BIN)/python bench/dedup.py
 	$(BIN)/python bench/data.py
-	$(BIN)/python bench/ingest.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
 	$(BIN)/python docs/generate.py

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def data_show(
-    name: Annotated[str, typer.Argument(help="Name of a dataset or a source.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of a dataset, source or transform.")] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Say how large a dataset truly is, what was kept out, and what personal data is in it; of a
-    source all that the catalogue knows: licence, freshness, cost, quality, and what uses it."""
+    data asset all that the catalogue knows: licence, freshness, cost, quality, what uses it."""
     from tunesmith import graph
     from tunesmith.cli.closing import by_kind, contradicting, sizes, true_size
     from tunesmith.cli.opening import opened
@@ -28,8 +28,8 @@ def data_show(
     from tunesmith.records.data import SemanticSize
 
     with opened(folder) as (project, _):
-        if source := _source(project, name):
-            asset_page(project, source, as_json)
+        if asset := _asset(project, name):
+            asset_page(project, asset, as_json)
             return
         name = only(project.file.dataset, name.removeprefix("dataset:"), "dataset")
         record = project.runner.current(graph.build(project.file).datasets[name])
@@ -52,16 +52,17 @@ def data_show(
     out(record, lines, as_json)
 
 
-def _source(project: Project, name: str) -> str:
-    """The source that is meant; empty if it is a dataset."""
+def _asset(project: Project, name: str) -> str:
+    """The source or transform that is meant; empty if it is a dataset."""
     kind, _, plain = name.rpartition(":")
-    is_both = plain in project.file.source and plain in project.file.dataset
-    if is_both and not kind:
+    its = "transform" if plain in project.file.transform else "source"
+    is_asset = plain in project.file.assets
+    if is_asset and plain in project.file.dataset and not kind:
         raise UsageError(
-            f"a source and a dataset are called {plain!r}",
-            remedy=f"write source:{plain} or dataset:{plain}",
+            f"a {its} and a dataset are called {plain!r}",
+            remedy=f"write {its}:{plain} or dataset:{plain}",
         )
-    return plain if kind == "source" or (not kind and plain in project.file.source) else ""
+    return plain if kind == its or (not kind and is_asset) else ""
 
 
 def data_doubts(

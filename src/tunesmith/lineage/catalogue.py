@@ -9,7 +9,7 @@ about a licence are read from the package when they are shown, and not kept.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunesmith.core.catalog import Run
@@ -27,6 +27,7 @@ from tunesmith.records.data import DataAsset
 from tunesmith.records.licence import LicenceStatements, Statement
 from tunesmith.records.money import Money
 from tunesmith.records.quality import CatalogueEntry, Freshness, LicenceLine, Quality
+from tunesmith.records.transform import TransformedAsset
 from tunesmith.stages.assess.config import AssessConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.licences import lines_of
@@ -43,12 +44,16 @@ STATED = (
     "owner", "steward", "purpose", "legal_basis", "licence", "sensitivity", "subjects", "subject",
 )  # fmt: skip
 """Settings of a source that the catalogue shows."""
+NOT_LOOKED_AT = "not looked at"
+_VERDICTS = ("doubtful", "not for tuning", NOT_STATED, "differs", "clear")
+"""Of `verdict`, the worst first."""
 _MADE = {"dataset": "dataset", "model": "model", "index": "index"}
 
 
 def catalogue(project: Project) -> list[CatalogueEntry]:
-    """The newest version of each source of the project file that was read in; nothing is run."""
-    costs = spent(project, list(project.file.source))
+    """The newest version of each source of the project file that was read in, and of each transform
+    that was made; nothing is run."""
+    costs = _costs(project)
     return [_entry(project, held, costs, runs=False) for held in _newest(project).values()]
 
 
@@ -56,15 +61,20 @@ def page(project: Project, name: str) -> CatalogueEntry:
     """All that is known of one data asset; its quality is computed if nobody asked before.
 
     Raises:
-        NotFound: the source was not read in as it is set now.
+        NotFound: it was not read in, or made, as it is set now.
     """
     project.runner.current(build(project.file).assets[name])
-    costs = spent(project, list(project.file.source))
-    return _entry(project, _newest(project)[name], costs, runs=True)
+    return _entry(project, _newest(project)[name], _costs(project), runs=True)
+
+
+def _costs(project: Project) -> Mapping[str, tuple[float, Money | None]]:
+    """CPU seconds and price of each data asset; of what is made from others, with theirs."""
+    made = {name: spent(project, [name])[name] for name in project.file.transform}
+    return {**spent(project, list(project.file.source)), **made}
 
 
 def _newest(project: Project) -> dict[str, Held]:
-    """The newest version of each source of the project file, in its order."""
+    """The newest version of each data asset of the project file, in its order."""
     graph = build(project.file)
     held = {each.version.name: each for each in all_held(project) if each.kind == "source"}
     return {name: held[name] for name in graph.assets if name in held}
@@ -75,15 +85,16 @@ def _entry(
 ) -> CatalogueEntry:
     record, name = held.record, held.version.name
     assert isinstance(record, DataAsset)
-    source = project.file.source[name]
-    assess, examine = _steps(project, name)
-    quality: Quality | None = _record(project, assess, runs=runs)
-    found: LicenceStatements | None = _record(project, examine, runs=runs) if examine else None
-    said = {key: str(getattr(source, key)) or NOT_STATED for key in STATED}
+    sources = _sources(project, name)
+    said = _said(record, sources)
+    quality: Quality | None = _record(project, _assess(project, name, sources), runs=runs)
+    looked_at = [_statements(project, each, runs=runs) for each in sources]
+    found = [each for each in looked_at if each is not None]
     cpu_s, cost = costs[name]
-    freshness = _freshness(project, held, quality, source)
-    of = found or LicenceStatements(name=name, declared=source.licence, statements=(), num_files=0)
-    package = (each.says for each in of.statements if each.kind == "package" and each.says)
+    promises = [each.refresh_within for each in sources if each.refresh_within is not None]
+    freshness = _freshness(project, held, quality, min(promises, default=None))
+    packages = (each.says for of in found for each in of.statements if each.kind == "package")
+    in_all = tuple(dict.fromkeys(each for of in found for each in stated(of)))
     return CatalogueEntry(
         name=name,
         version=held.version.number,
@@ -91,17 +102,36 @@ def _entry(
         num_rows=record.num_rows,
         num_quarantined=record.num_quarantined,
         stated=said,
-        licence=verdict(of) if found or examine is None else "not looked at",
-        package_licence=", ".join(package),
-        statements=tuple(_lines(project, held, of)) if runs else (),
-        obligations=obligations(stated(of)),
+        licence=_worst(map(verdict, found)) if len(found) == len(sources) else NOT_LOOKED_AT,
+        package_licence=", ".join(dict.fromkeys(filter(None, packages))),
+        statements=tuple(_lines(project, found)) if runs else (),
+        obligations=obligations(in_all),
         freshness=freshness,
         cpu_s=cpu_s,
         cost=cost,
         quality=quality,
         used_by=tuple(_used_by(project, held.version.digest)),
-        remarks=tuple(_remarks(name, said, source, quality, freshness)),
+        remarks=tuple(_remarks(project, name, said, quality, freshness)),
     )
+
+
+def _sources(project: Project, name: str) -> tuple[SourceConfig, ...]:
+    """The sources that a data asset is read from, through however many transforms."""
+    if transform := project.file.transform.get(name):
+        through = (each for one in transform.sources for each in _sources(project, one))
+        return tuple({each.name: each for each in through}.values())
+    return (project.file.source[name],)
+
+
+def _said(record: DataAsset, sources: Sequence[SourceConfig]) -> dict[str, str]:
+    """What the sections say, by setting: of what is made from several sources, of each."""
+    said = {}
+    for key in STATED:
+        values = dict.fromkeys(str(getattr(each, key)) or NOT_STATED for each in sources)
+        said[key] = ", ".join(values)
+    if isinstance(record, TransformedAsset):  # its step has put these together
+        said |= {"licence": record.licence, "subject": record.subject or NOT_STATED}
+    return said
 
 
 def verdict(found: LicenceStatements) -> str:
@@ -115,15 +145,28 @@ def verdict(found: LicenceStatements) -> str:
     return "differs" if differing(found) else "clear"
 
 
-def _steps(project: Project, name: str) -> tuple[Step, Step | None]:
-    """What says how good the rows are, and what looks at the licence, if there are files."""
-    asset = build(project.file).assets[name]
-    own = [key for key, rule in project.file.source[name].contract.items() if rule.type == "date"]
+def _worst(verdicts: Iterable[str]) -> str:
+    return min(verdicts, key=_VERDICTS.index)
+
+
+def _assess(project: Project, name: str, sources: Sequence[SourceConfig]) -> Step:
+    """What says how good the rows are."""
+    rules = (rule for each in sources for rule in each.contract.items())
+    own = [key for key, rule in rules if rule.type == "date"]
     asked = [each.date for each in project.file.dataset.values() if name in each.sources]
     config = AssessConfig(dates=tuple(dict.fromkeys(each for each in (*own, *asked) if each)))
-    assess = Step(name=f"assess:{name}", kind="assess@1", config=config, inputs={"asset": asset})
-    examine = {step.name: step for step in licences_of(asset)}.get(f"licence:{name}")
-    return assess, examine
+    asset = build(project.file).assets[name]
+    return Step(name=f"assess:{name}", kind="assess@1", config=config, inputs={"asset": asset})
+
+
+def _statements(project: Project, source: SourceConfig, *, runs: bool) -> LicenceStatements | None:
+    """What is said of a source's licence; None where nobody looked yet. Without files there is
+    nothing but the declared one."""
+    examine = licences_of(build(project.file).assets[source.name])
+    for step in examine:
+        found: LicenceStatements | None = _record(project, step, runs=runs)
+        return found
+    return LicenceStatements(name=source.name, declared=source.licence, statements=(), num_files=0)
 
 
 def _record(project: Project, step: Step, *, runs: bool) -> Any:
@@ -137,7 +180,7 @@ def _record(project: Project, step: Step, *, runs: bool) -> Any:
 
 
 def _freshness(
-    project: Project, held: Held, quality: Quality | None, source: SourceConfig
+    project: Project, held: Held, quality: Quality | None, refresh_within: int | None
 ) -> Freshness:
     with project.runner.database.read() as connection:
         now = clock(connection)
@@ -154,32 +197,39 @@ def _freshness(
         loaded_at=loaded,
         newest=newest,
         age_days=max(0.0, age / datetime.timedelta(days=1)),
-        refresh_within=source.refresh_within,
+        refresh_within=refresh_within,
     )
 
 
-def _lines(project: Project, held: Held, found: LicenceStatements) -> Iterator[LicenceLine]:
-    """What speaks against the declared licence, with the words of the file."""
-    doubtful = doubts(found)
-    shown: Sequence[Statement] = tuple(dict.fromkeys((*doubtful, *differing(found))))
-    texts: Mapping[str, list[str]] = {}
-    package = package_of(project, held, project.runs()) if shown else None
-    if package is not None:
-        try:
-            path = project.runner.blobs.path(package.wheel)
-            texts = lines_of(path, package.filename, project.folder)
-        except BlobMissing:  # erased: where it stood is known, what it said is gone
-            texts = {}
-    for each in shown:
-        lines = texts.get(each.file, [])
-        words = lines[each.line - 1] if each.line <= len(lines) else ""
-        yield LicenceLine(
-            file=each.file,
-            line=each.line,
-            says=each.says,
-            words=" ".join(words.split())[:200],
-            is_doubt=each in doubtful,
-        )
+def _lines(project: Project, found: Iterable[LicenceStatements]) -> Iterator[LicenceLine]:
+    """What speaks against the declared licences, with the words of the files."""
+    held = _newest(project)
+    for of in found:
+        doubtful = doubts(of)
+        shown: Sequence[Statement] = tuple(dict.fromkeys((*doubtful, *differing(of))))
+        texts = _texts(project, held[of.name]) if shown else {}
+        for each in shown:
+            lines = texts.get(each.file, [])
+            words = lines[each.line - 1] if each.line <= len(lines) else ""
+            yield LicenceLine(
+                file=each.file,
+                line=each.line,
+                says=each.says,
+                words=" ".join(words.split())[:200],
+                is_doubt=each in doubtful,
+            )
+
+
+def _texts(project: Project, held: Held) -> Mapping[str, list[str]]:
+    """The lines of the files in which a source's licence is looked for, by the files' names."""
+    package = package_of(project, held, project.runs())
+    if package is None:
+        return {}
+    try:
+        path = project.runner.blobs.path(package.wheel)
+        return lines_of(path, package.filename, project.folder)
+    except BlobMissing:  # erased: where it stood is known, what it said is gone
+        return {}
 
 
 def _used_by(project: Project, digest: str) -> Iterator[str]:
@@ -209,26 +259,28 @@ def _made(run: Run) -> str:
 
 
 def _remarks(
+    project: Project,
     name: str,
     said: Mapping[str, str],
-    source: SourceConfig,
     quality: Quality | None,
     freshness: Freshness,
 ) -> Iterator[str]:
     """What does not fit together, and what is missing."""
     kinds = ", ".join(quality.pii) if quality else ""
-    if kinds and source.legal_basis in ("not-personal", NOT_STATED):
-        yield f"personal data was found ({kinds}), and legal_basis is {source.legal_basis}"
-    if kinds and source.sensitivity == "public":
+    if kinds and said["legal_basis"] in ("not-personal", NOT_STATED):
+        yield f"personal data was found ({kinds}), and legal_basis is {said['legal_basis']}"
+    if kinds and said["sensitivity"] == "public":
         yield f"personal data was found ({kinds}), and sensitivity is public"
-    if source.subject and source.legal_basis == "not-personal":
-        yield f"its rows are about persons ({source.subject}), and legal_basis is not-personal"
+    if said["subject"] != NOT_STATED and said["legal_basis"] == "not-personal":
+        yield f"its rows are about persons ({said['subject']}), and legal_basis is not-personal"
     if freshness.is_kept is False:
         yield (
             f"it is {freshness.age_days:.0f} days old, and refresh_within is "
             f"{freshness.refresh_within}"
         )
+    if name in project.file.transform:
+        return  # what is missing is missing of its sources, and said there
     missing = [key for key, value in said.items() if value == NOT_STATED and key != "subject"]
-    missing += ["refresh_within"] if source.refresh_within is None else []
+    missing += ["refresh_within"] if freshness.refresh_within is None else []
     if missing:
         yield f"not stated: {', '.join(missing)} of source.{name}"

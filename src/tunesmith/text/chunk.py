@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 MAX_CHARS = 1000
 """Default bound of a sentence and of a passage, in characters (about 250 tokens of English)."""
+FULL = 0.7
+"""Letters of a full passage, as a share of the most characters: English has about 0.75."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,7 @@ _CLAUSE = re.compile(
 _BULLET = re.compile(r"[ \t]*(?:[-–—•·▪◦]|\*)(?=[ \t])")
 _HEADING = re.compile(r"[ \t]*#{1,6} \S")
 _WORDS = re.compile(r"[^\W_]")
+_ADDRESS = re.compile(r"[(<\[]?[a-z]+://\S+")
 
 
 def sentences(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
@@ -82,23 +85,36 @@ def passages(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
     """`document` as disjoint runs of whole sentences, each of at most `max_chars` characters.
 
     A passage ends before the sentence that would make it too long, and at a blank line once it is
-    half full. The sentences are those of `sentences(document, max_chars=max_chars)`.
+    half full. Full it is by its letters, `FULL` of `max_chars`: quotation marks, bullets, numbers
+    of items and addresses behind links differ between a document's PDF, HTML and text, and each
+    cut that one of them moved would move the next ones. The sentences are those of
+    `sentences(document, max_chars=max_chars)`.
     """
     found: list[Span] = []
+    full = FULL * max_chars
     start = end = -1
+    said = 0
     for sentence in sentences(document, max_chars=max_chars):
+        more = _num_letters(sentence.text)
         if start >= 0:
-            gap = document[end : sentence.start]
-            is_half_full = 2 * (end - start) >= max_chars
-            if sentence.end - start > max_chars or (is_half_full and _is_blank(gap)):
+            is_too_long = sentence.end - start > max_chars or said + more > full
+            if is_too_long or (2 * said >= full and _is_blank(document[end : sentence.start])):
                 found.append(Span(start=start, end=end, text=document[start:end]))
-                start = sentence.start
+                start, said = sentence.start, 0
         else:
             start = sentence.start
         end = sentence.end
+        said += more
     if start >= 0:
         found.append(Span(start=start, end=end, text=document[start:end]))
     return found
+
+
+def _num_letters(text: str) -> int:
+    """Letters of `text`, without addresses."""
+    if "://" in text:
+        text = _ADDRESS.sub("", text)
+    return sum(map(str.isalpha, text))
 
 
 def _is_blank(gap: str) -> bool:

@@ -83,6 +83,23 @@ def test_a_passage_prefers_to_end_at_a_blank_line() -> None:
     assert [span.text for span in passages(document)] == [document]
 
 
+def test_marks_move_no_cut() -> None:
+    """A document's text has quotes around code, bullets and addresses where its PDF has none."""
+    plain, marked = [], []
+    for item in range(1, 60):
+        words = "describes configuration maintainers" + " administer" * (item % 2)
+        address = " (https://a.b)" if item % 7 == 0 else ""
+        plain.append(f"{item}. The manual {words}, as in its section.")
+        marked.append(f'* {item}. The "manual"{address} *{words}*, as in its section.')
+    of_plain, of_marked = (passages("\n".join(lines), max_chars=400) for lines in (plain, marked))
+    assert [span.text.count("manual") for span in of_plain] == [
+        span.text.count("manual") for span in of_marked
+    ]
+    assert len(of_plain) > 5
+    longest = [max(len(span.text) for span in spans) for spans in (of_plain, of_marked)]
+    assert longest[1] > 1.1 * longest[0]
+
+
 def test_max_chars_must_be_positive() -> None:
     with pytest.raises(ValueError, match="positive"):
         sentences("a", max_chars=0)

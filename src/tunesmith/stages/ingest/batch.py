@@ -22,10 +22,21 @@ class Batch(NamedTuple):
     """Records of one file; each value is a string, a number, a boolean or None."""
 
     pointers: Sequence[str]
-    fields: Sequence[Mapping[str, Any]]
     columns: Mapping[str, Sequence[Any]]
-    """The same by the names of the fields; None where a record has not the field."""
+    """The values by the names of the fields; None where a record has not the field."""
     data: Sequence[bytes]
+    records: Sequence[Mapping[str, Any]] | None = None
+    """The fields of each; without them each has all columns."""
+    is_verbatim: bool = False
+    """Whether all values are strings that stand in JSON as they are."""
+
+    @property
+    def fields(self) -> Sequence[Mapping[str, Any]]:
+        """The fields of each record."""
+        if self.records is not None:
+            return self.records
+        rows = zip(*self.columns.values(), strict=True)
+        return [dict(zip(self.columns, values, strict=True)) for values in rows]
 
     def entries(self) -> Iterator[Entry]:
         """The same one by one."""
@@ -45,8 +56,8 @@ def one_by_one(found: Iterable[Entry | Quarantined | Batch]) -> Iterator[Entry |
 class Blocks:
     """A file of lines, of which many can be looked at before they are taken.
 
-    Where a look was in vain in part the next ones reach less far, so that a file that is full of
-    what is unusual is not looked at again and again.
+    Where something unusual was seen the next looks reach less far, so that a file that is full of
+    it is not looked at again and again.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -61,10 +72,11 @@ class Blocks:
         self._reach = min(2 * self._reach, BLOCK_BYTES)
         return block[: block.rfind(b"\n") + 1]
 
-    def take(self, num_bytes: int, num_seen: int) -> None:
-        """Go on behind the first `num_bytes` of the `num_seen` that were looked at."""
+    def take(self, num_bytes: int, *, before_odd: bool) -> None:
+        """Go on behind the first `num_bytes` that were looked at; whether something unusual is
+        next."""
         self._buffer.read(num_bytes)
-        if num_bytes < num_seen:
+        if before_odd:
             self._reach = max(num_bytes, _LEAST_BYTES)
 
 

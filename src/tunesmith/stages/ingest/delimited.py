@@ -21,6 +21,9 @@ from tunesmith.stages.ingest.entry import (
     too_large,
 )
 
+_ESCAPED = b'"\\' + bytes(set(range(0x20)) - set(b"\r\n"))
+"""What JSON writes in another way. A value with the end of a line in it stands in quotes."""
+
 
 class _Lines:
     """The lines of a file as the csv module wants them; those of a bad record can be given back.
@@ -64,10 +67,10 @@ class _Lines:
         """Whole lines that come next, if records begin and end with them; it may be none."""
         return b"" if self._again else self._blocks.look()
 
-    def skip(self, lines: list[bytes], num_seen: int) -> None:
-        """Go on behind `lines`, out of the `num_seen` bytes that were looked at."""
+    def skip(self, lines: list[bytes], *, before_odd: bool) -> None:
+        """Go on behind `lines`, which were looked at; whether something unusual is next."""
         self.number += len(lines)
-        self._blocks.take(sum(map(len, lines)) + len(lines), num_seen)
+        self._blocks.take(sum(map(len, lines)) + len(lines), before_odd=before_odd)
 
 
 def read_csv(
@@ -127,33 +130,34 @@ def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> E
 def _plain_records(member: str, lines: _Lines, names: list[str], delimiter: str) -> Batch | None:
     """The records that come next, up to one that is none, or does not end in what is at hand."""
     block = lines.look()
-    num_seen = len(block)
     try:
-        text = block.decode()
+        text, is_odd = block.decode(), False
     except UnicodeDecodeError as error:
         block = block[: block.rfind(b"\n", 0, error.start) + 1]
-        text = block.decode()
+        text, is_odd = block.decode(), True
     reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
     found, ends = [], [0]
     try:
         for values in reader:
             if len(values) != len(names):
+                is_odd = True
                 break
             found.append(values)
             ends.append(reader.line_num)
-    except csv.Error:
-        pass
+    except csv.Error:  # or it only goes on behind the block
+        is_odd = is_odd or reader.line_num < block.count(b"\n")
     there = block.split(b"\n", ends[-1])[: ends[-1]]
     pointers = [f"{member}#{lines.number + 1 + end}" for end in ends[:-1]]
-    lines.skip(there, num_seen)
+    lines.skip(there, before_odd=is_odd)
     if not found:
         return None
     data = there
     if len(there) > len(found):
         data = [b"\n".join(there[at:past]) for at, past in itertools.pairwise(ends)]
+    escaped = _ESCAPED.replace(delimiter.encode(), b"")
     return Batch(
         pointers=pointers,
-        fields=[dict(zip(names, values, strict=True)) for values in found],
         columns=dict(zip(names, zip(*found, strict=True), strict=True)),
         data=[each.rstrip(b"\r\n") for each in data],
+        is_verbatim=len(block.translate(None, escaped)) == len(block),
     )

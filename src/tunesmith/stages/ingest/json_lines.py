@@ -48,15 +48,16 @@ def _flat_records(member: str, number: int, blocks: Blocks) -> Batch | None:
     block = blocks.look()
     lines = block.split(b"\n")[:-1]
     fields = json_text.flat_objects(lines)
+    are_odd_next = len(fields) < len(lines)
     del lines[len(fields) :]
-    blocks.take(sum(map(len, lines)) + len(lines), len(block))
+    blocks.take(sum(map(len, lines)) + len(lines), before_odd=are_odd_next)
     if not fields:
         return None
     return Batch(
         pointers=[f"{member}#{at}" for at in range(number, number + len(lines))],
-        fields=fields,
         columns=_columns(fields),
         data=[line.strip() for line in lines],
+        records=fields,
     )
 
 

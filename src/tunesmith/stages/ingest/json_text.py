@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def write(fields: Mapping[str, Any]) -> str:
     Raises:
         ValueError, RecursionError: JSON has no such number, or the record is too deep.
     """
-    if _are_plain(fields.values()):
+    if _are_plain(fields.values(), set(map(type, fields.values()))):
         try:
             return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
         except TypeError:  # an integer of more than 64 bits, half of a character pair
@@ -99,6 +100,15 @@ def write_flat(fields: Mapping[str, Any]) -> str:
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def write_columns(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """As `write`, of each of the records that are given by columns; their values are strings that
+    stand in JSON as they are."""
+    names = sorted(columns)
+    said = (orjson.dumps(name).decode().replace("%", "%%") for name in names)
+    form = "{%s}" % ",".join(f'{name}:"%s"' for name in said)  # noqa: UP031
+    return [form % values for values in zip(*(columns[name] for name in names), strict=True)]
+
+
 def _flat_object(text: bytes) -> dict[str, Any] | None:
     """The fields of an object whose values are plain; None where it may be something else."""
     try:
@@ -117,23 +127,23 @@ def _are_flat(texts: Sequence[bytes], found: Sequence[Any]) -> bool:
     if not all(type(each) is dict for each in found):
         return False
     values = list(itertools.chain.from_iterable(map(dict.values, found)))
-    if not _are_plain(values):
+    kinds = Counter(map(type, values))
+    if not _are_plain(values, kinds):
         return False
-    said = [value for value in values if type(value) is str]
     num_quotes = sum(text.count(b'"') for _, text in zip(found, texts, strict=False))
-    num_more = num_quotes - 2 * (sum(map(len, found)) + len(said))
+    num_more = num_quotes - 2 * (len(values) + kinds[str])
     if num_more == 0:
         return True
+    said = [value for value in values if type(value) is str]
     names = itertools.chain.from_iterable(found)
     inside = "\0".join(said).count('"') + "\0".join(names).count('"')
     other_way = any(b"\\u0022" in text for _, text in zip(found, texts, strict=False))
     return num_more == inside and not other_way
 
 
-def _are_plain(values: Collection[Any]) -> bool:
-    """Whether both ways read and write all of them alike."""
-    kinds = set(map(type, values))
-    if not kinds <= _PLAIN:
+def _are_plain(values: Collection[Any], kinds: Collection[type]) -> bool:
+    """Whether both ways read and write all of them alike; `kinds` are their types."""
+    if not _PLAIN.issuperset(kinds):
         return False
     return float not in kinds or all(
         value == 0 or _LEAST <= abs(value) <= _MOST for value in values if type(value) is float

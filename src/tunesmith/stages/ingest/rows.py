@@ -53,7 +53,7 @@ class Ids:
         if copy:
             digest.update(f"\0{copy}".encode())
             content = digest.digest()
-        return content.hex()[:32]
+        return content[:16].hex()
 
     def of_all(self, records: Sequence[bytes]) -> list[str]:
         """The ids of the rows that say these, which come next."""
@@ -66,7 +66,7 @@ class Ids:
         if len(new) < len(digests) or not self._copies.keys().isdisjoint(new):
             return [self.next(data) for data in records]
         self._copies |= new
-        return [digest.hex()[:32] for digest in digests]
+        return [digest[:16].hex() for digest in digests]
 
     def _of(self, data: bytes) -> Any:
         digest = self._file.copy()
@@ -107,15 +107,18 @@ def to_rows(
     """The rows that records are; None where `to_row` has to say of each what it is."""
     if config.where:
         return None
-    records = batch.fields
-    if config.title:
-        records = [_titled(fields, config) for fields in records]
-    attributes = list(map(json_text.write_flat, records))
+    if batch.is_verbatim and not config.title:
+        attributes = json_text.write_columns(batch.columns)
+    else:
+        records = batch.fields
+        if config.title:
+            records = [_titled(fields, config) for fields in records]
+        attributes = list(map(json_text.write_flat, records))
     texts: Sequence[str] | None = attributes
     if config.text:
         texts = _plain_texts(batch.columns.get(config.text, ()), config.remove)
     labels = [label_of(value) for value in batch.columns.get(config.label, ())]
-    labels = labels if config.label else [""] * len(records)
+    labels = labels if config.label else [""] * len(row_ids)
     if not texts or not labels or None in labels:
         return None
     if not contract.accepts(batch.columns, batch.pointers):

@@ -60,7 +60,7 @@ def read_snapshot(
 ) -> Iterator[Entry | Quarantined | Batch]:
     """The rows; each is pointed at by its key, as in `crm.db#id=17`."""
     for found in read_json_lines(member, stream):
-        if isinstance(found, Batch) and all(key in fields for fields in found.fields):
+        if isinstance(found, Batch) and None not in found.columns.get(key, (None,)):
             pointers = [f"{member}#{key}={value}" for value in found.columns[key]]
             yield found._replace(pointers=pointers)
             continue

@@ -18,6 +18,7 @@ from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
+from tunesmith.stages.ingest.json_text import write, write_columns
 from tunesmith.stages.ingest.repairs import Mending
 from tunesmith.stages.ingest.rows import Rows
 from tunesmith.stages.ingest.run import rows_of
@@ -30,8 +31,11 @@ CONTRACTS: tuple[dict[str, Any], ...] = (
     {"a": {"type": "date", "required": False}, "b": {"type": "list", "required": False}},
 )
 VALUES = st.sampled_from(
-    ["", "1", "7", "2.5", "true", "x", " x ", "yes, no", 'a "b"', "Ü", "2026-01-02", "1e400", "x\n"]
-)
+    [
+        "", "1", "7", "2.5", "true", "x", " x ", "yes, no", 'a "b"', "Ü", "2026-01-02", "1e400",
+        "x\n", "x\r\ny", "a\\b", "100%s", "a\tb", "a\x01b", "a\x7fb", "\u2028",
+    ]
+)  # fmt: skip
 PLAIN = st.sampled_from(
     [
         None, "", "x", "7", " y", 'a "b"', "Ü", "x\n", "2026-01-02", True, False, 0, 1, 7, -3, 2.5,
@@ -127,6 +131,16 @@ def test_records_of_csv(
     lines: list[bytes], extra: dict[str, Any], contract: dict[str, Any], block: int
 ) -> None:
     compare(configured("csv", extra, contract), b"a,b\n" + b"".join(lines), block)
+
+
+@given(
+    names=st.lists(st.text(st.sampled_from('ab%s"\\Üé\n'), min_size=1), min_size=1, unique=True),
+    rows=st.lists(st.text(st.sampled_from("a%s {}Ü\x7f'")), min_size=1),
+)
+def test_columns_are_written_as_records_are(names: list[str], rows: list[str]) -> None:
+    columns = {name: [f"{value}{place}" for value in rows] for place, name in enumerate(names)}
+    records = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    assert write_columns(columns) == [write(record) for record in records]
 
 
 def compare(config: SourceConfig, data: bytes, block: int) -> None:
