@@ -58,8 +58,6 @@ bench: $(VENV)/.ready-bench     ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/finetune_encoder.py
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/mlops.py
-	$(BIN)/python bench/pii.py
-	$(BIN)/python bench/dedup.py
 	$(BIN)/python bench/data.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code
