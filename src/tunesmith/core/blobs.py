@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -153,7 +153,7 @@ class FolderBlobs:
 
     def digests(self) -> Iterator[str]:
         """Every digest in the store, also of what is set aside."""
-        yield from sorted({each.sha256 for each in self.files()} | set(self.set_aside()))
+        yield from sorted({each.sha256 for each in (*self.files(), *self.set_aside())})
 
     def remove(self, digest: str) -> None:
         """Remove a blob for good; one that is not there is no error."""
@@ -166,21 +166,11 @@ class FolderBlobs:
 
     def files(self) -> Iterator[BlobFile]:
         """Every blob that is not set aside."""
-        for folder in sorted(self._root.glob("??")):
-            with os.scandir(folder) as found:
-                for entry in found:
-                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                        about = entry.stat()
-                        yield BlobFile(
-                            sha256=folder.name + entry.name,
-                            num_bytes=about.st_size,
-                            put_at=about.st_mtime,
-                        )
+        yield from _files(self._root.glob("??"))
 
-    def set_aside(self, batch: str = "*") -> Iterator[str]:
-        """Digests of what is set aside, in one batch or in all."""
-        for path in self.quarantine.glob(f"{batch}/??/*"):
-            yield path.parent.name + path.name
+    def set_aside(self, batch: str = "*") -> Iterator[BlobFile]:
+        """What is set aside, in one batch or in all."""
+        yield from _files(self.quarantine.glob(f"{batch}/??"))
 
     def move_aside(self, digest: str, batch: str, put_before: float) -> bool:
         """Set a blob aside, unless it was put, or put again, since."""
@@ -254,6 +244,19 @@ class FolderBlobs:
             f"blob {blob.sha256[:12]} in {self._root} is damaged (found {found[:12]})",
             remedy="`tunesmith run` makes it again from its inputs",
         )
+
+
+def _files(folders: Iterable[Path]) -> Iterator[BlobFile]:
+    for folder in sorted(folders):
+        with os.scandir(folder) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):  # gone, or moved, meanwhile
+                    about = entry.stat()
+                    yield BlobFile(
+                        sha256=folder.name + entry.name,
+                        num_bytes=about.st_size,
+                        put_at=about.st_mtime,
+                    )
 
 
 def _copy(data: bytes | Path, target: IO[bytes]) -> tuple[str, int]:

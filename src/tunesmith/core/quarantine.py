@@ -248,6 +248,9 @@ def _set_aside(
             moved.append(each)
         failpoint("gc.moving")
     _sync_all(folder)
+    if not moved:  # all of it was put again meanwhile
+        shutil.rmtree(folder)
+        return "", []
     body = {
         "id": batch,
         "blobs": sorted(each.sha256 for each in moved),
@@ -261,14 +264,15 @@ def _remove(
     connection: Connection, blobs: FolderBlobs, batch: str, marks: Marks, actor: str
 ) -> tuple[int, int, int]:
     """How many blobs of a batch were removed, their bytes, and how many came back."""
-    here = set(blobs.set_aside(batch))
-    for digest in sorted(here & marks.why.keys()):
-        blobs.bring_back(digest)  # a run needs it by now
     num_bytes = 0
-    for digest in sorted(here - marks.why.keys()):
-        path = blobs.quarantine / batch / digest[:2] / digest[2:]
-        num_bytes += path.stat().st_size
-        path.unlink()
+    for each in list(blobs.set_aside(batch)):
+        if each.sha256 in marks.why:
+            blobs.bring_back(each.sha256)  # a run needs it by now
+            continue
+        # Whoever asks for it at this very moment was faster, or misses it.
+        with contextlib.suppress(FileNotFoundError):
+            (blobs.quarantine / batch / each.sha256[:2] / each.sha256[2:]).unlink()
+            num_bytes += each.num_bytes
         failpoint("gc.removing")
     _sync_all(blobs.quarantine / batch)
     there = _there(blobs, batch)
@@ -280,7 +284,7 @@ def _remove(
 
 
 def _move_back(blobs: FolderBlobs, batch: str) -> list[str]:
-    back = sorted(blobs.set_aside(batch))
+    back = sorted(each.sha256 for each in blobs.set_aside(batch))
     for digest in back:
         blobs.bring_back(digest)
     return back
@@ -294,14 +298,14 @@ def _batches(
     found = []
     for batch in _folders(blobs):
         at = said.get(batch, "")
-        here = [blobs.quarantine / batch / each[:2] / each[2:] for each in blobs.set_aside(batch)]
+        here = list(blobs.set_aside(batch))
         age_s = (now - moment(at)).total_seconds() if at else 0.0
         found.append(
             Batch(
                 id=batch,
                 at=at,
                 num_blobs=len(here),
-                num_bytes=sum(path.stat().st_size for path in here),
+                num_bytes=sum(each.num_bytes for each in here),
                 is_due=bool(at) and age_s >= settings.grace_days * 86400,
             )
         )

@@ -58,11 +58,9 @@ class Successes:
     def _load(self, connection: Connection, ids: list[int]) -> None:
         held = tables.run_blobs
         wanted = sa.select(held).order_by(held.c.run_id, held.c.sha256)
-        for run_id, sha256, num_bytes, media_type in _in_parts(
-            connection, wanted, held.c.run_id, ids
-        ):
-            blob = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
-            self._blobs.setdefault(run_id, []).append(blob)
+        for row in _in_parts(connection, wanted, held.c.run_id, ids):
+            blob = Blob(sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type)
+            self._blobs.setdefault(row.run_id, []).append(blob)
         of = {(run_id, blob.sha256): blob for run_id in ids for blob in self._blobs.get(run_id, ())}
         for row in _in_parts(connection, sa.select(tables.runs), tables.runs.c.id, ids):
             self._runs[row.id] = catalog.run_of(row, of)

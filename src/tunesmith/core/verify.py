@@ -84,7 +84,7 @@ def verify(
             ),
         ]
     erased, collected = erasure.erasures(seen.log), quarantine.gone(seen.log)
-    aside = set(blobs.set_aside()) if isinstance(blobs, FolderBlobs) else set()
+    aside = {each.sha256 for each in blobs.set_aside()} if isinstance(blobs, FolderBlobs) else set()
     problems, damaged = seen.problems, []
     problems += [
         f"the erasure that evidence {seq} says was begun is not finished"

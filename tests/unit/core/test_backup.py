@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -222,6 +224,31 @@ def test_what_is_no_backup_is_a_clear_error(store, to, tmp_path):
         chosen(to)
     with pytest.raises(Conflict, match="something that is no backup"):
         store.back_up(store.folder)
+
+
+def test_a_full_disk_is_a_clear_error(store, to):
+    """The tables do not fit in what a process of its own may write to a file."""
+    for number in range(300):
+        with store.database.write() as connection:
+            evidence.append(connection, "said", "me", {"text": "x" * 500, "number": number})
+    store.database.close()
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        try:
+            store.back_up(to)
+        except StoreError as error:  # StoreFull, or that the disk refused it
+            os._exit(7 if "cannot be copied" in error.message or "no space" in error.message else 8)
+        os._exit(9)
+
+    process = multiprocessing.get_context("fork").Process(target=limited)
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+    assert snapshots(to) == []
+    assert [path.name for path in (to / "snapshots").iterdir()] == []
+    store.back_up(to)
 
 
 def test_a_drill_is_on_record(store, to, make_store):

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from tunesmith.core.blobs import sync
 from tunesmith.core.copy_rows import copy_rows
 from tunesmith.core.db import Database
-from tunesmith.core.errors import StoreError, StoreTooNew
+from tunesmith.core.errors import StoreError, StoreFull, StoreTooNew
 from tunesmith.core.failpoint import failpoint
 
 if TYPE_CHECKING:
@@ -66,30 +66,48 @@ def snapshot(database: Database, target: Path) -> str:
     others go on writing. The file has the schema that the database has; its revision is returned.
 
     Raises:
-        StoreError: there is no store in the database.
+        StoreError: there is no store in the database, or the file cannot be written.
+        StoreFull: no space; nothing is left behind.
     """
     temporary = target.with_name(f"{target.name}.part")
-    temporary.unlink(missing_ok=True)
     revision = revision_of(database)
     if revision is None:
         raise StoreError("there is no store in this database", remedy="run the project first")
-    if database.is_sqlite:
-        # VACUUM cannot run inside a transaction, so it gets a connection of its own.
-        connection = sqlite3.connect(str(database.engine.url.database))
-        try:
-            connection.execute("VACUUM INTO ?", (str(temporary),))
-        finally:
-            connection.close()
-    else:
-        engine = sa.create_engine(f"sqlite:///{temporary}")
-        with database.read() as source, engine.begin() as copy:
-            upgrade(copy, revision)
-            copy_rows(source, copy)
-        engine.dispose()
+    try:
+        temporary.unlink(missing_ok=True)
+        _copy(database, revision, temporary)
+    except (sqlite3.DatabaseError, sa.exc.DatabaseError) as error:
+        temporary.unlink(missing_ok=True)
+        if "full" in str(error):
+            raise StoreFull(
+                f"no space left for {target}", remedy="free some space, and try again"
+            ) from error
+        raise StoreError(
+            f"the tables cannot be copied to {target}: {error}",
+            remedy="check that folder; `tunesmith verify` checks the store",
+        ) from error
     sync(temporary)
     temporary.replace(target)
     sync(target.parent)
     return revision
+
+
+def _copy(database: Database, revision: str, target: Path) -> None:
+    if database.is_sqlite:
+        # VACUUM cannot run inside a transaction, so it gets a connection of its own.
+        connection = sqlite3.connect(str(database.engine.url.database))
+        try:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        finally:
+            connection.close()
+        return
+    engine = sa.create_engine(f"sqlite:///{target}")
+    try:
+        with database.read() as source, engine.begin() as copy:
+            upgrade(copy, revision)
+            copy_rows(source, copy)
+    finally:
+        engine.dispose()
 
 
 def revision_of(database: Database) -> str | None:
