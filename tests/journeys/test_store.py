@@ -100,7 +100,8 @@ class Desk:
             os.utime(path, (1, 1))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What it does on SQLite, other journeys and the unit tests do in pieces.
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgres"])
 def desk(
     request: pytest.FixtureRequest,
     data_project: Callable[[str, str], Any],
