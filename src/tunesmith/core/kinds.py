@@ -3,19 +3,17 @@ imported until it is needed."""
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tunesmith.core.canonical import sha256
+from tunesmith.core.code_digest import code_digest
 from tunesmith.core.errors import MissingExtra, UsageError
 
 
@@ -346,33 +344,4 @@ def code_version(of: Kind) -> str:
     """A digest of the code in `of.sources` and of the record's fields; comments, docstrings and
     layout are left out."""
     names = [*of.sources, of.record.partition(":")[0]]
-    return sha256("".join(_code_digest(name) for name in names).encode())[:16]
-
-
-@functools.cache
-def _code_digest(name: str) -> str:
-    spec = importlib.util.find_spec(name)
-    assert spec is not None, name
-    assert spec.origin is not None, name
-    folder = Path(spec.origin).parent
-    is_package = spec.submodule_search_locations is not None
-    trees = []
-    for path in sorted(folder.rglob("*.py")) if is_package else [Path(spec.origin)]:
-        tree = ast.parse(path.read_bytes())
-        _strip_docstrings(tree)
-        trees.append(f"{path.relative_to(folder)}\n{ast.dump(tree)}")
-    return sha256("\n".join(trees).encode())
-
-
-def _strip_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [
-                statement
-                for statement in node.body
-                if not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ]
+    return sha256("".join(map(code_digest, names)).encode())[:16]
