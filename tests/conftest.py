@@ -316,13 +316,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def postgres(server: Server) -> Iterator[Callable[[], str]]:
-    """postgres() -> the URL of a new, empty database of the server."""
+def postgres(server: Server) -> Iterator[Callable[..., str]]:
+    """postgres(more="") -> the URL of a new, empty database of the server, `more` of its making."""
     made: list[str] = []
 
-    def make() -> str:
+    def make(more: str = "") -> str:
         made.append(f"store_{secrets.token_hex(6)}")
-        server.run(f"CREATE DATABASE {made[-1]}", "postgres")
+        server.run(f"CREATE DATABASE {made[-1]} {more}", "postgres")
         return f"postgresql://owner:open@127.0.0.1:{server.port}/{made[-1]}"
 
     yield make
