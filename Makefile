@@ -57,6 +57,7 @@ bench: $(VENV)/.ready-bench     ## speed and memory, beside a peer where there i
 	$(BIN)/python bench/finetune_cpu.py
 	$(BIN)/python bench/finetune_encoder.py
 	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/mlops.py
 	$(BIN)/python bench/data.py
 
 docs: $(VENV)/.ready-test       ## write docs/reference from the code

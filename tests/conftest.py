@@ -7,6 +7,7 @@ import http.server
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import socket
 import ssl
@@ -315,6 +316,21 @@ def server() -> Iterator[Server]:
                 process.terminate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(server: Server) -> Iterator[Callable[..., str]]:
+    """postgres(more="") -> the URL of a new, empty database of the server, `more` of its making."""
+    made: list[str] = []
+
+    def make(more: str = "") -> str:
+        made.append(f"store_{secrets.token_hex(6)}")
+        server.run(f"CREATE DATABASE {made[-1]} {more}", "postgres")
+        return f"postgresql://owner:open@127.0.0.1:{server.port}/{made[-1]}"
+
+    yield make
+    for name in made:
+        server.run(f"DROP DATABASE {name} WITH (FORCE)", "postgres")
 
 
 def _wait_for(server: Server) -> None:

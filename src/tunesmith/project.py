@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import catalog, erasure, evidence, lifecycle, settings
-from tunesmith.core.blobs import NO_SPACE, FolderBlobs
+from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
 from tunesmith.core.erasure import Erasures
-from tunesmith.core.errors import Conflict, NotFound, StoreError, StoreFull, UsageError
+from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.execute import CACHE, Executor, InlineExecutor, SubprocessExecutor, kept, sweep
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.owner import actor
-from tunesmith.core.project_folder import STORE
+from tunesmith.core.project_folder import STORE, make_store
 from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
@@ -93,6 +93,15 @@ class Project:
         """Every setting with its value and origin."""
         return settings.explain(self.file, self.layers)
 
+    @property
+    def store(self) -> Path:
+        """The store's folder."""
+        return self.folder / STORE
+
+    def blobs(self) -> FolderBlobs:
+        """The store's blobs, as files."""
+        return FolderBlobs(self.store / "blobs")
+
     def close(self) -> None:
         """Close the store."""
         for path in self.looked:
@@ -102,8 +111,8 @@ class Project:
     def clean_up(self) -> None:
         """Mark what crashed runs left as interrupted, and remove their temporary files."""
         self.runner.sweep()
-        FolderBlobs(self.folder / STORE / "blobs").sweep()
-        sweep(self.folder / STORE / "work")
+        self.blobs().sweep()
+        sweep(self.store / "work")
 
     def look_again(self) -> None:
         """Read the evidence again: what was erased, what sources are read without and with which
@@ -270,21 +279,7 @@ def open_project(
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
     file = with_files_as_they_are(file, folder)
-    store = folder / STORE
-    try:
-        store.mkdir(exist_ok=True)
-        if not (store / ".gitignore").exists():
-            (store / ".gitignore").write_text("*\n")
-        blobs = FolderBlobs(store / "blobs")
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StoreFull(f"no space left for {store}", remedy="free some space") from error
-        raise StoreError(
-            f"the store {store} cannot be written: {error.strerror}",
-            remedy="check the permissions of the project's folder",
-        ) from error
-    runner = _runner(file, blobs, folder, on_event)
-    project = Project(folder=folder, file=file, layers=layers, runner=runner)
+    project = _with_store(folder, file, layers, on_event)
     try:
         project.look_again()
         answered = _answered(project, asks, whole)
@@ -295,12 +290,25 @@ def open_project(
     return project
 
 
-def _runner(
-    file: ProjectFile, blobs: FolderBlobs, folder: Path, on_event: Callable[[Event], None]
-) -> Runner:
+def open_store(folder: Path) -> Project:
+    """The project in `folder` for its store alone: no source is looked at, so that files of the
+    project may be missing, and nothing can be planned or run.
+
+    Raises:
+        NotFound, ConfigError, StoreError: see `open_project`.
+    """
+    folder = folder.resolve()
+    file, layers = read(folder)
+    return _with_store(folder, file, layers, lambda _event: None)
+
+
+def _with_store(
+    folder: Path, file: ProjectFile, layers: Layers, on_event: Callable[[Event], None]
+) -> Project:
+    blobs = FolderBlobs(make_store(folder) / "blobs")
     executor = _executor(file, blobs, folder)
     section = file.project
-    return Runner(
+    runner = Runner(
         blobs=blobs,
         database=open_database(file, folder),
         executor=executor,
@@ -311,12 +319,12 @@ def _runner(
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
+    return Project(folder=folder, file=file, layers=layers, runner=runner)
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:
     """The store's database alone, as `open_project` opens it; no source is looked at."""
-    store = folder / STORE
-    store.mkdir(exist_ok=True)
+    store = make_store(folder)
     if not file.project.database:
         refuse_network_disk(store)
     url = file.project.database or f"sqlite:///{store / 'tunesmith.db'}"

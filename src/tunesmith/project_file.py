@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.retention import StoreSection
 from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
@@ -33,7 +34,7 @@ from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.transform.config import TransformConfig
 
 FILE = "tunesmith.toml"
-SINGLE = ("project", "ledger", "registry")
+SINGLE = ("project", "ledger", "registry", "store")
 """Sections of which there is one, without a name."""
 
 
@@ -62,6 +63,8 @@ class ProjectFile(Section):
     """Who may put a model into production."""
     document: dict[str, DocumentConfig] = Field(default_factory=dict)
     """What people state of a model, and how complete its documents must be."""
+    store: StoreSection = Field(default_factory=StoreSection)
+    """How long what is in the store is kept."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pydantic
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, percent, size, table
 from tunesmith.cli.render import out as print_result
 from tunesmith.core.errors import UsageError
 from tunesmith.core.new_folder import new_folder, require_free
+from tunesmith.records.export import Format, Quantisation
 from tunesmith.signing.model_files import SIGNATURE
 from tunesmith.signing.opened import copy_checked
-from tunesmith.stages.export.config import ExportConfig, Format, Quantisation
 
 if TYPE_CHECKING:
     from tunesmith.core.blobs import Blobs
     from tunesmith.core.ref import Blob
     from tunesmith.records.export import Export, Parity
+    from tunesmith.stages.export.config import ExportConfig
 
 
 def model_export(
@@ -73,6 +73,10 @@ def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path, signature: str =
 
 
 def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:
+    import pydantic
+
+    from tunesmith.stages.export.config import ExportConfig
+
     chosen = quantisation or ("q8_0" if format == "gguf" else "f32")
     try:
         return ExportConfig(format=format, quantisation=chosen)

@@ -11,6 +11,7 @@ import typer
 
 import tunesmith
 from tunesmith.cli import (
+    audit,
     ci,
     data,
     interop,
@@ -23,6 +24,7 @@ from tunesmith.cli import (
     store,
     tasks,
     tune,
+    upkeep,
     watch,
     webhook,
 )
@@ -37,8 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(path, data, review, tune, models, tasks, service),
-    *(watch, schedule, webhook, ci, ledger, store, interop),
+    *(path, data, review, tune, models, tasks, service, watch, schedule),
+    *(webhook, ci, ledger, store, upkeep, audit, interop),
 ):
     group.add_to(app)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -93,9 +94,15 @@ def config_show(folder: Folder = HERE, flags: Set = [], as_json: Json = False) -
     """Print every setting, its value, and where it came from."""
     from tunesmith import project_file
     from tunesmith.core import settings
+    from tunesmith.core.db import without_password
 
     file, layers = project_file.read(folder, flags=flags)
-    shown = settings.explain(file, layers)
+    shown = [
+        replace(each, value=without_password(each.value))
+        if each.key == "project.database"
+        else each
+        for each in settings.explain(file, layers)
+    ]
     out(
         shown, table([[s.key, s.value, s.origin] for s in shown], ["key", "value", "from"]), as_json
     )

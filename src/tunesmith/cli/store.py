@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, out, seconds, size, table
+from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, say, seconds, size, table
 
 if TYPE_CHECKING:
-    from tunesmith.core.catalog import Run
+    from tunesmith.core.listing import Listed
+    from tunesmith.core.verify import Report
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,11 +28,13 @@ def runs(
     limit: Annotated[int, typer.Option(help="The newest this many.")] = 30,
     as_json: Json = False,
 ) -> None:
-    """List runs: what ran, how it ended, what it used, how far off its forecast was."""
-    from tunesmith.cli.opening import opened
+    """List runs: what ran, how it ended, what it used, how far off its forecast was; as JSON with
+    the last value of each metric."""
+    from tunesmith.core.listing import listed
+    from tunesmith.project import open_store
 
-    with opened(folder) as (project, _):
-        newest = project.runs()[-limit:] if limit else []
+    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
+        newest = listed(connection, limit)
     rows = [
         [
             run.id,
@@ -46,34 +52,78 @@ def runs(
     out(newest, table(rows, headings), as_json)
 
 
-def _off(run: Run) -> str:
+def _off(run: Listed) -> str:
     """By how much the forecast of time was too long (+) or too short (-)."""
     if run.status != "succeeded" or not run.usage or not run.forecast or not run.usage["wall_s"]:
         return "-"
     return f"{100 * (run.forecast['wall_s'] / run.usage['wall_s'] - 1):+.0f} %"
 
 
-def verify(folder: Folder = HERE, as_json: Json = False) -> None:
-    """Re-compute the evidence chain and the digest of every blob that a run refers to."""
-    from tunesmith.cli.opening import opened
-    from tunesmith.core.errors import StoreError
+def verify(
+    folder: Folder = HERE,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Clear up what crashes left, and check again.")
+    ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="With --repair: a folder of backups to take blobs from."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the store against itself: the evidence chain and what it says of runs, every blob's
+    digest, every reference; and say what crashed processes left."""
+    from tunesmith.core.blobs import FolderBlobs
+    from tunesmith.core.errors import StoreError, UsageError
+    from tunesmith.core.verify import repair as repair_store
     from tunesmith.core.verify import verify as verify_store
+    from tunesmith.project import open_store
 
-    with opened(folder) as (project, _):
-        report = verify_store(project.runner.database, project.runner.blobs)
+    if source is not None and not repair:
+        raise UsageError("--from goes with --repair")
+    if source is not None and not (source / "blobs").is_dir():
+        raise UsageError(f"{source} holds no backup", remedy="name the folder that backups go to")
+    line = ProgressLine()
+    with closing(open_store(folder)) as project:
+        database, blobs = project.runner.database, project.blobs()
+        watch = partial(line.show, "verify")
+        report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))
+        if repair:
+            project.clean_up()
+            copies = FolderBlobs(source / "blobs") if source else None
+            num_good = repair_store(database, blobs, report.damaged, copies)
+            line.clear()
+            say(f"{len(report.leftovers)} leftovers cleared up, {num_good} blobs made good")
+            report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))
+    line.clear()
+    out(report, _report(report), as_json)
+    if report.problems:
+        raise StoreError(
+            "\n  ".join([f"{len(report.problems)} problems", *report.problems]),
+            remedy="`tunesmith run` makes damaged or missing results again, and so does `tunesmith "
+            "verify --repair --from` a folder of backups; an evidence entry that was edited cannot "
+            "be made good: `tunesmith store restore`; `tunesmith data forget` goes on with an "
+            "erasure",
+        )
+
+
+def _report(report: Report) -> list[str]:
     head = (
         f"{report.num_entries} evidence entries, {report.num_blobs} blobs, "
         f"{size(report.num_bytes)}: "
     )
-    erased = f"; {report.num_erased} blobs are erased, with evidence" if report.num_erased else ""
-    out(report, [head + ("PROBLEMS" if report.problems else "all hold") + erased], as_json)
-    if report.problems:
-        raise StoreError(
-            "\n  ".join([f"{len(report.problems)} problems", *report.problems]),
-            remedy="`tunesmith run` makes damaged or missing results again; an evidence entry that "
-            "was edited cannot be made good: restore a backup of .tunesmith/tunesmith.db; "
-            "`tunesmith data forget` goes on with an erasure",
+    lines = [head + ("PROBLEMS" if report.problems else "all hold")]
+    if report.num_erased:
+        lines.append(f"{report.num_erased} blobs are erased, with evidence")
+    if report.num_collected:
+        lines.append(f"{report.num_collected} blobs are set aside or removed, with evidence")
+    if report.num_orphans:
+        lines.append(
+            f"{report.num_orphans} blobs, {size(report.orphan_bytes)}, are of no run: "
+            "`tunesmith store gc` says which may go"
         )
+    if report.head:
+        lines.append(f"the evidence ends with {report.head}")
+    return [*lines, *(f"left over: {each}" for each in report.leftovers)]
 
 
 def doctor(folder: Folder = HERE, as_json: Json = False) -> None:

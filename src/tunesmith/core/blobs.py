@@ -3,26 +3,30 @@
 No name, path or address that a client sends ever reaches the disk. A blob is written to a
 temporary file in the store, flushed, renamed to its digest, and the folder is flushed, so a crash
 at any point leaves either the whole blob or an unreferenced temporary file.
+
+What nothing needs is set aside before it is removed (`core/quarantine.py`): whoever asks for it
+meanwhile, gets it, and it is back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.owner import is_gone, owner
+from tunesmith.core.project_folder import NO_SPACE
 from tunesmith.core.ref import Blob
 
 CHUNK = 1 << 20
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -63,12 +67,22 @@ class Blobs(Protocol):
         ...
 
     def digests(self) -> Iterator[str]:
-        """Every digest in the store."""
+        """Every digest in the store, also of what is set aside."""
         ...
 
     def remove(self, digest: str) -> None:
         """Remove a blob for good; one that is not there is no error."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlobFile:
+    """A blob as the file that it is."""
+
+    sha256: str
+    num_bytes: int
+    put_at: float
+    """When it was put, or put again; seconds since 1970 by this machine's clock."""
 
 
 class FolderBlobs:
@@ -77,6 +91,8 @@ class FolderBlobs:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / "incoming"
+        self.quarantine = root / "quarantine"
+        """Where blobs are set aside, a folder for each time."""
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes | Path, media_type: str = "application/octet-stream") -> Blob:
@@ -95,7 +111,8 @@ class FolderBlobs:
                     target.flush()
                     os.fsync(target.fileno())
                 failpoint("blob.written")
-                self._publish(temporary, digest)
+                with self._publishing():
+                    self._publish(temporary, digest)
         finally:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
@@ -103,7 +120,10 @@ class FolderBlobs:
 
     def get(self, blob: Blob) -> bytes:
         """The bytes of `blob`, checked against its digest."""
-        data = self.path(blob).read_bytes()
+        try:
+            data = self.path(blob).read_bytes()
+        except FileNotFoundError:  # it was set aside in between
+            data = self.path(blob).read_bytes()
         found = hashlib.sha256(data).hexdigest()
         if found != blob.sha256:
             raise self._corrupt(blob, found)
@@ -112,7 +132,7 @@ class FolderBlobs:
     def path(self, blob: Blob) -> Path:
         """A local file that holds the bytes of `blob`, not to be written to."""
         path = self._path(blob.sha256)
-        if not path.is_file():
+        if not path.is_file() and not self.bring_back(blob.sha256):
             raise BlobMissing(
                 f"blob {blob.sha256[:12]} is not in {self._root}",
                 remedy="`tunesmith run` makes it again; `tunesmith verify` lists what is missing",
@@ -132,17 +152,61 @@ class FolderBlobs:
                 raise self._corrupt(blob, found)
 
     def digests(self) -> Iterator[str]:
-        """Every digest in the store."""
-        for folder in sorted(self._root.glob("??")):
-            for path in sorted(folder.iterdir()):
-                yield folder.name + path.name
+        """Every digest in the store, also of what is set aside."""
+        yield from sorted({each.sha256 for each in (*self.files(), *self.set_aside())})
 
     def remove(self, digest: str) -> None:
         """Remove a blob for good; one that is not there is no error."""
-        path = self._path(digest)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            sync(path.parent)
+        for path in [self._path(digest), *self._copies_aside(digest)]:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                sync(path.parent)
+
+    # Setting aside. The lock is the operating system's, so it ends with the process that holds it.
+
+    def files(self) -> Iterator[BlobFile]:
+        """Every blob that is not set aside."""
+        yield from _files(self._root.glob("??"))
+
+    def set_aside(self, batch: str = "*") -> Iterator[BlobFile]:
+        """What is set aside, in one batch or in all."""
+        yield from _files(self.quarantine.glob(f"{batch}/??"))
+
+    def move_aside(self, digest: str, batch: str, put_before: float) -> bool:
+        """Set a blob aside, unless it was put, or put again, since."""
+        source = self._path(digest)
+        target = self.quarantine / batch / digest[:2] / digest[2:]
+        with self._publishing(alone=True):
+            try:
+                if source.stat().st_mtime >= put_before:
+                    return False
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(target)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def bring_back(self, digest: str) -> bool:
+        """Put a blob that was set aside back in its place; False when it is not set aside."""
+        for source in self._copies_aside(digest):
+            target = self._path(digest)
+            with contextlib.suppress(FileNotFoundError):  # another process brought it back
+                target.parent.mkdir(exist_ok=True)
+                os.utime(source)
+                source.rename(target)
+                sync(target.parent)
+        return self._path(digest).is_file()
+
+    def _copies_aside(self, digest: str) -> list[Path]:
+        name = self._path(digest)
+        return list(self.quarantine.glob(f"*/{name.parent.name}/{name.name}"))
+
+    @contextlib.contextmanager
+    def _publishing(self, *, alone: bool = False) -> Iterator[None]:
+        """Between the look whether a blob is there and the relying on it, none is set aside."""
+        with (self._root / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
 
     def sweep(self) -> None:
         """Remove the temporary files of processes that have ended."""
@@ -159,7 +223,11 @@ class FolderBlobs:
         target = self._path(digest)
         if target.exists():
             with target.open("rb") as source:
-                if hashlib.file_digest(source, "sha256").hexdigest() == digest:
+                is_whole = hashlib.file_digest(source, "sha256").hexdigest() == digest
+            # It is put now, for whoever looks for what is old; only its owner may say so.
+            with contextlib.suppress(PermissionError):
+                if is_whole:
+                    os.utime(target)
                     sync(target.parent)  # whoever renamed it may not have come so far
                     return
             # A damaged copy stands there: the good one takes its place.
@@ -176,6 +244,19 @@ class FolderBlobs:
             f"blob {blob.sha256[:12]} in {self._root} is damaged (found {found[:12]})",
             remedy="`tunesmith run` makes it again from its inputs",
         )
+
+
+def _files(folders: Iterable[Path]) -> Iterator[BlobFile]:
+    for folder in sorted(folders):
+        with os.scandir(folder) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):  # gone, or moved, meanwhile
+                    about = entry.stat()
+                    yield BlobFile(
+                        sha256=folder.name + entry.name,
+                        num_bytes=about.st_size,
+                        put_at=about.st_mtime,
+                    )
 
 
 def _copy(data: bytes | Path, target: IO[bytes]) -> tuple[str, int]:

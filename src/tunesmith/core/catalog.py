@@ -199,7 +199,7 @@ def all_runs(connection: Connection, *, step: str = "") -> list[Run]:
     wanted = sa.select(tables.runs).order_by(tables.runs.c.id)
     rows = connection.execute(wanted.where(tables.runs.c.step == step) if step else wanted).all()
     outputs = _outputs(connection)
-    return [_run(connection, row, outputs) for row in rows]
+    return [run_of(row, outputs) for row in rows]
 
 
 def run(connection: Connection, run_id: int) -> Run:
@@ -223,30 +223,6 @@ def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
         .order_by(columns.sha256)
     )
     return [Blob(**row._asdict()) for row in rows]
-
-
-def run_facts(connection: Connection, run_id: int) -> dict[str, Any]:
-    """All that is stored of a run that has ended, as JSON: what its evidence vouches for."""
-    facts: dict[str, Any] = to_plain(run(connection, run_id))
-    facts["output"] = facts["output"] and facts["output"]["sha256"]
-    inputs = tables.run_inputs.c
-    given = connection.execute(
-        sa.select(inputs.name, inputs.position, inputs.digest)
-        .where(inputs.run_id == run_id)
-        .order_by(inputs.name, inputs.position)
-    )
-    versions = tables.versions.c
-    named = connection.execute(
-        sa.select(versions.kind, versions.name, versions.number, versions.digest)
-        .where(versions.run_id == run_id)
-        .order_by(versions.kind, versions.name, versions.number)
-    )
-    return facts | {
-        "inputs": [list(row) for row in given],
-        "blobs": [to_plain(blob) for blob in run_blobs(connection, run_id)],
-        "versions": [list(row) for row in named],
-        "metrics": run_metrics(connection, run_id),
-    }
 
 
 def alias_moves(connection: Connection) -> list[dict[str, Any]]:
@@ -346,7 +322,9 @@ def encode(value: Any) -> str | None:
 
 
 def _outputs(connection: Connection) -> dict[tuple[int, str], Blob]:
-    rows = connection.execute(sa.select(tables.run_blobs))
+    held, runs = tables.run_blobs, tables.runs
+    records = sa.and_(held.c.run_id == runs.c.id, held.c.sha256 == runs.c.output)
+    rows = connection.execute(sa.select(held).join(runs, records))
     return {
         (row.run_id, row.sha256): Blob(
             sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type
@@ -355,16 +333,13 @@ def _outputs(connection: Connection) -> dict[tuple[int, str], Blob]:
     }
 
 
-def _run(
-    connection: Connection, row: Row[Any], outputs: Mapping[tuple[int, str], Blob] | None = None
-) -> Run:
-    output = None
-    if row.output is not None:
-        if outputs is None:
-            held = {blob.sha256: blob for blob in run_blobs(connection, row.id)}
-            output = held[row.output]
-        else:
-            output = outputs[row.id, row.output]
+def _run(connection: Connection, row: Row[Any]) -> Run:
+    held = run_blobs(connection, row.id) if row.output is not None else []
+    return run_of(row, {(row.id, blob.sha256): blob for blob in held})
+
+
+def run_of(row: Row[Any], outputs: Mapping[tuple[int, str], Blob]) -> Run:
+    """The run that a row of `tables.runs` is; `outputs` has its record."""
     return Run(
         id=row.id,
         key=row.key,
@@ -376,8 +351,12 @@ def _run(
         actor=row.actor,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        output=output,
+        output=outputs[row.id, row.output] if row.output is not None else None,
         error=row.error,
-        usage=parse(row.usage.encode()) if row.usage else None,
-        forecast=parse(row.forecast.encode()) if row.forecast else None,
+        usage=_parsed(row.usage),
+        forecast=_parsed(row.forecast),
     )
+
+
+def _parsed(text: str | None) -> Any:
+    return parse(text.encode()) if text else None

@@ -8,6 +8,7 @@ On a server the lock is an advisory one, which all that writes here takes first.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -44,11 +45,11 @@ class Database:
 
     def __init__(self, url: str, *, busy_timeout_s: float = 60.0) -> None:
         try:
-            self.engine = _engine(url, busy_timeout_s)
+            self.engine = _engine(_with_driver(url), busy_timeout_s)
         except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
             raise ConfigError(
                 "project.database",
-                f"{url!r} cannot be opened: {error}",
+                f"{without_password(url)!r} cannot be opened: {error}",
                 remedy="leave it out for SQLite, or give a SQLAlchemy URL and install its driver",
             ) from error
         self._busy_timeout_s = busy_timeout_s
@@ -128,6 +129,15 @@ class Database:
         )
 
 
+def without_password(url: str) -> str:
+    """A database's URL as it may be printed.
+
+    >>> without_password("postgresql://me:secret@db/tunesmith")
+    'postgresql://me:***@db/tunesmith'
+    """
+    return re.sub(r"(?<=://)([^/@]*?):[^/]*(?=@)", r"\1:***", url)
+
+
 def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
     """The database's time (UTC, ISO 8601, milliseconds), `plus_s` seconds from now.
 
@@ -186,8 +196,15 @@ def refuse_network_disk(folder: Path, mounts: str | None = None) -> None:
         )
 
 
+def _with_driver(url: str) -> str:
+    """The URL as everybody writes it, with the driver that the extra "postgres" installs."""
+    scheme, mark, rest = url.partition("://")
+    return f"postgresql+psycopg{mark}{rest}" if scheme in ("postgres", "postgresql") else url
+
+
 def _engine(url: str, busy_timeout_s: float) -> Engine:
-    engine = sa.create_engine(url)
+    # A server may have been started anew since a connection was last used; a file is always there.
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_settings(busy_timeout_s))
         sa.event.listen(engine, "begin", _sqlite_begin)
@@ -202,6 +219,8 @@ def _postgres_begin(busy_timeout_s: float) -> Any:
             limit_ms = int(busy_timeout_s * 1000)
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {limit_ms}")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+        else:  # by default each statement would see another state
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     return begin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tunesmith.core.canonical import canonical_json, fingerprint, parse
+from tunesmith.core.canonical import canonical_json, fingerprint, parse, sha256
 from tunesmith.core.db import clock
+from tunesmith.core.errors import StoreError
 from tunesmith.core.tables import evidence
 
 GENESIS = "0" * 64
@@ -26,6 +28,8 @@ class Entry:
     what: str
     """e.g. "run.finished", "alias.moved"."""
     body: Mapping[str, Any]
+    text: str
+    """The body as it is stored: canonical JSON."""
     previous: str
     digest: str
     """SHA-256 of the canonical JSON of the six fields before it."""
@@ -51,10 +55,35 @@ def append(connection: Connection, what: str, actor: str, body: Mapping[str, Any
 
 
 def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
-    """Every entry in order; with `kinds`, those that say one of them happened."""
+    """Every entry in order; with `kinds`, those that say one of them happened.
+
+    Raises:
+        StoreError: one cannot be read.
+    """
     wanted = sa.select(evidence).order_by(evidence.c.seq)
     for row in connection.execute(wanted.where(evidence.c.what.in_(kinds)) if kinds else wanted):
-        yield Entry(**(row._asdict() | {"body": parse(row.body.encode())}))
+        try:
+            body = parse(row.body.encode())
+        except ValueError as error:
+            raise StoreError(
+                f"evidence {row.seq} ({row.what}) was edited after it was written: its body is no "
+                "JSON",
+                remedy="restore a backup: `tunesmith store restore`",
+            ) from error
+        yield Entry(**(row._asdict() | {"body": body, "text": row.body}))
+
+
+def digest_of(entry: Entry) -> str:
+    """What the digest of an entry has to be."""
+    # The canonical JSON, put together around the body, which is canonical already.
+    actor, at, what = (
+        json.dumps(each, ensure_ascii=False) for each in (entry.actor, entry.at, entry.what)
+    )
+    text = (
+        f'{{"actor":{actor},"at":{at},"body":{entry.text},"previous":"{entry.previous}",'
+        f'"seq":{entry.seq},"what":{what}}}'
+    )
+    return sha256(text.encode())
 
 
 def broken_links(log: Iterator[Entry]) -> Iterator[str]:
@@ -69,14 +98,6 @@ def broken_links(log: Iterator[Entry]) -> Iterator[str]:
             yield f"evidence {expected} is missing: {entry.seq} follows {expected - 1}"
         if entry.previous != previous:
             yield f"evidence {entry.seq} does not follow from the entry before it"
-        body = {
-            "seq": entry.seq,
-            "at": entry.at,
-            "actor": entry.actor,
-            "what": entry.what,
-            "body": entry.body,
-            "previous": entry.previous,
-        }
-        if fingerprint(body) != entry.digest:
+        if digest_of(entry) != entry.digest:
             yield f"evidence {entry.seq} ({entry.what}) was edited after it was written"
         previous, expected = entry.digest, entry.seq + 1

@@ -11,6 +11,8 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.errors import BlobCorrupt, BlobMissing
 from tunesmith.core.event import Event
+from tunesmith.core.ref import Blob
+from tunesmith.core.successes import Successes
 from tunesmith.core.waiver import Waiver
 
 
@@ -49,6 +51,23 @@ class Finder:
             leave = None if newest else waiver.of_key(connection, wanted)
             run = catalog.run(connection, leave.run) if leave else newest
             needed = catalog.run_blobs(connection, run.id) if run else []
+        return self._whole(step, newest, leave, run, needed)
+
+    def find_among(self, before: Successes, step: str, wanted: str) -> Found:
+        """The same, among runs that were looked up together."""
+        newest = before.of_key(wanted)
+        leave = None if newest else before.waiver_of_key(wanted)
+        run = before.run(leave.run) if leave else newest
+        return self._whole(step, newest, leave, run, before.blobs(run) if run else [])
+
+    def _whole(
+        self,
+        step: str,
+        newest: Run | None,
+        leave: Waiver | None,
+        run: Run | None,
+        needed: list[Blob],
+    ) -> Found:
         seen = newest.id if newest else 0
         try:
             for blob in needed:

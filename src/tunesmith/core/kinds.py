@@ -3,8 +3,8 @@ imported until it is needed."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import platform
@@ -383,14 +383,21 @@ def environment(of: Kind) -> dict[str, str]:
     """The versions of what bears on the result, beside the code: Python and the libraries."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for library in of.libraries:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise MissingExtra(library, "tune") from error
+        if (version := _installed(library)) is None:
+            raise MissingExtra(library, "tune")
+        versions[library] = version
     for library in of.optional:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[library] = importlib.metadata.version(library)
+        if (version := _installed(library)) is not None:
+            versions[library] = version
     return versions
+
+
+@functools.cache  # a look takes a millisecond, and a plan asks thousands of times
+def _installed(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def code_version(of: Kind) -> str:

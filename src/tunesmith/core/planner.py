@@ -12,6 +12,7 @@ from tunesmith.core.errors import StoreError, UsageError
 from tunesmith.core.find import Finder
 from tunesmith.core.plan import Planned, changes, identity, key, why
 from tunesmith.core.step import Step
+from tunesmith.core.successes import Successes
 from tunesmith.core.waiver import Waiver, keepable, record
 
 
@@ -26,7 +27,8 @@ class Planner:
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What would be done with each step, in order."""
         known: dict[Step, str | None] = {}
-        return [self._plan(step, known) for step in steps]
+        before = Successes(self.finder.database, [step.name for step in steps])
+        return [self._plan(step, known, before) for step in steps]
 
     def accept(self, step: Step, reason: str, actor: str) -> Waiver | None:
         """Keep the newest result of `step` although the code that made it changed since; None where
@@ -39,7 +41,8 @@ class Planner:
         if not reason.strip():
             raise UsageError("a result is kept for a reason", remedy='say it: --why "..."')
         known: dict[Step, str | None] = {}
-        planned = self._plan(step, known)
+        before = Successes(self.finder.database, [step.name])
+        planned = self._plan(step, known, before)
         if planned.hit is not None:
             return None
         if not planned.key:
@@ -48,7 +51,7 @@ class Planner:
                 remedy="accept that one before it, or run it first",
             )
         digests = {
-            name: [self._given(part, known) or "" for part in _parts(value)]
+            name: [self._given(part, known, before) or "" for part in _parts(value)]
             for name, value in step.inputs.items()
         }
         what = identity(step, digests)
@@ -80,13 +83,12 @@ class Planner:
             record(connection, waiver)
         return waiver
 
-    def _plan(self, step: Step, known: dict[Step, str | None]) -> Planned:
-        with self.finder.database.read() as connection:
-            last = catalog.last_success(connection, step=step.name)
+    def _plan(self, step: Step, known: dict[Step, str | None], before: Successes) -> Planned:
+        last = before.of_step(step.name)
         digests: dict[str, list[str]] = {}
         for name, value in step.inputs.items():
             for part in _parts(value):
-                digest = self._given(part, known)
+                digest = self._given(part, known, before)
                 if digest is None:
                     known[step] = None
                     reason = f"{part.name} runs before it"
@@ -94,7 +96,7 @@ class Planner:
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
         wanted = key(what)
-        found = self.finder.find(step.name, wanted)
+        found = self.finder.find_among(before, step.name, wanted)
         known[step] = found.hit.output.sha256 if found.hit and found.hit.output else None
         return Planned(
             step=step,
@@ -105,14 +107,14 @@ class Planner:
             key=wanted,
         )
 
-    def _given(self, value: Any, known: dict[Step, str | None]) -> str | None:
+    def _given(self, value: Any, known: dict[Step, str | None], before: Successes) -> str | None:
         """The digest of an input; None while it has to be made first."""
         if not isinstance(value, Step):
             return fingerprint(value)
         if made := self.made(value):
             return made
         if value not in known:
-            self._plan(value, known)
+            self._plan(value, known, before)
         return known[value]
 
 

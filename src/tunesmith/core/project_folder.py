@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, StoreError, StoreFull
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STORE = ".tunesmith"
 """The folder of the store, in the project's folder."""
+
+
+def make_store(project: Path) -> Path:
+    """The folder of the store, which is made if it is not there, and which git leaves alone.
+
+    Raises:
+        StoreError, StoreFull: it cannot be written.
+    """
+    store = project / STORE
+    try:
+        (store / "blobs" / "incoming").mkdir(parents=True, exist_ok=True)
+        if not (store / ".gitignore").exists():
+            (store / ".gitignore").write_text("*\n")
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StoreFull(f"no space left for {store}", remedy="free some space") from error
+        raise StoreError(
+            f"the store {store} cannot be written: {error.strerror}",
+            remedy="check the permissions of the project's folder",
+        ) from error
+    return store
 
 
 def require_inside(project: Path, path: Path) -> None:

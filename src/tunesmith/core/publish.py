@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.attempt import Attempt
-from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.facts import run_facts
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.kinds import Kind
 from tunesmith.core.meter import Usage
@@ -84,13 +84,13 @@ class Publisher:
         """End a running run, with its evidence; False when somebody else ended it first."""
         if not catalog.close_run(connection, run_id, **values):
             return False
-        facts = catalog.run_facts(connection, run_id)
+        facts = run_facts(connection, run_id)
         body = {
             "run": run_id,
-            "step": facts["step"],
-            "kind": facts["kind"],
-            "output": facts["output"],
-            "facts": fingerprint(facts),
+            "step": facts.step,
+            "kind": facts.kind,
+            "output": facts.output,
+            "facts": facts.digest,
         }
         what = "finished" if values["status"] == "succeeded" else values["status"]
         evidence.append(connection, f"run.{what}", self.actor, body)

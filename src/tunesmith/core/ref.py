@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import pydantic
-
 from tunesmith.core.canonical import plain
 
 
@@ -62,4 +60,6 @@ def to_plain(record: Any) -> Any:
 
 def from_plain(record_type: type[Record], value: Any) -> Record:
     """A record of `record_type` from JSON types; fields are checked."""
+    import pydantic  # a tenth of a second, which commands that read no record do without
+
     return pydantic.TypeAdapter(record_type).validate_python(value, strict=False)

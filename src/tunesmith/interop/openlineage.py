@@ -106,9 +106,8 @@ class _Teller:
     def events(self, run_id: int) -> list[dict[str, Any]]:
         """The two events of a run that has ended."""
         run = self._runs[run_id]
-        with self._project.runner.database.read() as connection:
-            given = catalog.run_facts(connection, run_id)["inputs"]
-        inputs = list(self._inputs(run, [digest for _name, _position, digest in given]))
+        given = run.identity["inputs"].values()
+        inputs = list(self._inputs(run, [digest for digests in given for digest in digests]))
         job = {
             "namespace": self.namespace,
             "name": run.step,

@@ -7,9 +7,12 @@ every cost and changes no measurement.
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
 
-from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.records.money import Money, Rates
+
+if TYPE_CHECKING:
+    from tunesmith.core.meter import Forecast, Preview, Usage
 
 SECONDS_PER_HOUR = Decimal(3600)
 JOULES_PER_KWH = Decimal(3_600_000)

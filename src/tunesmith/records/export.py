@@ -8,6 +8,9 @@ from typing import Literal
 
 from tunesmith.core.ref import Blob
 
+Format = Literal["adapter", "merged", "gguf", "gguf-adapter", "onnx"]
+Quantisation = Literal["f32", "f16", "q8_0", "q4_0"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:

@@ -155,3 +155,38 @@ def test_a_read_only_store_is_a_clear_error(tmp_path):
     with pytest.raises(StoreError, match="permissions"), database.read():
         pass
     database.close()
+
+
+def test_a_server_that_was_away_is_asked_again(postgres, server):
+    database = Database(postgres())
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    name = database.engine.url.database
+    server.run(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        "postgres",
+    )
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    database.close()
+
+
+def test_reading_from_a_server_sees_one_moment(postgres, tmp_path):
+    database = Database(postgres())
+    migrate(database, tmp_path)
+    with database.read() as connection:
+        assert list(evidence.entries(connection)) == []
+        with database.write() as writer:
+            evidence.append(writer, "wrote", "me", {})
+        assert list(evidence.entries(connection)) == []
+        with pytest.raises(sa.exc.InternalError, match="read-only"):
+            evidence.append(connection, "wrote", "me", {})
+        connection.rollback()
+    database.close()
+
+
+def test_a_password_is_in_no_message():
+    with pytest.raises(ConfigError) as caught:
+        Database("nosuch://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+    assert "me:***@host" in str(caught.value)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from tunesmith.core.section import Section
-
-Format = Literal["adapter", "merged", "gguf", "gguf-adapter", "onnx"]
-Quantisation = Literal["f32", "f16", "q8_0", "q4_0"]
+from tunesmith.records.export import Format, Quantisation
 
 
 class ExportConfig(Section):

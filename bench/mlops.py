@@ -1,0 +1,244 @@
+"""How long what everybody waits for takes: `python bench/mlops.py [--json]`.
+
+Each section is a function that makes its own store and gives back figures; a figure has a bar where
+one is promised, and the program ends with 1 where one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tunesmith.core import catalog, evidence, lifecycle
+from tunesmith.core.blobs import FolderBlobs
+from tunesmith.core.canonical import canonical_json
+from tunesmith.core.db import Database
+from tunesmith.core.execute import InlineExecutor
+from tunesmith.core.facts import facts
+from tunesmith.core.kinds import KINDS
+from tunesmith.core.listing import listed as listing_of
+from tunesmith.core.migrations import migrate
+from tunesmith.core.ref import Blob
+from tunesmith.core.runner import Runner
+from tunesmith.core.step import Step
+from tunesmith.core.verify import verify
+from tunesmith.testing import EchoConfig
+
+WARM_UP = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Something measured."""
+
+    what: str
+    value: float
+    unit: str
+    bar: float | None = None
+    """What it has to stay below."""
+
+    @property
+    def holds(self) -> bool:
+        return self.bar is None or self.value < self.bar
+
+
+@contextmanager
+def store() -> Iterator[Runner]:
+    """A new store on the disk that temporary files are on."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        database = Database(f"sqlite:///{folder / 'tunesmith.db'}")
+        migrate(database, folder)
+        blobs = FolderBlobs(folder / "blobs")
+        executor = InlineExecutor(blobs, folder / "work")
+        yield Runner(blobs=blobs, database=database, executor=executor, actor="bench")
+        database.close()
+
+
+def timed(work: Callable[[], object], repeats: int = 5) -> float:
+    """Median seconds, once it is warm."""
+    seconds = []
+    for number in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        if number:
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def many_runs(runner: Runner, count: int, num_metrics: int = 5) -> Blob:
+    """Runs as steps leave them, each with its evidence, without the time of the steps."""
+    record = runner.blobs.put(b'{"name":"echo"}', "application/json")
+    with runner.database.write() as connection:
+        for number in range(count):
+            values = {
+                "key": f"{number:064x}",
+                "step": f"finetune:model-{number % 50}",
+                "kind": "echo@1",
+                "identity": canonical_json(
+                    {"code": "c" * 16, "config": {"rank": 8, "seed": number, "name": "desk"},
+                     "environment": {"python": "3.11", "torch": "2.13.0"},
+                     "inputs": {"dataset": ["d" * 64]}, "kind": "echo@1", "seed": number}
+                ).decode(),
+                "owner": "laptop:1:1",
+                "actor": "bench",
+            }  # fmt: skip
+            run_id = catalog.insert_run(connection, values, lease_s=30)
+            catalog.record_inputs(connection, run_id, {"dataset": ["d" * 64]})
+            catalog.record_blobs(connection, run_id, [record])
+            points = {(f"metric-{i}", step): 0.5 for i in range(num_metrics) for step in (1, 2)}
+            catalog.record_metrics(connection, run_id, points)
+            usage = canonical_json({"wall_s": 1.5, "cpu_s": 2, "peak_bytes": 10**9}).decode()
+            catalog.close_run(
+                connection, run_id, status="succeeded", output=record.sha256, usage=usage
+            )
+        for found in facts(connection):
+            body = {"run": found.run, "step": found.step, "kind": found.kind,
+                    "output": found.output, "facts": found.digest}  # fmt: skip
+            evidence.append(connection, "run.finished", "bench", body)
+    return record
+
+
+def commits() -> list[Figure]:
+    """A step from its claim to its result, and a bare entry of the evidence."""
+    whole_s, entry_s = [], []
+    with store() as runner:
+        for number in range(200 + WARM_UP):
+            step = Step(name="one", kind="echo@1", config=EchoConfig(text=str(number)))
+            start = time.perf_counter()
+            runner.run(step)
+            middle = time.perf_counter()
+            with runner.database.write() as connection:
+                evidence.append(connection, "wrote", "bench", {"number": number})
+            whole_s.append(middle - start)
+            entry_s.append(time.perf_counter() - middle)
+    p95 = {name: statistics.quantiles(each[WARM_UP:], n=20)[-1] for name, each in
+           (("a step of no work", whole_s), ("a commit", entry_s))}  # fmt: skip
+    return [
+        Figure(what="a commit, p95", value=1e3 * p95["a commit"], unit="ms", bar=20),
+        Figure(what="a step of no work (two commits, three blobs), p95",
+               value=1e3 * p95["a step of no work"], unit="ms"),
+    ]  # fmt: skip
+
+
+def plans() -> list[Figure]:
+    """A plan of 1,000 steps, a chain of ten times a hundred side by side, all of them hits. In
+    their keys is as much code, and are as many libraries, as in those of a dataset."""
+    like = KINDS["curate@1"]
+    as_long = replace(KINDS["echo@1"], sources=like.sources, libraries=like.libraries)
+    KINDS["echo@1"] = as_long  # type: ignore[index]
+    with store() as runner:
+        steps: list[Step] = []
+        for lane in range(100):
+            last: dict[str, Step] = {}
+            for depth in range(10):
+                name = f"step-{lane}-{depth}"
+                steps.append(
+                    Step(name=name, kind="echo@1", config=EchoConfig(text=name[-3:]), inputs=last)
+                )
+                last = {"of": steps[-1]}
+        for step in steps:
+            runner.run(step)
+
+        def plan() -> None:
+            runner._promised.clear()
+            planned = runner.plan(steps)
+            assert all(each.hit for each in planned)
+
+        return [Figure(what="plan of 1,000 steps", value=timed(plan), unit="s", bar=1)]
+
+
+def listing() -> list[Figure]:
+    """10,000 runs, each with five curves: all of them with their last values; the newest thirty."""
+    with store() as runner:
+        many_runs(runner, 10_000)
+
+        def listed(limit: int | None) -> Callable[[], object]:
+            def work() -> object:
+                with runner.database.read() as connection:
+                    found = listing_of(connection, limit)
+                assert len(found) == (limit or 10_000)
+                assert len(found[0].metrics) == 5
+                return found
+
+            return work
+
+        every, newest = (1e3 * timed(listed(limit)) for limit in (None, 30))
+        return [
+            Figure(what="10,000 runs with metrics", value=every, unit="ms", bar=300),
+            Figure(what="the newest 30 of them", value=newest, unit="ms"),
+        ]
+
+
+def verifying() -> list[Figure]:
+    """10,000 entries of the evidence, each of a run whose facts are computed anew."""
+    with store() as runner:
+        many_runs(runner, 10_000, num_metrics=1)
+        report = verify(runner.database, runner.blobs)
+        assert (report.num_entries, report.problems) == (10_000, ()), report.problems[:3]
+        value = timed(lambda: verify(runner.database, runner.blobs), repeats=3)
+        return [Figure(what="verify of 10,000 evidence records", value=value, unit="s", bar=2)]
+
+
+def starting() -> list[Figure]:
+    """The command line from nothing."""
+    command = [sys.executable, "-m", "tunesmith", "--help"]
+    value = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    return [Figure(what="tunesmith --help", value=1e3 * value, unit="ms", bar=300)]
+
+
+def going_back() -> list[Figure]:
+    """What `model rollback` asks of a store of 10,000 runs: where the alias was, which versions are
+    closed, and the move with its evidence. It also reads two records, a file each."""
+    with store() as runner:
+        record = many_runs(runner, 10_000, num_metrics=1)
+        at = iter(range(1, 100))
+
+        def back() -> None:
+            with runner.database.write() as connection:
+                run_id = next(at)
+                catalog.alias_history(connection, "model", "desk", "production")
+                lifecycle.closed(connection, "desk")
+                move = {"kind": "model", "name": "desk", "alias": "production", "reason": "back"}
+                moved = {"digest": record.sha256, "run_id": run_id, "actor": "bench"}
+                lifecycle.move_alias(connection, move | moved)
+
+        return [Figure(what="an alias moved back", value=1e3 * timed(back), unit="ms", bar=1000)]
+
+
+SECTIONS = (commits, plans, listing, verifying, starting, going_back)
+
+
+def main() -> None:
+    """Measure, print, and say whether every bar holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=[each.__name__ for each in SECTIONS])
+    options = parser.parse_args()
+    figures = [
+        figure
+        for section in SECTIONS
+        if options.only in (None, section.__name__)
+        for figure in section()
+    ]
+    if options.json:
+        print(json.dumps([asdict(each) | {"holds": each.holds} for each in figures], indent=2))
+    else:
+        for each in figures:
+            verdict = "holds" if each.holds else "MISSED"
+            bar = f"  (bar {each.bar:g} {each.unit}: {verdict})" if each.bar else ""
+            print(f"{each.what:<56}{each.value:9.2f} {each.unit}{bar}")
+    sys.exit(not all(each.holds for each in figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The evidence as a file that an auditor can check without the store.
+
+JSON lines: a header, then every entry in order. An entry that a filter leaves out is there as its
+digest and the one before it, so that the chain has no gap, and what is shown can be checked as if
+all were. The end of a run has what is stored of the run, whose digest its entry holds.
+
+What the file alone shows: no entry was edited, dropped, added or re-ordered since the head that its
+header names. What it cannot show: that the header was not written anew with all that follows. For
+that a head, "NUMBER:DIGEST", has to be kept where whoever writes the file cannot change it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from tunesmith.core import evidence
+from tunesmith.core.canonical import canonical_json, fingerprint, parse
+from tunesmith.core.db import clock
+from tunesmith.core.errors import DataError, UsageError
+from tunesmith.core.evidence import GENESIS, Entry
+from tunesmith.core.facts import facts
+from tunesmith.core.verify import ENDINGS
+
+FORMAT = 1
+HEAD = re.compile(r"([1-9][0-9]*):([0-9a-f]{64})")
+_SIGNED = ("seq", "at", "actor", "what", "body", "previous")
+_LINK = {"seq", "previous", "digest"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """Which entries are shown; empty: all."""
+
+    since: str = ""
+    """The first moment, as the evidence writes times; a date is its beginning."""
+    until: str = ""
+    """The first moment that is not meant any more."""
+    subject: str = ""
+    """A name that the entry has to hold, such as "desk", "desk@2" or "run:14"."""
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether the entry is meant."""
+        if (self.since and entry.at < self.since) or (self.until and entry.at >= self.until):
+            return False
+        return not self.subject or self.subject in set(_names(entry.body))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What a file shows."""
+
+    num_entries: int
+    num_shown: int
+    num_withheld: int
+    """Of these the file has the place and the digest alone."""
+    num_runs: int
+    """Runs whose facts are in it, as their entries say."""
+    head: str
+    """The last entry of the file, "NUMBER:DIGEST"; empty where there is none."""
+    filter: Mapping[str, str]
+    held: bool
+    """Whether a head was given that was kept, and the file goes on from it."""
+    problems: tuple[str, ...]
+
+
+def lines(connection: Connection, wanted: Filter, actor: str) -> Iterator[str]:
+    """The file, a line each, of one moment."""
+    log = list(evidence.entries(connection))
+    header = {
+        "audit": FORMAT,
+        "exported_at": clock(connection),
+        "exported_by": actor,
+        "filter": wanted,
+        "head": head_of(log[-1].seq, log[-1].digest) if log else "",
+    }
+    yield canonical_json(header).decode()
+    stored = {each.run: each.text for each in facts(connection)}
+    for entry in log:
+        line = {"seq": entry.seq, "previous": entry.previous, "digest": entry.digest}
+        if wanted.shows(entry):
+            line |= {"at": entry.at, "actor": entry.actor, "what": entry.what, "body": entry.body}
+            if entry.what in ENDINGS and entry.body["run"] in stored:
+                line["facts"] = parse(stored[entry.body["run"]].encode())
+        yield canonical_json(line).decode()
+
+
+def check(text: Iterable[str], kept: str = "") -> Checked:
+    """Check a file by itself; `kept` is a head that was kept elsewhere.
+
+    Raises:
+        DataError: it is no such file, or of a later version.
+        UsageError: `kept` is no head.
+    """
+    kept_seq, kept_digest = _kept(kept)
+    numbered = enumerate(text, start=1)
+    header = _header(next((line for _, line in numbered), ""))
+    problems: list[str] = []
+    previous, last, num_shown, num_runs = GENESIS, 0, 0, 0
+    found_kept = False
+    for number, line in numbered:
+        entry = _line(line)
+        if entry is None:
+            problems.append(f"line {number} is no entry")
+            continue
+        problems += _broken(entry, last, previous, number)
+        if _is_shown(entry):
+            num_shown += 1
+            problems += _edited(entry, number)
+            num_runs += "facts" in entry
+        if entry["seq"] == kept_seq:
+            found_kept = entry["digest"] == kept_digest
+            if not found_kept:
+                problems.append(f"entry {kept_seq} is another one than the head that was kept")
+        previous, last = entry["digest"], entry["seq"]
+    head = head_of(last, previous) if last else ""
+    if head != header["head"]:
+        problems.append(
+            f"the header says that it ends with {header['head']}, and it ends with {head}"
+        )
+    if kept_seq > last:
+        problems.append(f"it ends with entry {last}, and is cut off: entry {kept_seq} was kept")
+    return Checked(
+        num_entries=last,
+        num_shown=num_shown,
+        num_withheld=last - num_shown,
+        num_runs=num_runs,
+        head=head,
+        filter=header["filter"],
+        held=found_kept,
+        problems=tuple(problems),
+    )
+
+
+def head_of(seq: int, digest: str) -> str:
+    """How a head is written."""
+    return f"{seq}:{digest}"
+
+
+def _broken(entry: Mapping[str, Any], last: int, previous: str, number: int) -> Iterator[str]:
+    if entry["seq"] != last + 1:
+        yield f"line {number} is entry {entry['seq']}, and {last + 1} should be here"
+    if entry["previous"] != previous:
+        yield f"entry {entry['seq']} does not follow from the entry before it"
+
+
+def _is_shown(entry: Mapping[str, Any]) -> bool:
+    return entry.keys() != _LINK
+
+
+def _edited(entry: Mapping[str, Any], number: int) -> Iterator[str]:
+    said = entry.keys() - {"facts"}
+    if said != {*_SIGNED, "digest"}:
+        yield f"line {number} has other fields than an entry has"
+        return
+    if fingerprint({name: entry[name] for name in _SIGNED}) != entry["digest"]:
+        yield f"entry {entry['seq']} ({entry['what']}) was edited after it was written"
+    if "facts" in entry and fingerprint(entry["facts"]) != entry["body"].get("facts"):
+        yield f"what entry {entry['seq']} has of its run is not what it says"
+
+
+def _header(line: str) -> Mapping[str, Any]:
+    found = _object(line)
+    if found is None or not isinstance(found.get("audit"), int):
+        raise DataError(
+            "this is no export of the evidence: its first line is no header",
+            remedy="`tunesmith audit export --out FILE` writes one",
+        )
+    if found["audit"] > FORMAT:
+        raise DataError(
+            "this export was written by a later version of tunesmith",
+            remedy="upgrade tunesmith (`pip install -U tunesmith`)",
+        )
+    return {"head": str(found.get("head")), "filter": dict(found.get("filter") or {})}
+
+
+def _line(line: str) -> Mapping[str, Any] | None:
+    """An entry, or what the chain has of one; None for anything else."""
+    found = _object(line)
+    if found is None or not found.keys() >= _LINK:
+        return None
+    texts = (found["previous"], found["digest"])
+    is_link = isinstance(found["seq"], int) and all(isinstance(each, str) for each in texts)
+    return found if is_link and isinstance(found.get("body", {}), dict) else None
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = parse(line.encode())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _kept(kept: str) -> tuple[int, str]:
+    if not kept:
+        return 0, ""
+    found = HEAD.fullmatch(kept)
+    if found is None:
+        raise UsageError(
+            f"{kept[:80]!r} is no head of the evidence",
+            remedy='give "NUMBER:DIGEST", as `tunesmith verify` prints it',
+        )
+    return int(found[1]), found[2]
+
+
+def _names(body: Any, key: str = "") -> Iterator[str]:
+    """All that an entry can be asked for by: texts, their parts, and numbers of runs."""
+    if isinstance(body, Mapping):
+        for name, value in body.items():
+            yield from _names(value, name)
+    elif isinstance(body, list):
+        for value in body:
+            yield from _names(value, key)
+    elif isinstance(body, str):
+        yield body
+        yield from re.split(r"[@:/]", body)
+    elif key in ("run", "run_id", "runs"):
+        yield f"run:{json.dumps(body)}"

@@ -1,0 +1,166 @@
+"""An exported log: what was done to it shows, and what cannot show is said."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.core import evidence
+from tunesmith.core.audit import Filter, check, lines
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.errors import DataError, UsageError
+from tunesmith.core.step import Step
+from tunesmith.testing import EchoConfig
+
+
+@pytest.fixture
+def log(make_runner):
+    """log(since=...) -> the lines of an export, with what a filter shows."""
+    runner, _ = make_runner()
+    for text in ("eins", "zwei 🦊"):
+        config = EchoConfig(name="one", text=text, alias="best")
+        runner.run(Step(name="echo:one", kind="echo@1", config=config))
+    with pytest.raises(DataError):
+        runner.run(Step(name="bad", kind="echo@1", config=EchoConfig(error="no")))
+    with runner.database.write() as connection:
+        evidence.append(
+            connection, "version.retired", "ann", {"model": "desk", "version": "desk@2"}
+        )
+
+    def export(**wanted: str) -> list[str]:
+        with runner.database.read() as connection:
+            return list(lines(connection, Filter(**wanted), "tester"))
+
+    return export
+
+
+def edit(line: str, **values) -> str:
+    return json.dumps(json.loads(line) | values)
+
+
+def test_an_export_holds_by_itself(log):
+    found = check(log())
+    assert (found.num_entries, found.num_shown, found.num_runs, found.problems) == (6, 6, 3, ())
+    assert check(log(), found.head).held
+    assert not found.held
+
+
+def test_a_filter_keeps_what_it_shows_checkable(log):
+    whole = check(log())
+    few = log(subject="desk@2")
+    found = check(few, whole.head)
+    assert (found.num_shown, found.num_withheld, found.problems) == (1, 5, ())
+    assert found.held
+    assert check(log(subject="desk")).num_shown == 1
+    assert check(log(subject="run:3")).num_shown == 1
+    assert check(log(subject="one")).num_shown == 4
+    times = [json.loads(line)["at"] for line in log()[1:]]
+    assert check(log(since=times[3])).num_shown == len([t for t in times if t >= times[3]])
+    assert check(log(until=times[3])).num_shown == len([t for t in times if t < times[3]])
+    assert not any("zwei" in line for line in few), "what is left out is not there"
+    # What is shown cannot be another, nor stand elsewhere; what is not shown cannot be added to.
+    shown = next(number for number, line in enumerate(few) if number and "desk@2" in line)
+    few[shown] = few[shown].replace("desk@2", "desk@1")
+    assert "was edited" in check(few).problems[0]
+    few = log(subject="desk@2")
+    del few[2]
+    assert check(few).problems
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_every_edit_of_every_entry_shows(log, number):
+    text = log()
+    for name in ("at", "actor", "what", "previous", "digest"):
+        changed = [*text]
+        changed[number] = edit(changed[number], **{name: "f" * 64})
+        assert check(changed).problems, name
+    changed = [*text]
+    body = json.loads(text[number])["body"]
+    changed[number] = edit(text[number], body={**body, "extra": 1})
+    assert "was edited" in check(changed).problems[0]
+    assert check([*text[:number], *text[number + 1 :]]).problems, "dropped"
+    assert check([*text[:number], text[number], *text[number:]]).problems, "doubled"
+    assert check([*text[:number], "{}", *text[number + 1 :]]).problems == (
+        f"line {number + 1} is no entry",
+        *check([*text[:number], "nonsense", *text[number + 1 :]]).problems[1:],
+    )
+    if number > 1:
+        swapped = [*text]
+        swapped[number - 1], swapped[number] = swapped[number], swapped[number - 1]
+        assert check(swapped).problems, "re-ordered"
+
+
+def test_what_is_stored_of_a_run_cannot_be_another(log):
+    text = log()
+    number = next(n for n, line in enumerate(text) if "facts" in json.loads(line))
+    facts = json.loads(text[number])["facts"]
+    text[number] = edit(text[number], facts={**facts, "actor": "somebody else"})
+    assert "is not what it says" in check(text).problems[0]
+
+
+def test_a_tail_that_was_cut_off(log):
+    text = log()
+    head = check(text).head
+    assert "the header says" in check(text[:-1]).problems[0], "by somebody who left the header"
+    # By somebody who wrote the header anew: the file alone cannot show it, and does not say it can.
+    last = json.loads(text[-2])
+    cut = [edit(text[0], head=f"{last['seq']}:{last['digest']}"), *text[1:-1]]
+    found = check(cut)
+    assert (found.problems, found.held) == ((), False)
+    assert "is cut off" in check(cut, head).problems[0]
+    # An earlier head shows what stands before it, and no more.
+    early = json.loads(text[3])
+    assert check(cut, f"3:{early['digest']}").held
+
+
+def test_a_log_that_was_written_anew_is_told_by_a_kept_head(log):
+    text = log()
+    head = check(text).head
+    entries = [json.loads(line) for line in text[1:]]
+    entries[0]["actor"] = "somebody else"
+    previous = evidence.GENESIS
+    for entry in entries:
+        entry.pop("facts", None)
+        entry["previous"] = previous
+        signed = {key: value for key, value in entry.items() if key != "digest"}
+        previous = entry["digest"] = fingerprint(signed)
+    forged = [edit(text[0], head=f"{len(entries)}:{previous}"), *map(json.dumps, entries)]
+    assert check(forged).problems == (), "a chain that is whole, of another story"
+    assert "another one than the head that was kept" in check(forged, head).problems[0]
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"audit": "x"}', "[" * 100_000])
+def test_what_is_no_export_is_said(line):
+    with pytest.raises(DataError, match="no export"):
+        check([line])
+    with pytest.raises(DataError, match="upgrade tunesmith"):
+        check(['{"audit": 2}'])
+    with pytest.raises(UsageError, match="no head"):
+        check(['{"audit": 1}'], "12")
+
+
+def test_the_commands_need_no_store_to_check(tmp_path):
+    from tunesmith.cli.main import app
+
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    (project / "tunesmith.toml").write_text("[project]\nname = 'x'\n")
+    file = elsewhere / "log.jsonl"
+
+    def run(*words: str):
+        return CliRunner().invoke(app, [*words, "--json"])
+
+    made = run("audit", "export", "--out", str(file), "-p", str(project))
+    assert json.loads(made.stdout)["num_entries"] == 0, made.output
+    assert [path.name for path in elsewhere.iterdir()] == ["log.jsonl"]
+    done = run("audit", "verify", str(file))
+    assert (done.exit_code, json.loads(done.stdout)["problems"]) == (0, [])
+    assert run("audit", "export", "--out", str(file), "-p", str(project)).exception.exit_code == 5
+    assert run("audit", "verify", str(tmp_path / "no")).exception.exit_code == 4
+    assert run("audit", "verify", sys.executable).exception.exit_code == 1
+    bad = run("audit", "export", "--out", "x", "--since", "monday", "-p", str(project))
+    assert "is no day" in str(bad.exception)
