@@ -325,7 +325,8 @@ def test_every_run_is_told_once_as_events_that_openlineages_own_classes_read(
     assert tuned["outputs"][0]["facets"]["tunesmith_model"]["method"] == "lora"
     assert names["gate:desk"]["outputs"][0]["facets"]["tunesmith_gate"]["admits"] is True
     assert names["curate:calls"]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 80
-    assert {"namespace": "file", "name": "calls.jsonl"} in names["land:file:calls.jsonl"]["inputs"]
+    assert names["land:calls"]["inputs"] == [{"namespace": "file", "name": "calls.jsonl"}]
+    assert [each["name"] for each in names["ingest:calls"]["inputs"]] == ["land:calls"]
 
     assert command("export", "openlineage", "--to", str(file))[1]["num_events"] == 0
     assert len(file.read_text().splitlines()) == len(events)
