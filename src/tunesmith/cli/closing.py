@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.cli.render import difference, metrics_table, percent, seconds
@@ -14,10 +14,13 @@ from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import Project
 from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset, SemanticSize, TrueSize
+from tunesmith.records.evaluation import Comparison
 
 
-def closing(project: Project, result: Result, wall_s: float) -> list[str]:
-    """One screen of text."""
+def closing(
+    project: Project, result: Result, wall_s: float, looked_back: Sequence[str] = ()
+) -> list[str]:
+    """One screen of text; `looked_back` says what had been expected."""
     lines = ["", f"{project.file.project.name}: done in {seconds(wall_s)}", ""]
     for name, asset in result.assets.items():
         lines.append(f"  data asset  {name}: {asset.num_rows} rows, {asset.licence}")
@@ -38,7 +41,7 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
             lines.append(f"  monitor     {name}: traffic {signal.traffic} is {verdict}")
         proposal = watched.proposal
         lines.append(f"  proposal    {'retrain' if proposal.retrain else 'do not retrain'}")
-    lines += ["", *_cost(project), ""]
+    lines += ["", *looked_back, *_cost(project), ""]
     lines += [
         f"  where       {_near(project.folder / FILE)} says it all; "
         f"{STORE}/ beside it holds it all",
@@ -108,12 +111,16 @@ def _model(name: str, made: Made) -> list[str]:
     for comparison in made.gate.comparisons if made.gate else ():
         lines.append(
             f"              tuned - {comparison.versus}: {difference(comparison)}, "
-            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} rows"
+            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} {_rows(comparison)}"
         )
     if made.gate is not None:
         alias = f", alias {made.release.move.alias!r}" if made.release else ""
         lines.append(f"  gate        {made.gate.verdict}{alias}")
     return lines
+
+
+def _rows(comparison: Comparison) -> str:
+    return "rows" if comparison.is_of_all else comparison.rows_said
 
 
 def _cost(project: Project) -> list[str]:

@@ -101,6 +101,7 @@ def serve(
     """Serve released models at an address of this machine, in OpenAI's format, and keep the runs
     that programs log, in MLflow's."""
     from tunesmith.cli.opening import opened
+    from tunesmith.endpoint import endpoint
     from tunesmith.schedule import opened as schedules_opened
     from tunesmith.schedule import ticking
     from tunesmith.stages.serve.run import serve as run_service
@@ -121,7 +122,7 @@ def serve(
         if config.models:
             say(f"loading {', '.join(config.models)} for {service} ...")
         index = current_index(project, config.index) if config.index else None
-        app = project.endpoint(config, index)
+        app = endpoint(project, config, index)
         url = f"http://{config.host}:{config.port}"
         if config.tracking:
             say(f"programs log here with MLFLOW_TRACKING_URI={url}/mlflow (stop: Ctrl-C)")

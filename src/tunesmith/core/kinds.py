@@ -35,11 +35,14 @@ class Kind:
     """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
+    loads_weights: bool = False
+    """Whether it holds a model in memory, so that two side by side may be too much."""
 
 
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
+_FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
@@ -156,6 +159,7 @@ KINDS: Mapping[str, Kind] = {
             "tunesmith.asset",
             "tunesmith.text.sql",
             f"{_RECORDS}.data",
+            *_FUNCTIONS,
         ),
         libraries=("duckdb", "pyarrow"),
     ),
@@ -203,6 +207,7 @@ KINDS: Mapping[str, Kind] = {
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
@@ -210,6 +215,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
@@ -217,19 +223,71 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
+    ),
+    "probe@1": Kind(
+        function=f"{_STAGES}.probe.run:probe",
+        config=f"{_STAGES}.probe.config:ProbeConfig",
+        record=f"{_RECORDS}.suite:SuiteResult",
+        sources=(
+            f"{_STAGES}.probe",
+            "tunesmith.lm",
+            "tunesmith.text.pii",
+            "tunesmith.text.identifiers",
+            f"{_RECORDS}.rows",
+            f"{_RECORDS}.suite",
+        ),
+        libraries=(*_MODEL, "scipy", "phonenumberslite"),
+    ),
+    "evaluate-base-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_base",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(*_EVALUATING, *_FUNCTIONS),
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "evaluate-tuned-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_tuned",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(*_EVALUATING, *_FUNCTIONS),
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "slice@1": Kind(
+        function=f"{_STAGES}.evaluate.slices:cut",
+        config=f"{_STAGES}.evaluate.config:SlicesConfig",
+        record=f"{_RECORDS}.evaluation:Slices",
+        sources=(
+            *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers")),
+            _REWARDS,
+        ),
+        libraries=("pyarrow",),
+    ),
+    "audit@1": Kind(
+        function=f"{_STAGES}.audit.run:audit",
+        config=f"{_STAGES}.audit.config:AuditConfig",
+        record=f"{_RECORDS}.audit:Audit",
+        sources=(f"{_STAGES}.audit", "tunesmith.lm"),
+        libraries=_MODEL,
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=_EVALUATING,
+        sources=(*_EVALUATING, f"{_RECORDS}.suite"),
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(
         function=f"{_STAGES}.release.run:release",
         config=f"{_STAGES}.release.config:ReleaseConfig",
         record=f"{_RECORDS}.release:Release",
-        sources=(f"{_STAGES}.release", "tunesmith.text.licences", "tunesmith.text.spdx"),
+        sources=(
+            f"{_STAGES}.release",
+            "tunesmith.text.licences",
+            "tunesmith.text.spdx",
+            f"{_RECORDS}.suite",
+        ),
         libraries=("pyyaml",),
     ),
     "export@1": Kind(
@@ -238,6 +296,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.export:Export",
         sources=(f"{_STAGES}.export", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -274,6 +333,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:Vectors",
         sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "value@1": Kind(
         function=f"{_STAGES}.value.run:value",

@@ -228,12 +228,12 @@ class _Teller:
         return {"namespace": self.namespace, "name": name, "facets": {"version": facet}}
 
 
-def _standard(name: str, of: str, **fields: Any) -> dict[str, Any]:
+def _standard(name: str, of: str, /, **fields: Any) -> dict[str, Any]:
     schema = f"{SPEC}/facets/{of}/{name}.json#/$defs/{name}"
     return {"_producer": PRODUCER, "_schemaURL": schema, **fields}
 
 
-def _own(name: str, **fields: Any) -> dict[str, Any]:
+def _own(name: str, /, **fields: Any) -> dict[str, Any]:
     return {"_producer": PRODUCER, "_schemaURL": f"{FACETS}/{name}", **fields}
 
 
