@@ -215,7 +215,7 @@ def variant(
         config=asked or path.tuned_evaluation.config,
         inputs={**path.tuned_evaluation.inputs, "model": model},
     )
-    return replace(path, model=model, tuned_evaluation=after, gate=None, release=None)
+    return replace(path, model=model, tuned_evaluation=after, audit=None, gate=None, release=None)
 
 
 def recipe_of(path: ModelPath) -> ModelConfig:
@@ -227,7 +227,7 @@ def recipe_of(path: ModelPath) -> ModelConfig:
 def transfers(path: ModelPath) -> dict[str, ModelPath]:
     """What a model is compared with to see what transfer was worth, at the same steps and rows."""
     recipe = recipe_of(path)
-    rivals = {OWN: replace(path, gate=None, release=None)}
+    rivals = {OWN: replace(path, audit=None, gate=None, release=None)}
     if recipe.method != "head":
         rate = RATES["head"]
         rivals["frozen trunk, trained head"] = variant(

@@ -101,6 +101,9 @@ def _quality(entry: CatalogueEntry, quality: Quality) -> Iterator[str]:
     total = max(quality.size.rows, 1)
     filled = ", ".join(f"{each.name} {percent(each.num_rows / total)}" for each in quality.fields)
     yield from wrapped(f"completeness: {filled}")
+    if quality.low:
+        low = ", ".join(f"{rule} in {count}" for rule, count in quality.low.items())
+        yield from wrapped(f"rows that are hardly prose: {low}")
     found = ", ".join(f"{kind} in {count}" for kind, count in quality.pii.items()) or "none"
     yield f"personal data that has a form, in {quality.num_sampled} rows: {found}"
     if quality.licences:

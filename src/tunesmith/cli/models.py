@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import model_documents, promotion
+from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
@@ -24,16 +24,28 @@ def add_to(app: typer.Typer) -> None:
     model.command("export")(model_export)
     promotion.add_to(model)
     model_documents.add_to(model)
+    labels.add_to(model)
+    signing.add_to(app, model)
     app.add_typer(model, name="model")
 
 
-def model_list(folder: Folder = HERE, as_json: Json = False) -> None:
+def model_list(
+    folder: Folder = HERE,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only versions with this tag: KEY or KEY=VALUE.")
+    ] = None,
+    search: Annotated[
+        str, typer.Option(help="Only those with this in a name, state, tag, note or reason.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """List every model version: its state, the aliases that point at it, who approved it."""
     from tunesmith.cli.opening import opened
+    from tunesmith.registry.labels import found
     from tunesmith.registry.standing import listed
 
     with opened(folder) as (project, _):
-        entries = listed(project)
+        entries = found(listed(project), tag or (), search)
     rows = [
         [
             e.version.name,
@@ -58,11 +70,18 @@ def model_card(
 ) -> None:
     """Print the card of a released model (Markdown)."""
     from tunesmith.cli.opening import opened
+    from tunesmith.core.canonical import fingerprint
+    from tunesmith.core.waiver import behind
 
     with opened(folder) as (project, _):
         release, _version = project.released(name, alias or project.file.alias_of(name))
         card = project.runner.blobs.get(release.card).decode()
-    out({"release": release, "card": card}, [card], as_json)
+        with project.runner.database.read() as connection:
+            waivers = behind(connection, fingerprint(release))
+    if waivers:  # they may be younger than the card, which is never written again
+        card += "\n## Kept although the code changed since\n\n"
+        card += "".join(f"- {each.said()}\n" for each in waivers)
+    out({"release": release, "card": card, "waivers": waivers}, [card], as_json)
 
 
 def model_mistakes(

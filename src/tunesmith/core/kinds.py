@@ -3,20 +3,17 @@ imported until it is needed."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
-import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tunesmith.core.canonical import sha256
+from tunesmith.core.code_digest import code_digest
 from tunesmith.core.errors import MissingExtra, UsageError
 
 
@@ -38,6 +35,8 @@ class Kind:
     """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
+    loads_weights: bool = False
+    """Whether it holds a model in memory, so that two side by side may be too much."""
 
 
 _STAGES = "tunesmith.stages"
@@ -206,6 +205,7 @@ KINDS: Mapping[str, Kind] = {
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
@@ -213,6 +213,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
@@ -220,6 +221,14 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
+    ),
+    "audit@1": Kind(
+        function=f"{_STAGES}.audit.run:audit",
+        config=f"{_STAGES}.audit.config:AuditConfig",
+        record=f"{_RECORDS}.audit:Audit",
+        sources=(f"{_STAGES}.audit", "tunesmith.lm"),
+        libraries=_MODEL,
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
@@ -241,6 +250,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.export:Export",
         sources=(f"{_STAGES}.export", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -277,6 +287,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:Vectors",
         sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "value@1": Kind(
         function=f"{_STAGES}.value.run:value",
@@ -340,33 +351,4 @@ def code_version(of: Kind) -> str:
     """A digest of the code in `of.sources` and of the record's fields; comments, docstrings and
     layout are left out."""
     names = [*of.sources, of.record.partition(":")[0]]
-    return sha256("".join(_code_digest(name) for name in names).encode())[:16]
-
-
-@functools.cache
-def _code_digest(name: str) -> str:
-    spec = importlib.util.find_spec(name)
-    assert spec is not None, name
-    assert spec.origin is not None, name
-    folder = Path(spec.origin).parent
-    is_package = spec.submodule_search_locations is not None
-    trees = []
-    for path in sorted(folder.rglob("*.py")) if is_package else [Path(spec.origin)]:
-        tree = ast.parse(path.read_bytes())
-        _strip_docstrings(tree)
-        trees.append(f"{path.relative_to(folder)}\n{ast.dump(tree)}")
-    return sha256("\n".join(trees).encode())
-
-
-def _strip_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [
-                statement
-                for statement in node.body
-                if not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ]
+    return sha256("".join(map(code_digest, names)).encode())[:16]

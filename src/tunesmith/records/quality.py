@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunesmith.records.data import TrueSize
 from tunesmith.records.money import Money
@@ -33,6 +33,8 @@ class Quality:
     num_sampled: int
     licences: Mapping[str, int]
     """In how many rows a licence is named by a tag or an address."""
+    low: Mapping[str, int] = field(default_factory=dict)
+    """In how many rows a rule of `text.quality` is broken, by rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from tunesmith.registry.standing import (
     version_of,
     way_back,
 )
+from tunesmith.signing.at_load import require_signed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +84,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
         NotAllowed: this user may not, or tuned, judged or asked for it himself.
         NotFound: nobody asked for it.
         GateFailed, Conflict: see `promote`; things may have changed since.
+        SignatureError: it is not signed, where the project file names a public key.
     """
     roles = require_role(project, actor, "approve")
     name, _ = split(version)
@@ -94,6 +96,8 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
         if release is not None:
             for blob in find(release.release, Blob):
                 project.runner.blobs.check(blob, deep=True)
+    if project.public_key is not None:  # or it could not be served then
+        require_signed(project.runner.database, found.release.model, project.public_key, version)
     documents = require_complete(project, version)
     started = time.monotonic()
     with project.runner.database.write() as connection:

@@ -1,8 +1,8 @@
 """From a data asset to its quality: numbers alone, no text of a row.
 
-A step of its own, kept by the version of the data asset: near duplicates of 200,000 rows take half
-a minute, so nobody should wait for them twice, and no run has to. It runs when somebody asks
-(`tunesmith data show`).
+A step of its own, kept by the version of the data asset: near duplicates of 200,000 rows take
+half a minute or more, so nobody should wait for them twice, and no run has to. It runs when
+somebody asks (`tunesmith data show`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
 from tunesmith.text.licence_texts import tagged
 from tunesmith.text.licences import licence_of
 from tunesmith.text.pii import find_pii
+from tunesmith.text.quality import broken
 
 SAMPLE = 2_000
 """Rows in which personal data is looked for: those with the smallest ids, which are digests, so
@@ -57,6 +58,7 @@ def assess(config: AssessConfig, ctx: Context, *, asset: DataAsset) -> Quality:
         pii=_personal([row["text"] for row in sample]),
         num_sampled=len(sample),
         licences=_licences([row["text"] for row in rows]),
+        low=_low([row["text"] for row in rows]),
     )
 
 
@@ -66,6 +68,12 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})
 def _personal(texts: list[str]) -> dict[str, int]:
     """How many of the texts have personal data of each kind."""
     found = Counter(kind for text in texts for kind in {each.kind for each in find_pii(text)})
+    return dict(sorted(found.items()))
+
+
+def _low(texts: list[str]) -> dict[str, int]:
+    """How many texts break each of the rules of `text.quality`."""
+    found = Counter(rule for text in texts for rule in broken(text))
     return dict(sorted(found.items()))
 
 

@@ -13,6 +13,7 @@ from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.licensed import cleared_section
+from tunesmith.stages.curate.mix import balance_lines
 from tunesmith.stages.curate.reviewed import Applied, review_section
 from tunesmith.stages.curate.rows import Chosen, Row
 from tunesmith.stages.curate.semantic import SemanticFacts
@@ -42,11 +43,11 @@ class CardFacts:
     """The most similar pairs across the split."""
     size: TrueSize
     pii: Mapping[str, int]
-    """By kind, how often personal data stood in the rows that were kept."""
+    """By kind, how often personal data stood in the kept rows."""
     semantic: SemanticFacts | None = None
     """None where no encoder was asked."""
     applied: Applied | None = None
-    """What became of the labels of a review; None where there was none."""
+    """What became of a review's labels; None where there was none."""
     licences: tuple[LicenceStatements, ...] = ()
     """What packages and files say of the licences of the sources."""
 
@@ -84,18 +85,21 @@ COMPARED = {
 
 def write_card(facts: CardFacts) -> str:
     """The card, as Markdown."""
+    config = facts.config
     by_format = {"labels": _labels, "feedback": _feedback, "tags": _tags}
-    own = by_format.get(facts.config.format)
-    made = [_synthetic] if any(asset.synthetic for asset in facts.assets) else []
-    middle = [*([_review] if facts.applied else []), *([own] if own else []), *made]
-    decided = [_cleared] if facts.config.licence_cleared else []
-    parts = [_summary, _sources, *decided, _rows, *middle, _personal, _split]
-    return "\n\n".join(part(facts) for part in parts) + "\n"
+    parts = [_summary(facts), _sources(facts)]
+    parts += [cleared_section(config, facts.licences)] if config.licence_cleared else []
+    parts += [_rows(facts), _balance(facts)]
+    parts += [review_section(facts.applied)] if facts.applied else []
+    parts += [own(facts)] if (own := by_format.get(config.format)) else []
+    parts += [_synthetic(facts)] if any(asset.synthetic for asset in facts.assets) else []
+    return "\n\n".join([*parts, _personal(facts), _split(facts)]) + "\n"
 
 
-def _review(facts: CardFacts) -> str:
-    assert facts.applied is not None
-    return review_section(facts.applied)
+def _balance(facts: CardFacts) -> str:
+    lines, said = balance_lines(facts.config, facts.assets, facts.sides)
+    head = ("source", "rows", "train", "test", "share of train", "asked for")
+    return f"## Balance\n\n{_table(head, lines)}{said}"
 
 
 def _synthetic(facts: CardFacts) -> str:
@@ -142,10 +146,6 @@ def _sources(facts: CardFacts) -> str:
         if asset.num_repaired
     ]
     return f"## Sources\n\n{_table(head, rows)}{''.join(repaired)}"
-
-
-def _cleared(facts: CardFacts) -> str:
-    return cleared_section(facts.config, facts.licences)
 
 
 def _rows(facts: CardFacts) -> str:

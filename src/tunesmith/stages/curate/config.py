@@ -27,6 +27,7 @@ from tunesmith.records.rows import FORMATS
 from tunesmith.text.language import known_languages
 from tunesmith.text.names import NameKind
 from tunesmith.text.pii import has_phones
+from tunesmith.text.quality import Rule
 
 SHORT_SIMILARITY = 0.8
 """Where one of two texts has fewer than 20 words their sets of words are compared instead of their
@@ -168,6 +169,14 @@ class DatasetConfig(Section):
     """Sources whose licence is doubtful, or not for tuning, and who decided that they may be used
     here, when, and why, as in { songs = "J. Doe (legal), 2026-07-01: contract 17 with the label" }.
     It is on the card. Read from the project file alone."""
+    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """How the sources are mixed: the share of each of the rows to tune on, as in { letters = 0.7,
+    mails = 0.3 }. There are as many rows as the shares allow, drawn by the seed; none is repeated,
+    and those beyond a source's share are left out. Without it every row that fits is taken."""
+    quality: tuple[Rule, ...] = ()
+    """Rules of `tunesmith data show SOURCE` (how many rows break which) that a row may not break:
+    "few-letters", "odd-words", "symbols", "bullets", "ellipses", "repeated-lines",
+    "repeated-words". They are for prose in words of letters."""
     languages: tuple[str, ...] = ()
     """Keep rows in these languages (ISO 639-1, such as "en"); without a list every row. Listing
     "und" keeps those of which it cannot be told, mostly short ones, and "zxx" what is no language.
@@ -237,6 +246,10 @@ class DatasetConfig(Section):
             raise ValueError("date and test_from go together: set both, or none of them")
         if self.test_from and "test_share" in self.model_fields_set:
             raise ValueError("test_share is not read with test_from: the date decides")
+        if self.shares and set(self.shares) != set(self.sources):
+            raise ValueError("shares names each of its sources, and nothing else")
+        if self.shares and abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(f"shares add up to {sum(self.shares.values()):g}, and should to 1")
         known = [field.name for field in dataclasses.fields(FORMATS[self.format])]
         for field in self.columns:
             if field not in known:
@@ -289,8 +302,9 @@ class DatasetConfig(Section):
             unread += ["pii_key_file", "pii_key_id"]
         if self.semantic is None:  # what is not asked for is in no key
             unread.append("semantic")
-        for key in ("pii_names", "max_synthetic", "test_synthetic"):
-            if getattr(self, key) == type(self).model_fields[key].default:
+        for key in ("pii_names", "max_synthetic", "test_synthetic", "shares", "quality"):
+            field = type(self).model_fields[key]
+            if getattr(self, key) == field.get_default(call_default_factory=True):
                 unread.append(key)
         return {
             key: value

@@ -15,6 +15,7 @@ from tunesmith.stages.curate.config import (
 from tunesmith.stages.curate.rows import Dropped, Row, drop
 from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
 from tunesmith.text.language import language
+from tunesmith.text.quality import Rule, broken
 
 Filtered = tuple[list[Row], list[Dropped]]
 Progress = Callable[[int, int], None]
@@ -74,6 +75,19 @@ def other_language(row: Row, said: str, languages: Collection[str]) -> Dropped |
     if code in languages:
         return None
     return drop(row, "language not listed", f"{code} ({confidence:.2f})")
+
+
+def low_quality(row: Row, said: str, rules: Collection[Rule]) -> Dropped | None:
+    """`row`, dropped, if what it says breaks one of `rules`; else None."""
+    gone = [rule for rule in broken(said) if rule in rules] if rules else []
+    return drop(row, "low quality", ", ".join(gone)) if gone else None
+
+
+def by_quality(rows: Sequence[Row], rules: Collection[Rule]) -> Filtered:
+    """Keep the rows whose text breaks none of `rules`."""
+    gone = [low_quality(row, row.text, rules) for row in rows]
+    kept = [row for row, dropped in zip(rows, gone, strict=True) if dropped is None]
+    return kept, [dropped for dropped in gone if dropped is not None]
 
 
 def by_language(rows: Sequence[Row], languages: Collection[str], progress: Progress) -> Filtered:

@@ -75,8 +75,11 @@ def _read(
         except (NotInFormat, TypeError) as error:  # TypeError: a number that JSON cannot hold
             dropped.append(drop(row, NOT_IN_FORMAT, _short(str(error))))
             continue
-        said = "\n".join(texts_of(plain(content))) if config.languages else ""
-        if gone := filters.other_language(row, said, config.languages):
+        said = "\n".join(texts_of(plain(content))) if config.languages or config.quality else ""
+        if gone := (
+            filters.other_language(row, said, config.languages)
+            or filters.low_quality(row, said, config.quality)
+        ):
             dropped.append(gone)
         else:
             read.append((row, content))

@@ -68,6 +68,8 @@ def _filter(
     dropped += gone
     rows, gone = filters.by_language(rows, config.languages, reporter(ctx, "tells languages"))
     dropped += gone
+    rows, gone = filters.by_quality(rows, config.quality)
+    dropped += gone
     rows, gone = filters.by_length(
         rows,
         count_tokens,

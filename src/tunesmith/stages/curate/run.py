@@ -23,6 +23,7 @@ from tunesmith.stages.curate.filters import duplicate_thresholds, leak_threshold
 from tunesmith.stages.curate.formatted import choose_formatted
 from tunesmith.stages.curate.labelled import choose_labelled
 from tunesmith.stages.curate.licensed import require_licences
+from tunesmith.stages.curate.mix import mixed
 from tunesmith.stages.curate.privacy import counts, privacy_of
 from tunesmith.stages.curate.reviewed import with_reviewed_labels
 from tunesmith.stages.curate.rows import (
@@ -140,6 +141,7 @@ def _left_out(sides: Sides) -> list[Dropped]:
     found = [drop(row, "belongs to an earlier row", row.component) for row in sides.straddling]
     found += [drop(row, "over the cap", row.label) for row in sides.surplus]
     found += [drop(row, GENERATED, row.component) for row in sides.generated]
+    found += [drop(row, "beyond its source's share", row.asset) for row in sides.unmixed]
     return found + [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
 
 
@@ -159,6 +161,7 @@ def _sides(config: DatasetConfig, rows: Sequence[Row], ctx: Context) -> Sides:
         by_date=bool(config.test_from),
         tests_synthetic=config.test_synthetic,
     )
+    sides = mixed(config, sides, ctx.seed)
     require_share(config, sides)
     return sides
 

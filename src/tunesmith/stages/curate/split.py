@@ -17,7 +17,7 @@ from tunesmith.stages.curate.rows import Row
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sides:
-    """Every row on exactly one of six sides."""
+    """Every row on exactly one of seven sides."""
 
     train: tuple[Row, ...]
     test: tuple[Row, ...]
@@ -29,6 +29,8 @@ class Sides:
     """Rows that would be tested on, if an earlier row were not of the same component."""
     generated: tuple[Row, ...] = ()
     """Synthetic rows of components that are tested on, where none may be tested on."""
+    unmixed: tuple[Row, ...] = ()
+    """Rows that would be trained on, if their source had not its share already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

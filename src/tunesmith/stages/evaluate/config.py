@@ -98,6 +98,10 @@ class GateConfig(Section):
     rules: tuple[GateRule, ...] = ()
     """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin, and
     confidence."""
+    audit: bool = True
+    """Whether the tuned weights are audited, and what is found counts as rules: not finite, other
+    modules than declared, an update or a rare word that does far more than others of its kind.
+    Where a person has looked at what was found and knows why, false lets the model be judged."""
     inconclusive: Literal["fail", "pass"] = "fail"
     """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
     with code 3; "pass" releases it, and the verdict stays inconclusive."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
@@ -49,11 +50,13 @@ def judge(
     tuned: Evaluation,
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
+    audit: Audit | None = None,
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
     `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it.
+    model was itself tuned on are left out of the comparison with it. An `audit` brings rules of its
+    own.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
@@ -68,7 +71,8 @@ def judge(
             seen=frozenset(trained_on(ctx.blobs, standing.model)),
         )
     found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
-    verdict, rules = apply_rules(config, comparison, [outcome for outcome, _ in found])
+    outcomes = [outcome for outcome, _ in found]
+    verdict, rules = apply_rules(config, comparison, [*outcomes, *(audit.rules if audit else ())])
     return GateResult(
         gate=config.name,
         model=tuned.model,

@@ -94,3 +94,8 @@ def test_of_nothing_there_is_nothing(tmp_path: Path, rows: list[dict[str, Any]])
     found = assessed(tmp_path, rows)
     assert found.fields == ()
     assert found.size.rows == len(rows)
+
+
+def test_rows_that_are_hardly_prose_are_counted(tmp_path: Path) -> None:
+    rows = [{"text": "- milk\n- bread\n- some eggs"}, {"text": "The clerk read the letter twice."}]
+    assert assessed(tmp_path, rows).low == {"bullets": 1, "few-letters": 1, "odd-words": 1}
