@@ -15,6 +15,7 @@ from tunesmith.core import erasure
 from tunesmith.core.canonical import fingerprint, parse, sha256
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError
+from tunesmith.core.lifecycle import REPORTED
 from tunesmith.core.ref import to_plain
 from tunesmith.documents.croissant import croissant_file
 from tunesmith.documents.describe import (
@@ -43,8 +44,8 @@ from tunesmith.stages.release.card import FORMS, does
 from tunesmith.text.licences import MEANINGS, obligations, unclear
 
 CONFIDENCE = 0.95
-REGISTERED, REPORTED = "gate.registered", "gate.reported"
-"""What the evidence calls it that a gate was set, and that a signed report of its was written."""
+REGISTERED = "gate.registered"
+"""What the evidence calls it that a gate was set."""
 DECISIONS = ("asked", "approved", "rejected", "rolled back", "deprecated", "retired")
 """What people decide about a version: whether it is used."""
 FINISHED = "run.finished"
