@@ -31,7 +31,7 @@ RESULT = SuiteResult(
 def test_a_suite_is_on_the_card_with_its_limits_and_what_it_shows():
     card = beyond_task([RESULT], [SuiteLimits(suite="general", limits={"loss of a token": 0.1})])
     assert card.startswith("## Beyond its task\n\n### general\n\n" + SHOWS["forgetting"])
-    row = "| loss of a token | 2.900 | 3.100 (2.800 to 3.400) | +0.200 | +0.150 to +0.240 (95%) | 40 |"
+    row = "| loss of a token | 2.900 | 3.100 (2.800 to 3.400) | +0.200 | +0.150 to +0.240 (95%) |"
     assert row in card
     assert "- limit not kept: suite general: loss of a token, tuned minus base: +0.2000" in card
     assert "- perplexity 18 -> 22" in card
