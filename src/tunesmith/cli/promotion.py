@@ -214,6 +214,9 @@ def _report(found: Report) -> list[str]:
         lines += wrapped(f"suite {suite.suite}", indent="  ")
         lines += [part for line in describe(suite) for part in wrapped(line, indent="    ")]
     lines += [part for line in rule_lines(found.outcomes) for part in wrapped(line, indent="  ")]
+    if found.waivers:
+        lines += ["", "kept although the code changed since:"]
+        lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]
