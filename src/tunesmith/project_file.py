@@ -291,6 +291,11 @@ def _check_gates(file: ProjectFile) -> None:
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
         suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
         require_judged(name, gate.suites, gate.limits, suites)
+        sources = file.dataset[file.model[gate.model].dataset].sources
+        for rule in gate.rules:
+            if rule.slice is not None and rule.slice.source:
+                key = f"gate.{name}.rules.slice.source"
+                settings.nearest(key, rule.slice.source, sources, "source")
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",
