@@ -6,10 +6,14 @@
     review     rows that people look at: judged, agreed upon or decided, accepted
     schedule   runs by itself: what is due is run, each slot once
     lineage    versions of data, a row's way, a person forgotten, what data is worth
+    interop    other systems: MLflow, OpenLineage; what ran here for them, what ran there
     graph      from the project file to steps: which step is given what
     data_graph the same of data assets: what they are taken from, and made of
     registry   from candidate to production and back: who asked, who approved, what stands where
+    endpoint   a service as an application: what it serves, loaded
+    documents  what is said of datasets and models to others, compiled from what is on record
     project    opens the store of a project; the only place that picks backends
+    files_now  the files that sections name, as they are now
     project_file  tunesmith.toml: its sections, and whether they refer to what is there
     testing    fakes and conformance suites for plug-ins
     core       what ran, on what, with what result: store, step keys, runner, evidence
@@ -21,8 +25,9 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals | review | schedule -> pipeline | lineage -> graph | registry
--> data_graph -> project | testing -> project_file -> stages | ledger -> retrieve
+cli -> search -> rivals | review | schedule -> pipeline | lineage | interop
+-> graph | registry | endpoint -> documents -> data_graph -> project | testing
+-> files_now -> project_file -> stages | ledger -> retrieve
 -> lm | text | asset | signing -> records -> core
 """
 

@@ -25,28 +25,19 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.files_now import with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
-from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
-from tunesmith.retrieve.answer import ask
-from tunesmith.signing.at_load import as_signed
-from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
-from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
-from tunesmith.stages.serve.config import ServiceConfig
-from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -254,32 +245,6 @@ class Project:
             )
         return [(row.text, row.answer) for row in rows]
 
-    def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the models in use, and an index to answer from.
-
-        Raises:
-            NotFound: no version of one of the models is released.
-            Conflict: one is retired.
-            SignatureError: one is not what was signed, where a public key is set.
-        """
-        from tunesmith.lm.generate import torch_engines
-        from tunesmith.stages.serve.app import Served, create_app
-
-        found = [self.in_use(name) for name in config.models]
-        blobs, database = self.runner.blobs, self.runner.database
-        signed = [(release.model, version) for release, version in found]
-        with as_signed(signed, blobs, database, self.public_key) as copies:
-            engines = torch_engines([model for model, _ in signed], copies)
-        return create_app(
-            [
-                Served(model_id=version, engine=engine, instruction=release.model.instruction)
-                for (release, version), engine in zip(found, engines, strict=True)
-            ],
-            config=config,
-            record_trace=self.add_trace,
-            ask=partial(ask, index, blobs.path(index.database)) if index else None,
-        )
-
 
 def open_project(
     folder: Path,
@@ -302,14 +267,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    # An edited local file is another input, and so is another key.
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    file = file.model_copy(update={"source": seen, "transform": made, "dataset": keyed})
+    file = with_files_as_they_are(file, folder)
     store = folder / STORE
     try:
         store.mkdir(exist_ok=True)

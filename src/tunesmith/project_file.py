@@ -17,6 +17,7 @@ from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.model import TASKS
 from tunesmith.records.release import PRODUCTION
 from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.document.config import DocumentConfig, one_of_each_model
 from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
@@ -114,6 +115,8 @@ class ProjectFile(Section):
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     """Who may put a model into production."""
+    document: dict[str, DocumentConfig] = Field(default_factory=dict)
+    """What people state of a model, and how complete its documents must be."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)
@@ -167,6 +170,7 @@ def _only_in_the_file(layers: Layers) -> None:
     command could give them to himself."""
     for path, origin in layers.origins.items():
         guarded = {("registry",): "roles", ("review",): "roles", ("project", "hosts"): "hosts"}
+        guarded[("document",)] = "statements"
         what = guarded.get(path[:1]) or guarded.get(path[:2])
         if path[:1] == ("dataset",) and path[2:3] == ("licence_cleared",):
             what = "decisions about licences"
@@ -243,6 +247,9 @@ def _check_references(file: ProjectFile) -> None:
             )
     _check_reviews(file)
     _check_gates(file)
+    for name, document in file.document.items():
+        settings.nearest(f"document.{name}.model", document.model, file.model, "model")
+    one_of_each_model(file.document)
     _check_services(file)
     _check_monitors(file)
     for name, schedule in file.schedule.items():

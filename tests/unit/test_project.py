@@ -16,6 +16,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import ConfigError, NotFound, SignatureError, UsageError
 from tunesmith.core.ref import Blob, find
 from tunesmith.core.step import Step
+from tunesmith.endpoint import endpoint
 from tunesmith.lm.load import load_model
 from tunesmith.pipeline import watch_served
 from tunesmith.project import Project, open_project
@@ -106,7 +107,7 @@ def project(tiny: Any, tmp_path: Path) -> Iterator[Project]:
 
 
 def test_a_service_answers_with_each_of_its_models_and_traces_which(project: Project) -> None:
-    app = project.endpoint(project.file.service["front"], None)
+    app = endpoint(project, project.file.service["front"], None)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         listed = [model["id"] for model in client.get("/v1/models").json()["data"]]
         assert listed == ["desk@1", "clerk@1"]
@@ -135,9 +136,9 @@ def test_a_service_answers_only_with_what_is_signed(project: Project, tmp_path: 
     config = project.file.service["front"]
     sign_release(project, project.in_use("desk")[0], key)
     with pytest.raises(SignatureError, match="clerk@1 is not signed with the key"):
-        project.endpoint(config, None)
+        endpoint(project, config, None)
     sign_release(project, project.in_use("clerk")[0], key)
-    assert project.endpoint(config, None)
+    assert endpoint(project, config, None)
 
 
 def test_a_model_that_the_service_does_not_serve_has_no_traces(project: Project) -> None:

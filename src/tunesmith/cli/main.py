@@ -10,7 +10,19 @@ from typing import NoReturn
 import typer
 
 import tunesmith
-from tunesmith.cli import data, ledger, models, path, review, schedule, service, store, tune, watch
+from tunesmith.cli import (
+    data,
+    interop,
+    ledger,
+    models,
+    path,
+    review,
+    schedule,
+    service,
+    store,
+    tune,
+    watch,
+)
 from tunesmith.core.errors import TunesmithError
 
 app = typer.Typer(
@@ -21,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (path, data, review, tune, models, service, watch, schedule, ledger, store):
+for group in (path, data, review, tune, models, service, watch, schedule, ledger, store, interop):
     group.add_to(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import labels, promotion, signing
+from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)
     promotion.add_to(model)
+    model_documents.add_to(model)
     labels.add_to(model)
     signing.add_to(app, model)
     app.add_typer(model, name="model")

@@ -14,6 +14,7 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.errors import BlobMissing, StoreError
 from tunesmith.core.evidence import Entry
+from tunesmith.core.tracked import files
 
 ENDINGS = ("run.finished", "run.failed", "run.interrupted")
 
@@ -37,6 +38,7 @@ def verify(database: Database, blobs: Blobs) -> Report:
         log = list(evidence.entries(connection))
         runs = catalog.all_runs(connection)
         needed = {b.sha256: b for run in runs for b in catalog.run_blobs(connection, run.id)}
+        needed |= {blob.sha256: blob for blob in files.blobs(connection)}
         problems = [
             *evidence.broken_links(iter(log)),
             *_wrong_runs(connection, log, runs),

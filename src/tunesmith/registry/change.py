@@ -12,6 +12,7 @@ from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
 from tunesmith.core.lifecycle import Change
 from tunesmith.core.ref import Blob, find
+from tunesmith.documents.compile import require_complete
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.roles import Actor, others, require_role
@@ -43,8 +44,8 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
     """Ask that an alias be pointed at a version; somebody else approves it.
 
     Raises:
-        GateFailed: the version did not pass a gate, or its gate did not compare it with what the
-            alias points at now.
+        GateFailed: the version did not pass a gate, its gate did not compare it with what the alias
+            points at now, or its documents are not as complete as the project file requires.
         Conflict: it stands there, somebody asked already, or it is deprecated or retired.
     """
     asked = released_version(project, version)
@@ -53,6 +54,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
         raise UsageError(
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
+    documents = require_complete(project, version)
     with project.runner.database.write() as connection:
         before = _check(project, connection, asked, alias)
         changes = lifecycle.changes(connection, name)
@@ -67,6 +69,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             "release": asked.digest,
             "run": asked.run_id,
             "gate": {"name": asked.release.gate.gate, "verdict": asked.release.gate.verdict},
+            **({"documents": documents} if documents else {}),
         }
         return _say(connection, lifecycle.ASKED, actor, version, why, body)
 
@@ -95,6 +98,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
                 project.runner.blobs.check(blob, deep=True)
     if project.public_key is not None:  # or it could not be served then
         require_signed(project.runner.database, found.release.model, project.public_key, version)
+    documents = require_complete(project, version)
     started = time.monotonic()
     with project.runner.database.write() as connection:
         was = _check(project, connection, found, alias)
@@ -119,6 +123,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
             "way_back": "read, every byte" if back else "none: there is no version before",
             "four_eyes": actor.name not in makers,
             "roles": roles,
+            **({"documents": documents} if documents else {}),
         }
         _say(connection, lifecycle.APPROVED, actor, version, why, body)
         _point(connection, found, alias, actor, f"promoted: {why}")
