@@ -7,11 +7,13 @@ source -> data asset -> dataset -> model version -> evaluation -> gate -> releas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.settings import nearest
 from tunesmith.core.step import Step, ordered
 from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
@@ -67,18 +69,27 @@ class Graph:
 
 
 def build(file: ProjectFile) -> Graph:
-    """Every step that the project file asks for; nothing is run."""
+    """Every step that the project file asks for; nothing is run.
+
+    Raises:
+        ConfigError: sections refer to one another in a circle, or a setting names no step.
+    """
     fetch = packages(file)
     assets = data_assets(file, fetch)
     bases = {name: _base(file, name, fetch) for name in file.base}
     datasets = _datasets(file, assets, bases)
-    return Graph(
+    graph = Graph(
         assets=assets,
         datasets=datasets,
         models=_model_paths(file, bases, datasets),
         indexes={name: _index(file, name, assets) for name in file.index},
         watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
     )
+    if file.project.retries_of:
+        known = [step.name for step in steps(graph)]
+        for name in file.project.retries_of:
+            nearest("project.retries_of", name, known, "step")
+    return graph
 
 
 def steps(graph: Graph) -> list[Step]:
@@ -90,6 +101,22 @@ def steps(graph: Graph) -> list[Step]:
         *graph.indexes.values(),
         *(watched.proposal for watched in graph.watches.values()),
     )
+
+
+def named(graph: Graph, names: Iterable[str]) -> list[Step]:
+    """The steps of those names, in the order in which `run` reaches them.
+
+    Raises:
+        UsageError: there is no such step; the message names the nearest.
+    """
+    wanted, known = set(names), {step.name: step for step in steps(graph)}
+    for name in sorted(wanted - known.keys()):
+        near = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"there is no step {name!r}",
+            remedy=f"did you mean {near[0]!r}?" if near else "`tunesmith plan` lists them",
+        )
+    return [step for name, step in known.items() if name in wanted]
 
 
 def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.core.together import Together
 from tunesmith.files_now import with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
@@ -281,14 +283,7 @@ def open_project(
             f"the store {store} cannot be written: {error.strerror}",
             remedy="check the permissions of the project's folder",
         ) from error
-    runner = Runner(
-        blobs=blobs,
-        database=open_database(file, folder),
-        executor=_executor(file, blobs, folder),
-        actor=actor(),
-        on_event=on_event,
-        limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
-    )
+    runner = _runner(file, blobs, folder, on_event)
     project = Project(folder=folder, file=file, layers=layers, runner=runner)
     try:
         project.look_again()
@@ -298,6 +293,24 @@ def open_project(
         raise
     project.file = project.file.model_copy(update={"source": answered})
     return project
+
+
+def _runner(
+    file: ProjectFile, blobs: FolderBlobs, folder: Path, on_event: Callable[[Event], None]
+) -> Runner:
+    executor = _executor(file, blobs, folder)
+    section = file.project
+    return Runner(
+        blobs=blobs,
+        database=open_database(file, folder),
+        executor=executor,
+        together=Together(jobs=section.jobs, on_stop=executor.stop),
+        retries=lambda step: section.retries_of.get(step, section.retries),
+        retry_wait_s=section.retry_wait_s,
+        actor=actor(),
+        on_event=on_event,
+        limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
+    )
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:
@@ -346,8 +359,9 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
-    store, hosts = folder / STORE, file.project.hosts
+    store, hosts, jobs = folder / STORE, file.project.hosts, file.project.jobs
     work = store / "work"
-    if file.project.executor == "subprocess":
-        return SubprocessExecutor(store / "blobs", work, folder, hosts)
+    if file.project.executor == "subprocess" or jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0
+        return SubprocessExecutor(store / "blobs", work, folder, hosts, threads=threads)
     return InlineExecutor(blobs, work, folder, hosts)

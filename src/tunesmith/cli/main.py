@@ -11,6 +11,7 @@ import typer
 
 import tunesmith
 from tunesmith.cli import (
+    ci,
     data,
     interop,
     ledger,
@@ -22,6 +23,7 @@ from tunesmith.cli import (
     store,
     tune,
     watch,
+    webhook,
 )
 from tunesmith.core.errors import TunesmithError
 
@@ -33,7 +35,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (path, data, review, tune, models, service, watch, schedule, ledger, store, interop):
+for group in (
+    path,
+    data,
+    review,
+    tune,
+    models,
+    service,
+    watch,
+    schedule,
+    webhook,
+    ci,
+    ledger,
+    store,
+    interop,
+):
     group.add_to(app)
 
 

@@ -70,11 +70,18 @@ def model_card(
 ) -> None:
     """Print the card of a released model (Markdown)."""
     from tunesmith.cli.opening import opened
+    from tunesmith.core.canonical import fingerprint
+    from tunesmith.core.waiver import behind
 
     with opened(folder) as (project, _):
         release, _version = project.released(name, alias or project.file.alias_of(name))
         card = project.runner.blobs.get(release.card).decode()
-    out({"release": release, "card": card}, [card], as_json)
+        with project.runner.database.read() as connection:
+            waivers = behind(connection, fingerprint(release))
+    if waivers:  # they may be younger than the card, which is never written again
+        card += "\n## Kept although the code changed since\n\n"
+        card += "".join(f"- {each.said()}\n" for each in waivers)
+    out({"release": release, "card": card, "waivers": waivers}, [card], as_json)
 
 
 def model_mistakes(

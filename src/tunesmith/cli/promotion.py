@@ -208,6 +208,9 @@ def _report(found: Report) -> list[str]:
     if found.words:
         words = (f"{number} {word}" for number, word in enumerate(found.words, 1))
         lines += wrapped(f"words of the training rows: {', '.join(words)}", indent="  ")
+    if found.waivers:
+        lines += ["", "kept although the code changed since:"]
+        lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import singledispatch
 from typing import Any
 
@@ -32,20 +33,32 @@ class Screen:
     def __init__(self) -> None:
         self.rates: Rates | None = None
         self._line = ProgressLine()
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Say what happened."""
-        if event.what == "progress":
-            self._line.show(event.step, event.note, event.done, event.total)
+        """Say what happened. It may be heard of by several threads."""
+        with self._lock:
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        if event.what in ("progress", "waiting"):
+            note = event.note if event.what == "progress" else f"waits {event.note}"
+            self._line.show(event.step, note, event.done, event.total)
             return
-        self._line.clear()
+        ends = event.what in ("hit", "finished", "failed")
+        self._line.clear(event.step if ends else "")
+        # Of several at work, each line says whose it is.
+        whose = f"{event.step}: " if len(self._running) > 1 else ""
+        if event.what == "started":
+            self._running.add(event.step)
+        elif ends:
+            self._running.discard(event.step)
         match event.what:
             case "hit":
                 say(f"= {event.step}: unchanged ({event.note})")
             case "started":
                 say(f"> {event.step}")
-            case "waiting":
-                self._line.show(event.step, f"waits {event.note}", 0, 0)
             case "looked" if event.note:
                 for part in wrapped(f"? {event.step}: {event.note}"):
                     say(part)
@@ -56,22 +69,31 @@ class Screen:
                     say(part)
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
-            case "preview" if event.preview is not None:
-                rough = event.preview
-                say(
-                    f"  {event.step} would take about {seconds(rough.wall_s)}, "
-                    f"{energy(rough.joules)}{self._priced(rough)} ({rough.basis})"
-                )
-            case "forecast" if event.forecast is not None:
-                said = self._used(event.forecast, within=interval(event.forecast))
-                say(f"  forecast: {said} ({event.forecast.basis})")
-            case "finished" if event.usage is not None:
-                for line in describe(event.record):
-                    for part in wrapped(line, indent="  "):
-                        say(part)
-                say(f"  took {self._used(event.usage)}")
-                if event.forecast is not None:
-                    say(f"  {forecast_error(event.forecast, event.usage)}")
+            case "failed":
+                say(f"! {event.step} failed: {event.note}")
+            case "retry":
+                self._running.discard(event.step)
+                say(f"! {event.step}: {event.note}")
+            case _:
+                self._measured(event, whose)
+
+    def _measured(self, event: Event, whose: str) -> None:
+        if event.what == "preview" and event.preview is not None:
+            rough = event.preview
+            say(
+                f"  {event.step} would take about {seconds(rough.wall_s)}, "
+                f"{energy(rough.joules)}{self._priced(rough)} ({rough.basis})"
+            )
+        elif event.what == "forecast" and event.forecast is not None:
+            said = self._used(event.forecast, within=interval(event.forecast))
+            say(f"  {whose}forecast: {said} ({event.forecast.basis})")
+        elif event.what == "finished" and event.usage is not None:
+            for line in describe(event.record):
+                for part in wrapped(f"{whose}{line}", indent="  "):
+                    say(part)
+            say(f"  {whose}took {self._used(event.usage)}")
+            if event.forecast is not None:
+                say(f"  {whose}{forecast_error(event.forecast, event.usage)}")
 
     def _used(self, usage: Usage | Forecast, within: str = "") -> str:
         parts = [seconds(usage.wall_s) + within, size(usage.peak_bytes), energy(usage.joules)]

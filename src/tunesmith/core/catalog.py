@@ -194,9 +194,10 @@ def last_success(connection: Connection, *, key: str = "", step: str = "") -> Ru
     return _run(connection, row) if row else None
 
 
-def all_runs(connection: Connection) -> list[Run]:
-    """Every run, oldest first."""
-    rows = connection.execute(sa.select(tables.runs).order_by(tables.runs.c.id)).all()
+def all_runs(connection: Connection, *, step: str = "") -> list[Run]:
+    """Every run, or every one of a step, oldest first."""
+    wanted = sa.select(tables.runs).order_by(tables.runs.c.id)
+    rows = connection.execute(wanted.where(tables.runs.c.step == step) if step else wanted).all()
     outputs = _outputs(connection)
     return [_run(connection, row, outputs) for row in rows]
 

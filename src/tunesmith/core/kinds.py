@@ -35,6 +35,8 @@ class Kind:
     """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
+    loads_weights: bool = False
+    """Whether it holds a model in memory, so that two side by side may be too much."""
 
 
 _STAGES = "tunesmith.stages"
@@ -203,6 +205,7 @@ KINDS: Mapping[str, Kind] = {
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
@@ -210,6 +213,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
@@ -217,6 +221,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "audit@1": Kind(
         function=f"{_STAGES}.audit.run:audit",
@@ -245,6 +250,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.export:Export",
         sources=(f"{_STAGES}.export", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -281,6 +287,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:Vectors",
         sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "value@1": Kind(
         function=f"{_STAGES}.value.run:value",

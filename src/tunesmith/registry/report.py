@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, evidence, waiver
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import BlobMissing, DataError, NotFound
 from tunesmith.core.ref import Blob, from_plain
+from tunesmith.core.waiver import Waiver
 from tunesmith.project import Project
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
@@ -70,6 +71,8 @@ class Report:
     words: tuple[str, ...] = ()
     """The words of the training rows that the audit tried, in order, if it found some to look at
     and the rows are still there."""
+    waivers: tuple[Waiver, ...] = ()
+    """Results behind it that were kept although the code that made them changed since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +113,8 @@ def report(project: Project, version: str) -> Report:
             and run.identity["inputs"]["model"] == [entry.version.digest]
         ]
         found = _registered(connection, judged[-1], evaluations) if judged else None
+        of_gate = [run.output.sha256 for run in judged[-1:] if run.output]
+        waivers = waiver.behind(connection, entry.version.digest, *of_gate)
     audit: Audit | None = project.load(audits[-1]) if audits else None
     return Report(
         entry=entry,
@@ -120,6 +125,7 @@ def report(project: Project, version: str) -> Report:
         registration=found,
         audit=audit,
         words=_words(project, audits[-1]) if audit and audit.to_look_at else (),
+        waivers=tuple(waivers),
     )
 
 
