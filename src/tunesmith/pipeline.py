@@ -11,7 +11,7 @@ and every run -> ledger
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,14 @@ from tunesmith.core import lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
-from tunesmith.core.step import ordered
+from tunesmith.core.event import Event
+from tunesmith.core.step import Step, ordered
 from tunesmith.core.waiver import Waiver
-from tunesmith.graph import (
-    Graph,
-    ModelPath,
-    WatchPath,
-    build,
-    export_of,
-    named,
-    watch_traffic,
-)
+from tunesmith.graph import Graph, WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
+from tunesmith.model_graph import ModelPath
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
@@ -41,6 +35,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult, warnings
 from tunesmith.registry.signing import sign_release, signing_key, version_name
 from tunesmith.signing.at_load import require_signed
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
@@ -48,6 +43,7 @@ from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
+from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
@@ -104,11 +100,21 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
     key = signing_key(project) if judges and path.release else None  # said before hours of tuning
+    if path.suites:  # as is that a file of theirs cannot be read
+        from tunesmith.stages.probe.check import require_readable
+
+        require_readable(path.suites.values(), project.folder)
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
     base, model = project.runner.run_all(path.base_evaluation, path.model)
-    made = Made(dataset=dataset, base=base, model=model, tuned=project.run(path.tuned_evaluation))
+    made = Made(
+        dataset=dataset,
+        base=base,
+        model=model,
+        tuned=project.run(path.tuned_evaluation),
+        suites={name: look_beyond(project, step) for name, step in path.suites.items()},
+    )
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
         return made
@@ -126,6 +132,16 @@ def preview(project: Project, path: ModelPath) -> None:
     (planned,) = project.runner.plan([path.model])
     if planned.hit is None:
         project.preview(path.model)
+
+
+def look_beyond(project: Project, suite: Step) -> SuiteResult:
+    """What a suite finds; say where that is beyond its limits, which here stops nothing."""
+    found: SuiteResult = project.run(suite)
+    model = project.file.model[found.model]
+    suites = suites_of(found.model, model.objective, project.file.suite)
+    for said in warnings(found, suites[found.suite].judged_by()):
+        project.runner.on_event(Event(step=suite.name, what="warned", note=said))
+    return found
 
 
 def watch(project: Project, path: WatchPath) -> Watched:
@@ -156,6 +172,7 @@ class Made:
     base: Evaluation
     model: ModelVersion
     tuned: Evaluation
+    suites: Mapping[str, SuiteResult] = field(default_factory=dict)
     gate: GateResult | None = None
     release: Release | None = None
 
@@ -312,14 +329,17 @@ def _read(project: Project, run: Run) -> Any:
         return None
 
 
+_BESIDE = ("export@1", "evaluate-tuned@1", "evaluate-tuned-task@1", "probe@1")
+
+
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     """Which model a step serves: each step on the path of exactly one, each of its exports, and
-    each evaluation of what it was judged beside."""
+    each evaluation of what it was judged beside; and each suite, of a model that had it once."""
     served: dict[str, set[str]] = {}
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    for beside in {run.step for run in runs if run.kind in ("export@1", "evaluate-tuned@1")}:
+    for beside in {run.step for run in runs if run.kind in _BESIDE}:
         if "/" in beside:
             served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

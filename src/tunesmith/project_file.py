@@ -26,6 +26,7 @@ from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.reach import may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.notify.config import WebhookConfig
+from tunesmith.stages.probe.config import SuiteConfig, require_judged, suites_of
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -53,6 +54,8 @@ class ProjectFile(Section):
     """Rows that people look at, and who does."""
     model: dict[str, ModelConfig] = Field(default_factory=dict)
     """How to tune which base model on which dataset."""
+    suite: dict[str, SuiteConfig] = Field(default_factory=dict)
+    """Checks of a model beyond its task."""
     gate: dict[str, GateConfig] = Field(default_factory=dict)
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
@@ -190,6 +193,10 @@ def _check_references(file: ProjectFile) -> None:
                 f"index.{name}.commonest_in", index.commonest_in, file.assets, "source"
             )
     _check_reviews(file)
+    for name, suite in file.suite.items():
+        settings.nearest(f"suite.{name}.model", suite.model, file.model, "model")
+        model = file.model[suite.model]
+        suite.require_askable(model.objective, file.dataset[model.dataset].format)
     _check_gates(file)
     for name, document in file.document.items():
         settings.nearest(f"document.{name}.model", document.model, file.model, "model")
@@ -282,6 +289,13 @@ def _check_reviews(file: ProjectFile) -> None:
 def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
+        require_judged(name, gate.suites, gate.limits, suites)
+        sources = file.dataset[file.model[gate.model].dataset].sources
+        for rule in gate.rules:
+            if rule.slice is not None and rule.slice.source:
+                key = f"gate.{name}.rules.slice.source"
+                settings.nearest(key, rule.slice.source, sources, "source")
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

@@ -16,8 +16,9 @@ from tunesmith.core import catalog
 from tunesmith.core.errors import UsageError
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
-from tunesmith.graph import ModelPath, asked_of, build
+from tunesmith.graph import build
 from tunesmith.ledger.cost import price, zero
+from tunesmith.model_graph import ModelPath, asked_of
 from tunesmith.pipeline import make_model, preview
 from tunesmith.project import Project
 from tunesmith.records.data import Split
@@ -215,7 +216,8 @@ def variant(
         config=asked or path.tuned_evaluation.config,
         inputs={**path.tuned_evaluation.inputs, "model": model},
     )
-    return replace(path, model=model, tuned_evaluation=after, audit=None, gate=None, release=None)
+    changed_path = replace(path, model=model, tuned_evaluation=after)
+    return replace(changed_path, suites={}, audit=None, gate=None, release=None)
 
 
 def recipe_of(path: ModelPath) -> ModelConfig:
@@ -227,7 +229,7 @@ def recipe_of(path: ModelPath) -> ModelConfig:
 def transfers(path: ModelPath) -> dict[str, ModelPath]:
     """What a model is compared with to see what transfer was worth, at the same steps and rows."""
     recipe = recipe_of(path)
-    rivals = {OWN: replace(path, audit=None, gate=None, release=None)}
+    rivals = {OWN: replace(path, suites={}, audit=None, gate=None, release=None)}
     if recipe.method != "head":
         rate = RATES["head"]
         rivals["frozen trunk, trained head"] = variant(

@@ -21,6 +21,7 @@ from tunesmith.cli import (
     schedule,
     service,
     store,
+    tasks,
     tune,
     watch,
     webhook,
@@ -36,19 +37,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    path,
-    data,
-    review,
-    tune,
-    models,
-    service,
-    watch,
-    schedule,
-    webhook,
-    ci,
-    ledger,
-    store,
-    interop,
+    *(path, data, review, tune, models, tasks, service),
+    *(watch, schedule, webhook, ci, ledger, store, interop),
 ):
     group.add_to(app)
 

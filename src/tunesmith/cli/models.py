@@ -9,8 +9,9 @@ import typer
 
 from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
-from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
+from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
+from tunesmith.core.errors import NotFound
 from tunesmith.records.evaluation import SHARES
 
 
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     model.command("list")(model_list)
     model.command("card")(model_card)
     model.command("mistakes")(model_mistakes)
+    model.command("examples")(model_examples)
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)
     promotion.add_to(model)
@@ -88,9 +90,11 @@ def model_mistakes(
     name: Annotated[str, typer.Argument(help="Name of a model.")],
     folder: Folder = HERE,
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    task: Annotated[str, typer.Option(help="What it answered to this task of its gate.")] = "",
+    best: Annotated[bool, typer.Option("--best", help="The rows it did best on, instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the test rows on which the tuned model did worst."""
+    """List the rows on which the tuned model did worst: of the test rows, or of a task."""
     import pyarrow.parquet as pq
 
     from tunesmith import graph
@@ -99,18 +103,63 @@ def model_mistakes(
 
     with opened(folder) as (project, _):
         only(project.file.model, name, "model")
-        path = graph.build(project.file).models[name]
-        evaluation = project.runner.current(path.tuned_evaluation)
+        asked = {
+            step.name.partition("/")[2]: step
+            for step in graph.build(project.file).models[name].asked()
+        }
+        if task not in asked:
+            known = ", ".join(filter(None, asked))
+            raise NotFound(
+                f"the gate of {name} has no task {task!r}", remedy=f"there is: {known or 'none'}"
+            )
+        evaluation = project.runner.current(asked[task])
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
     of = evaluation.metric
-    best = 1.0 if of in SHARES else math.inf
-    worst = sorted((r for r in rows if r["score"] < best), key=lambda r: (r["score"], -r["loss"]))
+    full = 1.0 if of in SHARES else math.inf
+    sign = -1 if best else 1
+    wanted = rows if best else [row for row in rows if row["score"] < full]
+    found = sorted(wanted, key=lambda r: (sign * r["score"], -sign * r["loss"]))
     cells = [
         [r["row_id"], *(shortened(r[k]) for k in ("label", "predicted")), f"{r['loss']:.2f}"]
-        for r in worst[:limit]
+        for r in found[:limit]
     ]
     head = f"{of} {metric(of, evaluation.value)}"
-    if of in SHARES:
-        head += f"; {len(worst)} of {len(rows)} rows are not wholly right"
+    if of in SHARES and not best:
+        head += f"; {len(found)} of {len(rows)} rows are not wholly right"
     lines = table(cells, ["row", "wanted", "predicted", "loss"])
-    out({"num_rows": len(rows), "worst": worst[:limit]}, [head, *lines], as_json)
+    key = "best" if best else "worst"
+    out({"num_rows": len(rows), key: found[:limit]}, [head, *lines], as_json)
+
+
+def model_examples(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    suite: Annotated[str, typer.Argument(help="Name of one of its suites.")],
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List what a suite asked a model and its base: where the two differ most comes first."""
+    import pyarrow.parquet as pq
+
+    from tunesmith import graph
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+
+    with opened(folder) as (project, _):
+        only(project.file.model, name, "model")
+        suites = graph.build(project.file).models[name].suites
+        only(suites, suite, "suite")
+        result = project.runner.current(suites[suite])
+        rows = pq.read_table(project.runner.blobs.path(result.examples)).to_pylist()
+    order = sorted(rows, key=lambda r: -abs(r["tuned_score"] - r["base_score"]))
+    cells = [
+        [
+            *(r["row_id"], r["check"]),
+            *(shortened(r[key], 32) for key in ("asked", "base", "tuned")),
+            *(f"{r[key]:.3f}" for key in ("base_score", "tuned_score")),
+        ]
+        for r in order[:limit]
+    ]
+    headings = ["row", "check", "asked", "base says", "tuned says", "base", "tuned"]
+    lines = [*table(cells, headings), *left_out(len(rows), limit)]
+    out({"num_examples": len(rows), "examples": order}, lines, as_json)

@@ -177,7 +177,7 @@ def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -
 
 
 def _report(found: Report) -> list[str]:
-    from tunesmith.cli.screen import describe
+    from tunesmith.cli.screen import describe, rule_lines
     from tunesmith.registry.labels import tags_of
 
     entry = found.entry
@@ -196,9 +196,10 @@ def _report(found: Report) -> list[str]:
             for who, digest in found.gate.inputs.items()
         ]
         for each in found.gate.comparisons:
+            which = "rows" if each.is_of_all else each.rows_said
             lines += wrapped(
-                f"beside {each.versus}: {each.num_rows} rows, better on {each.num_won}, worse on "
-                f"{each.num_lost}; {each.test}: p = {each.p_value:.3g}; "
+                f"beside {each.versus}, {each.metric}: {each.num_rows} {which}, better on "
+                f"{each.num_won}, worse on {each.num_lost}; {each.test}: p = {each.p_value:.3g}; "
                 f"{each.num_left_out} rows left out",
                 indent="  ",
             )
@@ -208,6 +209,12 @@ def _report(found: Report) -> list[str]:
     if found.words:
         words = (f"{number} {word}" for number, word in enumerate(found.words, 1))
         lines += wrapped(f"words of the training rows: {', '.join(words)}", indent="  ")
+    if found.suites:
+        lines += ["", "beyond its task"]
+    for suite in found.suites:
+        lines += wrapped(f"suite {suite.suite}", indent="  ")
+        lines += [part for line in describe(suite) for part in wrapped(line, indent="    ")]
+    lines += [part for line in rule_lines(found.outcomes) for part in wrapped(line, indent="  ")]
     if found.waivers:
         lines += ["", "kept although the code changed since:"]
         lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]

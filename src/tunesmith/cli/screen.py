@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -12,7 +13,7 @@ from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import DataAsset, Dataset, Package
-from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
+from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult, Slices
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.licence import LicenceStatements
@@ -22,6 +23,7 @@ from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 from tunesmith.text.licences import differing, doubts
@@ -61,6 +63,9 @@ class Screen:
                 say(f"> {event.step}")
             case "looked" if event.note:
                 for part in wrapped(f"? {event.step}: {event.note}"):
+                    say(part)
+            case "warned":
+                for part in wrapped(f"! {event.step}: {event.note}"):
                     say(part)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
@@ -217,18 +222,44 @@ def _(evaluation: Evaluation) -> list[str]:
     found = ", ".join(
         f"{name} {metric(name, value)}" for name, value in evaluation.metrics().items()
     )
-    return [f"{evaluation.subject}: {found}, {evaluation.num_rows} rows"]
+    task = f", task {evaluation.task} {evaluation.task_version}" if evaluation.task else ""
+    return [f"{evaluation.subject}{task}: {found}, {evaluation.num_rows} rows"]
+
+
+@describe.register
+def _(slices: Slices) -> list[str]:
+    return [
+        f"{f'task {each.task}: ' if each.task else ''}{each.said}: {len(each.row_ids)} rows"
+        for each in slices.slices
+    ]
+
+
+@describe.register
+def _(found: SuiteResult) -> list[str]:
+    lines = [
+        f"{figure.name}: base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
+        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
+        f"{figure.difference.value:+.3f} "
+        f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
+        for figure in found.figures
+    ]
+    return [f"{found.kind}: {found.num_examples} examples", *lines, *found.notes]
 
 
 @describe.register
 def _(gate: GateResult) -> list[str]:
-    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
-    rules = []
-    for rule in gate.rules:
-        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
-        rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
-    return [f"verdict: {gate.verdict}{let}", *rules]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules)]
+
+
+def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
+    """How each rule, or each limit of a suite, came out."""
+    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
+    lines = []
+    for rule in rules:
+        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
+        lines.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
+    return lines
 
 
 @describe.register

@@ -12,8 +12,8 @@ from tunesmith.core.meter import Forecast, Preview, Usage
 class Event:
     """Something for the person who watches: a step is "hit", "started", "finished", "waiting",
     "failed" while others run, will be tried again ("retry"), made "progress", had a "preview", was
-    "forecast", was "damaged", has its alias "moved", was "looked" at before it runs, or, as a gate,
-    is "registered" before it is judged."""
+    "forecast", was "damaged", has its alias "moved", was "looked" at before it runs, found what is
+    beyond its limits and "warned", or, as a gate, is "registered" before it is judged."""
 
     step: str
     what: str

@@ -229,7 +229,7 @@ def _evaluation(store: Store, run: Run) -> dict[str, Any]:
     kept = ("subject", "num_rows", "metric", "value", "others", "per_label_f1")
     answer = {name: said[name] for name in kept}
     try:
-        within = floor_interval(
+        within, _ = floor_interval(
             found, store.project.runner.blobs, metric="", confidence=CONFIDENCE, seed=0
         )
     except (StoreError, ValueError):

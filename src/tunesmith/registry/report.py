@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, evidence, waiver
@@ -15,9 +15,11 @@ from tunesmith.core.waiver import Waiver
 from tunesmith.project import Project
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
+from tunesmith.records.evaluation import Comparison, Evaluation, GateResult, RuleResult
 from tunesmith.records.model import ModelVersion
+from tunesmith.records.suite import SuiteResult, outcomes
 from tunesmith.registry.standing import Entry, listed, split
+from tunesmith.stages.probe.config import suites_of
 
 CONFIDENCE = 0.95
 MOST_WORDS = 8
@@ -64,6 +66,10 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
+    suites: tuple[SuiteResult, ...] = ()
+    """What was found of it beyond its task: the newest result of each suite, by name."""
+    outcomes: tuple[RuleResult, ...] = ()
+    """How those keep to the limits that the project file has for them now."""
     registration: Registration | None = None
     """The same as figures."""
     audit: Audit | None = None
@@ -105,16 +111,18 @@ def report(project: Project, version: str) -> Report:
             and run.status == "succeeded"
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
-        audits = [
+        of_it = [
             run
             for run in catalog.all_runs(connection)
-            if run.kind == "audit@1"
+            if run.kind in ("audit@1", "probe@1")
             and run.status == "succeeded"
             and run.identity["inputs"]["model"] == [entry.version.digest]
         ]
         found = _registered(connection, judged[-1], evaluations) if judged else None
         of_gate = [run.output.sha256 for run in judged[-1:] if run.output]
         waivers = waiver.behind(connection, entry.version.digest, *of_gate)
+    audits = [run for run in of_it if run.kind == "audit@1"]
+    suites = _suites(project, [run for run in of_it if run.kind == "probe@1"])
     audit: Audit | None = project.load(audits[-1]) if audits else None
     return Report(
         entry=entry,
@@ -126,6 +134,8 @@ def report(project: Project, version: str) -> Report:
         audit=audit,
         words=_words(project, audits[-1]) if audit and audit.to_look_at else (),
         waivers=tuple(waivers),
+        suites=suites,
+        outcomes=tuple(rule for each in suites for rule in _outcomes(project, each)),
     )
 
 
@@ -178,6 +188,20 @@ def compared(project: Project, first: str, second: str) -> Beside:
                 continue
             return Beside(first=before, second=after, comparison=comparison)
     return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None)
+
+
+def _suites(project: Project, runs: Sequence[Run]) -> tuple[SuiteResult, ...]:
+    """The newest result of each suite, by name; `runs` are those of suites, oldest first."""
+    newest = {run.step: run for run in runs}
+    return tuple(project.load(newest[name]) for name in sorted(newest))
+
+
+def _outcomes(project: Project, found: SuiteResult) -> tuple[RuleResult, ...]:
+    """None of a suite that the project file does not have any more."""
+    file, name = project.file, found.model
+    model = file.model.get(name)
+    suites = suites_of(name, model.objective, file.suite) if model else {}
+    return outcomes(found, suites[found.suite].judged_by()) if found.suite in suites else ()
 
 
 def _entry(project: Project, version: str) -> Entry:
