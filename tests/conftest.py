@@ -35,6 +35,9 @@ from tunesmith.core.runner import Runner
 # How long an example takes depends on what else the machine does, so it is never asserted.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+# Before it is imported: nothing that tests do is reported to its makers.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 # Commands that tests start keep what they compile, as a user's do; some machines say otherwise.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -7,20 +7,24 @@ source -> data asset -> dataset -> model version -> evaluation -> gate -> releas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.settings import nearest
 from tunesmith.core.step import Step, ordered
 from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
+from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
+from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
@@ -35,13 +39,18 @@ class ModelPath:
     base_evaluation: Step
     model: Step
     tuned_evaluation: Step
+    suites: Mapping[str, Step] = field(default_factory=dict)
+    """By name: what is looked at beyond the task."""
+    audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
 
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        return always + [step for step in (self.gate, self.release) if step is not None]
+        always += self.suites.values()
+        judging = (self.audit, self.gate, self.release)
+        return always + [step for step in judging if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +73,27 @@ class Graph:
 
 
 def build(file: ProjectFile) -> Graph:
-    """Every step that the project file asks for; nothing is run."""
+    """Every step that the project file asks for; nothing is run.
+
+    Raises:
+        ConfigError: sections refer to one another in a circle, or a setting names no step.
+    """
     fetch = packages(file)
     assets = data_assets(file, fetch)
     bases = {name: _base(file, name, fetch) for name in file.base}
     datasets = _datasets(file, assets, bases)
-    return Graph(
+    graph = Graph(
         assets=assets,
         datasets=datasets,
         models=_model_paths(file, bases, datasets),
         indexes={name: _index(file, name, assets) for name in file.index},
         watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
     )
+    if file.project.retries_of:
+        known = [step.name for step in steps(graph)]
+        for name in file.project.retries_of:
+            nearest("project.retries_of", name, known, "step")
+    return graph
 
 
 def steps(graph: Graph) -> list[Step]:
@@ -87,6 +105,22 @@ def steps(graph: Graph) -> list[Step]:
         *graph.indexes.values(),
         *(watched.proposal for watched in graph.watches.values()),
     )
+
+
+def named(graph: Graph, names: Iterable[str]) -> list[Step]:
+    """The steps of those names, in the order in which `run` reaches them.
+
+    Raises:
+        UsageError: there is no such step; the message names the nearest.
+    """
+    wanted, known = set(names), {step.name: step for step in steps(graph)}
+    for name in sorted(wanted - known.keys()):
+        near = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"there is no step {name!r}",
+            remedy=f"did you mean {near[0]!r}?" if near else "`tunesmith plan` lists them",
+        )
+    return [step for name, step in known.items() if name in wanted]
 
 
 def _base(file: ProjectFile, name: str, fetch: Mapping[str, Step]) -> Step:
@@ -188,10 +222,28 @@ def _model_path(
     model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
     after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
     path = ModelPath(
-        base=base, dataset=data, base_evaluation=before, model=model, tuned_evaluation=after
+        base=base,
+        dataset=data,
+        base_evaluation=before,
+        model=model,
+        tuned_evaluation=after,
+        suites={
+            suite.name: _suite(suite, seed, model, data)
+            for suite in _suites_of(file, name).values()
+        },
     )
     gated = any(gate.model == name for gate in file.gate.values())
     return judged_beside(file, name, path) if gated else path
+
+
+def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+    return suites_of(model, file.model[model].objective, file.suite)
+
+
+def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
+    given = {"given": suite.given} if suite.given is not None else {}
+    name = f"suite:{suite.model}/{suite.name}"
+    return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
 
 
 def judged_beside(
@@ -216,6 +268,20 @@ def judged_beside(
             )
             for standing in standings
         )
+    suites = _suites_of(file, name)
+    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
+    if gate.suites:
+        beside["suites"] = tuple(path.suites[named] for named in gate.suites)
+        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
+        gate = gate.model_copy(update={"limits": effective})
+    shown: dict[str, Any] = {}
+    if suites:
+        shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
+    audited = None
+    if gate.audit:
+        config = AuditConfig(name=name)
+        given = {"model": path.model, "dataset": path.dataset}
+        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
     judged = step(
         f"gate:{name}",
         "gate@1",
@@ -233,8 +299,9 @@ def judged_beside(
         model=path.model,
         dataset=path.dataset,
         gate=judged,
+        **(shown if path.suites else {}),
     )
-    return replace(path, gate=judged, release=released)
+    return replace(path, audit=audited, gate=judged, release=released)
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:

@@ -11,7 +11,8 @@ and every run -> ledger
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core import lifecycle
@@ -19,17 +20,18 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
-from tunesmith.core.plan import Planned
-from tunesmith.core.step import ordered
+from tunesmith.core.step import Step, ordered
+from tunesmith.core.waiver import Waiver
 from tunesmith.graph import (
     Graph,
     ModelPath,
     WatchPath,
     build,
     export_of,
-    judged_beside,
+    named,
     watch_traffic,
 )
+from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
 from tunesmith.project import Project
@@ -40,12 +42,15 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult, warnings
+from tunesmith.registry.signing import sign_release, signing_key, version_name
+from tunesmith.signing.at_load import require_signed
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
-from tunesmith.stages.evaluate.power import what_could_show
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.monitor.traffic import gather
+from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
@@ -58,13 +63,42 @@ def run(project: Project) -> Result:
         GateFailed: a model did not pass. All that was made before its release is kept.
     """
     graph = build(project.file)
-    assets = {name: project.run(step) for name, step in graph.assets.items()}
-    datasets = {name: project.run(step) for name, step in graph.datasets.items()}
-    models = {name: make_model(project, path) for name, path in graph.models.items()}
-    indexes = {name: project.run(step) for name, step in graph.indexes.items()}
-    watched = {name: watch(project, path) for name, path in graph.watches.items()}
-    require_passed(models)
-    return Result(assets=assets, datasets=datasets, models=models, indexes=indexes, watched=watched)
+    made = project.runner.together.each(
+        {
+            **{("asset", name): partial(project.run, step) for name, step in graph.assets.items()},
+            **{("data", name): partial(project.run, step) for name, step in graph.datasets.items()},
+            **{
+                ("model", n): partial(make_model, project, path) for n, path in graph.models.items()
+            },
+            **{("index", n): partial(project.run, step) for n, step in graph.indexes.items()},
+            **{("watch", n): partial(watch, project, path) for n, path in graph.watches.items()},
+        }
+    )
+
+    def of(what: str) -> dict[str, Any]:
+        return {name: record for (of_what, name), record in made.items() if of_what == what}
+
+    require_passed(of("model"))
+    return Result(
+        assets=of("asset"),
+        datasets=of("data"),
+        models=of("model"),
+        indexes=of("index"),
+        watched=of("watch"),
+    )
+
+
+def accept_unchanged(project: Project, names: Iterable[str], why: str) -> list[Waiver]:
+    """Keep the results of the steps of those names although their code changed since.
+
+    Raises:
+        UsageError: there is no such step, no reason, or something else changed, too.
+    """
+    # In the order in which they run: what one is given is known once those before it are kept.
+    runner = project.runner
+    wanted = named(planned_graph(project), names)
+    kept = [runner.planner.accept(step, why, runner.actor) for step in wanted]
+    return [waiver for waiver in kept if waiver is not None]
 
 
 def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Made:
@@ -72,14 +106,21 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
 
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
+    key = signing_key(project) if judges and path.release else None  # said before hours of tuning
+    if path.suites:  # as is that a file of theirs cannot be read
+        from tunesmith.stages.probe.check import require_readable
+
+        require_readable(path.suites.values(), project.folder)
     dataset = project.run(path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
+    base, model = project.runner.run_all(path.base_evaluation, path.model)
     made = Made(
         dataset=dataset,
-        base=project.run(path.base_evaluation),
-        model=project.run(path.model),
+        base=base,
+        model=model,
         tuned=project.run(path.tuned_evaluation),
+        suites={name: look_beyond(project, step) for name, step in path.suites.items()},
     )
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
@@ -87,7 +128,10 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     verdict: GateResult = project.run(path.gate)
     if not verdict.admits:
         return replace(made, gate=verdict)
-    return replace(made, gate=verdict, release=project.run(path.release))
+    release = project.run(path.release)
+    if key is not None:
+        sign_release(project, release, key)
+    return replace(made, gate=verdict, release=release)
 
 
 def preview(project: Project, path: ModelPath) -> None:
@@ -97,10 +141,20 @@ def preview(project: Project, path: ModelPath) -> None:
         project.preview(path.model)
 
 
+def look_beyond(project: Project, suite: Step) -> SuiteResult:
+    """What a suite finds; say where that is beyond its limits, which here stops nothing."""
+    found: SuiteResult = project.run(suite)
+    model = project.file.model[found.model]
+    suites = suites_of(found.model, model.objective, project.file.suite)
+    for said in warnings(found, suites[found.suite].judged_by()):
+        project.runner.on_event(Event(step=suite.name, what="warned", note=said))
+    return found
+
+
 def watch(project: Project, path: WatchPath) -> Watched:
     """Compare each stream of traffic with what the model was tuned on; propose what to do."""
-    signals = tuple(project.run(step) for step in path.signals)
-    return Watched(signals=signals, proposal=project.run(path.proposal))
+    signals = project.runner.run_all(*path.signals)
+    return Watched(signals=tuple(signals), proposal=project.run(path.proposal))
 
 
 def retrain(project: Project, proposal: Proposal) -> Made:
@@ -114,28 +168,6 @@ def retrain(project: Project, proposal: Proposal) -> Made:
     return made
 
 
-def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
-    """A sentence for each gate: the smallest difference that its rows could be expected to show.
-
-    `planned` are the steps of `graph`. Of a dataset that is not cut yet nothing can be said.
-    """
-    hits = {each.step: each.hit for each in planned}
-    said = []
-    for name, path in graph.models.items():
-        if path.gate is None:
-            continue
-        hit = hits[path.dataset]
-        if hit is None:
-            said.append(f"gate of {name}: what it could show is known when its dataset is cut")
-            continue
-        dataset: Dataset = project.load(hit)
-        gate = path.gate.config
-        assert isinstance(gate, GateConfig)
-        could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-        said.append(f"gate of {name}: {could}")
-    return said
-
-
 # What a run of the path made.
 
 
@@ -147,6 +179,7 @@ class Made:
     base: Evaluation
     model: ModelVersion
     tuned: Evaluation
+    suites: Mapping[str, SuiteResult] = field(default_factory=dict)
     gate: GateResult | None = None
     release: Release | None = None
 
@@ -180,61 +213,6 @@ def require_passed(models: Mapping[str, Made]) -> None:
             remedy="the model version is kept but not released; see the worst rows with "
             "`tunesmith model mistakes`, add data or change the recipe, and run again",
         )
-
-
-def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
-    """Put on record what a gate asks, and what the rows could show, before a model is asked.
-
-    A gate that was judged as it is set now was registered then.
-    """
-    if path.gate is None:
-        return
-    gate = path.gate.config
-    assert isinstance(gate, GateConfig)
-    if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
-        return
-    could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-    project.put_on_record(
-        "gate.registered",
-        {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
-    )
-    project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
-
-
-def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelPath:
-    """The path with the models in it that its gate compares with, of which it is not one.
-
-    `digest` is that of the model version; empty while it is not known.
-    """
-    if path.gate is None:
-        return path
-    gate = path.gate.config
-    assert isinstance(gate, GateConfig)
-    found = [project.standing(gate.model, against, digest) for against in gate.others()]
-    standings = tuple(standing for standing in found if standing is not None)
-    return judged_beside(project.file, gate.model, path, standings) if standings else path
-
-
-def planned_path(project: Project, path: ModelPath) -> ModelPath:
-    """The path as it would be run: what it is judged beside depends on what the model is."""
-    (planned,) = project.runner.plan([path.model])
-    return beside_what_stands(project, path, _digest(planned))
-
-
-def planned_graph(project: Project) -> Graph:
-    """Every step that the project file asks for, as it would be run."""
-    graph = build(project.file)
-    planned = project.runner.plan([path.model for path in graph.models.values()])
-    models = {
-        name: beside_what_stands(project, path, _digest(each))
-        for (name, path), each in zip(graph.models.items(), planned, strict=True)
-    }
-    return replace(graph, models=models)
-
-
-def _digest(planned: Planned) -> str:
-    """Of the record that is there; empty while none is."""
-    return planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
 
 
 def changed_path(project: Project, proposal: Proposal) -> ModelPath:
@@ -322,8 +300,14 @@ def export(project: Project, name: str, config: ExportConfig) -> Export:
     Raises:
         GateFailed: it does not.
         NotFound: the model is not tuned as it is set now.
+        SignatureError: it is not what was signed, where a public key is set.
     """
-    project.runner.current(build(project.file).models[name].model)  # to export is not to tune
+    model = project.runner.current(
+        build(project.file).models[name].model
+    )  # to export is not to tune
+    if project.public_key is not None:
+        version = version_name(project, model)
+        require_signed(project.runner.database, model, project.public_key, version)
     made: Export = project.run(export_of(project.file, name, config))
     return made
 
@@ -354,12 +338,13 @@ def _read(project: Project, run: Run) -> Any:
 
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     """Which model a step serves: each step on the path of exactly one, each of its exports, and
-    each evaluation of what it was judged beside."""
+    each evaluation of what it was judged beside; and each suite, of a model that had it once."""
     served: dict[str, set[str]] = {}
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    for beside in {run.step for run in runs if run.kind in ("export@1", "evaluate-tuned@1")}:
+    kinds = ("export@1", "evaluate-tuned@1", "probe@1")
+    for beside in {run.step for run in runs if run.kind in kinds}:
         if "/" in beside:
             served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

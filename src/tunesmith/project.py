@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,27 +26,20 @@ from tunesmith.core.ref import from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
+from tunesmith.core.together import Together
+from tunesmith.files_now import with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
-from tunesmith.records.index import Index
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
-from tunesmith.retrieve.answer import ask
-from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
-from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.ingest.repairs import with_repairs
-from tunesmith.stages.serve.config import ServiceConfig
-from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from tunesmith.stages.ingest.increment import Increment
 
 
@@ -88,6 +82,12 @@ class Project:
         assert isinstance(step.config, ModelConfig)
         rough = preview(step.config, self.runner.blobs, **inputs)
         self.runner.on_event(Event(step=step.name, what="preview", preview=rough))
+
+    @property
+    def public_key(self) -> Path | None:
+        """The key that what is served and exported must be signed with; None where none is set."""
+        key = self.file.registry.public_key
+        return self.folder / Path(key).expanduser() if key else None
 
     def settings(self) -> list[Setting]:
         """Every setting with its value and origin."""
@@ -256,29 +256,6 @@ class Project:
             )
         return [(row.text, row.answer) for row in rows]
 
-    def endpoint(self, config: ServiceConfig, index: Index | None) -> FastAPI:
-        """A service as an application: the models in use, and an index to answer from.
-
-        Raises:
-            NotFound: no version of one of the models is released.
-            Conflict: one is retired.
-        """
-        from tunesmith.lm.generate import torch_engines
-        from tunesmith.stages.serve.app import Served, create_app
-
-        found = [self.in_use(name) for name in config.models]
-        blobs = self.runner.blobs
-        engines = torch_engines([release.model for release, _ in found], blobs)
-        return create_app(
-            [
-                Served(model_id=version, engine=engine, instruction=release.model.instruction)
-                for (release, version), engine in zip(found, engines, strict=True)
-            ],
-            config=config,
-            record_trace=self.add_trace,
-            ask=partial(ask, index, blobs.path(index.database)) if index else None,
-        )
-
 
 def open_project(
     folder: Path,
@@ -301,14 +278,7 @@ def open_project(
     """
     folder = folder.resolve()
     file, layers = read(folder, flags=flags)
-    # An edited local file is another input, and so is another key.
-    seen = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
-        for name, source in file.source.items()
-    }
-    keyed = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
-    made = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
-    file = file.model_copy(update={"source": seen, "transform": made, "dataset": keyed})
+    file = with_files_as_they_are(file, folder)
     project = _with_store(folder, file, layers, on_event)
     try:
         project.look_again()
@@ -336,15 +306,26 @@ def _with_store(
     folder: Path, file: ProjectFile, layers: Layers, on_event: Callable[[Event], None]
 ) -> Project:
     blobs = FolderBlobs(make_store(folder) / "blobs")
-    runner = Runner(
+    runner = _runner(file, blobs, folder, on_event)
+    return Project(folder=folder, file=file, layers=layers, runner=runner)
+
+
+def _runner(
+    file: ProjectFile, blobs: FolderBlobs, folder: Path, on_event: Callable[[Event], None]
+) -> Runner:
+    executor = _executor(file, blobs, folder)
+    section = file.project
+    return Runner(
         blobs=blobs,
         database=open_database(file, folder),
-        executor=_executor(file, blobs, folder),
+        executor=executor,
+        together=Together(jobs=section.jobs, on_stop=executor.stop),
+        retries=lambda step: section.retries_of.get(step, section.retries),
+        retry_wait_s=section.retry_wait_s,
         actor=actor(),
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
-    return Project(folder=folder, file=file, layers=layers, runner=runner)
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:
@@ -392,8 +373,9 @@ def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:
-    store, hosts = folder / STORE, file.project.hosts
+    store, hosts, jobs = folder / STORE, file.project.hosts, file.project.jobs
     work = store / "work"
-    if file.project.executor == "subprocess":
-        return SubprocessExecutor(store / "blobs", work, folder, hosts)
+    if file.project.executor == "subprocess" or jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0
+        return SubprocessExecutor(store / "blobs", work, folder, hosts, threads=threads)
     return InlineExecutor(blobs, work, folder, hosts)

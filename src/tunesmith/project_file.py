@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError
@@ -17,13 +17,17 @@ from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.model import TASKS
 from tunesmith.records.release import PRODUCTION
+from tunesmith.sections import ProjectSection, ReviewConfig
 from tunesmith.stages.curate.config import DatasetConfig
+from tunesmith.stages.document.config import DocumentConfig, one_of_each_model
 from tunesmith.stages.evaluate.config import SCORERS, GateConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
-from tunesmith.stages.ingest.reach import Host, may_be_private, place_of
+from tunesmith.stages.ingest.reach import may_be_private, place_of
 from tunesmith.stages.monitor.config import MonitorConfig
+from tunesmith.stages.notify.config import WebhookConfig
+from tunesmith.stages.probe.config import SuiteConfig, require_judged, suites_of
 from tunesmith.stages.release.config import RegistryConfig
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.serve.config import ServiceConfig
@@ -32,66 +36,6 @@ from tunesmith.stages.transform.config import TransformConfig
 FILE = "tunesmith.toml"
 SINGLE = ("project", "ledger", "registry", "store")
 """Sections of which there is one, without a name."""
-
-
-class ProjectSection(Section):
-    """What holds for the whole project."""
-
-    name: str
-    """Name of the project, for people."""
-    seed: int = 0
-    """Seed of everything that is drawn at random."""
-    database: str = ""
-    """SQLAlchemy URL of the store's database; empty for SQLite in .tunesmith/."""
-    executor: Literal["inline", "subprocess"] = "inline"
-    """Where steps run: in this process, or each in a process of its own."""
-    busy_timeout_s: float = Field(default=60.0, gt=0)
-    """How long to wait for a store that another process is writing to."""
-    hosts: tuple[Host, ...] = ()
-    """Hosts that sources may reach over the web: "HOST", whose addresses must then be public; or
-    "HOST:PORT", whose addresses may be this machine's or a private network's. Read from the project
-    file alone."""
-
-
-class ReviewConfig(Section):
-    """Rows of a dataset of labels that people look at, each on their own. It is read from the
-    project file alone: no flag, no environment variable and no user file can change it."""
-
-    name: str = ""
-    """Name of the review: what follows `review.` in the section's heading."""
-    dataset: str
-    """Name of the dataset whose rows are judged; it has format "labels"."""
-    guidelines: str = Field(min_length=1)
-    """Markdown file in the project's folder that says what each label means."""
-    reviewers: tuple[str, ...]
-    """Users who may judge rows. Names of the operating system's users."""
-    adjudicators: tuple[str, ...]
-    """Users who may decide where reviewers differ; never about a row that they judged."""
-    per_row: int = Field(default=2, ge=2)
-    """How many people judge each row. They do not see one another's judgements."""
-    order: Literal["doubts", "drawn"] = "doubts"
-    """In which order rows are looked at: the doubtful ones first, worst first, then the others as
-    they are drawn ("doubts"); or all as they are drawn ("drawn"), so that what was looked at stands
-    for the whole dataset at any time."""
-    idle_after_s: float = Field(default=300.0, gt=0)
-    """No row counts for more time than this: who takes longer was away."""
-
-    @model_validator(mode="after")
-    def _there_are_people_enough(self) -> Self:
-        for key in ("reviewers", "adjudicators"):
-            if len(set(getattr(self, key))) != len(getattr(self, key)):
-                raise ValueError(f"{key} must name each person once")
-        if len(self.reviewers) < self.per_row:
-            raise ValueError(
-                f"reviewers names {len(self.reviewers)}, and each row is judged by {self.per_row}"
-            )
-        others = set(self.adjudicators) - set(self.reviewers)
-        if not others and len(self.adjudicators) <= self.per_row:
-            raise ValueError(
-                "all adjudicators could have judged a row, and nobody be left to decide about it: "
-                "name one who is no reviewer"
-            )
-        return self
 
 
 class ProjectFile(Section):
@@ -111,12 +55,16 @@ class ProjectFile(Section):
     """Rows that people look at, and who does."""
     model: dict[str, ModelConfig] = Field(default_factory=dict)
     """How to tune which base model on which dataset."""
+    suite: dict[str, SuiteConfig] = Field(default_factory=dict)
+    """Checks of a model beyond its task."""
     gate: dict[str, GateConfig] = Field(default_factory=dict)
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     """Who may put a model into production."""
     store: StoreSection = Field(default_factory=StoreSection)
     """How long what is in the store is kept."""
+    document: dict[str, DocumentConfig] = Field(default_factory=dict)
+    """What people state of a model, and how complete its documents must be."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)
@@ -125,6 +73,8 @@ class ProjectFile(Section):
     """What is watched."""
     schedule: dict[str, ScheduleConfig] = Field(default_factory=dict)
     """What runs by itself, and when."""
+    webhook: dict[str, WebhookConfig] = Field(default_factory=dict)
+    """Who else is told what happened."""
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     """Rates, and what people have stated about the six criteria of IAS 38.57."""
 
@@ -170,6 +120,7 @@ def _only_in_the_file(layers: Layers) -> None:
     command could give them to himself."""
     for path, origin in layers.origins.items():
         guarded = {("registry",): "roles", ("review",): "roles", ("project", "hosts"): "hosts"}
+        guarded[("document",)] = "statements"
         what = guarded.get(path[:1]) or guarded.get(path[:2])
         if path[:1] == ("dataset",) and path[2:3] == ("licence_cleared",):
             what = "decisions about licences"
@@ -245,7 +196,14 @@ def _check_references(file: ProjectFile) -> None:
                 f"index.{name}.commonest_in", index.commonest_in, file.assets, "source"
             )
     _check_reviews(file)
+    for name, suite in file.suite.items():
+        settings.nearest(f"suite.{name}.model", suite.model, file.model, "model")
+        model = file.model[suite.model]
+        suite.require_askable(model.objective, file.dataset[model.dataset].format)
     _check_gates(file)
+    for name, document in file.document.items():
+        settings.nearest(f"document.{name}.model", document.model, file.model, "model")
+    one_of_each_model(file.document)
     _check_services(file)
     _check_monitors(file)
     for name, schedule in file.schedule.items():
@@ -268,14 +226,19 @@ def _check_seeds(file: ProjectFile) -> None:
 
 
 def _check_hosts(file: ProjectFile) -> None:
-    for name, source in file.source.items():
-        # Which of Amazon's servers it is, the environment says, when it is asked.
-        if source.is_api or source.endpoint:
-            try:
-                may_be_private(place_of(source.endpoint or source.origin), file.project.hosts)
-            except DataError as error:
-                key = f"source.{name}.origin"
-                raise ConfigError(key, error.message, remedy=error.remedy) from None
+    asked = {  # which of Amazon's servers it is, the environment says, when it is asked
+        f"source.{name}.origin": source.endpoint or source.origin
+        for name, source in file.source.items()
+        if source.is_api or source.endpoint
+    }
+    asked |= {f"webhook.{name}.url": webhook.url for name, webhook in file.webhook.items()}
+    for key, url in asked.items():
+        try:
+            may_be_private(place_of(url), file.project.hosts)
+        except DataError as error:
+            raise ConfigError(key, error.message, remedy=error.remedy) from None
+        except ValueError as error:
+            raise ConfigError(key, str(error)) from None
 
 
 def _check_transforms(file: ProjectFile) -> None:
@@ -329,6 +292,8 @@ def _check_reviews(file: ProjectFile) -> None:
 def _check_gates(file: ProjectFile) -> None:
     for name, gate in file.gate.items():
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
+        suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
+        require_judged(name, gate.suites, gate.limits, suites)
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

@@ -215,7 +215,8 @@ def variant(
         config=asked or path.tuned_evaluation.config,
         inputs={**path.tuned_evaluation.inputs, "model": model},
     )
-    return replace(path, model=model, tuned_evaluation=after, gate=None, release=None)
+    changed_path = replace(path, model=model, tuned_evaluation=after)
+    return replace(changed_path, suites={}, audit=None, gate=None, release=None)
 
 
 def recipe_of(path: ModelPath) -> ModelConfig:
@@ -227,7 +228,7 @@ def recipe_of(path: ModelPath) -> ModelConfig:
 def transfers(path: ModelPath) -> dict[str, ModelPath]:
     """What a model is compared with to see what transfer was worth, at the same steps and rows."""
     recipe = recipe_of(path)
-    rivals = {OWN: replace(path, gate=None, release=None)}
+    rivals = {OWN: replace(path, suites={}, audit=None, gate=None, release=None)}
     if recipe.method != "head":
         rate = RATES["head"]
         rivals["frozen trunk, trained head"] = variant(

@@ -65,11 +65,11 @@ def opened(folder: Path) -> Iterator[Book]:
     """The schedules of the project in `folder`.
 
     Raises:
-        NotFound: the project file has none; see also `project.open_project`.
+        NotFound: the project file has none, and no webhook; see also `project.open_project`.
     """
     folder = folder.resolve()
     file, _ = project_file.read(folder)
-    if not file.schedule:
+    if not file.schedule and not file.webhook:
         raise NotFound(
             "the project file has no [schedule.NAME] section",
             remedy='add one, as in [schedule.nightly] with cron = "0 2 * * *"',

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from tunesmith.core.waiver import Waiver, record
+from tunesmith.project import open_project
 
 
 def states(project) -> dict[str, str]:
@@ -71,7 +76,7 @@ def test_the_ledger_expenses_what_is_not_shown_and_says_what_is_missing(finished
 def test_verify_holds(finished):
     report = json.loads(finished.tunesmith("verify", "--json"))
     assert report["problems"] == []
-    assert report["num_entries"] == 21  # 19 runs, one gate on record and one alias
+    assert report["num_entries"] == 22  # 20 runs, one gate on record and one alias
 
 
 def test_runs_have_usage_and_a_forecast(finished):
@@ -86,6 +91,36 @@ def test_monitor_says_one_of_three_things(finished):
     signals = json.loads(finished.tunesmith("monitor", "--json"))
     assert {signal["verdict"] for signal in signals} <= {"changed", "unchanged", "need_more"}
     assert [signal["traffic"] for signal in signals] == ["heldout", "tags"]
+
+
+def test_what_was_kept_although_its_code_changed_is_said_of_the_model(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "kept")
+    kept = dataclasses.replace(finished, folder=tmp_path / "kept")
+    project = open_project(kept.folder)
+    try:
+        made = {run.step: run for run in project.runs()}
+        with project.runner.database.write() as connection:
+            for name in ("ingest:notices", "index:licences"):  # the index is behind no model
+                waiver = Waiver(
+                    step=name,
+                    run=made[name].id,
+                    output=made[name].output.sha256,
+                    old_key=made[name].key,
+                    new_key="0" * 64,
+                    changed=("the step's code changed",),
+                    why="only a message was reworded",
+                    actor="ann",
+                )
+                record(connection, waiver)
+    finally:
+        project.close()
+    card = json.loads(kept.tunesmith("model", "card", "desk", "--json"))
+    assert [each["step"] for each in card["waivers"]] == ["ingest:notices"]
+    assert "ann: only a message was reworded" in card["card"].partition("## Kept although")[2]
+    shown = kept.tunesmith("model", "show", "desk@1")
+    assert "kept although the code changed since:\n  ingest:notices: run " in shown
+    assert "index:licences" not in shown
+    assert "Kept although" not in finished.tunesmith("model", "card", "desk")
 
 
 def test_every_setting_has_an_origin(finished):

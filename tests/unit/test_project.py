@@ -13,14 +13,17 @@ from fastapi.testclient import TestClient
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
-from tunesmith.core.errors import ConfigError, NotFound, UsageError
+from tunesmith.core.errors import ConfigError, NotFound, SignatureError, UsageError
 from tunesmith.core.ref import Blob, find
 from tunesmith.core.step import Step
+from tunesmith.endpoint import endpoint
 from tunesmith.lm.load import load_model
 from tunesmith.pipeline import watch_served
 from tunesmith.project import Project, open_project
 from tunesmith.project_file import FILE, read
 from tunesmith.records.evaluation import GateResult
+from tunesmith.registry.signing import sign_release
+from tunesmith.signing.keys import new_pair, read_private
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.trained import prepare, trained_bytes, trained_config
 from tunesmith.stages.release.config import ReleaseConfig
@@ -104,7 +107,7 @@ def project(tiny: Any, tmp_path: Path) -> Iterator[Project]:
 
 
 def test_a_service_answers_with_each_of_its_models_and_traces_which(project: Project) -> None:
-    app = project.endpoint(project.file.service["front"], None)
+    app = endpoint(project, project.file.service["front"], None)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         listed = [model["id"] for model in client.get("/v1/models").json()["data"]]
         assert listed == ["desk@1", "clerk@1"]
@@ -122,6 +125,20 @@ def test_a_service_answers_with_each_of_its_models_and_traces_which(project: Pro
     assert said["desk@1"] != said["clerk@1"]
     for name in ("desk", "clerk"):
         assert project.traces("front", name) == [(f"for {name}@1", said[f"{name}@1"])]
+
+
+def test_a_service_answers_only_with_what_is_signed(project: Project, tmp_path: Path) -> None:
+    new_pair(tmp_path / "k.pem", "p256", None)
+    key = read_private(tmp_path / "k.pem", None, project.folder)
+    path = project.folder / FILE
+    path.write_text(f'{path.read_text()}[registry]\npublic_key = "../k.pem.pub"\n')
+    project.file = read(project.folder)[0]
+    config = project.file.service["front"]
+    sign_release(project, project.in_use("desk")[0], key)
+    with pytest.raises(SignatureError, match="clerk@1 is not signed with the key"):
+        endpoint(project, config, None)
+    sign_release(project, project.in_use("clerk")[0], key)
+    assert endpoint(project, config, None)
 
 
 def test_a_model_that_the_service_does_not_serve_has_no_traces(project: Project) -> None:

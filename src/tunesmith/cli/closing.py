@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.cli.render import difference, metrics_table, percent, seconds
@@ -16,8 +16,10 @@ from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset, SemanticSize, TrueSize
 
 
-def closing(project: Project, result: Result, wall_s: float) -> list[str]:
-    """One screen of text."""
+def closing(
+    project: Project, result: Result, wall_s: float, looked_back: Sequence[str] = ()
+) -> list[str]:
+    """One screen of text; `looked_back` says what had been expected."""
     lines = ["", f"{project.file.project.name}: done in {seconds(wall_s)}", ""]
     for name, asset in result.assets.items():
         lines.append(f"  data asset  {name}: {asset.num_rows} rows, {asset.licence}")
@@ -38,7 +40,7 @@ def closing(project: Project, result: Result, wall_s: float) -> list[str]:
             lines.append(f"  monitor     {name}: traffic {signal.traffic} is {verdict}")
         proposal = watched.proposal
         lines.append(f"  proposal    {'retrain' if proposal.retrain else 'do not retrain'}")
-    lines += ["", *_cost(project), ""]
+    lines += ["", *looked_back, *_cost(project), ""]
     lines += [
         f"  where       {_near(project.folder / FILE)} says it all; "
         f"{STORE}/ beside it holds it all",

@@ -44,7 +44,7 @@ def data_croissant(name: Version, folder: Folder = HERE, as_json: Json = False) 
 def data_sheet(name: Version, folder: Folder = HERE, as_json: Json = False) -> None:
     """Print a draft of the EU's public summary of training content (Markdown), for counsel."""
     from tunesmith.cli.opening import opened
-    from tunesmith.lineage.training_content import training_content, write_sheet
+    from tunesmith.documents.training_content import training_content, write_sheet
     from tunesmith.lineage.versions import dataset_facts
 
     with opened(folder) as (project, _):

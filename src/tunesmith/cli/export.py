@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,8 @@ from tunesmith.cli.render import out as print_result
 from tunesmith.core.errors import UsageError
 from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.records.export import Format, Quantisation
+from tunesmith.signing.model_files import SIGNATURE
+from tunesmith.signing.opened import copy_checked
 
 if TYPE_CHECKING:
     from tunesmith.core.blobs import Blobs
@@ -42,18 +43,23 @@ def model_export(
     from tunesmith import pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.registry.signing import signature_of_export
 
     config = _config(format, quantisation)
     require_free(out, "--out")
     with opened(folder, runs=True) as (project, _):
         only(project.file.model, name, "model")
         made = pipeline.export(project, name, config)
-        save(made.files, project.runner.blobs, out)
-    print_result({"export": made, "folder": str(out)}, _lines(made, out), as_json)
+        digests = {path: blob.sha256 for path, blob in made.files.items()}
+        signature = signature_of_export(project, name, digests)
+        save(made.files, project.runner.blobs, out, signature)
+    value = {"export": made, "folder": str(out), "signed": bool(signature)}
+    signed = [f"signed: {SIGNATURE}"] if signature else []
+    print_result(value, [*_lines(made, out), *signed], as_json)
 
 
-def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path) -> None:
-    """Copy `files` to `folder`, all of them or none.
+def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path, signature: str = "") -> None:
+    """Copy `files` to `folder`, and their signature if there is one, all of them or none.
 
     Raises:
         Conflict: `folder` is there and is not an empty folder.
@@ -61,7 +67,9 @@ def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path) -> None:
     with new_folder(folder, "--out") as temporary:
         for name, blob in files.items():
             (temporary / name).parent.mkdir(exist_ok=True)  # some lie in a folder of their own
-            shutil.copyfile(blobs.path(blob), temporary / name)
+            copy_checked(blobs, blob, temporary / name)
+        if signature:
+            (temporary / SIGNATURE).write_text(signature)
 
 
 def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:

@@ -12,7 +12,9 @@ import typer
 import tunesmith
 from tunesmith.cli import (
     audit,
+    ci,
     data,
+    interop,
     ledger,
     models,
     path,
@@ -23,6 +25,7 @@ from tunesmith.cli import (
     tune,
     upkeep,
     watch,
+    webhook,
 )
 from tunesmith.core.errors import TunesmithError
 
@@ -35,7 +38,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(path, data, review, tune, models, service, watch, schedule, ledger, store, upkeep, audit),
+    path,
+    data,
+    review,
+    tune,
+    models,
+    service,
+    watch,
+    schedule,
+    webhook,
+    ci,
+    ledger,
+    store,
+    interop,
+    upkeep,
+    audit,
 ):
     group.add_to(app)
 

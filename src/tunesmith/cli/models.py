@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli import promotion
+from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
-from tunesmith.cli.render import HERE, Folder, Json, metric, out, shortened, table
+from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
 from tunesmith.records.evaluation import SHARES
 
@@ -20,19 +20,33 @@ def add_to(app: typer.Typer) -> None:
     model.command("list")(model_list)
     model.command("card")(model_card)
     model.command("mistakes")(model_mistakes)
+    model.command("examples")(model_examples)
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)
     promotion.add_to(model)
+    model_documents.add_to(model)
+    labels.add_to(model)
+    signing.add_to(app, model)
     app.add_typer(model, name="model")
 
 
-def model_list(folder: Folder = HERE, as_json: Json = False) -> None:
+def model_list(
+    folder: Folder = HERE,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only versions with this tag: KEY or KEY=VALUE.")
+    ] = None,
+    search: Annotated[
+        str, typer.Option(help="Only those with this in a name, state, tag, note or reason.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """List every model version: its state, the aliases that point at it, who approved it."""
     from tunesmith.cli.opening import opened
+    from tunesmith.registry.labels import found
     from tunesmith.registry.standing import listed
 
     with opened(folder) as (project, _):
-        entries = listed(project)
+        entries = found(listed(project), tag or (), search)
     rows = [
         [
             e.version.name,
@@ -57,11 +71,18 @@ def model_card(
 ) -> None:
     """Print the card of a released model (Markdown)."""
     from tunesmith.cli.opening import opened
+    from tunesmith.core.canonical import fingerprint
+    from tunesmith.core.waiver import behind
 
     with opened(folder) as (project, _):
         release, _version = project.released(name, alias or project.file.alias_of(name))
         card = project.runner.blobs.get(release.card).decode()
-    out({"release": release, "card": card}, [card], as_json)
+        with project.runner.database.read() as connection:
+            waivers = behind(connection, fingerprint(release))
+    if waivers:  # they may be younger than the card, which is never written again
+        card += "\n## Kept although the code changed since\n\n"
+        card += "".join(f"- {each.said()}\n" for each in waivers)
+    out({"release": release, "card": card, "waivers": waivers}, [card], as_json)
 
 
 def model_mistakes(
@@ -94,3 +115,37 @@ def model_mistakes(
         head += f"; {len(worst)} of {len(rows)} rows are not wholly right"
     lines = table(cells, ["row", "wanted", "predicted", "loss"])
     out({"num_rows": len(rows), "worst": worst[:limit]}, [head, *lines], as_json)
+
+
+def model_examples(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    suite: Annotated[str, typer.Argument(help="Name of one of its suites.")],
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List what a suite asked a model and its base: where the two differ most comes first."""
+    import pyarrow.parquet as pq
+
+    from tunesmith import graph
+    from tunesmith.cli.opening import opened
+    from tunesmith.cli.service import only
+
+    with opened(folder) as (project, _):
+        only(project.file.model, name, "model")
+        suites = graph.build(project.file).models[name].suites
+        only(suites, suite, "suite")
+        result = project.runner.current(suites[suite])
+        rows = pq.read_table(project.runner.blobs.path(result.examples)).to_pylist()
+    order = sorted(rows, key=lambda r: -abs(r["tuned_score"] - r["base_score"]))
+    cells = [
+        [
+            *(r["row_id"], r["check"]),
+            *(shortened(r[key], 32) for key in ("asked", "base", "tuned")),
+            *(f"{r[key]:.3f}" for key in ("base_score", "tuned_score")),
+        ]
+        for r in order[:limit]
+    ]
+    headings = ["row", "check", "asked", "base says", "tuned says", "base", "tuned"]
+    lines = [*table(cells, headings), *left_out(len(rows), limit)]
+    out({"num_examples": len(rows), "examples": order}, lines, as_json)

@@ -23,6 +23,21 @@ Whole = Annotated[
     ),
 ]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", help="Run so many steps at the same time; as [project] jobs.", metavar="N"
+    ),
+]
+Accept = Annotated[
+    list[str],
+    typer.Option(
+        "--accept-unchanged",
+        help="Keep this step's result although its code changed; the reason is put on record.",
+        metavar="STEP",
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -100,16 +115,16 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say which steps would run, why, and what they are expected to cost."""
-    from tunesmith import graph, pipeline
+    from tunesmith import graph, judging
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.ledger.plan import price_plan
 
     with opened(folder, flags, asks=True, whole=whole) as (project, _):
-        steps = pipeline.planned_graph(project)
+        steps = judging.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
-        priced = price_plan(planned, project.file.ledger.rates)
-        could = pipeline.what_gates_could_show(project, steps, planned)
+        priced = price_plan(planned, project.file.ledger.rates, project.runs())
+        could = judging.what_gates_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
     out({**to_plain(priced), "increments": to_plain(project.increments)}, lines, as_json)
 
@@ -118,18 +133,31 @@ def run(
     folder: Folder = HERE,
     flags: Set = [],  # noqa: B006
     whole: Whole = [],  # noqa: B006
+    jobs: Jobs = None,
+    accept: Accept = [],  # noqa: B006
+    why: Annotated[str, typer.Option(help="Why, with --accept-unchanged.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run what is not there yet: sources to release, index, signals and proposals."""
     from tunesmith import pipeline
     from tunesmith.cli.closing import closing
     from tunesmith.cli.opening import opened
+    from tunesmith.cli.plans import looked_back_lines
+    from tunesmith.ledger.plan import look_back
 
     started = time.monotonic()
+    if jobs is not None:
+        flags = [*flags, f"project.jobs={jobs}"]
     with opened(folder, flags, runs=True, whole=whole) as (project, _):
+        for kept in pipeline.accept_unchanged(project, accept, why) if accept else ():
+            say(f"= {kept.step}: run {kept.run} is kept ({'; '.join(kept.changed)}): {kept.why}")
+        since = max((run.id for run in project.runs()), default=0)
         result = pipeline.run(project)
-        screen = closing(project, result, time.monotonic() - started)
-    out({**to_plain(result), "increments": to_plain(project.increments)}, screen, as_json)
+        wall_s = time.monotonic() - started
+        found = look_back(project.runs(), since, project.file.ledger.rates)
+        screen = closing(project, result, wall_s, looked_back_lines(found))
+    said = {"increments": to_plain(project.increments), "looked_back": to_plain(found)}
+    out({**to_plain(result), **said}, screen, as_json)
 
 
 def demo(

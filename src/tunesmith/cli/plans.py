@@ -1,10 +1,12 @@
-"""A priced plan as text."""
+"""A priced plan as text, and what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunesmith.cli.render import seconds, table
 from tunesmith.ledger.cost import display
-from tunesmith.ledger.plan import Line, PricedPlan
+from tunesmith.ledger.plan import Line, LookedBack, PricedPlan
 
 
 def plan_lines(plan: PricedPlan) -> list[str]:
@@ -20,9 +22,33 @@ def plan_lines(plan: PricedPlan) -> list[str]:
     return [*table(rows, ["step", "state", "expected", "why"]), "", summary]
 
 
+def looked_back_lines(found: Sequence[LookedBack]) -> list[str]:
+    """How long the steps took that an earlier run had let expect something of; none without."""
+    known = [each for each in found if each.expected.wall_s is not None]
+    if not known:
+        return []
+    says = {True: "inside", False: "OUTSIDE", None: "-"}
+    rows = [
+        [
+            each.expected.step,
+            _expected(each.expected),
+            f"{seconds(each.wall_s)}, {display(each.cost)}",
+            says[each.is_inside],
+        ]
+        for each in known
+    ]
+    headings = ["ran again", "expected", "took", "interval"]
+    return [*(f"  {row}" for row in table(rows, headings)), ""]
+
+
 def _expected(line: Line) -> str:
     if line.state == "hit":
         return "-"
     if line.wall_s is None or line.cost is None:
         return "not known"
-    return f"{seconds(line.wall_s)}, {display(line.cost)}"
+    time, money = seconds(line.wall_s), display(line.cost)
+    if line.low_s is not None and line.high_s is not None:
+        time += f" ({seconds(line.low_s)} to {seconds(line.high_s)})"
+    if line.cost_low is not None and line.cost_high is not None:
+        money += f" ({display(line.cost_low)} to {display(line.cost_high)})"
+    return f"{time}, {money}"

@@ -63,7 +63,7 @@ def model_promote(
     with _acting(folder, actor) as (project, user):
         change = promote(project, version, to, user, why)
         approvers = ", ".join(project.file.registry.approvers) or "nobody: see [registry] approvers"
-    _said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
+    said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
 
 
 def model_approve(
@@ -95,7 +95,7 @@ def model_reject(
 
     with _acting(folder, actor) as (project, user):
         change = reject(project, version, to, user, why)
-    _said(change, [], as_json)
+    said(change, [], as_json)
 
 
 def model_rollback(
@@ -133,7 +133,7 @@ def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_jso
 
     with _acting(folder, actor) as (project, user):
         change = close(project, version, what, user, why)
-    _said(change, [], as_json)
+    said(change, [], as_json)
 
 
 def model_compare(
@@ -177,7 +177,8 @@ def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -
 
 
 def _report(found: Report) -> list[str]:
-    from tunesmith.cli.screen import describe
+    from tunesmith.cli.screen import describe, rule_lines
+    from tunesmith.registry.labels import tags_of
 
     entry = found.entry
     lines = [
@@ -185,6 +186,8 @@ def _report(found: Report) -> list[str]:
         f"made {entry.version.created_at} by {found.made_by} (run {entry.version.run_id}), "
         f"sha256 {entry.version.digest[:12]}",
     ]
+    if tags := tags_of(entry):
+        lines.append(f"tags: {', '.join(f'{key}={value}' for key, value in tags.items())}")
     if found.gate is not None:
         lines += ["", f"gate {found.gate.gate}, run {found.gate_run}"]
         lines += [part for line in describe(found.gate) for part in wrapped(line, indent="  ")]
@@ -200,6 +203,20 @@ def _report(found: Report) -> list[str]:
                 indent="  ",
             )
         lines += wrapped(found.registered, indent="  ")
+    if found.audit is not None:
+        lines += [part for line in describe(found.audit) for part in wrapped(line)]
+    if found.words:
+        words = (f"{number} {word}" for number, word in enumerate(found.words, 1))
+        lines += wrapped(f"words of the training rows: {', '.join(words)}", indent="  ")
+    if found.suites:
+        lines += ["", "beyond its task"]
+    for suite in found.suites:
+        lines += wrapped(f"suite {suite.suite}", indent="  ")
+        lines += [part for line in describe(suite) for part in wrapped(line, indent="    ")]
+    lines += [part for line in rule_lines(found.outcomes) for part in wrapped(line, indent="  ")]
+    if found.waivers:
+        lines += ["", "kept although the code changed since:"]
+        lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]
     if entry.changes:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]
@@ -210,7 +227,8 @@ def _value(name: str, metrics: Any) -> str:
     return metric(name, metrics[name]) if name in metrics else "-"
 
 
-def _said(change: Change, more: list[str], as_json: bool) -> None:
+def said(change: Change, more: list[str], as_json: bool) -> None:
+    """Print what was done with a version."""
     head = f"{change.version}: {change.what} by {change.actor} (evidence {change.seq})"
     out(change, [head, *more], as_json)
 

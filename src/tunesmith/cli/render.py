@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,43 +155,59 @@ def metrics_table(evaluations: Mapping[str, Evaluation], corner: str = "") -> li
 
 
 class ProgressLine:
-    """One line that is written over on a terminal, and now and then a line of its own elsewhere."""
+    """One line that is written over on a terminal, and now and then a line of its own elsewhere.
+
+    Of several steps at work it has each; of one alone, all that there is to say.
+    """
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._width = 0
-        self._started: tuple[tuple[str, float], float, float] = (("", 0.0), 0.0, 0.0)
-        self._next_plain = 0.0
+        self._steps: dict[str, _Pace] = {}
 
     def show(self, step: str, note: str, done: float, total: float) -> None:
         """Say how far a step is; the time that is left follows from the speed so far."""
         now = time.monotonic()
+        pace = self._steps.get(step)
         # A step that says a new total has begun another part of its work, at another speed.
-        if self._started[0] != (step, total) or done < self._started[2]:
-            self._started = ((step, total), now, done)
-            self._next_plain = now + PLAIN_EVERY_S
-        text = f"  {step}: {note}{self._left(now, done, total)}"
+        if pace is None or pace.total != total or done < pace.first:
+            pace = _Pace(total=total, since=now, first=done, next_plain=now + PLAIN_EVERY_S)
+            self._steps[step] = pace
+        pace.said = f"{step}: {note}{pace.left(now, done)}"
         if self._live:
+            length = max(20, 160 // len(self._steps))
+            text = "  " + " | ".join(each.said[:length] for each in self._steps.values())
             sys.stderr.write("\r" + text[:160].ljust(self._width))
             sys.stderr.flush()
             self._width = min(len(text), 160)
-        elif now >= self._next_plain:
-            self._next_plain = now + PLAIN_EVERY_S
-            say(text)
+        elif now >= pace.next_plain:
+            pace.next_plain = now + PLAIN_EVERY_S
+            say(f"  {pace.said}")
 
-    def clear(self) -> None:
-        """Take the line away."""
+    def clear(self, step: str = "") -> None:
+        """Take the line away; a `step` that has ended is not in it again."""
         if self._live and self._width:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()
         self._width = 0
+        self._steps.pop(step, None)
 
-    def _left(self, now: float, done: float, total: float) -> str:
-        if not total:
+
+@dataclass(kw_only=True)
+class _Pace:
+    """How fast one part of a step's work goes."""
+
+    total: float
+    since: float
+    first: float
+    next_plain: float
+    said: str = ""
+
+    def left(self, now: float, done: float) -> str:
+        if not self.total:
             return ""
-        _, since, first = self._started
-        share = f", {100 * done / total:.0f} %"
-        if done <= first or now - since < 1:
+        share = f", {100 * done / self.total:.0f} %"
+        if done <= self.first or now - self.since < 1:
             return share
-        left = (total - done) * (now - since) / (done - first)
+        left = (self.total - done) * (now - self.since) / (done - self.first)
         return f"{share}, {seconds(left)} left"

@@ -38,8 +38,8 @@ def schedule_list(folder: Folder = HERE, as_json: Json = False) -> None:
 
 
 def schedule_tick(folder: Folder = HERE, as_json: Json = False) -> None:
-    """Run what is due, then leave. Each slot is run once, whoever ticks; exit codes are those of
-    `tunesmith run`.
+    """Run what is due, tell the webhooks what happened, then leave. Each slot is run once, whoever
+    ticks; exit codes are those of `tunesmith run`.
 
     Every minute, by cron (`crontab -e`):
 
@@ -52,10 +52,16 @@ def schedule_tick(folder: Folder = HERE, as_json: Json = False) -> None:
     or by the service itself: `tunesmith serve --tick`.
     """
     from tunesmith.cli.screen import Screen
+    from tunesmith.cli.webhook import say_told
     from tunesmith.schedule import opened, tick
+    from tunesmith.webhooks import deliver
+    from tunesmith.webhooks import opened as webhooks_opened
 
-    with opened(folder) as book:
+    with opened(folder) as book, webhooks_opened(folder) as post:
+        say_told(deliver(post))  # what is run now may take hours
         fired = tick(book, Screen())
+        if fired:
+            say_told(deliver(post))
     _report(fired, as_json)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -9,6 +11,7 @@ from tunesmith.cli.render import ProgressLine, metric, percent, say, seconds, si
 from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import DataAsset, Dataset, Package
 from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
 from tunesmith.records.export import Export
@@ -20,6 +23,7 @@ from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
+from tunesmith.records.suite import SuiteResult
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 from tunesmith.text.licences import differing, doubts
@@ -31,22 +35,37 @@ class Screen:
     def __init__(self) -> None:
         self.rates: Rates | None = None
         self._line = ProgressLine()
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Say what happened."""
-        if event.what == "progress":
-            self._line.show(event.step, event.note, event.done, event.total)
+        """Say what happened. It may be heard of by several threads."""
+        with self._lock:
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        if event.what in ("progress", "waiting"):
+            note = event.note if event.what == "progress" else f"waits {event.note}"
+            self._line.show(event.step, note, event.done, event.total)
             return
-        self._line.clear()
+        ends = event.what in ("hit", "finished", "failed")
+        self._line.clear(event.step if ends else "")
+        # Of several at work, each line says whose it is.
+        whose = f"{event.step}: " if len(self._running) > 1 else ""
+        if event.what == "started":
+            self._running.add(event.step)
+        elif ends:
+            self._running.discard(event.step)
         match event.what:
             case "hit":
                 say(f"= {event.step}: unchanged ({event.note})")
             case "started":
                 say(f"> {event.step}")
-            case "waiting":
-                self._line.show(event.step, f"waits {event.note}", 0, 0)
             case "looked" if event.note:
                 for part in wrapped(f"? {event.step}: {event.note}"):
+                    say(part)
+            case "warned":
+                for part in wrapped(f"! {event.step}: {event.note}"):
                     say(part)
             case "moved":
                 say(f"  {event.step}: the alias {event.note!r} points here again")
@@ -55,22 +74,31 @@ class Screen:
                     say(part)
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
-            case "preview" if event.preview is not None:
-                rough = event.preview
-                say(
-                    f"  {event.step} would take about {seconds(rough.wall_s)}, "
-                    f"{energy(rough.joules)}{self._priced(rough)} ({rough.basis})"
-                )
-            case "forecast" if event.forecast is not None:
-                said = self._used(event.forecast, within=interval(event.forecast))
-                say(f"  forecast: {said} ({event.forecast.basis})")
-            case "finished" if event.usage is not None:
-                for line in describe(event.record):
-                    for part in wrapped(line, indent="  "):
-                        say(part)
-                say(f"  took {self._used(event.usage)}")
-                if event.forecast is not None:
-                    say(f"  {forecast_error(event.forecast, event.usage)}")
+            case "failed":
+                say(f"! {event.step} failed: {event.note}")
+            case "retry":
+                self._running.discard(event.step)
+                say(f"! {event.step}: {event.note}")
+            case _:
+                self._measured(event, whose)
+
+    def _measured(self, event: Event, whose: str) -> None:
+        if event.what == "preview" and event.preview is not None:
+            rough = event.preview
+            say(
+                f"  {event.step} would take about {seconds(rough.wall_s)}, "
+                f"{energy(rough.joules)}{self._priced(rough)} ({rough.basis})"
+            )
+        elif event.what == "forecast" and event.forecast is not None:
+            said = self._used(event.forecast, within=interval(event.forecast))
+            say(f"  {whose}forecast: {said} ({event.forecast.basis})")
+        elif event.what == "finished" and event.usage is not None:
+            for line in describe(event.record):
+                for part in wrapped(f"{whose}{line}", indent="  "):
+                    say(part)
+            say(f"  {whose}took {self._used(event.usage)}")
+            if event.forecast is not None:
+                say(f"  {whose}{forecast_error(event.forecast, event.usage)}")
 
     def _used(self, usage: Usage | Forecast, within: str = "") -> str:
         parts = [seconds(usage.wall_s) + within, size(usage.peak_bytes), energy(usage.joules)]
@@ -198,14 +226,44 @@ def _(evaluation: Evaluation) -> list[str]:
 
 
 @describe.register
+def _(found: SuiteResult) -> list[str]:
+    lines = [
+        f"{figure.name}: base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
+        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
+        f"{figure.difference.value:+.3f} "
+        f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
+        for figure in found.figures
+    ]
+    return [f"{found.kind}: {found.num_examples} examples", *lines, *found.notes]
+
+
+@describe.register
 def _(gate: GateResult) -> list[str]:
-    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
-    rules = []
-    for rule in gate.rules:
-        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
-        rules.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
-    return [f"verdict: {gate.verdict}{let}", *rules]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules)]
+
+
+def rule_lines(rules: Sequence[RuleResult]) -> list[str]:
+    """How each rule, or each limit of a suite, came out."""
+    says = {"pass": "met", "fail": "NOT met", "inconclusive": "NOT decided"}
+    lines = []
+    for rule in rules:
+        said = f"{says[rule.said]}: {rule.rule}: {rule.observed} (required {rule.required})"
+        lines.append(said + (f"; {settled_by(rule)}" if rule.said == "inconclusive" else ""))
+    return lines
+
+
+@describe.register
+def _(audit: Audit) -> list[str]:
+    failed = [rule for rule in audit.rules if not rule.passed]
+    found = [f"NOT met: {rule.rule}: {rule.observed}" for rule in failed]
+    return [
+        f"audit: {len(audit.rules) - len(failed)} of {len(audit.rules)} rules are met",
+        *found,
+        *(f"to look at: {what}" for what in audit.to_look_at),
+        *(f"looked at: {what}" for what in audit.looked_at),
+        *(f"not looked at: {what}" for what in audit.not_looked_at),
+    ]
 
 
 def settled_by(rule: RuleResult) -> str:

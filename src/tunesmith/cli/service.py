@@ -98,8 +98,10 @@ def serve(
         bool, typer.Option("--tick", help="Run what of the schedules is due, meanwhile.")
     ] = False,
 ) -> None:
-    """Serve the released models at an address of this machine, in OpenAI's format."""
+    """Serve released models at an address of this machine, in OpenAI's format, and keep the runs
+    that programs log, in MLflow's."""
     from tunesmith.cli.opening import opened
+    from tunesmith.endpoint import endpoint
     from tunesmith.schedule import opened as schedules_opened
     from tunesmith.schedule import ticking
     from tunesmith.stages.serve.run import serve as run_service
@@ -117,11 +119,15 @@ def serve(
             _, version = project.in_use(name)
             if version in project.closed(name):  # a retired one is refused
                 say(f"warning: {version} is deprecated; see `tunesmith model show {version}`")
-        say(f"loading {', '.join(config.models)} for {service} ...")
+        if config.models:
+            say(f"loading {', '.join(config.models)} for {service} ...")
         index = current_index(project, config.index) if config.index else None
-        app = project.endpoint(config, index)
-        url = f"http://{config.host}:{config.port}/v1"
-        say(f"serving {', '.join(config.models)} at {url} (stop: Ctrl-C)")
+        app = endpoint(project, config, index)
+        url = f"http://{config.host}:{config.port}"
+        if config.tracking:
+            say(f"programs log here with MLFLOW_TRACKING_URI={url}/mlflow (stop: Ctrl-C)")
+        if config.models:
+            say(f"serving {', '.join(config.models)} at {url}/v1 (stop: Ctrl-C)")
         with ticks:
             run_service(app, config)
 

@@ -81,7 +81,7 @@ def store_gc(
 def _in_use(project: Project) -> set[int]:
     """Runs that the project file, as it is now, would use again."""
     from tunesmith.graph import steps
-    from tunesmith.pipeline import planned_graph
+    from tunesmith.judging import planned_graph
 
     planned = project.runner.plan(steps(planned_graph(project)))
     return {each.hit.id for each in planned if each.hit is not None}

@@ -48,7 +48,7 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Propose, with a price, whether to retrain; with --yes, do it."""
-    from tunesmith import graph, pipeline
+    from tunesmith import graph, judging, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines
     from tunesmith.cli.screen import describe
@@ -59,9 +59,9 @@ def retrain(
     with opened(folder, runs=True) as (project, _):
         watched = only(project.file.monitor, name, "monitor")
         proposal = pipeline.watch(project, graph.build(project.file).watches[watched]).proposal
-        changed = pipeline.planned_path(project, pipeline.changed_path(project, proposal))
+        changed = judging.planned_path(project, pipeline.changed_path(project, proposal))
         planned = project.runner.plan(ordered(*changed.steps()))
-        priced = price_plan(planned, project.file.ledger.rates)
+        priced = price_plan(planned, project.file.ledger.rates, project.runs())
         value = {"proposal": proposal, "plan": priced, "made": None}
         lines = describe(proposal)
         if proposal.retrain:

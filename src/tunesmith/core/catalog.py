@@ -194,9 +194,10 @@ def last_success(connection: Connection, *, key: str = "", step: str = "") -> Ru
     return _run(connection, row) if row else None
 
 
-def all_runs(connection: Connection) -> list[Run]:
-    """Every run, oldest first."""
-    rows = connection.execute(sa.select(tables.runs).order_by(tables.runs.c.id)).all()
+def all_runs(connection: Connection, *, step: str = "") -> list[Run]:
+    """Every run, or every one of a step, oldest first."""
+    wanted = sa.select(tables.runs).order_by(tables.runs.c.id)
+    rows = connection.execute(wanted.where(tables.runs.c.step == step) if step else wanted).all()
     outputs = _outputs(connection)
     return [run_of(row, outputs) for row in rows]
 
@@ -222,6 +223,13 @@ def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
         .order_by(columns.sha256)
     )
     return [Blob(**row._asdict()) for row in rows]
+
+
+def run_inputs(connection: Connection, run_id: int) -> list[tuple[str, int, str]]:
+    """(name, position, digest) of what a run was given."""
+    of = tables.run_inputs.c
+    rows = connection.execute(sa.select(of.name, of.position, of.digest).where(of.run_id == run_id))
+    return sorted((row.name, row.position, row.digest) for row in rows)
 
 
 def alias_moves(connection: Connection) -> list[dict[str, Any]]:

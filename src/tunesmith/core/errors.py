@@ -5,6 +5,7 @@
     │   └── ConfigError                 2    ... in the project file; names the key
     ├── GateFailed                      3    a gate said fail
     ├── NotAllowed                      1    this user may not do this
+    ├── SignatureError                  1    it is not what was signed, or cannot be signed
     ├── NotFound                        4    no such thing here
     ├── Conflict                        5    somebody else holds it, or it changed meanwhile
     │   └── StoreLocked                 5
@@ -17,8 +18,10 @@
     │   └── StoreTooNew                 1
     ├── InputChanged                    1    a step's input changed while it ran
     ├── StepFailed                      1    a step failed in another process
+    │   └── WorkerKilled                1    ... which something killed; the step did nothing wrong
     ├── Stopped                         1    somebody stopped a run, which can go on later
-    │   └── OverBudget                  1    ... because of what it costs
+    │   ├── OverBudget                  1    ... because of what it costs
+    │   └── NotBegun                    1    ... before its turn had come
     └── MissingExtra                    1    an optional dependency is not installed
 
 A message says what happened and where; `remedy` says what to do next.
@@ -63,6 +66,10 @@ class GateFailed(TunesmithError):
 
 class NotAllowed(TunesmithError):
     """The user who asks may not do this."""
+
+
+class SignatureError(TunesmithError):
+    """Something is not what was signed, or not signed, or cannot be signed with that key."""
 
 
 class NotFound(TunesmithError):
@@ -117,12 +124,20 @@ class StepFailed(TunesmithError):
     """A step failed in a worker process; the message is the worker's."""
 
 
+class WorkerKilled(StepFailed):
+    """A worker process was killed: by the system, for want of memory, or by somebody."""
+
+
 class Stopped(TunesmithError):
     """A run was stopped as somebody asked; what it had done is kept, and it can go on."""
 
 
 class OverBudget(Stopped):
     """A run would cost, or has cost, more than it may; what it had done is kept."""
+
+
+class NotBegun(Stopped):
+    """A step's turn never came: another one had failed, or somebody stopped the run."""
 
 
 class MissingExtra(TunesmithError):

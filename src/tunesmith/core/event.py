@@ -11,8 +11,9 @@ from tunesmith.core.meter import Forecast, Preview, Usage
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something for the person who watches: a step is "hit", "started", "finished", "waiting",
-    made "progress", had a "preview", was "forecast", was "damaged", has its alias "moved", was
-    "looked" at before it runs, or, as a gate, is "registered" before it is judged."""
+    "failed" while others run, will be tried again ("retry"), made "progress", had a "preview", was
+    "forecast", was "damaged", has its alias "moved", was "looked" at before it runs, found what is
+    beyond its limits and "warned", or, as a gate, is "registered" before it is judged."""
 
     step: str
     what: str

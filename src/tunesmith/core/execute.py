@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from tunesmith.core import errors
 from tunesmith.core.blobs import Blobs, FolderBlobs, room_for
 from tunesmith.core.canonical import canonical_json, fingerprint, parse
-from tunesmith.core.errors import StepFailed, TunesmithError
+from tunesmith.core.errors import StepFailed, TunesmithError, WorkerKilled
 from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.meter import Forecast
 from tunesmith.core.owner import is_gone, owner
@@ -58,10 +58,18 @@ class Listener:
     progress: Callable[[float, float, str], None]
     metric: Callable[[str, float, int], None]
     forecast: Callable[[Forecast], None]
+    """The step goes on when this returns."""
+    process: Callable[[int], None] = lambda _pid: None
+    """The step is in a process of its own, of this id; and once more when that has ended, before it
+    is waited for."""
 
 
 CACHE = "cache"
 """The folder that all steps share, inside the one where they work."""
+SECONDS_TO_END = 10.0
+"""How long a worker has to end when it is told to, before it is killed."""
+KILLED = frozenset({signal.SIGKILL, signal.SIGHUP})
+"""Signals that others end a worker by. One that it dies of by itself, like SIGSEGV, is a defect."""
 CACHED_S = 30 * 24 * 3600.0
 """How long what is in it is kept after it was last written, or used where its readers say so."""
 
@@ -79,6 +87,10 @@ class Executor(Protocol):
 
     def forget(self, step: str) -> None:
         """Remove what attempts at `step` have kept for one another."""
+        ...
+
+    def stop(self) -> None:
+        """Have the calls that other threads wait for end, and begin no other."""
         ...
 
 
@@ -102,30 +114,47 @@ class InlineExecutor:
         """Remove what attempts at `step` have kept."""
         shutil.rmtree(kept(self._work, step), ignore_errors=True)
 
+    def stop(self) -> None:
+        """Nothing: a call here is in the thread that made it, and ends with it."""
+
 
 class SubprocessExecutor:
     """Calls the function in a new process: its memory is its own, and it can be killed alone.
 
-    The worker opens the folder of blobs by itself.
+    The worker opens the folder of blobs by itself. Without an `environment` it has this process's.
+    Of several side by side each is to use its share of the processors: `threads` each, or all of
+    them if it is 0.
     """
 
     def __init__(
-        self, blobs: Path, work: Path, project: Path | None = None, hosts: tuple[str, ...] = ()
+        self,
+        blobs: Path,
+        work: Path,
+        project: Path | None = None,
+        hosts: tuple[str, ...] = (),
+        *,
+        environment: Mapping[str, str] | None = None,
+        threads: int = 0,
     ) -> None:
         self._blobs = blobs
         self._work = work
         self._project = project
         self._hosts = hosts
+        self._environment = environment
+        self._threads = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_stopped = False
 
     def execute(self, call: Call, listener: Listener) -> Any:
         """Run `call` in `python -m tunesmith.core.execute`."""
+        given = os.environ if self._environment is None else self._environment
         where = {
             "blobs": str(self._blobs),
             "work": str(self._work),
             "project": str(self._project) if self._project else None,
             "hosts": self._hosts,
         }
-        request = canonical_json({**where, "call": call})
+        request = canonical_json({**where, "call": call}) + b"\n"
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
                 # -P: what lies in the current folder is data, not code.
@@ -133,21 +162,26 @@ class SubprocessExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,
+                env={**self._threads, **given},  # who set it himself is heard
                 start_new_session=True,  # so that what the worker starts ends with it
             )
+            self._running.add(process)
             try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                with contextlib.suppress(BrokenPipeError):  # it died at once; its words follow
-                    process.stdin.write(request)
-                    process.stdin.close()
-                outcome = _listen(process.stdout, listener)
+                if self._is_stopped:
+                    process.terminate()
+                listener.process(process.pid)
+                outcome = _converse(process, request, listener)
+                if hasattr(os, "waitid"):  # not on macOS, where its last moments go uncounted
+                    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                listener.process(process.pid)
                 process.wait()
             finally:
+                self._running.discard(process)
                 _end(process)
             if outcome is None:
                 words.seek(0)
-                raise StepFailed(_last_words(call, process.returncode, words.read()))
+                failed = WorkerKilled if -process.returncode in KILLED else StepFailed
+                raise failed(_last_words(call, process.returncode, words.read()))
         if "error" in outcome:
             raise rebuilt(outcome["error"], outcome["message"], outcome["remedy"])
         return outcome["record"]
@@ -155,6 +189,20 @@ class SubprocessExecutor:
     def forget(self, step: str) -> None:
         """Remove what attempts at `step` have kept."""
         shutil.rmtree(kept(self._work, step), ignore_errors=True)
+
+    def stop(self) -> None:
+        """Tell every worker to end, and kill those that do not."""
+        self._is_stopped = True
+        until = time.monotonic() + SECONDS_TO_END
+        running = list(self._running)
+        for process in running:
+            process.terminate()
+        while any(process in self._running for process in running):
+            if time.monotonic() > until:
+                for process in running:
+                    process.kill()
+                return
+            time.sleep(0.05)
 
 
 def kept(work: Path, step: str) -> Path:
@@ -232,8 +280,15 @@ def _load(given: Given | tuple[Given, ...], blobs: Blobs) -> Any:
     return from_plain(resolve(given.type), parse(blobs.get(given.blob)))
 
 
-def _listen(lines: IO[bytes], listener: Listener) -> dict[str, Any] | None:
-    for line in lines:
+def _converse(
+    process: subprocess.Popen[bytes], request: bytes, listener: Listener
+) -> dict[str, Any] | None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once; its words follow
+        process.stdin.write(request)
+        process.stdin.flush()
+    for line in process.stdout:
         message = json.loads(line)
         match message:
             case {"progress": [done, total, note]}:
@@ -242,6 +297,9 @@ def _listen(lines: IO[bytes], listener: Listener) -> dict[str, Any] | None:
                 listener.metric(name, value, step)
             case {"forecast": forecast}:
                 listener.forecast(Forecast(**forecast))
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(b"\n")  # go on
+                    process.stdin.flush()
             case _:
                 return dict(message)
     return None
@@ -251,12 +309,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=SECONDS_TO_END)
     with contextlib.suppress(ProcessLookupError):  # and whatever it had started
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what it was told last it never read
+                pipe.close()
 
 
 def _last_words(call: Call, code: int, words: bytes) -> str:
@@ -268,7 +328,11 @@ def _last_words(call: Call, code: int, words: bytes) -> str:
 def main() -> None:
     """The worker: a call on standard input, messages on standard output, a line each."""
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))  # so that it cleans up
-    request = parse(sys.stdin.buffer.read())
+    # What it starts must not read what is said to it.
+    asked = os.fdopen(os.dup(0), "rb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    request = parse(asked.readline())
     call = from_plain(Call, request["call"])
     # What libraries print must not end up between the messages.
     messages = os.fdopen(os.dup(1), "w", buffering=1)
@@ -277,10 +341,15 @@ def main() -> None:
     def say(message: Any) -> None:
         messages.write(json.dumps(message) + "\n")
 
+    def say_forecast(forecast: Forecast) -> None:
+        say({"forecast": to_plain(forecast)})
+        if not asked.readline():  # who would tell it to go on is gone
+            sys.exit(143)
+
     listener = Listener(
         progress=lambda done, total, note: say({"progress": [done, total, note]}),
         metric=lambda name, value, step: say({"metric": [name, value, step]}),
-        forecast=lambda forecast: say({"forecast": to_plain(forecast)}),
+        forecast=say_forecast,
     )
     try:
         blobs = FolderBlobs(Path(request["blobs"]))

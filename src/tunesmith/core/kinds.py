@@ -35,6 +35,8 @@ class Kind:
     """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
+    loads_weights: bool = False
+    """Whether it holds a model in memory, so that two side by side may be too much."""
 
 
 _STAGES = "tunesmith.stages"
@@ -203,6 +205,7 @@ KINDS: Mapping[str, Kind] = {
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
@@ -210,6 +213,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
@@ -217,19 +221,46 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
+        loads_weights=True,
+    ),
+    "probe@1": Kind(
+        function=f"{_STAGES}.probe.run:probe",
+        config=f"{_STAGES}.probe.config:ProbeConfig",
+        record=f"{_RECORDS}.suite:SuiteResult",
+        sources=(
+            f"{_STAGES}.probe",
+            "tunesmith.lm",
+            "tunesmith.text.pii",
+            "tunesmith.text.identifiers",
+            f"{_RECORDS}.rows",
+            f"{_RECORDS}.suite",
+        ),
+        libraries=(*_MODEL, "scipy", "phonenumberslite"),
+    ),
+    "audit@1": Kind(
+        function=f"{_STAGES}.audit.run:audit",
+        config=f"{_STAGES}.audit.config:AuditConfig",
+        record=f"{_RECORDS}.audit:Audit",
+        sources=(f"{_STAGES}.audit", "tunesmith.lm"),
+        libraries=_MODEL,
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=_EVALUATING,
+        sources=(*_EVALUATING, f"{_RECORDS}.suite"),
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(
         function=f"{_STAGES}.release.run:release",
         config=f"{_STAGES}.release.config:ReleaseConfig",
         record=f"{_RECORDS}.release:Release",
-        sources=(f"{_STAGES}.release", "tunesmith.text.licences", "tunesmith.text.spdx"),
+        sources=(
+            f"{_STAGES}.release",
+            "tunesmith.text.licences",
+            "tunesmith.text.spdx",
+            f"{_RECORDS}.suite",
+        ),
         libraries=("pyyaml",),
     ),
     "export@1": Kind(
@@ -238,6 +269,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.export:Export",
         sources=(f"{_STAGES}.export", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -274,6 +306,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:Vectors",
         sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "value@1": Kind(
         function=f"{_STAGES}.value.run:value",

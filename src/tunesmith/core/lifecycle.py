@@ -18,6 +18,11 @@ ASKED = "promotion.asked"
 APPROVED = "promotion.approved"
 REJECTED = "promotion.rejected"
 ROLLED_BACK = "alias.rolled_back"
+SIGNED = "model.signed"
+REPORTED = "gate.reported"
+REPRODUCED = "model.reproduced"
+TAGGED = "version.tagged"
+NOTED = "version.noted"
 CHANGES = {
     ASKED: "asked",
     APPROVED: "approved",
@@ -25,6 +30,11 @@ CHANGES = {
     ROLLED_BACK: "rolled back",
     "version.deprecated": "deprecated",
     "version.retired": "retired",
+    SIGNED: "signed",
+    REPORTED: "reported",
+    REPRODUCED: "reproduced",
+    TAGGED: "tagged",
+    NOTED: "noted",
 }
 """What the evidence calls a change -> what people do."""
 DEPRECATED = CHANGES["version.deprecated"]
@@ -40,7 +50,7 @@ class Change:
     at: str
     actor: str
     what: str
-    """asked, approved, rejected, rolled back, deprecated or retired."""
+    """What people call it: a value of `CHANGES`."""
     version: str
     """e.g. "desk@2"."""
     why: str

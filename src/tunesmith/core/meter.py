@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -74,6 +75,8 @@ class Meter:
         )
         self._interval_s = interval_s
         self._process = psutil.Process()
+        self._followed: psutil.Process | None = None
+        self._followed_cpu_s = 0.0
         self._stop = threading.Event()
         self._peak = 0
         self._children: list[psutil.Process] = []
@@ -99,12 +102,32 @@ class Meter:
         self._thread.join()
         self.usage = self.read()
 
+    def follow(self, pid: int) -> None:
+        """Measure that child and its own children alone: this process does other things, too.
+
+        Called once more when it has ended, before it is waited for, nothing of it is missed. Its
+        energy is estimated: a counter of the machine's counts the other things as well.
+        """
+        if self._followed is None:
+            self._followed = self._process = psutil.Process(pid)
+            self._children_until = 0.0
+            self._peak = 0
+        self._follow_on()
+
+    def resident(self) -> int:
+        """Bytes that are held now."""
+        return self._resident()
+
     def read(self) -> Usage:
         """The usage up to now."""
         self._peak = max(self._peak, self._resident())
         wall_s = time.monotonic() - self._wall
-        cpu_s = _cpu_seconds() - self._cpu
-        joules, method = _joules(self._energy, cpu_s)
+        if self._followed is not None:
+            cpu_s = self._follow_on()
+            joules, method = _joules([], cpu_s)
+        else:
+            cpu_s = _cpu_seconds() - self._cpu
+            joules, method = _joules(self._energy, cpu_s)
         return Usage(
             wall_s=round(wall_s, 4),
             cpu_s=round(cpu_s, 4),
@@ -116,14 +139,30 @@ class Meter:
     def _sample(self) -> None:
         while not self._stop.wait(self._interval_s):
             self._peak = max(self._peak, self._resident())
+            if self._followed is not None:
+                self._follow_on()
+
+    def _follow_on(self) -> float:
+        """The CPU seconds of what is followed, as they were last seen."""
+        assert self._followed is not None
+        with contextlib.suppress(psutil.Error):  # it is gone for good
+            # Of one that has ended and was not waited for the system still knows them.
+            used = sum(self._followed.cpu_times()[:4])
+            for child in self._children:
+                with contextlib.suppress(psutil.Error):
+                    used += sum(child.cpu_times()[:4])
+            self._followed_cpu_s = max(self._followed_cpu_s, used)
+        return self._followed_cpu_s
 
     def _resident(self) -> int:
         now = time.monotonic()
-        if now >= self._children_until:
-            self._children = self._process.children(recursive=True)
-            took_s = time.monotonic() - now
-            self._children_until = now + took_s / SHARE_FOR_CHILDREN
-        total = int(self._process.memory_info().rss)
+        total = 0
+        with contextlib.suppress(psutil.Error):  # what is followed has ended
+            if now >= self._children_until:
+                self._children = self._process.children(recursive=True)
+                took_s = time.monotonic() - now
+                self._children_until = now + took_s / SHARE_FOR_CHILDREN
+            total = int(self._process.memory_info().rss)
         for child in self._children:
             try:
                 total += int(child.memory_info().rss)

@@ -26,6 +26,8 @@ class Planned:
     """Why it will run; empty for a hit."""
     last: Run | None
     """The newest successful run of this step, whatever its key was: what the price is based on."""
+    waived: str = ""
+    """For a hit of another key: who accepted it in place of what would run, and why."""
     key: str = ""
     """The step's key; empty while it is not known what the step will be given."""
 
@@ -72,6 +74,14 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], where: str = ""
             yield "the step's code changed"
         else:
             yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def why(last: Run | None, what: Mapping[str, Any]) -> str:
+    """Why a step that is now `what` runs, when `last` is the newest run of it that succeeded."""
+    if last is None:
+        return "it never ran"
+    changed = list(changes(last.identity, what))
+    return "; ".join(changed) if changed else "its earlier result is no longer there"
 
 
 def _short(value: object) -> str:

@@ -92,6 +92,11 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
         if not what.startswith(_NOT_REFERENCES):
             for digest in DIGEST.findall(body):
                 why.setdefault(digest, (f"evidence {seq} ({what})",))
+    tracked = tables.tracked_artifacts.c
+    for owner, path, digest in connection.execute(
+        sa.select(tracked.owner, tracked.path, tracked.sha256)
+    ):
+        why.setdefault(digest, (f"{owner} of another program", path))
     _follow(runs, _roots(connection, settings, runs, in_use, [run.id for run in live]), why)
     started = [moment(run.started_at).timestamp() - CLOCKS_APART_S for run in live]
     return Marks(

@@ -7,19 +7,20 @@ up finds that it may no longer publish.
 
 from __future__ import annotations
 
-import contextlib
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, evidence, lifecycle
+from tunesmith.core import catalog
 from tunesmith.core.attempt import Attempt, Limit
 from tunesmith.core.blobs import Blobs
-from tunesmith.core.canonical import canonical_json, fingerprint, parse
+from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.errors import (
@@ -32,16 +33,19 @@ from tunesmith.core.errors import (
 )
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Executor, Given, Listener
-from tunesmith.core.facts import run_facts
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.find import Finder
 from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.kinds import Kind, kind, resolve
 from tunesmith.core.meter import Forecast, Meter, Usage
 from tunesmith.core.owner import is_gone, owner
-from tunesmith.core.plan import Planned, changes, identity, key
-from tunesmith.core.ref import AliasMove, Blob, find, from_plain, to_plain
+from tunesmith.core.plan import Planned, identity, key
+from tunesmith.core.planner import Planner
+from tunesmith.core.publish import Publisher
+from tunesmith.core.ref import AliasMove, Blob, find, from_plain
+from tunesmith.core.retry import is_passing, wait_s
 from tunesmith.core.step import Step
-from tunesmith.core.successes import Successes
+from tunesmith.core.together import Together, Turn
 
 LEASE_S = 30.0
 RECORD = "application/json"
@@ -58,7 +62,21 @@ class Runner:
     on_event: Callable[[Event], None] = lambda _event: None
     limit: Limit = lambda _used: ""
     lease_s: float = LEASE_S
-    _done: dict[Step, Given] = field(default_factory=dict)
+    together: Together = field(default_factory=Together)
+    retries: Callable[[str], int] = lambda _step: 0
+    """How often a step of that name is tried again when what made it fail passes."""
+    retry_wait_s: float = 1.0
+    """How long to wait before it is tried again, at first; twice as long each time."""
+    _promised: dict[Step, Future[Given]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def _publisher(self) -> Publisher:
+        return Publisher(database=self.database, actor=self.actor)
+
+    @property
+    def _finder(self) -> Finder:
+        return Finder(database=self.database, blobs=self.blobs, on_event=self.on_event)
 
     def run(self, step: Step) -> Any:
         """The record of `step`, from an earlier run where its key is unchanged.
@@ -71,6 +89,10 @@ class Runner:
             OverBudget: the step would use, or has used, more than `limit` lets it.
         """
         return self._load(self._give(step))
+
+    def run_all(self, *steps: Step) -> list[Any]:
+        """The records of steps, side by side where there are several jobs."""
+        return list(self.together.each({step: partial(self.run, step) for step in steps}).values())
 
     def current(self, step: Step) -> Any:
         """The record that `run` would use again for `step`; nothing is run.
@@ -86,11 +108,19 @@ class Runner:
             )
         return self._load(Given(type=kind(step.kind).record, blob=planned.hit.output))
 
+    @property
+    def planner(self) -> Planner:
+        """Says what `run` would do."""
+        return Planner(finder=self._finder, made=self._made)
+
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What `run` would do with each step, in order, without doing it."""
-        known: dict[Step, str | None] = {}
-        before = Successes(self.database, [step.name for step in steps])
-        return [self._plan(step, known, before) for step in steps]
+        return self.planner.plan(steps)
+
+    def _made(self, step: Step) -> str:
+        """The digest of what this very runner made, or verified; empty when it has not."""
+        promised = self._promised.get(step)
+        return promised.result().blob.sha256 if promised is not None and promised.done() else ""
 
     def sweep(self) -> list[Run]:
         """Mark every attempt whose lease lapsed, or whose process ended, as interrupted."""
@@ -101,16 +131,32 @@ class Runner:
                 if lapsed or is_gone(run.owner)
             ]
             for run in lost:
-                self._interrupt(connection, run)
+                self._publisher.interrupt(connection, run)
         return lost
 
     # Giving: a step's record, as a blob, made or found.
 
     def _give(self, step: Step) -> Given:
-        if step not in self._done:
+        with self._lock:
+            promised = self._promised.get(step)
+            if promised is None:
+                mine: Future[Given] = Future()
+                self._promised[step] = mine
+        if promised is not None:  # by this thread, a while ago; or by another one, which is at it
+            return promised.result()
+        try:
+            parts = (part for value in step.inputs.values() for part in _parts(value))
+            steps = dict.fromkeys(part for part in parts if isinstance(part, Step))
+            self.together.each({part: partial(self._give, part) for part in steps})
             inputs = {name: self._give_input(value) for name, value in step.inputs.items()}
-            self._done[step] = self._find_or_make(step, inputs)
-        return self._done[step]
+            given = self._find_or_make(step, inputs)
+        except BaseException as error:
+            with self._lock:
+                del self._promised[step]
+            mine.set_exception(error)
+            raise
+        mine.set_result(given)
+        return given
 
     def _give_input(self, value: Any) -> Given | tuple[Given, ...]:
         if isinstance(value, Step):
@@ -127,33 +173,52 @@ class Runner:
         of = kind(step.kind)
         digests = {name: _digests(value) for name, value in inputs.items()}
         what = identity(step, digests)
+        num_tries = 0
         while True:
-            hit, seen = self._verified_hit(step, key(what))
-            if hit is not None:
-                self.on_event(Event(step=step.name, what="hit", note=f"run {hit.id}"))
+            found = self._finder.find(step.name, key(what))
+            if (hit := found.hit) is not None:
+                self.on_event(Event(step=step.name, what="hit", note=found.said()))
                 assert hit.output is not None
                 given = Given(type=of.record, blob=hit.output)
                 self._move_back(step, hit.id, given)
                 return given
-            run_id = self._claim(step, what, seen)
-            if run_id is not None:
-                return self._make(step, of, inputs, what, run_id)
+            try:
+                with self._turn(step, of) as turn:
+                    run_id = self._claim(step, what, found.seen)
+                    if run_id is not None:
+                        return self._make(step, of, inputs, what, run_id, turn)
+            except TunesmithError as error:
+                num_tries += 1
+                if num_tries > self.retries(step.name) or not is_passing(error, step.kind):
+                    self._tell_others(step, error)
+                    raise
+                self._back_off(step, error, num_tries)
+            else:  # somebody is at it, or has been since we looked
+                self._wait(step, key(what))
 
-    def _verified_hit(self, step: Step, wanted: str) -> tuple[Run | None, int]:
-        """The run to use again, if its blobs are whole; and the id of the one looked at."""
-        with self.database.read() as connection:
-            hit = catalog.last_success(connection, key=wanted)
-            needed = catalog.run_blobs(connection, hit.id) if hit else []
-        return self._if_whole(step, hit, needed), hit.id if hit else 0
+    def _turn(self, step: Step, of: Kind) -> AbstractContextManager[Turn]:
+        turn = Turn(step=step.name, loads_weights=of.loads_weights)
+        if of.loads_weights and self.together.jobs > 1:
+            with self.database.read() as connection:
+                last = catalog.last_success(connection, step=step.name)
+            turn.needs = last.usage["peak_bytes"] if last and last.usage else None
+        return self.together.turn(turn, self._waits(step))
 
-    def _if_whole(self, step: Step, hit: Run | None, needed: list[Blob]) -> Run | None:
-        try:
-            for blob in needed:
-                self.blobs.check(blob, deep=True)
-        except (BlobMissing, BlobCorrupt) as error:
-            self.on_event(Event(step=step.name, what="damaged", note=error.message))
-            return None
-        return hit
+    def _waits(self, step: Step) -> Callable[[str], None]:
+        return lambda why: self.on_event(Event(step=step.name, what="waiting", note=why))
+
+    def _tell_others(self, step: Step, error: TunesmithError) -> None:
+        others = self.together.running()
+        if others and not isinstance(error, Stopped) and not self.together.is_stopped:
+            note = f"{', '.join(others)} may still end; nothing else is begun"
+            self.on_event(Event(step=step.name, what="failed", note=note))
+
+    def _back_off(self, step: Step, error: TunesmithError, num_tries: int) -> None:
+        seconds, most = wait_s(num_tries, self.retry_wait_s), self.retries(step.name)
+        why = error.message.partition("\n")[0]
+        note = f"{why}; try {num_tries + 1} of {most + 1} in {seconds:g} s"
+        self.on_event(Event(step=step.name, what="retry", note=note))
+        self.together.pause(seconds)
 
     def _move_back(self, step: Step, run_id: int, given: Given) -> None:
         """An alias is where the settings say, also when another setting had moved it meanwhile."""
@@ -161,12 +226,8 @@ class Runner:
             with self.database.write() as connection:
                 now = catalog.current_alias(connection, move.kind, move.name, move.alias)
                 if now is None or now.digest != given.blob.sha256:
-                    self._move(connection, move, given.blob, run_id)
+                    self._publisher.move(connection, move, given.blob, run_id)
                     self.on_event(Event(step=step.name, what="moved", note=move.alias))
-
-    def _move(self, connection: Connection, move: AliasMove, output: Blob, run_id: int) -> None:
-        moved = to_plain(move) | {"digest": output.sha256, "run_id": run_id, "actor": self.actor}
-        lifecycle.move_alias(connection, moved)
 
     def _load(self, given: Given) -> Any:
         return from_plain(resolve(given.type), parse(self.blobs.get(given.blob)))
@@ -174,7 +235,7 @@ class Runner:
     # Claiming: at most one attempt at a key.
 
     def _claim(self, step: Step, what: Mapping[str, Any], seen: int) -> int | None:
-        """The id of a new run; None after waiting for the one that was there.
+        """The id of a new run; None where there is one already, or has been meanwhile.
 
         `seen` is the newest successful run of this key that was looked at and not used.
         """
@@ -190,7 +251,7 @@ class Runner:
         with self.database.write() as connection:
             found = catalog.running(connection, wanted)
             if found is not None and (found[1] or is_gone(found[0].owner)):
-                self._interrupt(connection, found[0])
+                self._publisher.interrupt(connection, found[0])
                 found = None
             newest = catalog.last_success(connection, key=wanted)
             if found is None and (newest.id if newest else 0) == seen:
@@ -198,14 +259,9 @@ class Runner:
                 catalog.record_inputs(connection, run_id, what["inputs"])
             else:
                 run_id = None
-        if run_id is None:  # somebody is at it, or has been since we looked
-            self._wait(step, wanted)
-            return None
-        failpoint("run.claimed")
+        if run_id is not None:
+            failpoint("run.claimed")
         return run_id
-
-    def _interrupt(self, connection: Connection, run: Run) -> None:
-        self._end(connection, run.id, status="interrupted", error="its process ended")
 
     def _wait(self, step: Step, wanted: str) -> None:
         while True:
@@ -214,19 +270,26 @@ class Runner:
             if found is None or found[1] or is_gone(found[0].owner):
                 return
             self.on_event(Event(step=step.name, what="waiting", note=f"for {found[0].owner}"))
-            time.sleep(0.5)
+            self.together.pause(0.5)
 
     # Making: run the function, then publish all of it or nothing.
 
     def _make(
-        self, step: Step, of: Kind, inputs: Mapping[str, Any], what: Mapping[str, Any], run_id: int
+        self,
+        step: Step,
+        of: Kind,
+        inputs: Mapping[str, Any],
+        what: Mapping[str, Any],
+        run_id: int,
+        turn: Turn,
     ) -> Given:
         meter = Meter()
         attempt = Attempt(run_id=run_id, meter=meter, limit=self.limit)
         listener = Listener(
             progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
             metric=attempt.point,
-            forecast=lambda forecast: self._hear(step, attempt, forecast),
+            forecast=lambda forecast: self._hear(step, attempt, forecast, turn),
+            process=lambda pid: self._follow(pid, meter, turn),
         )
         call = Call(
             step=step.name,
@@ -245,7 +308,7 @@ class Runner:
                 output = self.blobs.put(canonical_json(record), RECORD)
                 failpoint("record.stored")
             typed = from_plain(resolve(of.record), record)
-            self._publish(of, attempt, output, typed, meter.usage)
+            self._publisher.publish(of, attempt, output, typed, meter.usage)
         except BaseException as error:
             self._fail(step, attempt, error, meter.usage)
             raise
@@ -262,80 +325,39 @@ class Runner:
         )
         return Given(type=of.record, blob=output)
 
+    def _follow(self, pid: int, meter: Meter, turn: Turn) -> None:
+        """Else what others use meanwhile would be counted as this one's."""
+        if self.together.jobs > 1:
+            meter.follow(pid)
+            turn.held = meter.resident
+
     def _progress(self, step: Step, attempt: Attempt, done: float, total: float, note: str) -> None:
         attempt.go_on()
         self.on_event(Event(step=step.name, what="progress", note=note, done=done, total=total))
 
-    def _hear(self, step: Step, attempt: Attempt, forecast: Forecast) -> None:
+    def _hear(self, step: Step, attempt: Attempt, forecast: Forecast, turn: Turn) -> None:
         attempt.forecast = forecast
         self.on_event(Event(step=step.name, what="forecast", forecast=forecast))
         attempt.start_main_part(forecast)
-
-    def _publish(self, of: Kind, attempt: Attempt, output: Blob, record: Any, usage: Usage) -> None:
-        """Make all of a run visible in one transaction."""
-        run_id = attempt.run_id
-        with self.database.write() as connection:
-            catalog.record_blobs(connection, run_id, [output, *find(record, Blob)])
-            catalog.record_metrics(connection, run_id, attempt.points)
-            if of.named:
-                catalog.record_version(connection, of.named, record.name, output.sha256, run_id)
-            ended = self._end(
-                connection,
-                run_id,
-                status="succeeded",
-                output=output.sha256,
-                usage=catalog.encode(usage),
-                forecast=catalog.encode(attempt.forecast),
-            )
-            if not ended:
-                raise attempt.taken_over()
-            for move in find(record, AliasMove):
-                self._move(connection, move, output, run_id)
-            failpoint("run.publishing")
-
-    def _end(self, connection: Connection, run_id: int, **values: Any) -> bool:
-        """End a running run, with its evidence; False when somebody else ended it first."""
-        if not catalog.close_run(connection, run_id, **values):
-            return False
-        facts = run_facts(connection, run_id)
-        body = {
-            "run": run_id,
-            "step": facts.step,
-            "kind": facts.kind,
-            "output": facts.output,
-            "facts": facts.digest,
-        }
-        what = "finished" if values["status"] == "succeeded" else values["status"]
-        evidence.append(connection, f"run.{what}", self.actor, body)
-        return True
+        self.together.need(turn, forecast.peak_bytes, self._waits(step))
 
     def _fail(self, step: Step, attempt: Attempt, error: BaseException, usage: Usage) -> None:
         # A person or the system stopped it: that is not the step's failure.
         stopped = isinstance(error, Stopped) or not isinstance(error, Exception)
-        status = "interrupted" if stopped else "failed"
-        with contextlib.suppress(TunesmithError), self.database.write() as connection:
-            ended = self._end(
-                connection,
-                attempt.run_id,
-                status=status,
-                error=f"{type(error).__name__}: {error}",
-                usage=catalog.encode(usage),
-                forecast=catalog.encode(attempt.forecast),
-            )
-            if not ended:  # what it used is not lost, though it may not publish
-                body = {"run": attempt.run_id, "step": step.name, "usage": to_plain(usage)}
-                evidence.append(connection, "run.fenced", self.actor, body)
+        stopped = stopped or self.together.is_stopped
+        self._publisher.fail(step, attempt, error, usage, stopped=stopped)
 
     def _check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
         for given in _flat(inputs):
-            for blob in [given.blob, *find(self._load(given), Blob)]:
-                try:
+            try:
+                self.blobs.check(given.blob, deep=True)
+                for blob in find(self._load(given), Blob):
                     self.blobs.check(blob, deep=True)
-                except (BlobMissing, BlobCorrupt) as error:
-                    raise InputChanged(
-                        f"an input of {step.name} changed while it ran: {error.message}",
-                        remedy="run the same command again; the damaged input is made again first",
-                    ) from error
+            except (BlobMissing, BlobCorrupt) as error:
+                raise InputChanged(
+                    f"an input of {step.name} changed while it ran: {error.message}",
+                    remedy="run the same command again; the damaged input is made again first",
+                ) from error
 
     def _heartbeat(self, attempt: Attempt) -> AbstractContextManager[None]:
         def extend(connection: Connection) -> bool:
@@ -346,46 +368,6 @@ class Runner:
 
         return heartbeat(self.database, self.lease_s, extend)
 
-    # Planning.
-
-    def _plan(self, step: Step, known: dict[Step, str | None], before: Successes) -> Planned:
-        last = before.of_step(step.name)
-        digests: dict[str, list[str]] = {}
-        for name, value in step.inputs.items():
-            parts = value if isinstance(value, tuple) else (value,)
-            for part in parts:
-                digest = self._plan_input(part, known, before)
-                if digest is None:
-                    known[step] = None
-                    reason = f"{part.name} runs before it"
-                    return Planned(step=step, hit=None, reason=reason, last=last)
-                digests.setdefault(name, []).append(digest)
-        what = identity(step, digests)
-        wanted = key(what)
-        hit = before.of_key(wanted)
-        hit = self._if_whole(step, hit, before.blobs(hit) if hit else [])
-        known[step] = hit.output.sha256 if hit and hit.output else None
-        reason = "" if hit else _why(last, what)
-        return Planned(step=step, hit=hit, reason=reason, last=last, key=wanted)
-
-    def _plan_input(
-        self, value: Any, known: dict[Step, str | None], before: Successes
-    ) -> str | None:
-        if not isinstance(value, Step):
-            return fingerprint(value)
-        if value in self._done:  # made, or verified, by this very runner
-            return self._done[value].blob.sha256
-        if value not in known:
-            self._plan(value, known, before)
-        return known[value]
-
-
-def _why(last: Run | None, what: Mapping[str, Any]) -> str:
-    if last is None:
-        return "it never ran"
-    changed = list(changes(last.identity, what))
-    return "; ".join(changed) if changed else "its earlier result is no longer there"
-
 
 def _digests(given: Given | tuple[Given, ...]) -> list[str]:
     return [each.blob.sha256 for each in _flat({"": given})]
@@ -393,4 +375,8 @@ def _digests(given: Given | tuple[Given, ...]) -> list[str]:
 
 def _flat(inputs: Mapping[str, Any]) -> Iterator[Given]:
     for value in inputs.values():
-        yield from value if isinstance(value, tuple) else (value,)
+        yield from _parts(value)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)

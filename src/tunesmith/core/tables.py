@@ -146,3 +146,153 @@ sa.Index(
     sqlite_where=slots.c.state == "running",
     postgresql_where=slots.c.state == "running",
 )
+
+# What other programs track here, as MLflow's clients send it: see core/tracked. An owner is the id
+# of a run or of a logged model, or "experiment/3", "model/NAME", "version/3/NAME".
+
+tracked_experiments = sa.Table(
+    "tracked_experiments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("stage", sa.String(8), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+tracked_runs = sa.Table(
+    "tracked_runs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("experiment", sa.ForeignKey("tracked_experiments.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),
+    sa.Column("stage", sa.String(8), nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("started_ms", sa.BigInteger, nullable=False),  # the client's clock says so
+    sa.Column("ended_ms", sa.BigInteger),
+    sa.Column("at", sa.String(24), nullable=False),  # the database's clock: when it came here
+    sa.Index("tracked_runs_of", "experiment", "started_ms"),
+)
+
+tracked_fields = sa.Table(
+    "tracked_fields",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("what", sa.String(5), primary_key=True),  # tag or param
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tracked_points = sa.Table(
+    "tracked_points",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True),
+    sa.Column("value", sa.Float, primary_key=True),
+    sa.Column("is_nan", sa.Integer, primary_key=True),  # SQLite has no NaN
+    sqlite_with_rowid=False,
+)
+
+tracked_latest = sa.Table(
+    "tracked_latest",  # of each curve the last point, which listings show and search
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("is_nan", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tracked_inputs = sa.Table(
+    "tracked_inputs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.ForeignKey("tracked_runs.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),  # JSON, as it came
+    sa.UniqueConstraint("run", "name", "digest"),
+)
+
+tracked_logged = sa.Table(
+    "tracked_logged",  # models that were logged, whether they are registered or not
+    metadata,
+    sa.Column("id", sa.String(34), primary_key=True),
+    sa.Column("experiment", sa.ForeignKey("tracked_experiments.id"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("run", sa.String(32), nullable=False),  # empty where none made it
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("stage", sa.String(8), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+)
+
+tracked_links = sa.Table(
+    "tracked_links",
+    metadata,
+    sa.Column("run", sa.ForeignKey("tracked_runs.id"), primary_key=True),
+    sa.Column("model", sa.ForeignKey("tracked_logged.id"), primary_key=True),
+    sa.Column("what", sa.String(6), primary_key=True),  # input or output
+    sa.Column("step", sa.BigInteger, nullable=False),
+)
+
+tracked_artifacts = sa.Table(
+    "tracked_artifacts",  # appended to: of one path the newest row counts, and no bytes are lost
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.String(24), nullable=False),
+    sa.Index("tracked_artifacts_of", "owner", "path"),
+)
+
+tracked_models = sa.Table(
+    "tracked_models",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+)
+
+tracked_versions = sa.Table(
+    "tracked_versions",
+    metadata,
+    sa.Column("name", sa.ForeignKey("tracked_models.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.Text, nullable=False),  # whose artefacts they are ...
+    sa.Column("path", sa.Text, nullable=False),  # ... and under which path
+    sa.Column("digest", sa.String(64), nullable=False),  # of the tree, when it was registered
+    sa.Column("run", sa.String(32), nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+)
+
+tracked_aliases = sa.Table(
+    "tracked_aliases",  # a history, as `aliases` is; number 0 took the alias away
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.ForeignKey("tracked_models.name"), nullable=False, index=True),
+    sa.Column("alias", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("at", sa.String(24), nullable=False),
+)
+
+export_cursors = sa.Table(
+    "export_cursors",  # up to which entry of the evidence another system was told
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("at", sa.String(24), nullable=False),
+)

@@ -22,6 +22,7 @@ from tunesmith.core.facts import facts
 from tunesmith.core.owner import is_gone
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import DIGEST
+from tunesmith.core.tracked import files
 
 ENDINGS = ("run.finished", "run.failed", "run.interrupted")
 Progress = Callable[[float, float, str], None]
@@ -163,6 +164,9 @@ def _look(connection: Connection) -> _Seen:
     ):
         needed[sha256] = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
         newest[sha256] = max(ends.get(run_id, 0), newest.get(sha256, 0))
+    for blob in files.blobs(connection):  # what other programs track is never collected
+        needed[blob.sha256] = blob
+        newest[blob.sha256] = len(log)
     problems = [
         *evidence.broken_links(iter(log)),
         *_wrong_runs(connection, log),

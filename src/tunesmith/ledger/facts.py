@@ -19,7 +19,8 @@ class RunFacts:
     """Where the step stands in the project, e.g. "finetune:desk"."""
     stage: str
     """What ran: fetch, land, query, call, collect, stream, ingest, licence, assess, base, curate,
-    finetune, evaluate, gate, release, index, embed, value, replay, monitor, retrain or serve."""
+    finetune, evaluate, probe, audit, gate, release, index, embed, value, replay, monitor, retrain
+    or serve."""
     status: Literal["succeeded", "failed", "interrupted"]
     started_at: str
     """ISO 8601, by the clock of the store; without an offset it is UTC."""

@@ -1,14 +1,28 @@
-"""What a plan is expected to cost: each step that will run, at what its last run used."""
+"""What a plan is expected to cost, from what earlier runs used; and afterwards, how right it was.
+
+A step's seconds and its cost are taken to vary by factors, not by amounts: of their logarithms the
+mean and the spread are estimated from the newest runs, and the next run lies within the interval in
+nine cases of ten (Student's t prediction interval: Hahn and Meeker, Statistical Intervals, 1991).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
+from tunesmith.core.catalog import Run
 from tunesmith.core.meter import Usage
 from tunesmith.core.plan import Planned
-from tunesmith.ledger.cost import price, zero
+from tunesmith.ledger.cost import GRID, price, zero
 from tunesmith.records.money import Money, Rates
+
+NUM_RUNS = 10
+"""How many earlier runs of a step bear on what the next one is expected to use: the newest."""
+_T_95 = tuple(
+    map(Decimal, ["6.314", "2.920", "2.353", "2.132", "2.015", "1.943", "1.895", "1.860", "1.833"])
+)  # fmt: skip
+"""The 95 % quantiles of Student's t with 1, 2, ... degrees of freedom."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +37,14 @@ class Line:
     wall_s: float | None
     """Expected seconds: 0 for a hit, None when no earlier run tells."""
     cost: Money | None
+    low_s: float | None = None
+    """In nine runs of ten, the seconds are between this..."""
+    high_s: float | None = None
+    """... and this; None where fewer than two earlier runs tell."""
+    cost_low: Money | None = None
+    cost_high: Money | None = None
+    num_runs: int = 0
+    """Earlier runs of the step that it was learnt from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +59,26 @@ class PricedPlan:
     cost: Money
 
 
-def price_plan(planned: Sequence[Planned], rates: Rates) -> PricedPlan:
-    """`planned`, priced."""
-    lines = tuple(_line(step, rates) for step in planned)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookedBack:
+    """What a step was expected to use before it ran, and what it used."""
+
+    expected: Line
+    wall_s: float
+    cost: Money
+
+    @property
+    def is_inside(self) -> bool | None:
+        """Whether the seconds were within the interval; None where there was none."""
+        low, high = self.expected.low_s, self.expected.high_s
+        return None if low is None or high is None else low <= self.wall_s <= high
+
+
+def price_plan(planned: Sequence[Planned], rates: Rates, runs: Iterable[Run] = ()) -> PricedPlan:
+    """`planned`, priced. `runs` are all earlier ones, oldest first; without them the last one of
+    each step tells."""
+    history = _by_step(runs)
+    lines = tuple(_line(each, rates, history) for each in planned)
     cost = zero(rates.currency)
     for line in lines:
         if line.cost is not None:
@@ -53,20 +92,85 @@ def price_plan(planned: Sequence[Planned], rates: Rates) -> PricedPlan:
     )
 
 
-def _line(planned: Planned, rates: Rates) -> Line:
+def look_back(runs: Sequence[Run], since: int, rates: Rates) -> tuple[LookedBack, ...]:
+    """Of each run after the one with the id `since` that succeeded: what the runs before that let
+    expect, and what it used. `runs` are all, oldest first."""
+    history = _by_step(run for run in runs if run.id <= since)
+    return tuple(
+        LookedBack(
+            expected=_expected(run.step, "runs", "", history.get(run.step, []), rates),
+            wall_s=run.usage["wall_s"],
+            cost=price(Usage(**run.usage), rates),
+        )
+        for run in runs
+        if run.id > since and run.status == "succeeded" and run.usage
+    )
+
+
+def interval(values: Sequence[Decimal]) -> tuple[Decimal, Decimal | None, Decimal | None]:
+    """What the next of `values` (oldest first, at least one) is expected to be, and in nine cases
+    of ten at least and at most; None where one value alone tells.
+
+    >>> [round(x, 2) for x in interval([Decimal(10), Decimal(20), Decimal(10), Decimal(20)])]
+    [Decimal('14.14'), Decimal('4.94'), Decimal('40.53')]
+    >>> interval([Decimal(3)])
+    (Decimal('3'), None, None)
+    """
+    newest = values[-NUM_RUNS:]
+    if len(newest) == 1:
+        return newest[0], None, None
+    if min(newest) <= 0:  # too little to be measured: it has no logarithm
+        return sum(newest) / Decimal(len(newest)), min(newest), max(newest)
+    logs = [value.ln() for value in newest]
+    num = Decimal(len(logs))
+    mean = sum(logs) / num
+    spread = (sum((each - mean) ** 2 for each in logs) / (num - 1)).sqrt()
+    half = _T_95[len(logs) - 2] * spread * (1 + 1 / num).sqrt()
+    return mean.exp(), (mean - half).exp(), (mean + half).exp()
+
+
+def _by_step(runs: Iterable[Run]) -> dict[str, list[Usage]]:
+    history: dict[str, list[Usage]] = {}
+    for run in runs:
+        if run.status == "succeeded" and run.usage:
+            history.setdefault(run.step, []).append(Usage(**run.usage))
+    return history
+
+
+def _line(planned: Planned, rates: Rates, history: dict[str, list[Usage]]) -> Line:
+    name = planned.step.name
     if planned.hit is not None:
         return Line(
-            step=planned.step.name,
+            step=name,
             state="hit",
-            reason=f"run {planned.hit.id}",
+            reason=planned.waived or f"run {planned.hit.id}",
             wall_s=0.0,
             cost=zero(rates.currency),
         )
-    usage = Usage(**planned.last.usage) if planned.last and planned.last.usage else None
+    last = planned.last.usage if planned.last else None
+    return _expected(
+        name, "runs", planned.reason, history.get(name) or [Usage(**last)] if last else [], rates
+    )
+
+
+def _expected(step: str, state: str, reason: str, used: Sequence[Usage], rates: Rates) -> Line:
+    if not used:
+        return Line(step=step, state=state, reason=reason, wall_s=None, cost=None)
+    wall_s, low_s, high_s = interval([Decimal(str(each.wall_s)) for each in used])
+    cost, low, high = interval([price(each, rates).amount for each in used])
+
+    def money(amount: Decimal) -> Money:
+        return Money(amount=amount.quantize(GRID), currency=rates.currency)
+
     return Line(
-        step=planned.step.name,
-        state="runs",
-        reason=planned.reason,
-        wall_s=usage.wall_s if usage else None,
-        cost=price(usage, rates) if usage else None,
+        step=step,
+        state=state,
+        reason=reason,
+        wall_s=float(wall_s),
+        cost=money(cost),
+        low_s=None if low_s is None else float(low_s),
+        high_s=None if high_s is None else float(high_s),
+        cost_low=None if low is None else money(low),
+        cost_high=None if high is None else money(high),
+        num_runs=min(len(used), NUM_RUNS),
     )

@@ -32,7 +32,7 @@ _ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
 _DUPLICATES = ("exact duplicate", "near duplicate")
 _TO = {"train": "to train", "test": "to test", "dropped": "dropped"}
 _OF_ROWS = {"embed@1": ("vectors", "its vector"), "value@1": ("values", "what it is worth")}
-_NAMED_BY_MODEL = {"evaluate-base@1", "evaluate-tuned@1", "release@1", "export@1"}
+_NAMED_BY_MODEL = {"evaluate-base@1", "evaluate-tuned@1", "probe@1", "release@1", "export@1"}
 
 
 def trace(project: Project, wanted: str) -> RowTrace:
@@ -160,7 +160,8 @@ def downwards(
             how = "tuned on it" if is_tuned else f"taught by {teachers[0]}"
             yield Holder(kind="model", name=name, run=run.id, how=how)
         elif run.kind in _NAMED_BY_MODEL and given & (tuned.keys() | asked.keys()):
-            kind = run.kind.partition("@")[0].partition("-")[0].replace("evaluate", "evaluation")
+            verb = run.kind.partition("@")[0].partition("-")[0]
+            kind = {"evaluate": "evaluation", "probe": "suite"}.get(verb, verb)
             models = [tuned[d] for d in given & tuned.keys() if tuned[d].startswith("of ")]
             how = ", ".join([*models, *(asked[d] for d in given & asked.keys())])
             if how:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from tunesmith.core.catalog import Run, Version
 from tunesmith.core.errors import BlobMissing, Conflict, NotFound, StoreError, UsageError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob
-from tunesmith.lineage.croissant import FILE, croissant
-from tunesmith.lineage.describe import DatasetFacts, describe
+from tunesmith.documents.croissant import FILE, croissant, croissant_file
+from tunesmith.documents.describe import DatasetFacts, describe
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
@@ -246,9 +245,7 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
         shutil.copyfile(source, folder / name)
     texts = {"card.md": card_of(project, held)}
     if isinstance(held.record, Dataset):
-        texts[FILE] = (
-            json.dumps(croissant(_facts(project, held)), ensure_ascii=False, indent=2) + "\n"
-        )
+        texts[FILE] = croissant_file(_facts(project, held))
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*sources, *texts)]

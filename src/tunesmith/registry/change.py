@@ -12,6 +12,7 @@ from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
 from tunesmith.core.lifecycle import Change
 from tunesmith.core.ref import Blob, find
+from tunesmith.documents.compile import require_complete
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.roles import Actor, others, require_role
@@ -25,6 +26,7 @@ from tunesmith.registry.standing import (
     version_of,
     way_back,
 )
+from tunesmith.signing.at_load import require_signed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +44,8 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
     """Ask that an alias be pointed at a version; somebody else approves it.
 
     Raises:
-        GateFailed: the version did not pass a gate, or its gate did not compare it with what the
-            alias points at now.
+        GateFailed: the version did not pass a gate, its gate did not compare it with what the alias
+            points at now, or its documents are not as complete as the project file requires.
         Conflict: it stands there, somebody asked already, or it is deprecated or retired.
     """
     asked = released_version(project, version)
@@ -52,6 +54,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
         raise UsageError(
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
+    documents = require_complete(project, version)
     with project.runner.database.write() as connection:
         before = _check(project, connection, asked, alias)
         changes = lifecycle.changes(connection, name)
@@ -66,6 +69,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             "release": asked.digest,
             "run": asked.run_id,
             "gate": {"name": asked.release.gate.gate, "verdict": asked.release.gate.verdict},
+            **({"documents": documents} if documents else {}),
         }
         return _say(connection, lifecycle.ASKED, actor, version, why, body)
 
@@ -80,6 +84,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
         NotAllowed: this user may not, or tuned, judged or asked for it himself.
         NotFound: nobody asked for it.
         GateFailed, Conflict: see `promote`; things may have changed since.
+        SignatureError: it is not signed, where the project file names a public key.
     """
     roles = require_role(project, actor, "approve")
     name, _ = split(version)
@@ -91,6 +96,9 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
         if release is not None:
             for blob in find(release.release, Blob):
                 project.runner.blobs.check(blob, deep=True)
+    if project.public_key is not None:  # or it could not be served then
+        require_signed(project.runner.database, found.release.model, project.public_key, version)
+    documents = require_complete(project, version)
     started = time.monotonic()
     with project.runner.database.write() as connection:
         was = _check(project, connection, found, alias)
@@ -115,6 +123,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
             "way_back": "read, every byte" if back else "none: there is no version before",
             "four_eyes": actor.name not in makers,
             "roles": roles,
+            **({"documents": documents} if documents else {}),
         }
         _say(connection, lifecycle.APPROVED, actor, version, why, body)
         _point(connection, found, alias, actor, f"promoted: {why}")

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tunesmith.core import catalog, evidence
-from tunesmith.core.canonical import fingerprint
+from tunesmith.core import catalog, evidence, waiver
+from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
-from tunesmith.core.errors import DataError, NotFound
+from tunesmith.core.errors import BlobMissing, DataError, NotFound
+from tunesmith.core.ref import Blob, from_plain
+from tunesmith.core.waiver import Waiver
 from tunesmith.project import Project
-from tunesmith.records.evaluation import Comparison, Evaluation, GateResult
+from tunesmith.records.audit import Audit
+from tunesmith.records.data import Dataset
+from tunesmith.records.evaluation import Comparison, Evaluation, GateResult, RuleResult
 from tunesmith.records.model import ModelVersion
+from tunesmith.records.suite import SuiteResult, outcomes
 from tunesmith.registry.standing import Entry, listed, split
+from tunesmith.stages.probe.config import suites_of
 
 CONFIDENCE = 0.95
+MOST_WORDS = 8
+"""Of the training rows: so many an audit tries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """What the evidence has of what a gate asks, and of the result."""
+
+    before_result: bool
+    seq: int
+    """Of the first entry that has the gate's settings for this dataset; 0: there is none."""
+    at: str
+    result_seq: int
+    """Of the entry of the evaluation that was judged."""
+    result_run: int
+    result_at: str
+    could: str
+    """What it was said then that the rows could show."""
+
+    def __str__(self) -> str:
+        if self.before_result:
+            return (
+                f"registered: what the gate asks is evidence {self.seq} ({self.at}), the "
+                f"result is evidence {self.result_seq} ({self.result_at}). It was said then that "
+                f"of {self.could}"
+            )
+        return (
+            "NOT registered before the result: what the gate asks was set, or changed, when the "
+            f"model had been evaluated (run {self.result_run}, {self.result_at})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +66,19 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
+    suites: tuple[SuiteResult, ...] = ()
+    """What was found of it beyond its task: the newest result of each suite, by name."""
+    outcomes: tuple[RuleResult, ...] = ()
+    """How those keep to the limits that the project file has for them now."""
+    registration: Registration | None = None
+    """The same as figures."""
+    audit: Audit | None = None
+    """The newest audit of its weights, whether a gate asked for it or not."""
+    words: tuple[str, ...] = ()
+    """The words of the training rows that the audit tried, in order, if it found some to look at
+    and the rows are still there."""
+    waivers: tuple[Waiver, ...] = ()
+    """Results behind it that were kept although the code that made them changed since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,14 +111,45 @@ def report(project: Project, version: str) -> Report:
             and run.status == "succeeded"
             and run.identity["inputs"]["tuned"][0] in evaluations
         ]
-        registered = _registered(connection, judged[-1], evaluations) if judged else ""
+        of_it = [
+            run
+            for run in catalog.all_runs(connection)
+            if run.kind in ("audit@1", "probe@1")
+            and run.status == "succeeded"
+            and run.identity["inputs"]["model"] == [entry.version.digest]
+        ]
+        found = _registered(connection, judged[-1], evaluations) if judged else None
+        of_gate = [run.output.sha256 for run in judged[-1:] if run.output]
+        waivers = waiver.behind(connection, entry.version.digest, *of_gate)
+    audits = [run for run in of_it if run.kind == "audit@1"]
+    suites = _suites(project, [run for run in of_it if run.kind == "probe@1"])
+    audit: Audit | None = project.load(audits[-1]) if audits else None
     return Report(
         entry=entry,
         made_by=made_by,
         gate=project.load(judged[-1]) if judged else None,
         gate_run=judged[-1].id if judged else 0,
-        registered=registered,
+        registered=str(found) if found else "",
+        registration=found,
+        audit=audit,
+        words=_words(project, audits[-1]) if audit and audit.to_look_at else (),
+        waivers=tuple(waivers),
+        suites=suites,
+        outcomes=tuple(rule for each in suites for rule in _outcomes(project, each)),
     )
+
+
+def _words(project: Project, audited: Run) -> tuple[str, ...]:
+    """What the record of an audit calls by number, read from the rows themselves."""
+    from tunesmith.stages.audit.words import telling, texts_of
+
+    blobs = project.runner.blobs
+    (digest,) = audited.identity["inputs"]["dataset"]
+    try:
+        dataset = from_plain(Dataset, parse(blobs.get(Blob(sha256=digest, num_bytes=0))))
+        return tuple(telling(texts_of(blobs, dataset.train.rows))[:MOST_WORDS])
+    except BlobMissing:  # erased
+        return ()
 
 
 def compared(project: Project, first: str, second: str) -> Beside:
@@ -110,6 +190,20 @@ def compared(project: Project, first: str, second: str) -> Beside:
     return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None)
 
 
+def _suites(project: Project, runs: Sequence[Run]) -> tuple[SuiteResult, ...]:
+    """The newest result of each suite, by name; `runs` are those of suites, oldest first."""
+    newest = {run.step: run for run in runs}
+    return tuple(project.load(newest[name]) for name in sorted(newest))
+
+
+def _outcomes(project: Project, found: SuiteResult) -> tuple[RuleResult, ...]:
+    """None of a suite that the project file does not have any more."""
+    file, name = project.file, found.model
+    model = file.model.get(name)
+    suites = suites_of(name, model.objective, file.suite) if model else {}
+    return outcomes(found, suites[found.suite].judged_by()) if found.suite in suites else ()
+
+
 def _entry(project: Project, version: str) -> Entry:
     name, _ = split(version)
     found = {entry.name: entry for entry in listed(project, name)}
@@ -129,12 +223,12 @@ def _evaluations(connection: Transaction, entry: Entry) -> Iterator[Run]:
             yield run
 
 
-def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> str:
+def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> Registration:
     """Whether what a gate asks stood in the evidence before the model was asked."""
     evaluation = evaluations[judged.identity["inputs"]["tuned"][0]]
     dataset = evaluation.identity["inputs"]["dataset"][0]
     asked = fingerprint(judged.identity["config"])
-    before = [
+    said = [
         entry
         for entry in evidence.entries(connection, "gate.registered")
         if fingerprint(entry.body["settings"]) == asked and entry.body["dataset"] == dataset
@@ -144,13 +238,12 @@ def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run
         for entry in evidence.entries(connection, "run.finished")
         if entry.body["run"] == evaluation.id
     ]
-    if before and known and before[0].seq < known[0].seq:
-        return (
-            f"registered: what the gate asks is evidence {before[0].seq} ({before[0].at}), the "
-            f"result is evidence {known[0].seq} ({known[0].at}). It was said then that of "
-            f"{before[0].body['could']}"
-        )
-    return (
-        "NOT registered before the result: what the gate asks was set, or changed, when the model "
-        f"had been evaluated (run {evaluation.id}, {evaluation.finished_at})"
+    return Registration(
+        before_result=bool(said and known and said[0].seq < known[0].seq),
+        seq=said[0].seq if said else 0,
+        at=said[0].at if said else "",
+        result_seq=known[0].seq if known else 0,
+        result_run=evaluation.id,
+        result_at=known[0].at if known else evaluation.finished_at or "",
+        could=said[0].body["could"] if said else "",
     )

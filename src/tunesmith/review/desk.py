@@ -14,7 +14,6 @@ from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.ledger.cost import price_review
 from tunesmith.lineage.versions import Held, named, path_of
 from tunesmith.project import Project
-from tunesmith.project_file import ReviewConfig
 from tunesmith.records.data import Dataset
 from tunesmith.records.review import (
     UNUSABLE,
@@ -27,6 +26,7 @@ from tunesmith.records.review import (
 from tunesmith.registry.roles import Actor
 from tunesmith.review import log as logs
 from tunesmith.review.log import Log, Saying
+from tunesmith.sections import ReviewConfig
 from tunesmith.stages.curate.doubts import doubtful_rows
 
 

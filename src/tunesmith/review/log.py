@@ -10,8 +10,8 @@ from typing import Any
 from tunesmith.core import evidence
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
-from tunesmith.project_file import ReviewConfig
 from tunesmith.records.review import ACCEPTED, UNUSABLE, Judgement, ReviewedLabels
+from tunesmith.sections import ReviewConfig
 
 BEGUN, JUDGED, DECIDED = "review.begun", "review.judged", "review.decided"
 

@@ -58,7 +58,7 @@ def test_an_older_store_is_backed_up_first(database, tmp_path, monkeypatch):
     monkeypatch.setattr(alembic.command, "upgrade", lambda _config, to: upgrades.append(to))
     migrations.migrate(database, tmp_path)
     assert upgrades == ["head"]
-    backup = sqlite3.connect(tmp_path / "backups" / "before-upgrade-from-0002.db")
+    backup = sqlite3.connect(tmp_path / "backups" / "before-upgrade-from-0003.db")
     assert backup.execute("SELECT count(*) FROM evidence").fetchone() == (1,)
     backup.close()
 

@@ -25,6 +25,7 @@ from tunesmith.cli.main import app
 from tunesmith.core import catalog, evidence
 from tunesmith.core.canonical import canonical_json, fingerprint
 from tunesmith.core.errors import Conflict, DataError, NotFound, UsageError
+from tunesmith.core.publish import Publisher
 from tunesmith.core.verify import verify
 from tunesmith.lineage.forget import forget
 from tunesmith.lineage.load_out import LOADED_OUT, load_out
@@ -80,7 +81,8 @@ def cut(project, contents, format="labels"):
             connection, run_id, [output, dataset.train.rows, dataset.test.rows, dataset.card]
         )
         catalog.record_version(connection, "dataset", "triage", output.sha256, run_id)
-        assert project.runner._end(
+        publisher = Publisher(database=project.runner.database, actor=project.runner.actor)
+        assert publisher.end(
             connection, run_id, status="succeeded", output=output.sha256, usage=None
         )
 

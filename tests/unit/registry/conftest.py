@@ -10,6 +10,7 @@ import pytest
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import canonical_json, fingerprint
+from tunesmith.core.publish import Publisher
 from tunesmith.core.step import Step
 from tunesmith.project import Project, open_project
 from tunesmith.project_file import FILE, read
@@ -150,7 +151,8 @@ class Desk:
             run_id = catalog.insert_run(connection, values, lease_s=60)
             catalog.record_blobs(connection, run_id, [output])
             catalog.record_version(connection, "model", "desk", output.sha256, run_id)
-            assert runner._end(connection, run_id, status="succeeded", output=output.sha256)
+            publisher = Publisher(database=runner.database, actor=runner.actor)
+            assert publisher.end(connection, run_id, status="succeeded", output=output.sha256)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from tunesmith.core.errors import NotFound
 from tunesmith.graph import build
-from tunesmith.pipeline import _beside_the_released, beside_what_stands
+from tunesmith.judging import beside_what_stands
+from tunesmith.pipeline import _beside_the_released
 from tunesmith.registry.change import approve, promote, roll_back
 from tunesmith.registry.report import compared, report
 from tunesmith.registry.roles import Actor

@@ -23,7 +23,7 @@ from tunesmith.core.failpoint import failpoint
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `versions/`."""
 
 

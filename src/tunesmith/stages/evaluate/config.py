@@ -98,6 +98,16 @@ class GateConfig(Section):
     rules: tuple[GateRule, ...] = ()
     """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin, and
     confidence."""
+    suites: tuple[str, ...] = ()
+    """Suites of the model whose limits are rules of this gate, too: names of `[suite.NAME]`
+    sections, and "forgetting", which each model has that goes on with a text."""
+    limits: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Limits of figures of those suites, by suite, where they are not those of its section, by
+    which a run only warns: `{ noise = { "accuracy: typos" = 0.6 } }`."""
+    audit: bool = True
+    """Whether the tuned weights are audited, and what is found counts as rules: not finite, other
+    modules than declared, an update or a rare word that does far more than others of its kind.
+    Where a person has looked at what was found and knows why, false lets the model be judged."""
     inconclusive: Literal["fail", "pass"] = "fail"
     """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
     with code 3; "pass" releases it, and the verdict stays inconclusive."""

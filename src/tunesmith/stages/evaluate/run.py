@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
+from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
+from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
@@ -49,15 +51,18 @@ def judge(
     tuned: Evaluation,
     rivals: tuple[Evaluation, ...] = (),
     standings: Standings | None = None,
+    audit: Audit | None = None,
+    suites: tuple[SuiteResult, ...] = (),
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
     `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it.
+    model was itself tuned on are left out of the comparison with it. An `audit` brings rules of its
+    own, and each of the `suites` those that its limits in the settings are.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
-        UsageError: a rule's metric is not one of theirs.
+        UsageError: a rule's metric is not one of theirs, or a limit is of no figure of its suite.
     """
     comparison = compare(base, tuned, ctx.blobs, confidence=config.confidence, seed=ctx.seed)
     against = {"base": Rival(version="base", evaluation=base)}
@@ -68,7 +73,11 @@ def judge(
             seen=frozenset(trained_on(ctx.blobs, standing.model)),
         )
     found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
-    verdict, rules = apply_rules(config, comparison, [outcome for outcome, _ in found])
+    further = [outcome for outcome, _ in found] + [*(audit.rules if audit else ())]
+    for suite in suites:
+        limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
+        further += outcomes(suite, limits)
+    verdict, rules = apply_rules(config, comparison, further)
     return GateResult(
         gate=config.name,
         model=tuned.model,
@@ -77,7 +86,8 @@ def judge(
         comparisons=(comparison, *(each for _, each in found if each is not None)),
         inconclusive=config.inconclusive,
         inputs={"tuned": tuned.predictions.sha256}
-        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()},
+        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()}
+        | {f"suite {suite.suite}": suite.examples.sha256 for suite in suites},
     )
 
 

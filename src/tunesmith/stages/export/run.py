@@ -23,6 +23,7 @@ from tunesmith.lm.tokenizer import Tokenizer, tokenizer_of_gguf
 from tunesmith.records.data import Dataset
 from tunesmith.records.export import Export, Parity
 from tunesmith.records.model import TASKS, ModelVersion
+from tunesmith.signing.opened import checked_copies
 from tunesmith.stages.export.adapter import ADAPTER, ADAPTER_CONFIG, write_adapter_files
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.export.folder import reload_folder, write_folder, write_tokenizer
@@ -69,7 +70,8 @@ def export(config: ExportConfig, ctx: Context, *, model: ModelVersion, dataset: 
     folder = ctx.workdir / "export"
     folder.mkdir()
     make = export_states if is_reader else _export_causal
-    parity = make(config, ctx, folder, model, dataset)
+    with checked_copies(ctx.blobs) as copies:
+        parity = make(config, replace(ctx, blobs=copies), folder, model, dataset)
     files = {
         path.relative_to(folder).as_posix(): ctx.blobs.put(
             path, MEDIA_TYPES.get(path.suffix, "application/octet-stream")

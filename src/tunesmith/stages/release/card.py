@@ -93,8 +93,11 @@ def does(model: ModelVersion, dataset: Dataset) -> Does:
     return NAMES_LABELS if by_labels else DOES[model.objective]
 
 
-def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResult) -> str:
-    """The card of `model`, released as `name`."""
+def model_card(
+    name: str, model: ModelVersion, dataset: Dataset, gate: GateResult, beyond: str = ""
+) -> str:
+    """The card of `model`, released as `name`; `beyond` is its section on what is beyond its
+    task."""
     block = yaml.safe_dump(
         metadata(name, model, dataset, gate), sort_keys=False, allow_unicode=True
     )
@@ -103,6 +106,7 @@ def model_card(name: str, model: ModelVersion, dataset: Dataset, gate: GateResul
         _use(model, dataset),
         _tuning(model, dataset),
         _results(dataset, gate),
+        *([beyond] if beyond else []),
         _licences(model, dataset),
     )
     body = "\n\n".join(sections)

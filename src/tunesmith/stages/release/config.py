@@ -30,3 +30,11 @@ class RegistryConfig(Section):
     allow_as: bool = False
     """Whether `--as NAME` is believed, where a trusted program acts for people that it has told
     apart. The evidence names the operating system's user beside them."""
+    signing_key: str = ""
+    """The private key that a model version is signed with when it is released: a file outside of
+    the project's folder, or $VARIABLE for the environment variable that names the file."""
+    signing_password_env: str = ""
+    """The environment variable that holds the password of that key, if it has one."""
+    public_key: str = ""
+    """The public key that a version must be signed with, or it is not approved, served or exported;
+    a file, relative to the project's folder."""

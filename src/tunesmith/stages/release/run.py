@@ -9,6 +9,8 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import GateResult
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.records.suite import Limits, SuiteResult
+from tunesmith.stages.release.beyond import beyond_task
 from tunesmith.stages.release.card import model_card
 from tunesmith.stages.release.config import ReleaseConfig
 
@@ -20,6 +22,8 @@ def release(
     model: ModelVersion,
     dataset: Dataset,
     gate: GateResult,
+    suites: tuple[SuiteResult, ...] = (),
+    limits: Limits | None = None,
 ) -> Release:
     """Release `model` under the alias, with a card made of what was recorded.
 
@@ -32,7 +36,8 @@ def release(
             remedy="nothing was released; change the dataset or the model section and run it again",
         )
     ctx.progress(0, 1, f"writing the card of {config.name}")
-    card = model_card(config.name, model, dataset, gate)
+    beyond = beyond_task(suites, limits.of if limits else ())
+    card = model_card(config.name, model, dataset, gate, beyond)
     return Release(
         model=model,
         gate=gate,

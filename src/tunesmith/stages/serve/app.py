@@ -18,16 +18,16 @@ from starlette.exceptions import HTTPException
 
 from tunesmith.core.errors import UsageError
 from tunesmith.core.ref import to_plain
-from tunesmith.lm.chat_template import is_tuned_task, with_instruction
 from tunesmith.lm.engine import Engine, Message, Piece
 from tunesmith.records.index import Answer
 from tunesmith.records.service import Trace
+from tunesmith.stages.serve.asked import as_tuned
 from tunesmith.stages.serve.config import ServiceConfig
 from tunesmith.stages.serve.guard import Guard
 from tunesmith.stages.serve.problem import Problem, internal
+from tunesmith.stages.serve.tracking.app import AT, UPLOADS
 from tunesmith.stages.serve.turns import Finished, Reason, Turn, Turns
 from tunesmith.stages.serve.wire import ChatRequest, Completion, event, text
-from tunesmith.text.normalise import normalise
 
 CLIENT_LEFT = 499
 """Status of a response that nobody will read."""
@@ -75,6 +75,7 @@ def create_app(
     config: ServiceConfig,
     record_trace: Callable[[Trace], None],
     ask: Callable[[str], Answer] | None,
+    tracking: FastAPI | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -82,6 +83,7 @@ def create_app(
         models: those that requests can name; one answers at a time.
         record_trace: is given every request and what was answered, from another thread.
         ask: answers a question from the index, or None if the service has no index.
+        tracking: keeps what other programs track, or None if the service does not.
     """
     turns = Turns(max_waiting=config.max_waiting)
     service = Service(
@@ -99,7 +101,11 @@ def create_app(
 
     # No pages: the usual documentation loads scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, host=config.host, max_body_bytes=config.max_body_bytes)
+    app.add_middleware(
+        Guard, host=config.host, max_body_bytes=config.max_body_bytes, uploads=UPLOADS
+    )
+    if tracking is not None:
+        app.mount(AT, tracking)
     _add_error_handlers(app)
     _add_model_routes(app, service)
     _add_answer_routes(app, service)
@@ -145,7 +151,7 @@ async def _chat(service: Service, body: ChatRequest, request: Request) -> Respon
     limit = service.config.max_tokens_limit
     body.check(max_tokens_limit=limit)
     # In a thread: to repair a long text takes long enough for others to notice.
-    messages = await asyncio.to_thread(_as_tuned, body.to_messages(), model.instruction)
+    messages = await asyncio.to_thread(as_tuned, body.to_messages(), model.instruction)
     turn = service.turns.take(
         model.engine,
         messages,
@@ -161,20 +167,6 @@ async def _chat(service: Service, body: ChatRequest, request: Request) -> Respon
     if turn.stopped.is_set():
         return Response(status_code=CLIENT_LEFT)
     return JSONResponse(completion.whole(pieces))
-
-
-def _as_tuned(messages: Sequence[Message], instruction: str) -> tuple[Message, ...]:
-    """The conversation as the model was tuned: under the instruction, its texts normalised as those
-    of a dataset are. Under a system message of the client's own it stays as it came."""
-    asked = with_instruction(messages, instruction)
-    if not is_tuned_task(asked, instruction):
-        return asked
-    return tuple(
-        dataclasses.replace(message, content=normalise(message.content))
-        if message.role == "user"
-        else message
-        for message in asked
-    )
 
 
 async def _streamed(

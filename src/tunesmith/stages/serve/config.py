@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.core.section import Section
 
 
 class ServiceConfig(Section):
-    """Models, and an index if there is one, behind an OpenAI-compatible endpoint."""
+    """Models behind an OpenAI-compatible endpoint, an index, and runs of other programs."""
 
     name: str = ""
     """Name of the service: what follows `service.` in the section's heading."""
-    models: tuple[str, ...] = Field(min_length=1)
-    """Names of the models that answer; each request says which. Adapters of one base model share
+    models: tuple[str, ...] = ()
+    """Names of the models that answer; each request says which. Only a service with `tracking` may
+    have none. Adapters of one base model share
     its weights in memory; models tuned with method full or head, or on another base, are loaded
     apart."""
     index: str = ""
     """Name of the index that `/v1/ask` answers from; without it there is no such answer."""
+    tracking: bool = False
+    """Whether programs that log to MLflow may log here instead, at `/mlflow`: with
+    `MLFLOW_TRACKING_URI=http://127.0.0.1:PORT/mlflow`."""
+    max_artifact_bytes: int = Field(default=20_000_000_000, ge=1)
+    """Longest file that a program may log with `tracking`."""
     host: str = "127.0.0.1"
     """Address to listen on. This machine's own only: there are no keys yet to tell others apart."""
     port: int = Field(default=8377, ge=1, le=65535)
@@ -37,6 +44,12 @@ class ServiceConfig(Section):
         if len(set(models)) < len(models):
             raise ValueError("one model is named twice")
         return models
+
+    @model_validator(mode="after")
+    def _serves_something(self) -> Self:
+        if not self.models and not self.tracking:
+            raise ValueError("name models that answer, or set tracking = true")
+        return self
 
     @field_validator("host")
     @classmethod

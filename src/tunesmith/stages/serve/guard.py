@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 class Guard:
     """ASGI middleware: an id for every request; foreign, oversized and slow ones are refused."""
 
-    def __init__(self, app: ASGIApp, *, host: str, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, max_body_bytes: int, uploads: str = "") -> None:
+        """Files that are put below the path `uploads` are for the route itself to receive, by the
+        rules of `_read`; everything else has its body read here."""
         self._app = app
+        self._uploads = uploads
         self._hosts = {"localhost", "127.0.0.1", "::1", host}
         self._max_body_bytes = max_body_bytes
 
@@ -49,8 +52,11 @@ class Guard:
 
         try:
             self._check_names(Headers(scope=scope))
-            body = await self._read(receive)
-            await self._app(scope, _replay(body, receive), send_with_id)
+            if self._is_upload(scope):
+                await self._app(scope, receive, send_with_id)
+            else:
+                body = await self._read(receive)
+                await self._app(scope, _replay(body, receive), send_with_id)
         except Problem as problem:
             await problem.response()(scope, receive, send_with_id)
         except Exception:
@@ -69,6 +75,11 @@ class Guard:
                     f"the {header} header does not name this machine, as a local client's would",
                     code=f"{header.lower()}_not_allowed",
                 )
+
+    def _is_upload(self, scope: Scope) -> bool:
+        if not self._uploads or scope["method"] != "PUT":
+            return False
+        return bool(scope["path"].startswith(self._uploads))
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body; counted as it comes, since a Content-Length can be absent or wrong."""

@@ -43,7 +43,10 @@ def serve(app: FastAPI, config: ServiceConfig) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        listener = socket.create_server(address[:2], family=family)
+        # Else the second part of an answer waits for the client to acknowledge the first: 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         message = f"cannot listen at {host}:{port}: {error.strerror}"
         if error.errno == errno.EADDRINUSE:

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from tunesmith.core import attempt, catalog
 from tunesmith.core.errors import Conflict, OverBudget
+from tunesmith.core.event import Event
 from tunesmith.core.execute import SubprocessExecutor, kept
 from tunesmith.core.meter import Forecast, Usage
 from tunesmith.core.step import Step
 from tunesmith.stages.finetune import keeper
 from tunesmith.stages.finetune.checkpoint import Checkpoints
 from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.finetune.control import request
 from tunesmith.stages.finetune.run import finetune
 from tunesmith.stages.finetune.step_record import StepRecord
 
@@ -167,3 +170,45 @@ def test_stopped_by_its_budget_and_gone_on_with_a_higher_one(
     rich.on_event = lambda event: done.append(event.done) if event.total else None
     assert rich.run(step) == expected
     assert len(done) < expected.num_steps
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_tried_again_and_goes_on_from_its_checkpoint(
+    tiny: Any, make_runner: Callable[..., Any], tmp_path: Path
+) -> None:
+    """kill -9 in the midst of tuning, with one retry: the same bits, and no step taken twice."""
+    dataset = tiny.dataset(ROWS * 4)
+    config = CONFIG.model_copy(update={"epochs": 10})
+    expected = finetune(config, tiny.context(3), base=tiny.base, dataset=dataset)
+    inputs = {"base": tiny.base, "dataset": dataset}
+    step = Step(name="finetune:desk", kind="finetune@1", config=config, inputs=inputs, seed=3)
+    runner, _ = make_runner(retries=lambda _step: 1, retry_wait_s=0.1)
+    runner.executor = SubprocessExecutor(tmp_path / "blobs", tmp_path / "work", threads=1)
+    folder = kept(tmp_path / "work", step.name)
+    others = set(psutil.Process().children())
+    heard: list[tuple[float, str]] = []
+    killed_at: list[int] = []
+
+    def hear(event: Event) -> None:
+        heard.append((event.done, event.note))
+        if killed_at or event.what != "progress":
+            return
+        if event.note.startswith("loss"):
+            request(folder, "pause")  # it keeps what it has, at the end of its global step
+        if "paused" in event.note:
+            assert list(folder.glob("step-*.safetensors"))
+            killed_at.append(len(heard))
+            for child in set(psutil.Process().children()) - others:
+                child.kill()
+            request(folder, "go on")
+
+    runner.on_event = hear
+    assert runner.run(step) == expected
+    with runner.database.read() as connection:
+        runs = catalog.all_runs(connection)
+    assert [run.status for run in runs] == ["failed", "succeeded"]
+    assert runs[0].usage is not None
+    assert runs[0].usage["cpu_s"] > 0, "what was lost has its cost"
+    before = max(done for done, note in heard[: killed_at[0]] if note.startswith("loss"))
+    after = [done for done, note in heard[killed_at[0] :] if note.startswith("loss")]
+    assert min(after) > before, "what was kept was not done again"

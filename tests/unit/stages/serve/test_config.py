@@ -16,7 +16,7 @@ def test_other_machines_could_reach_it(host):
 
 
 @pytest.mark.parametrize(
-    ("models", "said"), [((), "at least 1 item"), (("desk", "clerk", "desk"), "named twice")]
+    ("models", "said"), [((), "name models"), (("desk", "clerk", "desk"), "named twice")]
 )
 def test_each_model_is_named_once(models, said):
     with pytest.raises(pydantic.ValidationError, match=said):

@@ -23,12 +23,13 @@ Where the specification and its validator, mlcroissant 1.1.1, disagree, what val
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from tunesmith.core.ref import PARQUET
-from tunesmith.lineage.describe import (
+from tunesmith.documents.describe import (
     DatasetFacts,
     SourceFacts,
     limitations,
@@ -104,6 +105,11 @@ def croissant(facts: DatasetFacts) -> dict[str, Any]:
         "recordSet": [_records(name, side, dataset.format) for name, side in sides.items()],
     }
     return {name: value for name, value in said.items() if value != []}
+
+
+def croissant_file(facts: DatasetFacts) -> str:
+    """The text of the file that `tunesmith data checkout` writes beside the dataset's tables."""
+    return json.dumps(croissant(facts), ensure_ascii=False, indent=2) + "\n"
 
 
 def _description(facts: DatasetFacts) -> str:

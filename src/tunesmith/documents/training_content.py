@@ -10,10 +10,10 @@ stated": a sheet that guesses is worse than none. It is a draft for the provider
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.lineage.describe import (
+from tunesmith.documents.describe import (
     NOT_STATED,
     PACKAGE,
     DatasetFacts,
@@ -22,6 +22,7 @@ from tunesmith.lineage.describe import (
     preprocessing,
     synthetic,
 )
+from tunesmith.documents.markdown import line, table
 from tunesmith.stages.curate.card import TASKS
 
 TITLE = "Public summary of training content"
@@ -105,14 +106,14 @@ def write_sheet(sheet: Sheet) -> str:
         lines += ["", f"{'#' * (max(depth, 1) + 1)} {part.heading}"]
         if part.heading == _SOURCES:
             lines += ["", "What is recorded of them, before any question of the template:", ""]
-            lines += _table(sheet.sources)
+            lines += table(sheet.sources[0], sheet.sources[1:])
         lines += ["", *map(_answered, part.fields)] if part.fields else []
     return "\n".join(lines) + "\n"
 
 
 def _answered(field: Field) -> str:
     note = f" ({field.note})" if field.note else ""
-    return f"- **{field.asked}** {_line(field.answer) or NOT_STATED}{note}"
+    return f"- **{field.asked}** {line(field.answer) or NOT_STATED}{note}"
 
 
 def _parts(facts: DatasetFacts) -> Iterator[Part]:
@@ -309,16 +310,3 @@ def _size(num_tokens: int) -> str:
     return next(
         (name for limit, name in SIZES if num_tokens < limit), "more than 10 trillion tokens"
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *others = rows
-    lines = [head, ["---"] * len(head), *others]
-    return [
-        "| " + " | ".join(_line(cell).replace("|", "\\|") for cell in row) + " |" for row in lines
-    ]
-
-
-def _line(text: str) -> str:
-    """One line: purposes and the like are other people's text."""
-    return " ".join(text.split())

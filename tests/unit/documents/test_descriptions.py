@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.ref import Blob
-from tunesmith.lineage.croissant import FILE, croissant
-from tunesmith.lineage.describe import DatasetFacts, SourceFacts, TunedModel
-from tunesmith.lineage.training_content import training_content, write_sheet
+from tunesmith.documents.croissant import FILE, croissant
+from tunesmith.documents.describe import DatasetFacts, SourceFacts, TunedModel
+from tunesmith.documents.training_content import training_content, write_sheet
 from tunesmith.records.data import DataAsset, Dataset, Split, Synthetic, TrueSize
 from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import (
@@ -239,7 +239,7 @@ def test_the_context_is_the_one_that_mlcroissant_takes_for_the_standard(plain):
 
 def test_the_validator_still_rejects_what_the_specification_recommends(plain):
     """mlcommons/croissant#1018 (34 of the data's complaints). When this fails, mlcroissant has
-    changed: see the docstring of `lineage.croissant`."""
+    changed: see the docstring of `documents.croissant`."""
     said = croissant(plain)
     mlcroissant.Dataset(jsonld=said)
     said["@context"] |= {"@vocab": "http://schema.org/", "sc": "http://schema.org/"}

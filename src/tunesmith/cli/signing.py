@@ -1,0 +1,201 @@
+"""Keys and signatures: make a pair, sign a version, verify one or a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.promotion import As, Version, said
+from tunesmith.cli.render import HERE, Folder, Json, out, table
+from tunesmith.core.errors import NotFound, UsageError
+from tunesmith.signing.keys import Curve
+
+if TYPE_CHECKING:
+    from tunesmith.project import Project
+    from tunesmith.registry.signing import Verified
+    from tunesmith.signing.keys import PrivateKey
+
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of the private key, outside of the project; the project file's if not given."
+    ),
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option(help="File of the public key; the project file's if not given."),
+]
+PasswordEnv = Annotated[
+    str, typer.Option(help="The environment variable that holds the private key's password.")
+]
+_VERSION = re.compile(r"[^/@]+@\d+")
+
+
+def add_to(app: typer.Typer, model: typer.Typer) -> None:
+    """Add this file's commands: `tunesmith key ...`, and to `tunesmith model`."""
+    key = typer.Typer(help="Keys to sign with.", no_args_is_help=True)
+    key.callback()(_keys)
+    key.command("new")(key_new)
+    app.add_typer(key, name="key")
+    model.command("sign")(model_sign)
+    model.command("report")(model_report)
+    model.command("verify")(model_verify)
+
+
+def _keys() -> None:
+    """Keys to sign with."""
+
+
+def key_new(
+    to: Annotated[
+        Path, typer.Option("--out", help="File for the private key; the public one is FILE.pub.")
+    ],
+    curve: Annotated[Curve, typer.Option(help="P-256 or P-384.")] = "p256",
+    password_env: PasswordEnv = "",
+    as_json: Json = False,
+) -> None:
+    """Make a pair of keys; the private one is readable by you alone (mode 0600)."""
+    from tunesmith.signing.keys import new_pair
+
+    pair = new_pair(to, curve, _password(password_env))
+    lines = [
+        f"private: {pair.private} (mode 0600{', encrypted' if pair.is_encrypted else ''}); keep it "
+        "out of the project",
+        f"public:  {pair.public} (sha256 {pair.id[:12]}); give it to whoever verifies",
+    ]
+    out(pair, lines, as_json)
+
+
+def model_sign(
+    version: Version,
+    key: Key = None,
+    password_env: PasswordEnv = "",
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Sign all that a version is made of, every byte; the signature goes into the evidence."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.roles import acting
+    from tunesmith.registry.signing import sign
+
+    with opened(folder) as (project, _):
+        used = _key(project, key, password_env)
+        change = sign(project, version, used, acting(project, actor))
+    said(change, [f"to verify it: tunesmith model verify {version} --public-key FILE"], as_json)
+
+
+def model_report(
+    version: Version,
+    to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
+    key: Key = None,
+    password_env: PasswordEnv = "",
+    folder: Folder = HERE,
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Write the report of a version's gate, sealed: what it rests on, what was asked, found, done.
+
+    `tunesmith model verify FOLDER` reads it without the project."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.gate_report import write_gate_report
+    from tunesmith.registry.roles import acting
+
+    with opened(folder) as (project, _):
+        used = _key(project, key, password_env)
+        made = write_gate_report(project, version, to, used, acting(project, actor))
+    lines = [
+        f"report of {version}, {made.verdict}, {made.made_at}, in {made.folder}",
+        f"sha256 {made.sha256[:12]}, sealed with key {made.key[:12]} (evidence {made.seq})",
+    ]
+    out(made, lines, as_json)
+
+
+def model_verify(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A model version, such as desk@2, or the folder of an export or a report."
+        ),
+    ],
+    public_key: PublicKey = None,
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """See that every byte of a version, of an export or of a report is what was signed."""
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.signing import verify_version
+
+    if _VERSION.fullmatch(what):
+        with opened(folder) as (project, _):
+            found = verify_version(project, what, public_key)
+    else:
+        found = _verified_folder(Path(what), public_key)
+    out(found, _lines(found), as_json)
+
+
+def _verified_folder(path: Path, public_key: Path | None) -> Verified:
+    from tunesmith.registry.signing import Verified
+    from tunesmith.signing.envelope import ENVELOPE, read_report
+    from tunesmith.signing.keys import key_id, read_public
+    from tunesmith.signing.model_files import files_in, verify_folder
+
+    if not path.is_dir():
+        raise NotFound(
+            f"{path} is neither a version such as desk@2 nor a folder",
+            remedy="see `tunesmith model list`, or name the folder of an export",
+        )
+    if public_key is None:
+        raise UsageError("a folder is verified with a key", remedy="name it: --public-key FILE")
+    if (path / ENVELOPE).exists():
+        said = read_report(path, public_key)
+        return Verified(
+            what=f"{path}, the report of {said['subject'][0]['name']}",
+            key=key_id(read_public(public_key)),
+            files=files_in(path),
+            signed_at=said["predicate"]["made_at"],
+            signed_by=said["predicate"]["made_by"]["name"],
+        )
+    files = verify_folder(path, public_key)
+    return Verified(what=str(path), key=key_id(read_public(public_key)), files=files)
+
+
+def _lines(found: Verified) -> list[str]:
+    when = f", {found.signed_at} by {found.signed_by}" if found.signed_at else ""
+    rows = [[name, digest[:12]] for name, digest in found.files.items()]
+    return [
+        f"{found.what} is what was signed with key {found.key[:12]}{when}",
+        *table(rows, ["file", "sha256"]),
+    ]
+
+
+def _key(project: Project, key: Path | None, password_env: str) -> PrivateKey:
+    """The key of the command, or else the project's."""
+    from tunesmith.registry.signing import signing_key
+    from tunesmith.signing.keys import read_private
+
+    if key is not None:
+        return read_private(key, _password(password_env), project.folder)
+    found = signing_key(project)
+    if found is None:
+        raise UsageError(
+            "there is no key to sign with",
+            remedy="name one with --key FILE, or set signing_key in [registry]; "
+            "`tunesmith key new --out FILE` makes one",
+        )
+    return found
+
+
+def _password(variable: str) -> bytes | None:
+    if not variable:
+        return None
+    if not os.environ.get(variable):
+        raise UsageError(
+            f"the environment variable {variable} is not set",
+            remedy=f"export {variable}=...; a password is never typed on a command line",
+        )
+    return os.environ[variable].encode()

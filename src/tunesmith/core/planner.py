@@ -1,0 +1,122 @@
+"""Plan: of each step whether it would run, and why; and what may be kept though it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.core import catalog
+from tunesmith.core.canonical import fingerprint
+from tunesmith.core.errors import StoreError, UsageError
+from tunesmith.core.find import Finder
+from tunesmith.core.plan import Planned, changes, identity, key, why
+from tunesmith.core.step import Step
+from tunesmith.core.successes import Successes
+from tunesmith.core.waiver import Waiver, keepable, record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Looks at steps without running them."""
+
+    finder: Finder
+    made: Callable[[Step], str]
+    """The digest of what was made, or verified, already; empty when it was not."""
+
+    def plan(self, steps: list[Step]) -> list[Planned]:
+        """What would be done with each step, in order."""
+        known: dict[Step, str | None] = {}
+        before = Successes(self.finder.database, [step.name for step in steps])
+        return [self._plan(step, known, before) for step in steps]
+
+    def accept(self, step: Step, reason: str, actor: str) -> Waiver | None:
+        """Keep the newest result of `step` although the code that made it changed since; None where
+        there is nothing to accept, as it is used again anyway.
+
+        Raises:
+            UsageError: no `reason` is given; something else than the code changed, or the result is
+                not whole; or a step before it runs, so that it is not known what it will be given.
+        """
+        if not reason.strip():
+            raise UsageError("a result is kept for a reason", remedy='say it: --why "..."')
+        known: dict[Step, str | None] = {}
+        before = Successes(self.finder.database, [step.name])
+        planned = self._plan(step, known, before)
+        if planned.hit is not None:
+            return None
+        if not planned.key:
+            raise UsageError(
+                f"the result of {step.name} cannot be kept: {planned.reason}",
+                remedy="accept that one before it, or run it first",
+            )
+        digests = {
+            name: [self._given(part, known, before) or "" for part in _parts(value)]
+            for name, value in step.inputs.items()
+        }
+        what = identity(step, digests)
+        database = self.finder.database
+        with database.read() as connection:
+            runs = catalog.all_runs(connection, step=step.name)
+            kept = keepable([run for run in runs if run.output is not None], what, step.name)
+            needed = catalog.run_blobs(connection, kept.id)
+        try:
+            for blob in needed:
+                self.finder.blobs.check(blob, deep=True)
+        except StoreError as error:
+            raise UsageError(
+                f"the result of {step.name} cannot be kept: {error.message}",
+                remedy="run the step: `tunesmith run`",
+            ) from error
+        assert kept.output is not None
+        waiver = Waiver(
+            step=step.name,
+            run=kept.id,
+            output=kept.output.sha256,
+            old_key=kept.key,
+            new_key=planned.key,
+            changed=tuple(changes(kept.identity, what)),
+            why=" ".join(reason.split()),
+            actor=actor,
+        )
+        with database.write() as connection:
+            record(connection, waiver)
+        return waiver
+
+    def _plan(self, step: Step, known: dict[Step, str | None], before: Successes) -> Planned:
+        last = before.of_step(step.name)
+        digests: dict[str, list[str]] = {}
+        for name, value in step.inputs.items():
+            for part in _parts(value):
+                digest = self._given(part, known, before)
+                if digest is None:
+                    known[step] = None
+                    reason = f"{part.name} runs before it"
+                    return Planned(step=step, hit=None, reason=reason, last=last)
+                digests.setdefault(name, []).append(digest)
+        what = identity(step, digests)
+        wanted = key(what)
+        found = self.finder.find(step.name, wanted, before)
+        known[step] = found.hit.output.sha256 if found.hit and found.hit.output else None
+        return Planned(
+            step=step,
+            hit=found.hit,
+            reason="" if found.hit else why(last, what),
+            last=last,
+            waived=found.said() if found.waiver else "",
+            key=wanted,
+        )
+
+    def _given(self, value: Any, known: dict[Step, str | None], before: Successes) -> str | None:
+        """The digest of an input; None while it has to be made first."""
+        if not isinstance(value, Step):
+            return fingerprint(value)
+        if made := self.made(value):
+            return made
+        if value not in known:
+            self._plan(value, known, before)
+        return known[value]
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)

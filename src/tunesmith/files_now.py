@@ -1,0 +1,28 @@
+"""The files beside the project file that its sections name, as they are now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunesmith.project_file import ProjectFile
+from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
+from tunesmith.stages.ingest.local import as_it_is_now
+from tunesmith.stages.ingest.odcs import with_contract_file
+from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
+
+
+def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
+    """The sections with what their files say: an edited one is another input, as another key is.
+
+    Raises:
+        ConfigError, DataError: a file is missing, or says what its section may not.
+    """
+    sources = {
+        name: as_it_is_now(with_contract_file(source, folder), folder)
+        for name, source in file.source.items()
+    }
+    datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
+    transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
+    suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}
+    changed = {"source": sources, "transform": transforms, "dataset": datasets, "suite": suites}
+    return file.model_copy(update=changed)

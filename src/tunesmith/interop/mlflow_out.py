@@ -1,0 +1,349 @@
+"""Runs, model versions and aliases into MLflow, each once.
+
+A run there has the tags `tunesmith.store` and `tunesmith.run_id`, by which it is found again; when
+all of it is there, `tunesmith.exported` is its last tag. So an export that was stopped goes on, and
+one that is repeated adds what is new.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core import catalog, evidence
+from tunesmith.core.canonical import canonical_json, sha256
+from tunesmith.core.catalog import Run, Version
+from tunesmith.core.db import moment
+from tunesmith.core.errors import Conflict, NotFound
+from tunesmith.core.ref import Blob, find
+from tunesmith.interop.mlflow_client import client, database_file
+from tunesmith.interop.mlflow_model import write_model
+from tunesmith.project import Project
+from tunesmith.records.evaluation import Evaluation
+from tunesmith.records.model import ModelVersion
+from tunesmith.records.release import Release
+from tunesmith.registry.standing import pointed
+
+STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+STORE, RUN_ID, EXPORTED = "tunesmith.store", "tunesmith.run_id", "tunesmith.exported"
+SHA256, VERSION = "tunesmith.sha256", "tunesmith.version"
+MODEL = "model"
+DIGEST_LENGTH, PARAM_LENGTH, KEY_LENGTH = 36, 6000, 250  # MLflow's
+Progress = Callable[[float, float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What an export did."""
+
+    to: str
+    experiment: str
+    num_new: int
+    """Runs that were not there, or not whole."""
+    num_known: int
+    new_versions: tuple[str, ...]
+    """e.g. "desk@2"."""
+    aliases: Mapping[str, str]
+    """e.g. "desk/production" -> "desk@2"; where they point now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Export:
+    """What all parts of an export need."""
+
+    project: Project
+    client: Any
+    experiment: str
+    """Its id."""
+    store: str
+    versions: Mapping[str, Version]
+    """By the digest of the record."""
+    with_base: bool
+
+
+def export_mlflow(
+    project: Project,
+    uri: str,
+    *,
+    with_base: bool = False,
+    progress: Progress = lambda _done, _total, _note: None,
+) -> Exported:
+    """Bring every run that has ended, every model version and every alias to MLflow.
+
+    Args:
+        uri: sqlite:///PATH, or the address of a server that the project file allows.
+        with_base: copy the base model's weights into each model, so that MLflow can load it.
+
+    Raises:
+        UsageError, DataError, MissingExtra: see `client`.
+        NotFound: nothing has run yet.
+        Conflict: the experiment is deleted there.
+    """
+    runs = [run for run in project.runs() if run.status in STATUS]
+    if not runs:
+        raise NotFound("nothing has run yet", remedy="run the project first: `tunesmith run`")
+    with project.runner.database.read() as connection:
+        first = next(evidence.entries(connection))
+        versions = {each.digest: each for each in catalog.all_versions(connection)}
+    file = database_file(uri)
+    to = client(uri, project.file.project.hosts)
+    export = _Export(
+        project=project,
+        client=to,
+        experiment=_experiment(to, project.file.project.name, file),
+        store=first.digest[:32],
+        versions=versions,
+        with_base=with_base,
+    )
+    known, num_new = _known(export), 0
+    for number, run in enumerate(runs):
+        progress(number, len(runs), run.step)
+        there = known.get(run.id)
+        if there is None or EXPORTED not in there.data.tags:
+            num_new += 1
+            known[run.id] = _bring(export, run, there)
+    new_versions, aliases = _bring_versions(export, known)
+    return Exported(
+        to=uri,
+        experiment=project.file.project.name,
+        num_new=num_new,
+        num_known=len(runs) - num_new,
+        new_versions=tuple(new_versions),
+        aliases=aliases,
+    )
+
+
+def _experiment(to: Any, name: str, file: Path | None) -> str:
+    found = to.get_experiment_by_name(name)
+    if found is None:
+        # Beside the database: the client's own default is the folder where it happens to run.
+        place = (file.parent / "mlartifacts" / name).as_uri() if file else None
+        made: str = to.create_experiment(name, artifact_location=place)
+        return made
+    if found.lifecycle_stage != "active":
+        raise Conflict(
+            f"experiment {name!r} is deleted there",
+            remedy="restore it in MLflow, or give [project] another name",
+        )
+    id: str = found.experiment_id
+    return id
+
+
+def _known(export: _Export) -> dict[int, Any]:
+    """The runs of this store that are there, by our ids."""
+    found: dict[int, Any] = {}
+    token = None
+    while True:
+        page = export.client.search_runs(
+            [export.experiment],
+            f"tags.`{STORE}` = '{export.store}'",
+            max_results=1000,
+            page_token=token,
+        )
+        found |= {int(run.data.tags[RUN_ID]): run for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def _bring(export: _Export, run: Run, there: Any) -> Any:
+    """One run with all of it; `there` is what an export that was stopped left of it."""
+    to = export.client
+    tags = {STORE: export.store, RUN_ID: str(run.id)}
+    if there is None:
+        there = to.create_run(
+            export.experiment, start_time=_ms(run.started_at), tags=tags, run_name=run.step
+        )
+    id = there.info.run_id
+    erased = run.output is None or run.output.sha256 in export.project.purged
+    record = None if erased else export.project.load(run)
+    _log(to, id, _params(run), _points(export, run, record), _tags(run))
+    _log_inputs(export, id, run.id)
+    _log_files(export, id, run, record)
+    to.set_terminated(id, STATUS[run.status], _ms(run.finished_at or run.started_at))
+    to.set_tag(id, EXPORTED, "yes")
+    return to.get_run(id)
+
+
+def _log(
+    to: Any, id: str, params: Mapping[str, str], points: list[Any], tags: Mapping[str, str]
+) -> None:
+    """In as many batches as MLflow's limits ask for."""
+    from mlflow.entities import Param, RunTag
+
+    said = [Param(key, value) for key, value in params.items()]
+    for part in _parts(said, 100):
+        to.log_batch(id, params=part)
+    for part in _parts([RunTag(key, value) for key, value in tags.items()], 100):
+        to.log_batch(id, tags=part)
+    for part in _parts(points, 1000):
+        to.log_batch(id, metrics=part)
+
+
+def _params(run: Run) -> dict[str, str]:
+    """The settings, flat, and what else is in the step's key."""
+    flat: dict[str, str] = {"kind": run.kind, "seed": str(run.identity.get("seed", ""))}
+    for path, value in _flat(run.identity.get("config", {})):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text) > PARAM_LENGTH:
+            mark = f"... ({len(text)} characters, sha256 {sha256(text.encode())})"
+            text = text[: PARAM_LENGTH - len(mark)] + mark
+        flat.setdefault(_key(path), text)
+    return flat
+
+
+def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        path = f"{where}.{name}" if where else str(name)
+        if isinstance(inner, Mapping) and inner:
+            yield from _flat(inner, path)
+        else:
+            yield path, inner
+
+
+def _points(export: _Export, run: Run, record: Any) -> list[Any]:
+    """Curves with their steps, what the run used, and what an evaluation found."""
+    from mlflow.entities import Metric
+
+    with export.project.runner.database.read() as connection:
+        curves = catalog.run_metrics(connection, run.id)
+    at = _ms(run.finished_at or run.started_at)
+    found = [
+        Metric(_key(name), value, at, step)
+        for name, curve in curves.items()
+        for step, value in curve
+    ]
+    single: dict[str, float] = {}
+    if isinstance(record, Evaluation):
+        single |= record.metrics()
+    for name, value in (run.usage or {}).items():
+        if isinstance(value, int | float):
+            single[f"usage.{name}"] = float(value)
+    return [*found, *(Metric(_key(name), value, at, 0) for name, value in single.items())]
+
+
+def _tags(run: Run) -> dict[str, str]:
+    tags = {
+        "mlflow.user": run.actor,
+        "mlflow.source.name": run.kind,
+        "tunesmith.key": run.key,
+        "tunesmith.code": str(run.identity.get("code", "")),
+    }
+    if run.output:
+        tags[SHA256] = run.output.sha256
+    if run.error:  # its class: a message may cite a row
+        tags["tunesmith.error"] = run.error.partition(":")[0]
+    return {key: value for key, value in tags.items() if value}
+
+
+def _log_inputs(export: _Export, id: str, run_id: int) -> None:
+    """The versions of data that a run was given, each by our digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    with export.project.runner.database.read() as connection:
+        given = catalog.run_inputs(connection, run_id)
+    found = []
+    for argument, _position, digest in given:
+        version = export.versions.get(digest)
+        if version is None or version.kind not in ("data", "dataset"):
+            continue
+        name = f"{version.name}@{version.number}"
+        source = {"uri": f"tunesmith:{export.project.file.project.name}/{version.kind}/{name}"}
+        dataset = Dataset(name, digest[:DIGEST_LENGTH], "tunesmith", json.dumps(source))
+        tags = [InputTag("mlflow.data.context", argument), InputTag(SHA256, digest)]
+        found.append(DatasetInput(dataset, tags))
+    if found:
+        export.client.log_inputs(id, found)
+
+
+def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
+    """The record; of a model its folder; of a release its card. No rows leave."""
+    if record is None:
+        return
+    blobs = export.project.runner.blobs
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "record.json").write_bytes(canonical_json(record))
+        if isinstance(record, Release):
+            (folder / "card.md").write_bytes(blobs.get(record.card))
+        if isinstance(record, ModelVersion) and not _is_erased(export.project, record):
+            assert run.output is not None
+            version = export.versions.get(run.output.sha256)
+            name = f"{version.name}@{version.number}" if version else record.name
+            digest = run.output.sha256
+            write_model(record, name, digest, blobs, folder / MODEL, with_base=export.with_base)
+        export.client.log_artifacts(id, str(folder))
+
+
+def _is_erased(project: Project, model: ModelVersion) -> bool:
+    """Whether what it learnt from somebody who was forgotten is gone, and it with that."""
+    return any(blob.sha256 in project.purged for blob in find(model, Blob))
+
+
+def _bring_versions(export: _Export, known: Mapping[int, Any]) -> tuple[list[str], dict[str, str]]:
+    """Model versions that are not there yet, and every alias where it points."""
+    to, new, aliases = export.client, [], {}
+    models = [each for each in export.versions.values() if each.kind == "model"]
+    for name in dict.fromkeys(each.name for each in models):
+        if not any(each.name == name for each in to.search_registered_models(f"name = '{name}'")):
+            to.create_registered_model(name, tags={STORE: export.store})
+        there = _versions_there(to, name, export.store)
+        for version in sorted((v for v in models if v.name == name), key=lambda v: v.number):
+            label = f"{name}@{version.number}"
+            if label not in there:
+                there[label] = _create_version(export, version, known[version.run_id])
+                new.append(label)
+        with export.project.runner.database.read() as connection:
+            stands = pointed(export.project, connection, name)
+        now = to.get_registered_model(name).aliases
+        for alias, label in stands.items():
+            if now.get(alias) != there[label]:
+                to.set_registered_model_alias(name, alias, there[label])
+            aliases[f"{name}/{alias}"] = label
+    return new, aliases
+
+
+def _versions_there(to: Any, name: str, store: str) -> dict[str, str]:
+    """Ours -> MLflow's number."""
+    found = to.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return {
+        each.tags[VERSION]: str(each.version)
+        for each in found
+        if each.tags.get(STORE) == store and VERSION in each.tags
+    }
+
+
+def _create_version(export: _Export, version: Version, run: Any) -> str:
+    label = f"{version.name}@{version.number}"
+    made = export.client.create_model_version(
+        version.name,
+        source=f"{run.info.artifact_uri}/{MODEL}",
+        run_id=run.info.run_id,
+        tags={STORE: export.store, VERSION: label, SHA256: version.digest},
+        await_creation_for=None,
+    )
+    return str(made.version)
+
+
+def _key(name: str) -> str:
+    """A name as MLflow takes it.
+
+    >>> _key("recall@1"), _key("tag F1"), _key("a/../b")
+    ('recall_at_1', 'tag F1', 'a/__/b')
+    """
+    plain = re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"), flags=re.ASCII)
+    parts = [re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), p) for p in plain.split("/") if p]
+    return "/".join(parts)[:KEY_LENGTH] or "_"
+
+
+def _ms(text: str) -> int:
+    return round(moment(text).timestamp() * 1000)
+
+
+def _parts(values: list[Any], size: int) -> Iterator[list[Any]]:
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -1,0 +1,1 @@
+"""What only people know of a model, and how complete its documents must be."""

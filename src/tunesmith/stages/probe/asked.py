@@ -1,0 +1,174 @@
+"""Who is asked, and which rows: both models, loaded once, and rows drawn from a split."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tunesmith.core.canonical import draw
+from tunesmith.core.errors import DataError
+from tunesmith.core.step import Context
+from tunesmith.lm.attach import load_version
+from tunesmith.lm.contents import content_of
+from tunesmith.lm.load import (
+    LoadedHead,
+    LoadedModel,
+    load_head,
+    load_model,
+    load_tokenizer,
+    load_tuned_head,
+)
+from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.records.data import Dataset, Split
+from tunesmith.records.model import TASKS, ModelVersion, Task
+from tunesmith.records.rows import FORMATS, Content
+from tunesmith.stages.probe.config import ProbeConfig
+from tunesmith.stages.probe.given import Given, read_given
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A model that is asked."""
+
+    loaded: LoadedModel | LoadedHead
+    instruction: str
+    labels: tuple[str, ...]
+    """What it answers with one of; without any it is free."""
+
+    @property
+    def generative(self) -> LoadedModel:
+        """The model, where it goes on with a text."""
+        assert isinstance(self.loaded, LoadedModel)
+        return self.loaded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A row of the dataset."""
+
+    row_id: str
+    text: str
+    label: str
+    content: Content
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """A suite that runs, on a model and its base."""
+
+    config: ProbeConfig
+    ctx: Context
+    model: ModelVersion
+    dataset: Dataset
+    given: Given | None
+
+    @functools.cached_property
+    def both(self) -> tuple[Subject, Subject]:
+        """The base model and the tuned one; weights that they share are in memory once."""
+        self.ctx.progress(0, 0, "loading the base model and the tuned one")
+        model, blobs = self.model, self.ctx.blobs
+        loaded: tuple[LoadedModel | LoadedHead, LoadedModel | LoadedHead]
+        if model.objective in TASKS:
+            task = cast("Task", model.objective)
+            plain = load_head(model.base, blobs, task, model.labels, seed=self.ctx.seed)
+            loaded = plain, load_tuned_head(model, blobs)
+        else:
+            bases: dict[str, LoadedModel] = {}
+            tuned = load_version(model, blobs, bases)
+            loaded = bases.get(model.base.weights.sha256) or load_model(model.base, blobs), tuned
+        labels = model.labels if self.dataset.format == "labels" else ()
+        return tuple(  # type: ignore[return-value]
+            Subject(loaded=each, instruction=model.instruction, labels=labels) for each in loaded
+        )
+
+    @functools.cached_property
+    def counting(self) -> Tokenizer:
+        """The tokenizer whose tokens are counted when something is said of a token: the base
+        model's, so that a model with new tokens does not look worse for needing fewer."""
+        return load_tokenizer(self.model.base, self.ctx.blobs)
+
+    def text_of_file(self) -> str:
+        """What the file that the suite is given says.
+
+        Raises:
+            NotFound, DataError: it cannot be read.
+        """
+        if self.given is not None:
+            return self.given.text
+        assert self.ctx.project is not None, "a suite with a file runs in a project"
+        return read_given(self.config.file, self.ctx.project).text
+
+    def rows(self, split: Split, among: Callable[[str], bool] = lambda _row_id: True) -> list[Row]:
+        """So many rows of `split` as the suite asks, of those whose id is `among` what is wanted.
+
+        Which follows from the seed and their ids alone.
+
+        Raises:
+            DataError: there is none.
+        """
+        table = pq.read_table(
+            self.ctx.blobs.path(split.rows), columns=["row_id", "text", "label", "content"]
+        )
+        ids = [row_id for row_id in table["row_id"].to_pylist() if among(row_id)]
+        if not ids:
+            raise DataError(
+                f"dataset {self.dataset.name!r} has no rows that suite {self.config.suite!r} could "
+                "ask",
+                remedy="raise test_per_label, or add data",
+            )
+        drawn = sorted(ids, key=lambda row_id: draw(f"{self.ctx.seed}/probe/{row_id}"))
+        wanted = set(drawn[: self.config.num_rows or len(drawn)])
+        kept = table.filter(pc.is_in(table["row_id"], pc.cast(sorted(wanted), "string")))
+        kind = FORMATS[self.dataset.format]
+        return [
+            Row(
+                row_id=row["row_id"],
+                text=row["text"],
+                label=row["label"],
+                content=content_of(row["content"], kind),
+            )
+            for row in kept.to_pylist()
+        ]
+
+    def trained_on(self) -> set[str]:
+        """The ids of the rows that the model was tuned on, from its own log of steps."""
+        seen: set[str] = set()
+        for line in self.ctx.blobs.get(self.model.curve).splitlines():
+            seen.update(json.loads(line)["row_ids"])
+        return seen
+
+    def shown(self, total: int, note: str, before: int = 0) -> Callable[[int], None]:
+        """What is called as things are done, `before` of them earlier."""
+        return lambda done: self.ctx.progress(before + done, total, note)
+
+
+def json_lines(text: str, file: str, known: Sequence[str], needed: str) -> list[dict[str, Any]]:
+    """The objects of a file, one a line; each has `needed`, a text, and no key but the `known`.
+
+    Raises:
+        DataError: it is not so; the message has the line.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}: this is no JSON: {error}") from error
+        said = isinstance(value, dict) and isinstance(value.get(needed), str)
+        if not said or not value[needed].strip() or set(value) - set(known):
+            raise DataError(
+                f"{file}, line {number}: it must be an object with {needed!r}, a text",
+                remedy=f"and of other keys only: {', '.join(k for k in known if k != needed)}",
+            )
+        found.append(value)
+    if not found:
+        raise DataError(f"{file} says nothing", remedy="see the how-to of suites for what it holds")
+    return found

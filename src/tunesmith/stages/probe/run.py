@@ -1,0 +1,43 @@
+"""A tuned model, and its base beside it, asked what one suite asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunesmith.core.kinds import resolve
+from tunesmith.core.ref import PARQUET
+from tunesmith.core.step import Context
+from tunesmith.records.data import Dataset
+from tunesmith.records.model import ModelVersion
+from tunesmith.records.suite import SuiteResult
+from tunesmith.stages.probe.asked import Asked
+from tunesmith.stages.probe.config import SUITES, ProbeConfig
+from tunesmith.stages.probe.found import Found, to_parquet
+from tunesmith.stages.probe.given import Given
+
+
+def probe(
+    config: ProbeConfig,
+    ctx: Context,
+    *,
+    model: ModelVersion,
+    dataset: Dataset,
+    given: Given | None = None,
+) -> SuiteResult:
+    """What the suite finds of `model`, as it would be served, and of its base.
+
+    Raises:
+        NotFound, DataError: its file cannot be read or understood, or no row can be asked.
+        UsageError: an example does not fit the model's context, or names what is not there.
+    """
+    function: Callable[[Asked], Found] = resolve(SUITES[config.kind])
+    found = function(Asked(config=config, ctx=ctx, model=model, dataset=dataset, given=given))
+    return SuiteResult(
+        suite=config.suite,
+        kind=config.kind,
+        model=model.name,
+        figures=tuple(found.figures),
+        examples=ctx.blobs.put(to_parquet(found.examples), PARQUET),
+        num_examples=len(found.examples),
+        notes=tuple(found.notes),
+    )

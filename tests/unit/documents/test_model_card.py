@@ -1,0 +1,91 @@
+"""The model card is what Hugging Face's own library reads, and has its template's headings."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+
+import huggingface_hub
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from tunesmith.documents.compile import compiled
+from tunesmith.documents.model_card import HUB_LICENCES, metadata
+from tunesmith.documents.sheet import Reading
+
+TEMPLATE = importlib.resources.files(huggingface_hub) / "templates" / "modelcard_template.md"
+
+
+def headings(text: str) -> list[str]:
+    _, _, body = text.split("---\n", 2)
+    return [line for line in body.splitlines() if re.match(r"#+ ", line)][1:]  # but the title
+
+
+def card(base):
+    return compiled(base, "model-card").text
+
+
+def test_its_headings_are_those_of_the_template_in_order(base):
+    assert headings(card(base)) == headings(TEMPLATE.read_text())
+
+
+def test_hugging_face_reads_its_metadata(base):
+    read = ModelCard(card(base))
+    data = read.data
+    assert (data.license, data.base_model, data.library_name) == ("apache-2.0", "tiny", "peft")
+    assert data.datasets == ["triage"]
+    assert data.language == ["en"]
+    found = base.value("evaluation.tuned")
+    (accuracy, _) = data.eval_results
+    assert accuracy.metric_type == found["metric"] == "accuracy"
+    assert accuracy.metric_value == pytest.approx(found["value"])
+    assert (accuracy.dataset_name, accuracy.dataset_split) == ("triage", "test")
+    assert accuracy.dataset_revision == base.value("dataset.digest")
+    assert read.text.lstrip().startswith("# Model Card for desk@1")
+
+
+def test_hugging_face_writes_the_same_metadata_back(base):
+    """So nothing of the block is in a form that its classes do not know."""
+    block = metadata(Reading(base))
+    again = yaml.safe_load(ModelCard(card(base)).data.to_yaml())
+    assert again == block
+
+
+@pytest.mark.parametrize(
+    ("licence", "said"),
+    [
+        ("CC-BY-4.0", {"license": "cc-by-4.0"}),
+        ("MIT", {"license": "mit"}),
+        ("House rules 2", {"license": "other", "license_name": "house-rules-2"}),
+        (None, {"license": "cc0-1.0"}),  # the base model's
+    ],
+)
+def test_a_licence_is_one_of_the_hubs_or_other_with_its_name(with_facts, licence, said):
+    block = metadata(Reading(with_facts({"declared.licence": licence})))
+    assert {name: block[name] for name in block if name.startswith("license")} == said
+
+
+def test_a_licence_that_nobody_states_is_unknown(with_facts):
+    block = metadata(Reading(with_facts({"declared.licence": None, "base.licence": None})))
+    assert block["license"] == "unknown"
+    assert "unknown" not in HUB_LICENCES  # nobody's licence is called so
+
+
+def test_what_nobody_said_is_said_in_the_templates_words(with_facts):
+    text = card(with_facts({"declared.intended_purpose": None, "declared.provider": None}))
+    assert "### Direct Use\n\n[More Information Needed]" in text
+    assert "**Developed by:** [More Information Needed]" in text
+
+
+def test_statements_are_marked_and_stay_one_line(with_facts):
+    text = card(with_facts({"declared.limitations": "Two\n\n## lines | of it"}))
+    assert "Two ## lines | of it *(declared)*" in text
+    assert headings(text) == headings(TEMPLATE.read_text())
+
+
+def test_a_model_of_which_little_is_known_has_a_card(with_facts, base):
+    others = {key: None for key in base.facts if not key.startswith(("model.", "base."))}
+    text = card(with_facts(others))
+    assert headings(text) == headings(TEMPLATE.read_text())
+    assert "co2_eq_emissions" not in text
