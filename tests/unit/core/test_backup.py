@@ -49,7 +49,7 @@ class Store:
 
     def run(self, text: str):
         config = EchoConfig(name="one", text=text, alias="best")
-        self.runner._done.clear()
+        self.runner._promised.clear()
         return self.runner.run(Step(name="one", kind="echo@1", config=config)).text
 
     def back_up(self, to: Path) -> backup.BackedUp:

@@ -137,7 +137,7 @@ def test_what_was_removed_is_made_again_and_then_missed(store):
     store.collect(NOW)
     store.collect(NOW)
     assert store.runner.run(step("other")).text
-    store.runner._done.clear()
+    store.runner._promised.clear()
     assert store.runner.run(step("old")).text == store.old, "it is made again"
     store.check()
     store.blobs.remove(store.old.sha256)
