@@ -306,9 +306,16 @@ def _with_store(
     folder: Path, file: ProjectFile, layers: Layers, on_event: Callable[[Event], None]
 ) -> Project:
     blobs = FolderBlobs(make_store(folder) / "blobs")
+    runner = _runner(file, blobs, folder, on_event)
+    return Project(folder=folder, file=file, layers=layers, runner=runner)
+
+
+def _runner(
+    file: ProjectFile, blobs: FolderBlobs, folder: Path, on_event: Callable[[Event], None]
+) -> Runner:
     executor = _executor(file, blobs, folder)
     section = file.project
-    runner = Runner(
+    return Runner(
         blobs=blobs,
         database=open_database(file, folder),
         executor=executor,
@@ -319,7 +326,6 @@ def _with_store(
         on_event=on_event,
         limit=partial(over_budget, rates=file.ledger.rates, budget=file.ledger.budget_per_run),
     )
-    return Project(folder=folder, file=file, layers=layers, runner=runner)
 
 
 def open_database(file: ProjectFile, folder: Path) -> Database:

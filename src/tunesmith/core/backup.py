@@ -34,6 +34,7 @@ from tunesmith.core.migrations import HEAD, snapshot
 from tunesmith.core.new_folder import new_folder
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import DIGEST
+from tunesmith.core.tracked import files
 from tunesmith.core.verify import Progress
 
 BACKED_UP = "store.backed-up"
@@ -190,6 +191,7 @@ def _needed(path: Path) -> tuple[list[evidence.Entry], list[Blob]]:
             log = list(evidence.entries(connection))
             rows = connection.execute(sa.select(held.sha256, held.num_bytes))
             sizes: dict[str, int] = {row.sha256: row.num_bytes for row in rows}
+            sizes |= {blob.sha256: blob.num_bytes for blob in files.blobs(connection)}
             bodies = connection.execute(sa.select(tables.evidence.c.body)).scalars()
             others = {
                 *connection.execute(sa.select(given.digest)).scalars(),

@@ -18,7 +18,6 @@ from tunesmith.core import catalog, tables
 from tunesmith.core.db import moment
 from tunesmith.core.owner import is_gone
 from tunesmith.core.section import Section
-from tunesmith.core.tracked import files
 
 DIGEST = re.compile(r'"([0-9a-f]{64})"')
 CLOCKS_APART_S = 3600.0
@@ -93,9 +92,12 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
         if not what.startswith(_NOT_REFERENCES):
             for digest in DIGEST.findall(body):
                 why.setdefault(digest, (f"evidence {seq} ({what})",))
+    tracked = tables.tracked_artifacts.c
+    for owner, path, digest in connection.execute(
+        sa.select(tracked.owner, tracked.path, tracked.sha256)
+    ):
+        why.setdefault(digest, (f"{owner} of another program", path))
     _follow(runs, _roots(connection, settings, runs, in_use, [run.id for run in live]), why)
-    for blob in files.blobs(connection):
-        why.setdefault(blob.sha256, ("a file of a tracked run",))
     started = [moment(run.started_at).timestamp() - CLOCKS_APART_S for run in live]
     return Marks(
         why=why,

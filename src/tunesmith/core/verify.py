@@ -164,7 +164,9 @@ def _look(connection: Connection) -> _Seen:
     ):
         needed[sha256] = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
         newest[sha256] = max(ends.get(run_id, 0), newest.get(sha256, 0))
-    needed |= {blob.sha256: blob for blob in files.blobs(connection)}
+    for blob in files.blobs(connection):  # what other programs track is never collected
+        needed[blob.sha256] = blob
+        newest[blob.sha256] = len(log)
     problems = [
         *evidence.broken_links(iter(log)),
         *_wrong_runs(connection, log),

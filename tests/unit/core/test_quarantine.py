@@ -18,6 +18,7 @@ from tunesmith.core.errors import BlobMissing, Conflict, DataError, NotFound
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import StoreSection
 from tunesmith.core.step import Step
+from tunesmith.core.tracked import files
 from tunesmith.core.verify import repair, verify
 from tunesmith.testing import EchoConfig
 
@@ -171,6 +172,16 @@ def test_what_the_evidence_speaks_of_stays(store):
         evidence.append(connection, "erasure.proved", "me", {"certificate": store.orphan})
     kept = {each.sha256: each.why for each in store.plan(LATER).kept}
     assert kept[store.orphan.sha256][0].endswith("(erasure.proved)")
+
+
+def test_what_other_programs_track_stays(store):
+    with store.runner.database.write() as connection:
+        files.add_artifact(connection, "a" * 32, "model/weights", store.orphan)
+    kept = {each.sha256: each.why for each in store.plan(LATER).kept}
+    assert kept[store.orphan.sha256] == ("a" * 32 + " of another program", "model/weights")
+    store.blobs.remove(store.orphan.sha256)
+    (problem,) = verify(store.runner.database, store.blobs).problems
+    assert store.orphan.sha256[:12] in problem
 
 
 def test_two_at_once_are_told(store):
