@@ -12,13 +12,19 @@ import typer.main
 from tunesmith.cli.main import app
 from tunesmith.core import errors
 from tunesmith.project_file import ProjectFile
+from tunesmith.stages.evaluate.task import TaskConfig
 
 REFERENCE = Path(__file__).parent / "reference"
 
 
 def pages() -> dict[str, str]:
     """File name -> text."""
-    return {"commands.md": _commands(), "settings.md": _settings(), "exit-codes.md": _exit_codes()}
+    return {
+        "commands.md": _commands(),
+        "settings.md": _settings(),
+        "tasks.md": _tasks(),
+        "exit-codes.md": _exit_codes(),
+    }
 
 
 def _commands() -> str:
@@ -63,13 +69,28 @@ def _settings() -> str:
         )
         heading = f"[{name}]" if model is field.annotation else f"[{name}.NAME]"
         lines += [f"## `{heading}`", "", _one_line(field.description), ""]
-        lines += ["| key | default | meaning |", "|---|---|---|"]
-        for key, inner in model.model_fields.items():
-            if key != "name" or name == "project":
-                default = "required" if inner.is_required() else f"`{_default(inner)}`"
-                lines.append(f"| `{key}` | {default} | {_one_line(inner.description)} |")
-        lines.append("")
+        lines += [*_keys(model, is_named=name != "project"), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _tasks() -> str:
+    lines = [
+        "# Tasks",
+        "",
+        "The keys of a task's file (TOML), which `tasks` of a gate names.",
+        "",
+        *_keys(TaskConfig),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(model: type[pydantic.BaseModel], *, is_named: bool = False) -> Iterator[str]:
+    """The keys of a section as a table; the name of a named one stands in its heading."""
+    yield from ["| key | default | meaning |", "|---|---|---|"]
+    for key, inner in model.model_fields.items():
+        if key != "name" or not is_named:
+            default = "required" if inner.is_required() else f"`{_default(inner)}`"
+            yield f"| `{key}` | {default} | {_one_line(inner.description)} |"
 
 
 def _default(field: Any) -> str:

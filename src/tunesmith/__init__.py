@@ -9,6 +9,7 @@
     lineage    versions of data, a row's way, a person forgotten, what data is worth
     interop    other systems: MLflow, OpenLineage; what ran here for them, what ran there
     graph      from the project file to steps: which step is given what
+    model_graph   the same of a model: tuned, asked, judged, released
     data_graph the same of data assets: what they are taken from, and made of
     registry   from candidate to production and back: who asked, who approved, what stands where
     endpoint   a service as an application: what it serves, loaded
@@ -29,8 +30,8 @@
 
 Imports point one way (`|` may not import each other):
 cli -> search -> rivals | review | schedule -> pipeline | lineage | interop -> judging
--> graph | registry | endpoint | webhooks -> documents -> data_graph -> project | testing
--> files_now -> project_file -> sections -> stages | ledger -> retrieve
+-> graph | registry | endpoint | webhooks -> documents -> model_graph -> data_graph
+-> project | testing -> files_now -> project_file -> sections -> stages | ledger -> retrieve
 -> lm | text | asset | signing -> records -> core
 """
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
+from tunesmith.stages.evaluate.task_files import with_tasks
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.odcs import with_contract_file
 from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
@@ -15,7 +16,7 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     """The sections with what their files say: an edited one is another input, as another key is.
 
     Raises:
-        ConfigError, DataError: a file is missing, or says what its section may not.
+        ConfigError, DataError, NotFound: a file is missing, or says what its section may not.
     """
     sources = {
         name: as_it_is_now(with_contract_file(source, folder), folder)
@@ -24,5 +25,9 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
     suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}
-    changed = {"source": sources, "transform": transforms, "dataset": datasets, "suite": suites}
+    gates = {
+        name: with_tasks(gate, folder, file.model, file.dataset) for name, gate in file.gate.items()
+    }
+    changed = {"source": sources, "transform": transforms, "dataset": datasets}
+    changed |= {"suite": suites, "gate": gates}
     return file.model_copy(update=changed)

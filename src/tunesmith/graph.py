@@ -9,48 +9,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.settings import nearest
 from tunesmith.core.step import Step, ordered
 from tunesmith.data_graph import data_assets, licences_of, packages, step
+from tunesmith.model_graph import ModelPath, model_paths
 from tunesmith.project_file import ProjectFile
-from tunesmith.records.release import Standing, Standings
 from tunesmith.records.service import Traffic
-from tunesmith.stages.audit.config import AuditConfig
-from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.export.config import ExportConfig
-from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.monitor.config import ReplayConfig
-from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
-from tunesmith.stages.release.config import ReleaseConfig
 from tunesmith.stages.retrain.config import RetrainConfig
 from tunesmith.stages.value.config import EmbedConfig, ValueConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelPath:
-    """The steps that lead to a model and past its gate."""
-
-    base: Step
-    dataset: Step
-    base_evaluation: Step
-    model: Step
-    tuned_evaluation: Step
-    suites: Mapping[str, Step] = field(default_factory=dict)
-    """By name: what is looked at beyond the task."""
-    audit: Step | None = None
-    gate: Step | None = None
-    release: Step | None = None
-
-    def steps(self) -> list[Step]:
-        """The steps in order."""
-        always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        always += self.suites.values()
-        judging = (self.audit, self.gate, self.release)
-        return always + [step for step in judging if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +57,7 @@ def build(file: ProjectFile) -> Graph:
     graph = Graph(
         assets=assets,
         datasets=datasets,
-        models=_model_paths(file, bases, datasets),
+        models=model_paths(file, bases, datasets),
         indexes={name: _index(file, name, assets) for name in file.index},
         watches={name: _watch_path(file, name, assets, datasets) for name in file.monitor},
     )
@@ -167,141 +139,6 @@ def _datasets(
         return made[name]
 
     return {name: step_of(name, ()) for name in file.dataset}
-
-
-def _model_paths(
-    file: ProjectFile, bases: Mapping[str, Step], datasets: Mapping[str, Step]
-) -> dict[str, ModelPath]:
-    """The path of every model, a teacher's before its pupil's.
-
-    Raises:
-        ConfigError: a model is taught by itself, at however many removes.
-    """
-    paths: dict[str, ModelPath] = {}
-
-    def path_of(name: str, pupils: tuple[str, ...]) -> ModelPath:
-        if name in pupils:
-            raise ConfigError(
-                f"model.{name}.teacher", f"{' is taught by '.join((*pupils, name))}: a circle"
-            )
-        if name not in paths:
-            place, _, teacher = file.model[name].teacher.partition(":")
-            taught = {}
-            if place:
-                at = path_of(teacher, (*pupils, name)).model if place == "model" else bases[teacher]
-                taught = {"teacher": at}
-            paths[name] = _model_path(file, name, bases, datasets, taught)
-        return paths[name]
-
-    return {name: path_of(name, ()) for name in file.model}
-
-
-def asked_of(recipe: ModelConfig, unseen_training_rows: int = 0) -> EvaluateConfig:
-    """What a model of that recipe is evaluated on, and its base beside it."""
-    rewarded = recipe.objective == "grpo"
-    return EvaluateConfig(
-        objective=recipe.objective,
-        rewards=recipe.rewards,
-        max_new_tokens=recipe.max_new_tokens if rewarded else 0,
-        unseen_training_rows=unseen_training_rows,
-    )
-
-
-def _model_path(
-    file: ProjectFile,
-    name: str,
-    bases: Mapping[str, Step],
-    datasets: Mapping[str, Step],
-    taught: Mapping[str, Step],
-) -> ModelPath:
-    recipe = file.model[name]
-    seed = file.project.seed
-    asked = asked_of(recipe)
-    base, data = bases[recipe.base], datasets[recipe.dataset]
-    before = step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
-    model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
-    after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
-    path = ModelPath(
-        base=base,
-        dataset=data,
-        base_evaluation=before,
-        model=model,
-        tuned_evaluation=after,
-        suites={
-            suite.name: _suite(suite, seed, model, data)
-            for suite in _suites_of(file, name).values()
-        },
-    )
-    gated = any(gate.model == name for gate in file.gate.values())
-    return judged_beside(file, name, path) if gated else path
-
-
-def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
-    return suites_of(model, file.model[model].objective, file.suite)
-
-
-def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
-    given = {"given": suite.given} if suite.given is not None else {}
-    name = f"suite:{suite.model}/{suite.name}"
-    return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
-
-
-def judged_beside(
-    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...] = ()
-) -> ModelPath:
-    """The path of a model that has a gate, judged beside what stands under the aliases that its
-    gate's rules name: those models are asked the same rows."""
-    gate = next(gate for gate in file.gate.values() if gate.model == name)
-    seed = file.project.seed
-    asked = asked_of(file.model[name])
-    beside: dict[str, Any] = {}
-    if standings:
-        beside["standings"] = Standings(standings=standings)
-        beside["rivals"] = tuple(
-            step(
-                f"evaluate:{name}/{standing.version}",
-                "evaluate-tuned@1",
-                asked,
-                seed,
-                model=standing.model,
-                dataset=path.dataset,
-            )
-            for standing in standings
-        )
-    suites = _suites_of(file, name)
-    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
-    if gate.suites:
-        beside["suites"] = tuple(path.suites[named] for named in gate.suites)
-        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
-        gate = gate.model_copy(update={"limits": effective})
-    shown: dict[str, Any] = {}
-    if suites:
-        shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
-    audited = None
-    if gate.audit:
-        config = AuditConfig(name=name)
-        given = {"model": path.model, "dataset": path.dataset}
-        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
-    judged = step(
-        f"gate:{name}",
-        "gate@1",
-        gate,
-        seed,
-        base=path.base_evaluation,
-        tuned=path.tuned_evaluation,
-        **beside,
-    )
-    released = step(
-        f"release:{name}",
-        "release@1",
-        ReleaseConfig(name=name, alias=gate.alias),
-        seed,
-        model=path.model,
-        dataset=path.dataset,
-        gate=judged,
-        **(shown if path.suites else {}),
-    )
-    return replace(path, audit=audited, gate=judged, release=released)
 
 
 def _index(file: ProjectFile, name: str, assets: Mapping[str, Step]) -> Step:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
-from tunesmith.graph import Graph, ModelPath, build, judged_beside
+from tunesmith.graph import Graph, build
+from tunesmith.model_graph import ModelPath, judged_beside
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
+from tunesmith.stages.evaluate.beforehand import what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig
-from tunesmith.stages.evaluate.power import what_could_show
 
 
 def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
@@ -33,8 +34,13 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         dataset: Dataset = project.load(hit)
         gate = path.gate.config
         assert isinstance(gate, GateConfig)
-        could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
-        said.append(f"gate of {name}: {could}")
+        cut = hits[path.slices] if path.slices else None
+        slices = project.load(cut) if cut else None
+        said += [
+            f"gate of {name}: {could}" for could in what_gate_could_show(gate, dataset, slices)
+        ]
+        if path.slices and not cut:
+            said.append(f"gate of {name}: its slices are cut when it is run")
     return said
 
 
@@ -47,9 +53,10 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
         return
     gate = path.gate.config
     assert isinstance(gate, GateConfig)
-    if project.runner.plan([path.tuned_evaluation])[0].hit is not None:
+    if all(planned.hit is not None for planned in project.runner.plan(path.asked())):
         return
-    could = what_could_show(dataset.format, dataset.test.num_rows, gate.confidence)
+    slices = project.run(path.slices) if path.slices else None
+    could = "; ".join(what_gate_could_show(gate, dataset, slices))
     project.put_on_record(
         "gate.registered",
         {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},

@@ -22,18 +22,11 @@ from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.step import Step, ordered
 from tunesmith.core.waiver import Waiver
-from tunesmith.graph import (
-    Graph,
-    ModelPath,
-    WatchPath,
-    build,
-    export_of,
-    named,
-    watch_traffic,
-)
+from tunesmith.graph import Graph, WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts
+from tunesmith.model_graph import ModelPath
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult
@@ -336,6 +329,9 @@ def _read(project: Project, run: Run) -> Any:
         return None
 
 
+_BESIDE = ("export@1", "evaluate-tuned@1", "evaluate-tuned-task@1", "probe@1")
+
+
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     """Which model a step serves: each step on the path of exactly one, each of its exports, and
     each evaluation of what it was judged beside; and each suite, of a model that had it once."""
@@ -343,8 +339,7 @@ def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
     for name, path in graph.models.items():
         for step in ordered(*path.steps()):
             served.setdefault(step.name, set()).add(name)
-    kinds = ("export@1", "evaluate-tuned@1", "probe@1")
-    for beside in {run.step for run in runs if run.kind in kinds}:
+    for beside in {run.step for run in runs if run.kind in _BESIDE}:
         if "/" in beside:
             served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
     return {step: names.pop() for step, names in served.items() if len(names) == 1}

@@ -61,10 +61,10 @@ class ProjectFile(Section):
     """What a model must show before it is released."""
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     """Who may put a model into production."""
-    store: StoreSection = Field(default_factory=StoreSection)
-    """How long what is in the store is kept."""
     document: dict[str, DocumentConfig] = Field(default_factory=dict)
     """What people state of a model, and how complete its documents must be."""
+    store: StoreSection = Field(default_factory=StoreSection)
+    """How long what is in the store is kept."""
     index: dict[str, IndexConfig] = Field(default_factory=dict)
     """Documents that answers are grounded in."""
     service: dict[str, ServiceConfig] = Field(default_factory=dict)
@@ -294,6 +294,11 @@ def _check_gates(file: ProjectFile) -> None:
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
         suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
         require_judged(name, gate.suites, gate.limits, suites)
+        sources = file.dataset[file.model[gate.model].dataset].sources
+        for rule in gate.rules:
+            if rule.slice is not None and rule.slice.source:
+                key = f"gate.{name}.rules.slice.source"
+                settings.nearest(key, rule.slice.source, sources, "source")
         if gate.alias == PRODUCTION and file.registry.approvers:
             raise ConfigError(
                 f"gate.{name}.alias",

@@ -16,8 +16,9 @@ from tunesmith.core import catalog
 from tunesmith.core.errors import UsageError
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
-from tunesmith.graph import ModelPath, asked_of, build
+from tunesmith.graph import build
 from tunesmith.ledger.cost import price, zero
+from tunesmith.model_graph import ModelPath, asked_of
 from tunesmith.pipeline import make_model, preview
 from tunesmith.project import Project
 from tunesmith.records.data import Split

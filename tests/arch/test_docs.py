@@ -22,7 +22,7 @@ generate = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(generate)
 
 
-@pytest.mark.parametrize("name", ["commands.md", "settings.md", "exit-codes.md"])
+@pytest.mark.parametrize("name", ["commands.md", "settings.md", "tasks.md", "exit-codes.md"])
 def test_reference_is_up_to_date(name):
     assert (generate.REFERENCE / name).read_text() == generate.pages()[name], "run `make docs`"
 

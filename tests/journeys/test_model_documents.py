@@ -183,18 +183,18 @@ def test_what_another_models_monitor_found_is_not_said(desk: Desk) -> None:
     assert {"monitors", "monitor.signals", "retrain.proposal"} & set(base.facts) == set()
 
 
-def test_a_signed_report_is_that_of_the_newest_judgement(desk: Desk) -> None:
-    def sign(version: str) -> None:
-        project = open_project(desk.folder)
-        body = {"model": "desk", "version": version, "why": "w", "report": "r", "key": "k"}
-        project.put_on_record("gate.reported", body)
-        project.close()
-
-    sign("desk@2")  # another version's says nothing of this one
+def test_a_gates_report_is_signed_once_somebody_signed_it(desk: Desk, tmp_path: Path) -> None:
     assert "NOT SIGNED" in desk.write("annex-iv").read_text()
-    sign("desk@1")
+    key = tmp_path / "desk.pem"
+    made = CliRunner().invoke(app, ["key", "new", "--out", str(key)])
+    assert made.exit_code == 0, made.output
+    out = str(tmp_path / "report")
+    desk.ok("model", "report", "desk@1", "--out", out, "--key", str(key), "--as", "ann")
+
+    assert set(desk.standing("annex-iv")["changed"]) == {"gate.reports", "gate.signed"}
     text = desk.write("annex-iv").read_text()
     assert "NOT SIGNED" not in text
+    assert "| yes | ann, 20" in text
     assert "signature of the newest report** (recorded" in text
 
 

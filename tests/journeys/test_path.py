@@ -48,6 +48,23 @@ def test_cards_are_there(finished):
     assert "not wholly right" in finished.tunesmith("model", "mistakes", "desk")
 
 
+def test_what_was_forgotten_is_on_the_card_and_in_the_report(finished):
+    card = finished.tunesmith("model", "card", "desk")
+    assert "## Beyond its task" in card
+    assert "| loss of a token |" in card
+    said = finished.tunesmith("model", "show", "desk@1")
+    assert "beyond its task" in said
+    assert "suite forgetting: loss of a token, tuned minus base" in said
+    asked = json.loads(finished.tunesmith("model", "examples", "desk", "forgetting", "--json"))
+    differ = [abs(each["tuned_score"] - each["base_score"]) for each in asked["examples"]]
+    assert differ == sorted(differ, reverse=True)
+    assert asked["num_examples"] == len(differ) >= 40
+    assert "and 38 more" in finished.tunesmith(
+        "model", "examples", "desk", "forgetting", "--limit", "2"
+    )
+    finished.tunesmith("model", "examples", "desk", "forgotten", code=4)
+
+
 def test_an_answer_cites_what_show_opens(finished):
     question = "Must the copyright notice be included in copies under the mit licence?"
     answer = json.loads(finished.tunesmith("ask", question, "--json"))
@@ -76,7 +93,7 @@ def test_the_ledger_expenses_what_is_not_shown_and_says_what_is_missing(finished
 def test_verify_holds(finished):
     report = json.loads(finished.tunesmith("verify", "--json"))
     assert report["problems"] == []
-    assert report["num_entries"] == 22  # 20 runs, one gate on record and one alias
+    assert report["num_entries"] == 23  # 21 runs, one gate on record and one alias
 
 
 def test_runs_have_usage_and_a_forecast(finished):

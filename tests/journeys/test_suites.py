@@ -1,4 +1,4 @@
-"""Checks beyond the task, from the project file to the gate, the report and the card."""
+"""Checks beyond the task, from the project file to the gate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ file = "checks/cases.jsonl"
 CASE = '{"test": "blanks", "type": "invariance", "input": "mit", "variants": ["mit"]}\n'
 
 
-def test_a_gate_judges_suites_and_people_see_them(new_project):
+def test_a_gate_judges_suites(new_project):
     project = new_project()
     project.edit("at_least = 0.0", 'at_least = 0.0\nsuites = ["noise"]')
     project.edit("[ledger]\n", SUITES)
@@ -47,26 +47,3 @@ def test_a_gate_judges_suites_and_people_see_them(new_project):
         "gate:desk",
         "release:desk",
     }
-    project.tunesmith("run")
-    shown = json.loads(project.tunesmith("model", "show", "desk@1", "--json"))
-    assert [suite["suite"] for suite in shown["suites"]] == ["cases", "forgetting", "noise"]
-    assert shown["suites"][0]["figures"][0]["tuned"]["value"] == 1
-    assert "suite noise: accuracy: typos" in {rule["rule"] for rule in shown["gate"]["rules"]}
-    assert shown["registered"].startswith("NOT registered")
-
-
-def test_what_was_forgotten_is_on_the_card_and_in_the_report(finished):
-    card = finished.tunesmith("model", "card", "desk")
-    assert "## Beyond its task" in card
-    assert "| loss of a token |" in card
-    said = finished.tunesmith("model", "show", "desk@1")
-    assert "beyond its task" in said
-    assert "suite forgetting: loss of a token, tuned minus base" in said
-    asked = json.loads(finished.tunesmith("model", "examples", "desk", "forgetting", "--json"))
-    differ = [abs(each["tuned_score"] - each["base_score"]) for each in asked["examples"]]
-    assert differ == sorted(differ, reverse=True)
-    assert asked["num_examples"] == len(differ) >= 40
-    assert "and 38 more" in finished.tunesmith(
-        "model", "examples", "desk", "forgetting", "--limit", "2"
-    )
-    finished.tunesmith("model", "examples", "desk", "forgotten", code=4)

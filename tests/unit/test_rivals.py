@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tunesmith.core.ref import Blob
-from tunesmith.graph import ModelPath, build
+from tunesmith.graph import build
+from tunesmith.model_graph import ModelPath
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.data import Split
 from tunesmith.rivals import OWN, pilots, recipe_of, to_set, transfers, variant, whole_tokens

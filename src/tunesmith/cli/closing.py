@@ -14,6 +14,7 @@ from tunesmith.pipeline import Made, Result, books
 from tunesmith.project import Project
 from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset, SemanticSize, TrueSize
+from tunesmith.records.evaluation import Comparison
 
 
 def closing(
@@ -110,12 +111,16 @@ def _model(name: str, made: Made) -> list[str]:
     for comparison in made.gate.comparisons if made.gate else ():
         lines.append(
             f"              tuned - {comparison.versus}: {difference(comparison)}, "
-            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} rows"
+            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} {_rows(comparison)}"
         )
     if made.gate is not None:
         alias = f", alias {made.release.move.alias!r}" if made.release else ""
         lines.append(f"  gate        {made.gate.verdict}{alias}")
     return lines
+
+
+def _rows(comparison: Comparison) -> str:
+    return "rows" if comparison.is_of_all else comparison.rows_said
 
 
 def _cost(project: Project) -> list[str]:

@@ -22,6 +22,7 @@ from tunesmith.cli import (
     schedule,
     service,
     store,
+    tasks,
     tune,
     upkeep,
     watch,
@@ -38,21 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    path,
-    data,
-    review,
-    tune,
-    models,
-    service,
-    watch,
-    schedule,
-    webhook,
-    ci,
-    ledger,
-    store,
-    interop,
-    upkeep,
-    audit,
+    *(path, data, review, tune, models, tasks, service, watch, schedule),
+    *(webhook, ci, ledger, store, upkeep, audit, interop),
 ):
     group.add_to(app)
 

@@ -11,6 +11,7 @@ from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
 from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
+from tunesmith.core.errors import NotFound
 from tunesmith.records.evaluation import SHARES
 
 
@@ -89,9 +90,11 @@ def model_mistakes(
     name: Annotated[str, typer.Argument(help="Name of a model.")],
     folder: Folder = HERE,
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    task: Annotated[str, typer.Option(help="What it answered to this task of its gate.")] = "",
+    best: Annotated[bool, typer.Option("--best", help="The rows it did best on, instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the test rows on which the tuned model did worst."""
+    """List the rows on which the tuned model did worst: of the test rows, or of a task."""
     import pyarrow.parquet as pq
 
     from tunesmith import graph
@@ -100,21 +103,32 @@ def model_mistakes(
 
     with opened(folder) as (project, _):
         only(project.file.model, name, "model")
-        path = graph.build(project.file).models[name]
-        evaluation = project.runner.current(path.tuned_evaluation)
+        asked = {
+            step.name.partition("/")[2]: step
+            for step in graph.build(project.file).models[name].asked()
+        }
+        if task not in asked:
+            known = ", ".join(filter(None, asked))
+            raise NotFound(
+                f"the gate of {name} has no task {task!r}", remedy=f"there is: {known or 'none'}"
+            )
+        evaluation = project.runner.current(asked[task])
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
     of = evaluation.metric
-    best = 1.0 if of in SHARES else math.inf
-    worst = sorted((r for r in rows if r["score"] < best), key=lambda r: (r["score"], -r["loss"]))
+    full = 1.0 if of in SHARES else math.inf
+    sign = -1 if best else 1
+    wanted = rows if best else [row for row in rows if row["score"] < full]
+    found = sorted(wanted, key=lambda r: (sign * r["score"], -sign * r["loss"]))
     cells = [
         [r["row_id"], *(shortened(r[k]) for k in ("label", "predicted")), f"{r['loss']:.2f}"]
-        for r in worst[:limit]
+        for r in found[:limit]
     ]
     head = f"{of} {metric(of, evaluation.value)}"
-    if of in SHARES:
-        head += f"; {len(worst)} of {len(rows)} rows are not wholly right"
+    if of in SHARES and not best:
+        head += f"; {len(found)} of {len(rows)} rows are not wholly right"
     lines = table(cells, ["row", "wanted", "predicted", "loss"])
-    out({"num_rows": len(rows), "worst": worst[:limit]}, [head, *lines], as_json)
+    key = "best" if best else "worst"
+    out({"num_rows": len(rows), key: found[:limit]}, [head, *lines], as_json)
 
 
 def model_examples(

@@ -196,9 +196,10 @@ def _report(found: Report) -> list[str]:
             for who, digest in found.gate.inputs.items()
         ]
         for each in found.gate.comparisons:
+            which = "rows" if each.is_of_all else each.rows_said
             lines += wrapped(
-                f"beside {each.versus}: {each.num_rows} rows, better on {each.num_won}, worse on "
-                f"{each.num_lost}; {each.test}: p = {each.p_value:.3g}; "
+                f"beside {each.versus}, {each.metric}: {each.num_rows} {which}, better on "
+                f"{each.num_won}, worse on {each.num_lost}; {each.test}: p = {each.p_value:.3g}; "
                 f"{each.num_left_out} rows left out",
                 indent="  ",
             )

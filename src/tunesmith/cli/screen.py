@@ -13,7 +13,7 @@ from tunesmith.core.meter import Forecast, Preview, Usage
 from tunesmith.ledger.cost import display, price
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import DataAsset, Dataset, Package
-from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult
+from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult, Slices
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.licence import LicenceStatements
@@ -222,7 +222,16 @@ def _(evaluation: Evaluation) -> list[str]:
     found = ", ".join(
         f"{name} {metric(name, value)}" for name, value in evaluation.metrics().items()
     )
-    return [f"{evaluation.subject}: {found}, {evaluation.num_rows} rows"]
+    task = f", task {evaluation.task} {evaluation.task_version}" if evaluation.task else ""
+    return [f"{evaluation.subject}{task}: {found}, {evaluation.num_rows} rows"]
+
+
+@describe.register
+def _(slices: Slices) -> list[str]:
+    return [
+        f"{f'task {each.task}: ' if each.task else ''}{each.said}: {len(each.row_ids)} rows"
+        for each in slices.slices
+    ]
 
 
 @describe.register

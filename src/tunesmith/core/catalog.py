@@ -225,13 +225,6 @@ def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
     return [Blob(**row._asdict()) for row in rows]
 
 
-def run_inputs(connection: Connection, run_id: int) -> list[tuple[str, int, str]]:
-    """(name, position, digest) of what a run was given."""
-    of = tables.run_inputs.c
-    rows = connection.execute(sa.select(of.name, of.position, of.digest).where(of.run_id == run_id))
-    return sorted((row.name, row.position, row.digest) for row in rows)
-
-
 def alias_moves(connection: Connection) -> list[dict[str, Any]]:
     """Every move of an alias, oldest first."""
     columns = [column for column in tables.aliases.c if column.name not in ("id", "at")]

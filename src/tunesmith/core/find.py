@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, waiver
@@ -43,27 +43,36 @@ class Finder:
     blobs: Blobs
     on_event: Callable[[Event], None]
 
-    def find(self, step: str, wanted: str, before: Successes | None = None) -> Found:
+    def find(self, step: str, wanted: str) -> Found:
         """What there is of the key `wanted`. Every byte of it is read again: what was deleted or
-        damaged is no hit. What is in `before` is not asked for again."""
-        known = before.of_key(wanted) if before else None
-        if before is not None and known is not None:
-            return self._whole(
-                step, Found(hit=known, waiver=None, seen=known.id), before.blobs(known)
-            )
+        damaged is no hit."""
         with self.database.read() as connection:
             newest = catalog.last_success(connection, key=wanted)
             leave = None if newest else waiver.of_key(connection, wanted)
             run = catalog.run(connection, leave.run) if leave else newest
             needed = catalog.run_blobs(connection, run.id) if run else []
-        seen = newest.id if newest else 0
-        return self._whole(step, Found(hit=run, waiver=leave, seen=seen), needed)
+        return self._whole(step, newest, leave, run, needed)
 
-    def _whole(self, step: str, found: Found, needed: Iterable[Blob]) -> Found:
+    def find_among(self, before: Successes, step: str, wanted: str) -> Found:
+        """The same, among runs that were looked up together."""
+        newest = before.of_key(wanted)
+        leave = None if newest else before.waiver_of_key(wanted)
+        run = before.run(leave.run) if leave else newest
+        return self._whole(step, newest, leave, run, before.blobs(run) if run else [])
+
+    def _whole(
+        self,
+        step: str,
+        newest: Run | None,
+        leave: Waiver | None,
+        run: Run | None,
+        needed: list[Blob],
+    ) -> Found:
+        seen = newest.id if newest else 0
         try:
             for blob in needed:
                 self.blobs.check(blob, deep=True)
         except (BlobMissing, BlobCorrupt) as error:
             self.on_event(Event(step=step, what="damaged", note=error.message))
-            return Found(hit=None, waiver=None, seen=found.seen)
-        return found
+            return Found(hit=None, waiver=None, seen=seen)
+        return Found(hit=run, waiver=leave, seen=seen)

@@ -42,6 +42,7 @@ class Kind:
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
+_FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
@@ -158,6 +159,7 @@ KINDS: Mapping[str, Kind] = {
             "tunesmith.asset",
             "tunesmith.text.sql",
             f"{_RECORDS}.data",
+            *_FUNCTIONS,
         ),
         libraries=("duckdb", "pyarrow"),
     ),
@@ -236,6 +238,31 @@ KINDS: Mapping[str, Kind] = {
             f"{_RECORDS}.suite",
         ),
         libraries=(*_MODEL, "scipy", "phonenumberslite"),
+    ),
+    "evaluate-base-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_base",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(*_EVALUATING, *_FUNCTIONS),
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "evaluate-tuned-task@1": Kind(
+        function=f"{_STAGES}.evaluate.asking:task_tuned",
+        config=f"{_STAGES}.evaluate.task:TaskConfig",
+        record=f"{_RECORDS}.evaluation:Evaluation",
+        sources=(*_EVALUATING, *_FUNCTIONS),
+        libraries=(*_MODEL, "scipy"),
+    ),
+    "slice@1": Kind(
+        function=f"{_STAGES}.evaluate.slices:cut",
+        config=f"{_STAGES}.evaluate.config:SlicesConfig",
+        record=f"{_RECORDS}.evaluation:Slices",
+        sources=(
+            *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers")),
+            _REWARDS,
+        ),
+        libraries=("pyarrow",),
     ),
     "audit@1": Kind(
         function=f"{_STAGES}.audit.run:audit",

@@ -96,7 +96,7 @@ class Planner:
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
         wanted = key(what)
-        found = self.finder.find(step.name, wanted, before)
+        found = self.finder.find_among(before, step.name, wanted)
         known[step] = found.hit.output.sha256 if found.hit and found.hit.output else None
         return Planned(
             step=step,

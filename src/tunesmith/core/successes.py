@@ -9,10 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, tables
+from tunesmith.core import catalog, tables, waiver
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.ref import Blob
+from tunesmith.core.waiver import Waiver
 
 AT_ONCE = 500
 """Ids in one query: less than any database minds."""
@@ -33,21 +34,27 @@ class Successes:
             found = sa.select(runs.id, runs.key, runs.step).where(runs.status == "succeeded")
             for run_id, key, step in connection.execute(found.order_by(runs.id)):
                 self._by_key[key] = self._by_step[step] = run_id
+            self._waivers = {each.new_key: each for each in waiver.every(connection)}
             self._load(connection, [self._by_step[s] for s in steps if s in self._by_step])
 
     def of_step(self, step: str) -> Run | None:
         """The newest successful run of a step, whatever its key was."""
-        return self._run(self._by_step.get(step))
+        return self.run(self._by_step.get(step))
 
     def of_key(self, key: str) -> Run | None:
         """The newest successful run of a key."""
-        return self._run(self._by_key.get(key))
+        return self.run(self._by_key.get(key))
 
     def blobs(self, run: Run) -> list[Blob]:
         """What its output needs, its record among them."""
         return self._blobs[run.id]
 
-    def _run(self, run_id: int | None) -> Run | None:
+    def waiver_of_key(self, key: str) -> Waiver | None:
+        """The newest waiver by which an old result stands for a key."""
+        return self._waivers.get(key)
+
+    def run(self, run_id: int | None) -> Run | None:
+        """A successful run."""
         if run_id is None:
             return None
         if run_id not in self._runs:

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,23 +147,21 @@ def write(project: Project, version: str, kind: DocumentKind, path: Path) -> Doc
         raise NotFound(f"there is no folder {path.parent}", remedy="make it, or name another one")
     made = document(project, version, kind, path.suffix.removeprefix(".") or "no ending")
     _require_ours(project, path)
-    model = version.rpartition("@")[0]
-    if section_of(project, model) is not None:
-        project.put_on_record(STATED, stated(project, model))
+    said = stated(project, version.rpartition("@")[0])
+    if said["statements"]:
+        project.put_on_record(STATED, said)
         # What is stated is dated now, and the document says since when.
         made = document(project, version, kind, made.form)
-    content = made.text.encode()
-    _replace(path, content)
     body = {
         "kind": kind,
         "version": version,
         "file": path.name,
-        "sha256": sha256(content),
+        "sha256": sha256(made.text.encode()),
         "facts": made.base,
         "uses": dict(made.uses),
         "score": round(made.completeness.score, 4),
     }
-    with project.runner.database.write() as connection:
+    with _replacing(path, made.text.encode()), project.runner.database.write() as connection:
         evidence.append(connection, WRITTEN, project.runner.actor, body)
     return made
 
@@ -181,8 +180,9 @@ def _require_ours(project: Project, path: Path) -> None:
         )
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """The file, whole or as it was."""
+@contextmanager
+def _replacing(path: Path, content: bytes) -> Iterator[None]:
+    """The file is there, whole, once this ends without an error; else it is as it was."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "wb") as target:
@@ -190,10 +190,10 @@ def _replace(path: Path, content: bytes) -> None:
             target.flush()
             os.fsync(target.fileno())
         os.chmod(temporary, 0o644)
+        yield
         os.replace(temporary, path)
-    except BaseException:
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def standings(project: Project, version: str) -> list[Standing]:

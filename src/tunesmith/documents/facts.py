@@ -1,8 +1,4 @@
-"""The fact base of a model version: what runs recorded of it, and what people state about it.
-
-Nothing is computed here that a run did not record, but the interval of a metric that is a share of
-rows that are right or wrong (Wilson's, as the gate has it).
-"""
+"""The fact base of a model version: what runs recorded of it, and what people state about it."""
 
 from __future__ import annotations
 

@@ -320,6 +320,8 @@ def _rest(reading: Reading) -> Iterator[str]:
     if asked:
         yield "Whoever passes the model on has to look at what the licences ask for:"
         yield "\n".join(f"- {what} ({', '.join(who)})" for what, who in asked.items())
+    if unclear := reading.value("licences.unclear"):
+        yield f"What these ask for is not known here, and to be read: {', '.join(unclear)}."
     yield (
         f"Compiled from the facts of {reading.base.version} in its store; the fact base has the "
         f"sha256 {reading.base.digest}. What is marked as declared is its provider's word."

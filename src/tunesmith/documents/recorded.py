@@ -1,4 +1,9 @@
-"""What runs and the evidence say of a model version, as facts: each with the run, and when."""
+"""What runs and the evidence say of a model version, as facts: each with the run, and when.
+
+Three things are derived from what runs recorded: the interval of the metric, from the rows of the
+evaluation (as a gate finds it); the digest of the dataset's description in Croissant; and its draft
+of the training-content summary.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from tunesmith.core import erasure
 from tunesmith.core.canonical import fingerprint, parse, sha256
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError
+from tunesmith.core.lifecycle import REPORTED
 from tunesmith.core.ref import to_plain
 from tunesmith.documents.croissant import croissant_file
 from tunesmith.documents.describe import (
@@ -38,8 +44,10 @@ from tunesmith.stages.release.card import FORMS, does
 from tunesmith.text.licences import MEANINGS, obligations, unclear
 
 CONFIDENCE = 0.95
-REGISTERED, REPORTED = "gate.registered", "gate.reported"
-"""What the evidence calls it that a gate was set, and that a signed report of its was written."""
+REGISTERED = "gate.registered"
+"""What the evidence calls it that a gate was set."""
+DECISIONS = ("asked", "approved", "rejected", "rolled back", "deprecated", "retired")
+"""What people decide about a version: whether it is used."""
 FINISHED = "run.finished"
 SAID = (FINISHED, REGISTERED, REPORTED, ACCEPTED, erasure.DONE)
 """What is read of the evidence, beside what became of versions."""
@@ -87,7 +95,7 @@ def _certificate(store: Store) -> Any:
 def of_base(store: Store) -> Iterator[Found]:
     """The pre-trained weights."""
     run, base = store.input_of(store.run, "base") or store.run, store.model.base
-    for name in ("name", "origin", "licence", "format"):
+    for name in ("name", "origin", "licence"):
         yield fact(f"base.{name}", getattr(base, name), run)
     yield fact("base.weights", base.weights, run)
 
@@ -102,12 +110,8 @@ def of_dataset(store: Store) -> Iterator[Found]:
     said = to_plain(dataset)
     yield fact("dataset.ref", of.ref, run)
     yield fact("dataset.digest", of.digest, run)
-    yield fact("dataset.made_at", of.made_at, run)
-    for name in (
-        "name", "format", "train", "test", "num_in", "num_dropped", "dropped_by_reason", "licences",
-        "pii_treatment", "size", "num_components", "num_synthetic",
-    ):  # fmt: skip
-        yield fact(f"dataset.{name}", said.get(name), run)
+    for name in ("name", "train", "test", "licences"):
+        yield fact(f"dataset.{name}", said[name], run)
     if dataset.pii_treatment != "off":
         yield fact("dataset.pii", {"found": dict(dataset.pii)}, run)
     yield fact("dataset.settings", run.identity.get("config"), run, "settings of record")
@@ -229,7 +233,7 @@ def _evaluation(store: Store, run: Run) -> dict[str, Any]:
     kept = ("subject", "num_rows", "metric", "value", "others", "per_label_f1")
     answer = {name: said[name] for name in kept}
     try:
-        within = floor_interval(
+        within, _ = floor_interval(
             found, store.project.runner.blobs, metric="", confidence=CONFIDENCE, seed=0
         )
     except (StoreError, ValueError):
@@ -305,7 +309,9 @@ def of_life(store: Store) -> Iterator[Found]:
             if run.id in moved
         ]
         yield fact("release.releases", found, released[-1])
-    changes = [each for each in store.changes if each.version == store.ref]
+    changes = [
+        each for each in store.changes if each.version == store.ref and each.what in DECISIONS
+    ]
     if changes:
         said = [
             {"evidence": c.seq, "at": c.at, "by": c.actor, "what": c.what, "why": c.why}

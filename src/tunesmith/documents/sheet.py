@@ -21,7 +21,7 @@ REMEDIES = (
     ("data.reviews", "let people judge its labels: a [review] section"),
     ("data.erasures", "nobody was forgotten here, so that it works was not shown"),
     ("licences.", "state the `licence` of each [source] and [base], and run"),
-    ("gate.signed", "sign the newest report of its gate"),
+    ("gate.signed", "sign the newest report of its gate: `tunesmith model report`"),
     ("gate.", "judge it: a [gate] section, and `tunesmith run`"),
     ("evaluation.", "evaluate it: `tunesmith run`"),
     ("release.releases", "release it: a [gate] section that it passes, and `tunesmith run`"),

@@ -49,9 +49,9 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
     with project.runner.database.read() as connection:
         named = version_of(connection, version)
         run = catalog.run(connection, named.run_id)
-        given = {name: digest for name, _position, digest in catalog.run_inputs(connection, run.id)}
     model: ModelVersion = project.load(run)
-    dataset = _dataset(project, given.get("dataset", ""))
+    (cut,) = run.identity["inputs"].get("dataset", [""])
+    dataset = _dataset(project, cut)
     try:
         release: Release | None = released_version(project, version).release
     except GateFailed:  # it can be packed, and says that it did not pass
@@ -69,7 +69,7 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
                 "description": f"{version} of project {project.file.project.name}",
             },
             "model": _model(model, named.number, paths, named.digest, release),
-            "datasets": [_described(dataset, described, given["dataset"])] if dataset else [],
+            "datasets": [_described(dataset, described, cut)] if dataset else [],
             "docs": docs,
         }
         text = yaml.safe_dump(kitfile, sort_keys=False, allow_unicode=True, width=100)

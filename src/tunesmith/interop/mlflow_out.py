@@ -163,7 +163,7 @@ def _bring(export: _Export, run: Run, there: Any) -> Any:
     erased = run.output is None or run.output.sha256 in export.project.purged
     record = None if erased else export.project.load(run)
     _log(to, id, _params(run), _points(export, run, record), _tags(run))
-    _log_inputs(export, id, run.id)
+    _log_inputs(export, id, run)
     _log_files(export, id, run, record)
     to.set_terminated(id, STATUS[run.status], _ms(run.finished_at or run.started_at))
     to.set_tag(id, EXPORTED, "yes")
@@ -241,14 +241,13 @@ def _tags(run: Run) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-def _log_inputs(export: _Export, id: str, run_id: int) -> None:
+def _log_inputs(export: _Export, id: str, run: Run) -> None:
     """The versions of data that a run was given, each by our digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    with export.project.runner.database.read() as connection:
-        given = catalog.run_inputs(connection, run_id)
+    given = run.identity["inputs"].items()
     found = []
-    for argument, _position, digest in given:
+    for argument, digest in ((name, digest) for name, digests in given for digest in digests):
         version = export.versions.get(digest)
         if version is None or version.kind not in ("data", "dataset"):
             continue

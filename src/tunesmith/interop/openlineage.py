@@ -106,9 +106,8 @@ class _Teller:
     def events(self, run_id: int) -> list[dict[str, Any]]:
         """The two events of a run that has ended."""
         run = self._runs[run_id]
-        with self._project.runner.database.read() as connection:
-            given = catalog.run_inputs(connection, run_id)
-        inputs = list(self._inputs(run, [digest for _name, _position, digest in given]))
+        given = run.identity["inputs"].values()
+        inputs = list(self._inputs(run, [digest for digests in given for digest in digests]))
         job = {
             "namespace": self.namespace,
             "name": run.step,
@@ -178,12 +177,12 @@ class _Teller:
         }
 
     def _inputs(self, run: Run, digests: list[str]) -> Iterator[dict[str, Any]]:
-        """Records that other runs made, and where data came from."""
-        for digest in dict.fromkeys(digests):
-            if digest in self._made_by:
-                yield self._dataset(digest, self._made_by[digest])
+        """Records that other runs made; of a step that is given none, where its data came from."""
+        made = [digest for digest in dict.fromkeys(digests) if digest in self._made_by]
+        for digest in made:
+            yield self._dataset(digest, self._made_by[digest])
         origin = run.identity.get("config", {}).get("origin", "")
-        if isinstance(origin, str) and ":" in origin:
+        if not made and isinstance(origin, str) and ":" in origin:
             scheme, _, rest = origin.partition(":")
             yield {"namespace": scheme, "name": rest.lstrip("/") or rest}
 

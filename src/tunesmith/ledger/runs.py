@@ -35,7 +35,7 @@ def facts(
                 usage=Usage(**run.usage) if run.usage else None,
                 model=models.get(run.step),
                 gate_passed=passed.get(run.id),
-                subject=rest if stage == "evaluate" else None,  # type: ignore[arg-type]
+                subject=rest.partition("-")[0] if stage == "evaluate" else None,  # type: ignore[arg-type]
                 alias=aliases.get(run.id, ""),
                 note=(run.error or "").partition("\n")[0],
             )

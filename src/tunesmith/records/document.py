@@ -84,7 +84,7 @@ class Completeness:
     @property
     def score(self) -> float:
         """Share of what is required that is there, in [0, 1]."""
-        return 1 - len(self.lacks) / self.num_required
+        return (self.num_required - len(self.lacks)) / self.num_required
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,14 @@ from typing import Literal
 
 from tunesmith.core.ref import Blob
 
-SHARES = frozenset({"accuracy", "macro-F1", "pair accuracy", "tag accuracy", "tag F1", "recall@1"})
+SHARES = frozenset(
+    (
+        "accuracy", "normalised accuracy", "macro-F1", "micro-F1", "calibration error",
+        "pair accuracy", "tag accuracy", "tag F1", "recall@1", "recall@10", "nDCG@10",
+        "exact match", "normalised match", "token F1", "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF",
+        "answers that ended",
+    )
+)  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -20,7 +27,8 @@ class Evaluation:
     `predictions` is Parquet with `row_id`, `label` (what was to be said), `predicted`, `score`
     (what the row adds to the metric) and `loss` (what the model was unsure by, lower is better); of
     labels also `log_probability` (of the predicted one, normalised over the label set) and
-    `probabilities` (list of float32 in the order of `labels`).
+    `probabilities` (list of float32 in the order of `labels`). Further metrics that rows have each
+    are columns `metric NAME`.
     """
 
     model: str
@@ -37,6 +45,9 @@ class Evaluation:
     per_label_f1: Mapping[str, float]
     """Of labels; else empty."""
     predictions: Blob
+    task: str = ""
+    """Name of the task that was asked; empty for what the model's objective asks."""
+    task_version: str = ""
 
     def metrics(self) -> dict[str, float]:
         """All of them, the one that gates compare first."""
@@ -70,6 +81,67 @@ class Comparison:
     """Rows on which it scored lower."""
     num_left_out: int = 0
     """Rows that were not compared, as the other model was tuned on them."""
+    task: str = ""
+    """Name of the task that was asked; empty for what the model's objective asks."""
+    slice: str = ""
+    """Which of the rows; empty for all."""
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it is of all test rows, and of what the model's objective asks."""
+        return not self.task and not self.slice
+
+    @property
+    def rows_said(self) -> str:
+        """Which rows, for people, after their number."""
+        of_task = f" of task {self.task}" if self.task else ""
+        of_slice = f" of {self.slice}" if self.slice else ""
+        return f"rows{of_task}{of_slice}" if of_task or of_slice else "of the rows"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRows:
+    """The rows of a task's own file, as they were when it was read."""
+
+    task: str
+    """The task's name."""
+    text: str
+    """JSON Lines."""
+
+    @property
+    def num_rows(self) -> int:
+        """Lines that are not blank."""
+        return sum(bool(line.strip()) for line in self.text.split("\n"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnRows:
+    """The rows of several tasks' own files."""
+
+    files: tuple[TaskRows, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """Which rows a slice has."""
+
+    task: str
+    """The task whose own rows they are; empty for the dataset's test rows."""
+    said: str
+    """Which rows, for people; its name."""
+    row_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slices:
+    """The slices that a gate's rules ask for."""
+
+    slices: tuple[Slice, ...]
+
+    def of(self, task: str, said: str) -> Slice | None:
+        """The slice of that name of a task's own rows, or else of the test rows."""
+        named = {(each.task, each.said): each for each in self.slices}
+        return named.get((task, said)) or named.get(("", said))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +172,7 @@ class GateResult:
     verdict: Verdict
     rules: tuple[RuleResult, ...]
     comparisons: tuple[Comparison, ...]
-    """The first is with the base."""
+    """The first is with the base; those of tasks with the base follow, then those of rules."""
     inconclusive: Literal["pass", "fail"] = "fail"
     """What the gate's settings make of an inconclusive verdict."""
     inputs: Mapping[str, str] = field(default_factory=dict)

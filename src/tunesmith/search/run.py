@@ -12,9 +12,10 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, OverBudget, StepFailed
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
-from tunesmith.graph import ModelPath, asked_of, build
+from tunesmith.graph import build
 from tunesmith.ledger.budget import over_budget
 from tunesmith.ledger.cost import price, zero
+from tunesmith.model_graph import ModelPath, asked_of
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation

@@ -53,7 +53,7 @@ def require_extra() -> None:
     Raises:
         MissingExtra: they cannot.
     """
-    for module in ("cryptography", "model_signing"):
+    for module in ("cryptography", "model_signing", "OpenSSL"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(module, "signing")
 

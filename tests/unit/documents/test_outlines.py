@@ -67,6 +67,15 @@ def test_every_statement_is_said_somewhere(base):
     assert {f"declared.{name}" for name in fields} <= used
 
 
+def test_every_fact_is_said_somewhere(base):
+    """What no document says is not gathered."""
+    used: set[str] = set()
+    for kind, form in FORMS.items():
+        for ending in form.texts:
+            used |= set(compiled(base, kind, ending).uses)
+    assert set(base.facts) <= used
+
+
 def test_what_is_missing_is_named_with_who_supplies_it(base, with_facts):
     whole = compiled(base, "annex-iv").completeness
     less = compiled(with_facts({"declared.oversight": None}), "annex-iv")

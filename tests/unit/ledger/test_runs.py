@@ -39,3 +39,12 @@ def test_the_facts_of_each_run_that_ended() -> None:
     assert (gate.gate_passed, gate.alias, gate.model) == (True, "", "desk")
     assert (release.gate_passed, release.alias) == (None, "production")
     assert (failed.status, failed.note, failed.usage) == ("failed", "no memory", None)
+
+
+def test_to_ask_the_base_a_task_is_to_evaluate_the_base() -> None:
+    (base, tuned) = facts(
+        [run(1, "evaluate-base-task@1"), run(2, "evaluate-tuned-task@1")], {}, {}, {}
+    )
+
+    assert (base.stage, base.subject) == ("evaluate", "base")
+    assert (tuned.stage, tuned.subject) == ("evaluate", "tuned")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.stats import binomtest
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError, UsageError
-from tunesmith.records.evaluation import Comparison, Evaluation
+from tunesmith.records.evaluation import Comparison, Evaluation, Slice
 from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, bootstrap_mean, paired_bootstrap
+from tunesmith.stages.evaluate.bootstrap import (
+    NUM_RESAMPLES,
+    Interval,
+    bootstrap_mean,
+    paired_bootstrap,
+)
 from tunesmith.stages.evaluate.metrics import f1_by_label, macro_f1
 from tunesmith.stages.evaluate.paired import (
     FEW,
@@ -29,6 +34,17 @@ BASE = "base"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What a comparison found in one metric."""
+
+    metric: str
+    values: tuple[float, float]
+    interval: Interval
+    test: str
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Asking:
     """What of two evaluations is compared, and how surely."""
 
@@ -42,6 +58,8 @@ class Asking:
     """Ids of rows that are not compared."""
     shared: bool = False
     """Whether rows that only one of them was asked are left out too; else they are an error."""
+    only: Slice | None = None
+    """The rows that are compared at all; None for each that was asked."""
 
 
 def compare(
@@ -69,44 +87,83 @@ def compare_as(base: Evaluation, tuned: Evaluation, blobs: Blobs, asking: Asking
             remedy="compare models of the same objective",
         )
     before, after, num_left_out = _paired(base, tuned, blobs, asking)
-    if metric == tuned.metric:
-        interval = paired_bootstrap(
-            before.scores, after.scores, confidence=asking.confidence, seed=asking.seed
+    if metric in before.by_row and metric in after.by_row:
+        before, after = before.of(metric), after.of(metric)
+    elif metric != tuned.metric:
+        return _of_macro_f1((base, tuned), (before, after), asking, num_left_out)
+    interval = paired_bootstrap(
+        before.scores, after.scores, confidence=asking.confidence, seed=asking.seed
+    )
+    test, p_value = no_difference(before.scores, after.scores, asking.seed)
+    # Of all test rows beside the base, verdicts stay what they were before this was known.
+    is_new = asking.only is not None or bool(tuned.task)
+    is_asked = is_new or asking.versus != BASE
+    if is_asked and (few := _few(before.scores, after.scores, is_new)):
+        low, high = of_few(few, asking.confidence)
+        interval = replace(interval, low=low, high=high)
+    values = _mean(before.scores), _mean(after.scores)
+    found = _Found(metric=metric, values=values, interval=interval, test=test, p_value=p_value)
+    return _comparison(before, after, tuned, asking, num_left_out, found)
+
+
+def _of_macro_f1(
+    evaluations: tuple[Evaluation, Evaluation],
+    said: tuple[Predictions, Predictions],
+    asking: Asking,
+    num_left_out: int,
+) -> Comparison:
+    (base, tuned), (before, after) = evaluations, said
+    labels = tuned.labels
+    if asking.metric != MACRO_F1 or not all(MACRO_F1 in each.others for each in (base, tuned)):
+        raise UsageError(
+            f"{asking.metric!r} cannot be compared row by row",
+            remedy=f"there is: {', '.join(_known(tuned, after))}",
         )
-        low, high = interval.low, interval.high
-        values = (_mean(before.scores), _mean(after.scores))
-        test, p_value = no_difference(before.scores, after.scores, asking.seed)
-        if asking.versus != BASE and (few := _few(before.scores, after.scores)):
-            low, high = of_few(few, asking.confidence)
-    elif metric == MACRO_F1 and MACRO_F1 in base.others and MACRO_F1 in tuned.others:
-        labels = tuned.labels
-        interval, p_value = macro_f1_interval(
-            before, after, labels, confidence=asking.confidence, seed=asking.seed
-        )
-        low, high, test = interval.low, interval.high, PERMUTATION
-        values = (_macro_f1(before, labels), _macro_f1(after, labels))
-    else:
-        known = ", ".join(each for each in (tuned.metric, MACRO_F1) if each in tuned.metrics())
-        raise UsageError(f"{metric!r} cannot be compared row by row", remedy=f"there is: {known}")
+    interval, p_value = macro_f1_interval(
+        before, after, labels, confidence=asking.confidence, seed=asking.seed
+    )
+    values = _macro_f1(before, labels), _macro_f1(after, labels)
+    found = _Found(
+        metric=MACRO_F1, values=values, interval=interval, test=PERMUTATION, p_value=p_value
+    )
+    return _comparison(before, after, tuned, asking, num_left_out, found)
+
+
+def _comparison(
+    before: Predictions,
+    after: Predictions,
+    tuned: Evaluation,
+    asking: Asking,
+    num_left_out: int,
+    found: _Found,
+) -> Comparison:
     pairs = list(zip(before.scores, after.scores, strict=True))
     return Comparison(
-        metric=metric,
-        base=values[0],
-        tuned=values[1],
-        difference=interval.difference,
-        low=low,
-        high=high,
+        metric=found.metric,
+        base=found.values[0],
+        tuned=found.values[1],
+        difference=found.interval.difference,
+        low=found.interval.low,
+        high=found.interval.high,
         confidence=asking.confidence,
         num_rows=len(pairs),
         num_resamples=NUM_RESAMPLES,
-        detectable=interval.detectable,
+        detectable=found.interval.detectable,
         versus=asking.versus,
-        test=test,
-        p_value=p_value,
+        test=found.test,
+        p_value=found.p_value,
         num_won=sum(b < t for b, t in pairs),
         num_lost=sum(b > t for b, t in pairs),
         num_left_out=num_left_out,
+        task=tuned.task,
+        slice=asking.only.said if asking.only else "",
     )
+
+
+def _known(evaluation: Evaluation, said: Predictions) -> list[str]:
+    """The metrics that gates can ask for."""
+    known = [evaluation.metric, *said.by_row]
+    return [*known, MACRO_F1] if MACRO_F1 in evaluation.others else known
 
 
 def _paired(
@@ -122,14 +179,15 @@ def _paired(
             "on different rows, so they cannot be compared",
             remedy="evaluate both on the same version of the dataset",
         )
-    if same and not asking.left_out:
+    if same and not asking.left_out and asking.only is None:
         return before, after, 0
     left_out = set(asking.left_out)
+    only = set(after.row_ids if asking.only is None else asking.only.row_ids)
     places = {key: place for place, key in enumerate(zip(before.row_ids, before.truth))}  # noqa: B905
     pairs = [
         (places[key], place)
         for place, key in enumerate(zip(after.row_ids, after.truth, strict=True))
-        if key in places and key[0] not in left_out
+        if key in places and key[0] in only and key[0] not in left_out
     ]
     if not pairs:
         raise DataError(
@@ -138,12 +196,14 @@ def _paired(
             remedy="add rows to the dataset that neither model was tuned on",
         )
     kept = before.at([first for first, _ in pairs]), after.at([second for _, second in pairs])
-    return *kept, len(after.row_ids) - len(pairs)
+    return *kept, sum(row_id in only for row_id in after.row_ids) - len(pairs)
 
 
-def _few(before: Sequence[float], after: Sequence[float]) -> list[float]:
-    """The differences, where they are right or wrong and few; else none."""
-    if not (is_right_or_wrong(before) and is_right_or_wrong(after)):
+def _few(before: Sequence[float], after: Sequence[float], may_be_between: bool) -> list[float]:
+    """The differences, where they are right or wrong, or between, and few; else none."""
+    whole = is_right_or_wrong(before) and is_right_or_wrong(after)
+    between = may_be_between and all(0 <= score <= 1 for score in (*before, *after))
+    if not (whole or between):
         return []
     rows = [second - first for first, second in zip(before, after, strict=True)]
     return rows if sum(row != 0 for row in rows) < FEW else []
@@ -158,26 +218,40 @@ def _macro_f1(said: Predictions, labels: Sequence[str]) -> float:
 
 
 def floor_interval(
-    evaluation: Evaluation, blobs: Blobs, *, metric: str, confidence: float, seed: int
-) -> Estimate:
-    """The metric of one evaluation and its interval: Wilson's of a share, else the bootstrap's.
+    evaluation: Evaluation,
+    blobs: Blobs,
+    *,
+    metric: str,
+    confidence: float,
+    seed: int,
+    only: Slice | None = None,
+) -> tuple[Estimate, int]:
+    """The metric of one evaluation and its interval (Wilson's of a share, else the bootstrap's),
+    and of how many rows.
 
     Raises:
         UsageError: it has no such metric that an interval could be given of.
     """
     found = from_parquet(blobs.get(evaluation.predictions))
-    if metric in ("", evaluation.metric):
-        if not is_right_or_wrong(found.scores):
-            return bootstrap_mean(found.scores, confidence=confidence, seed=seed)
-        num_rows = len(found.scores)
-        within = binomtest(int(sum(found.scores)), num_rows).proportion_ci(confidence, "wilson")
-        return Estimate(mean=_mean(found.scores), low=float(within.low), high=float(within.high))
+    if only is not None:
+        rows = set(only.row_ids)
+        found = found.at([n for n, row_id in enumerate(found.row_ids) if row_id in rows])
+    num_rows = len(found.row_ids)
     if metric == MACRO_F1 and MACRO_F1 in evaluation.others:
-        return macro_f1_of_one(found, evaluation.labels, confidence=confidence, seed=seed)
-    raise UsageError(
-        f"a floor of {metric!r} cannot be judged",
-        remedy=f"there is {evaluation.metric} and, of labels, {MACRO_F1}",
-    )
+        labels = evaluation.labels
+        return macro_f1_of_one(found, labels, confidence=confidence, seed=seed), num_rows
+    if metric in found.by_row:
+        found = found.of(metric)
+    elif metric not in ("", evaluation.metric):
+        raise UsageError(
+            f"a floor of {metric!r} cannot be judged",
+            remedy=f"there is: {', '.join(_known(evaluation, found))}",
+        )
+    if not is_right_or_wrong(found.scores):
+        return bootstrap_mean(found.scores, confidence=confidence, seed=seed), num_rows
+    within = binomtest(int(sum(found.scores)), num_rows).proportion_ci(confidence, "wilson")
+    mean = _mean(found.scores)
+    return Estimate(mean=mean, low=float(within.low), high=float(within.high)), num_rows
 
 
 def estimates(

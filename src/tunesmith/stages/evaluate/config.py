@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core.section import Section
+from tunesmith.stages.evaluate.task import Task
 from tunesmith.text.rewards import Reward
 
 _HERE = "tunesmith.stages.evaluate"
@@ -50,9 +52,69 @@ class EvaluateConfig(Section):
     test rows would make their score a part of the choice, and no measure of it any more."""
 
 
+class SliceConfig(Section):
+    """Some of the rows that are asked; with several conditions those for which all hold."""
+
+    source: str = ""
+    """Those of this source."""
+    label: str = ""
+    """Those with this label."""
+    field: str = ""
+    """Those that have `value` in this field of the source's record, or of the task's row."""
+    value: str = ""
+    """What the field says; of numbers and the like, as JSON writes it."""
+    min_chars: int = Field(default=0, ge=0)
+    """Those whose text has at least so many characters."""
+    max_chars: int = Field(default=0, ge=0)
+    """Those whose text has at most so many characters; 0 is without an end."""
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if bool(self.field) != bool(self.value):
+            raise ValueError('field and value go together: { field = "language", value = "de" }')
+        if self.max_chars and self.max_chars < self.min_chars:
+            raise ValueError("max_chars is less than min_chars")
+        if not (self.source or self.label or self.field or self.min_chars or self.max_chars):
+            raise ValueError('a slice says which rows, such as { source = "tickets" }')
+        return self
+
+    @property
+    def said(self) -> str:
+        """For people, and as its name."""
+        parts = [f"{name} = {getattr(self, name)}" for name in ("source", "label")]
+        parts = [part for part in parts if not part.endswith(" = ")]
+        if self.field:
+            parts.append(f"{self.field} = {self.value}")
+        if self.min_chars and self.max_chars:
+            parts.append(f"{self.min_chars} to {self.max_chars} characters")
+        elif self.min_chars or self.max_chars:
+            end = "at least" if self.min_chars else "at most"
+            parts.append(f"{end} {self.min_chars or self.max_chars} characters")
+        return ", ".join(parts)
+
+
+class Sliced(Section):
+    """A slice, and the rows that it is of."""
+
+    task: str = ""
+    """Name of the task whose own rows they are; without one the dataset's test rows."""
+    slice: SliceConfig
+
+
+class SlicesConfig(Section):
+    """The slices that a gate's rules ask for."""
+
+    slices: tuple[Sliced, ...]
+
+
 class GateRule(Section):
     """One thing that a model must show: a `[[gate.NAME.rules]]` table."""
 
+    task: str = ""
+    """Name of one of the gate's tasks, which the metric is of; without one it is of the evaluation
+    of the model's objective."""
+    slice: SliceConfig | None = None
+    """On which of the rows alone, such as { source = "tickets" }; without it on all."""
     metric: str = ""
     """Which metric; without one the evaluation's first. Of labels "macro-F1" is another."""
     against: str = ""
@@ -96,14 +158,17 @@ class GateConfig(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of the two-sided interval of the difference."""
     rules: tuple[GateRule, ...] = ()
-    """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin, and
-    confidence."""
+    """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin,
+    confidence, task, and slice (source, label, field and value, min_chars, max_chars)."""
     suites: tuple[str, ...] = ()
     """Suites of the model whose limits are rules of this gate, too: names of `[suite.NAME]`
     sections, and "forgetting", which each model has that goes on with a text."""
     limits: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Limits of figures of those suites, by suite, where they are not those of its section, by
     which a run only warns: `{ noise = { "accuracy: typos" = 0.6 } }`."""
+    tasks: tuple[str, ...] = ()
+    """Files of tasks (TOML, in the project's folder) that the base and the tuned model are asked,
+    too; rules say what must come of them."""
     audit: bool = True
     """Whether the tuned weights are audited, and what is found counts as rules: not finite, other
     modules than declared, an update or a rare word that does far more than others of its kind.
@@ -111,6 +176,29 @@ class GateConfig(Section):
     inconclusive: Literal["fail", "pass"] = "fail"
     """What becomes of a model of which the rows do not decide: "fail" releases nothing and ends
     with code 3; "pass" releases it, and the verdict stays inconclusive."""
+
+    _read: tuple[Task, ...] = PrivateAttr(default=())
+
+    def with_tasks(self, tasks: Sequence[Task]) -> Self:
+        """The gate with what its tasks' files say."""
+        changed = self.model_copy()
+        changed._read = tuple(tasks)
+        return changed
+
+    def given(self) -> tuple[Task, ...]:
+        """Its tasks as their files were when the project was opened."""
+        return self._read
+
+    def slices(self) -> tuple[Sliced, ...]:
+        """The slices that its rules ask for, each once."""
+        own = {task.config.name for task in self._read if not task.config.is_of_test_rows}
+        found = {
+            (at, rule.slice.said): Sliced(task=at, slice=rule.slice)
+            for rule in self.rules
+            if rule.slice is not None
+            for at in [rule.task if rule.task in own else ""]
+        }
+        return tuple(found.values())
 
     @field_validator("alias")
     @classmethod

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from scipy.stats import norm
 
-from tunesmith.records.evaluation import Comparison, RuleResult, Verdict
+from tunesmith.records.evaluation import Comparison, RuleResult, Slice, Verdict
 from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.power import POWER
+
+MIN_ROWS = 10
+"""Of fewer rows of a slice nothing is said: their interval would be chance itself."""
 
 
 def apply_rules(
@@ -82,6 +86,33 @@ def floored(
         num_rows_needed=_needed(num_rows, found.mean, (found.low, found.high), floor, confidence)
         if verdict == "inconclusive"
         else 0,
+    )
+
+
+def enough(result: RuleResult, num_rows: int, only: Slice | None) -> RuleResult:
+    """The outcome of a rule, inconclusive where it is of a slice with too few rows."""
+    if only is None or num_rows >= MIN_ROWS:
+        return result
+    return replace(
+        result,
+        observed=f"{result.observed}; too few rows to go by",
+        passed=False,
+        verdict="inconclusive",
+        num_rows_needed=max(MIN_ROWS, result.num_rows_needed),
+    )
+
+
+def no_rows(rule: GateRule, what: str) -> RuleResult:
+    """The outcome of a rule on a slice that has no rows."""
+    floor = rule.at_least
+    least = f"more than {rule.margin:+.4f}" if floor is None else f"at least {floor:.4f}"
+    return RuleResult(
+        rule=what,
+        observed="there is no such row",
+        required=f"{least} at the lower end",
+        passed=False,
+        verdict="inconclusive",
+        num_rows_needed=MIN_ROWS,
     )
 
 

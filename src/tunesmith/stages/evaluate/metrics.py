@@ -1,7 +1,8 @@
-"""Metrics of predicted labels."""
+"""Metrics of predicted labels, and of ranks."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -24,3 +25,28 @@ def f1_by_label(
 def macro_f1(by_label: Mapping[str, float]) -> float:
     """The plain mean over the labels, so that a rare label counts as much as a common one."""
     return sum(by_label.values()) / len(by_label)
+
+
+def micro_f1(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
+    """2 TP / (2 TP + FP + FN) over `labels` together, so that each row counts as much.
+
+    Where `labels` are all that there is, and each row has one, it is the accuracy; of tags it says
+    more, as most words have none: leave out the label that stands for that.
+
+    >>> micro_f1(["O", "O", "B"], ["O", "B", "B"], ["B"])
+    0.6666666666666666
+    """
+    counted = set(labels)
+    hits = sum(t == p and t in counted for t, p in zip(truth, predicted, strict=True))
+    seen = sum(t in counted for t in truth) + sum(p in counted for p in predicted)
+    return 2 * hits / seen if seen else 0.0
+
+
+def gain_of_rank(rank: int, cutoff: int) -> float:
+    """nDCG of a ranking of which one passage is right and stands at `rank`, counted from 1, among
+    the first `cutoff` (Jarvelin and Kekalainen, ACM TOIS 20, 2002; the best gain is 1).
+
+    >>> gain_of_rank(1, 10), gain_of_rank(3, 10), gain_of_rank(11, 10)
+    (1.0, 0.5, 0.0)
+    """
+    return 1 / math.log2(1 + rank) if rank <= cutoff else 0.0

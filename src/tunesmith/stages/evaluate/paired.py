@@ -42,12 +42,11 @@ def no_difference(before: Sequence[float], after: Sequence[float], seed: int) ->
 
 
 def of_few(rows: Sequence[float], confidence: float) -> tuple[float, float]:
-    """The interval of the mean of `rows`, each -1, 0 or 1, that is honest where few are not 0."""
+    """The interval of the mean of `rows`, each from -1 to 1, that is honest where few are not 0."""
     array = np.asarray(rows, dtype=np.float64)
     num_rows = len(array) + 2
-    won, lost = (array > 0).sum() + 0.5, (array < 0).sum() + 0.5
-    middle = (won - lost) / num_rows
-    spread = np.sqrt((won + lost) / num_rows - middle**2) / np.sqrt(num_rows)
+    middle = array.sum() / num_rows
+    spread = np.sqrt(((array**2).sum() + 1) / num_rows - middle**2) / np.sqrt(num_rows)
     half = norm.ppf((1 + confidence) / 2) * spread
     return float(max(-1.0, middle - half)), float(min(1.0, middle + half))
 

@@ -27,11 +27,19 @@ def detectable(num_rows: int, confidence: float, share: float) -> float:
 
 def what_could_show(data_format: str, num_rows: int, confidence: float) -> str:
     """The smallest difference that `num_rows` test rows could be expected to show, for people."""
-    said = f"{num_rows} test rows, {confidence:.0%} confidence, 80 % power"
-    if data_format not in RIGHT_OR_WRONG:
+    unknown = "" if data_format in RIGHT_OR_WRONG else f"rows of format {data_format!r}"
+    return could_show(f"{num_rows} test rows", num_rows, confidence, unknown)
+
+
+def could_show(which: str, num_rows: int, confidence: float, unknown: str = "") -> str:
+    """The same of any rows, called `which`; `unknown` is what is not right or wrong, if it is."""
+    if not num_rows:
+        return f"{which}: nothing can be shown on no row"
+    said = f"{which}, {confidence:.0%} confidence, 80 % power"
+    if unknown:
         return (
-            f"{said}: how far rows of format {data_format!r} differ is not known beforehand; "
-            "the report says what they could show"
+            f"{said}: how far {unknown} differ is not known beforehand; the report says what they "
+            "could show"
         )
     usual, most = (100 * detectable(num_rows, confidence, share) for share in (SHARE, 1.0))
     return (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,10 @@ TYPES = {
     "loss": pa.float64(),
     "log_probability": pa.float64(),
     "probabilities": pa.list_(pa.float32()),
+    "fields": pa.string(),
 }
+BY_ROW = "metric "
+"""What the names of the columns begin with that are of metrics beside the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,12 @@ class Predictions:
     predicted: tuple[str, ...]
     scores: tuple[float, ...]
     losses: tuple[float, ...]
+    by_row: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What each row has of metrics beside the first, by their names."""
+
+    def of(self, metric: str) -> Predictions:
+        """The same with what the rows have of another metric in place of the scores."""
+        return replace(self, scores=self.by_row[metric])
 
     def at(self, places: Sequence[int]) -> Predictions:
         """The rows at `places`, in that order."""
@@ -40,6 +49,9 @@ class Predictions:
             predicted=tuple(self.predicted[place] for place in places),
             scores=tuple(self.scores[place] for place in places),
             losses=tuple(self.losses[place] for place in places),
+            by_row={
+                name: tuple(rows[place] for place in places) for name, rows in self.by_row.items()
+            },
         )
 
 
@@ -52,8 +64,11 @@ def to_parquet(row_ids: Sequence[str], scored: Scored) -> bytes:
         "score": list(scored.scores),
         "loss": list(scored.losses),
         **scored.columns,
+        **{f"{BY_ROW}{name}": list(rows) for name, rows in scored.by_row.items()},
     }
-    table = pa.table({name: pa.array(values, TYPES[name]) for name, values in columns.items()})
+    table = pa.table(
+        {name: pa.array(values, TYPES.get(name, pa.float64())) for name, values in columns.items()}
+    )
     sink = io.BytesIO()
     pq.write_table(table, sink)
     return sink.getvalue()
@@ -61,10 +76,17 @@ def to_parquet(row_ids: Sequence[str], scored: Scored) -> bytes:
 
 def from_parquet(data: bytes) -> Predictions:
     """The columns that a comparison needs."""
-    names = ["row_id", "label", "predicted", "score", "loss"]
-    row_ids, truth, predicted, scores, losses = (
-        tuple(column.to_pylist()) for column in pq.read_table(io.BytesIO(data), columns=names)
+    file = pq.ParquetFile(io.BytesIO(data))
+    more = [name for name in file.schema_arrow.names if name.startswith(BY_ROW)]
+    names = ["row_id", "label", "predicted", "score", "loss", *more]
+    row_ids, truth, predicted, scores, losses, *rows = (
+        tuple(column.to_pylist()) for column in file.read(columns=names)
     )
     return Predictions(
-        row_ids=row_ids, truth=truth, predicted=predicted, scores=scores, losses=losses
+        row_ids=row_ids,
+        truth=truth,
+        predicted=predicted,
+        scores=scores,
+        losses=losses,
+        by_row={name.removeprefix(BY_ROW): each for name, each in zip(more, rows, strict=True)},
     )

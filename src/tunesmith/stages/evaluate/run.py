@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Evaluation, GateResult
+from tunesmith.records.evaluation import Evaluation, GateResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.release import Standings
 from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.gate import apply_rules
-from tunesmith.stages.evaluate.outcome import Rival, outcome_of
+from tunesmith.stages.evaluate.outcome import Judged, Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
 from tunesmith.stages.evaluate.rows import asked_rows, trained_on
 from tunesmith.stages.evaluate.scorer import Asked, score
@@ -43,50 +45,79 @@ def evaluate_tuned(
     return _evaluate(config, ctx, model.base, model, dataset)
 
 
+class Beside(TypedDict, total=False):
+    """What a gate looks at beside the evaluations of the base and of the tuned model."""
+
+    rivals: tuple[Evaluation, ...]
+    """The evaluations of the models of `standings`, in their order."""
+    standings: Standings | None
+    tasks: tuple[Evaluation, ...]
+    """Those of the gate's tasks: by the base model, by the tuned one, and by each rival in turn."""
+    slices: Slices | None
+    audit: Audit | None
+    """Brings rules of its own."""
+    suites: tuple[SuiteResult, ...]
+    """Of each its limits in the settings are rules."""
+
+
 def judge(
     config: GateConfig,
     ctx: Context,
     *,
     base: Evaluation,
     tuned: Evaluation,
-    rivals: tuple[Evaluation, ...] = (),
-    standings: Standings | None = None,
-    audit: Audit | None = None,
-    suites: tuple[SuiteResult, ...] = (),
+    **beside: Unpack[Beside],
 ) -> GateResult:
     """What the gate says of the tuned model; all evaluations must be of the same rows.
 
-    `rivals` are the evaluations of the models of `standings`, in their order. Rows that such a
-    model was itself tuned on are left out of the comparison with it. An `audit` brings rules of its
-    own, and each of the `suites` those that its limits in the settings are.
+    Rows that a rival was itself tuned on are left out of the comparison with it.
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
         UsageError: a rule's metric is not one of theirs, or a limit is of no figure of its suite.
     """
-    comparison = compare(base, tuned, ctx.blobs, confidence=config.confidence, seed=ctx.seed)
-    against = {"base": Rival(version="base", evaluation=base)}
-    for standing, evaluation in zip(standings.standings if standings else (), rivals, strict=True):
-        against[standing.against] = Rival(
-            version=standing.version,
-            evaluation=evaluation,
-            seen=frozenset(trained_on(ctx.blobs, standing.model)),
+    standings, tasks = beside.get("standings"), beside.get("tasks", ())
+    stands = standings.standings if standings else ()
+    seen = [frozenset(trained_on(ctx.blobs, standing.model)) for standing in stands]
+    num_tasks = len(tasks) // (2 + len(stands))
+    asked = [
+        (base, tuned, *beside.get("rivals", ())),
+        *(tasks[at::num_tasks] for at in range(num_tasks)),
+    ]
+    judged = {}
+    for of_base, of_tuned, *of_rivals in asked:
+        against = {"base": Rival(version="base", evaluation=of_base)}
+        for standing, rows, evaluation in zip(stands, seen, of_rivals, strict=True):
+            against[standing.against] = Rival(
+                version=standing.version, evaluation=evaluation, seen=rows
+            )
+        judged[of_tuned.task] = Judged(tuned=of_tuned, against=against)
+    overall = [
+        compare(
+            each.against["base"].evaluation,
+            each.tuned,
+            ctx.blobs,
+            confidence=config.confidence,
+            seed=ctx.seed,
         )
-    found = [outcome_of(rule, config, ctx, tuned, against) for rule in config.rules]
+        for each in judged.values()
+    ]
+    slices, audit = beside.get("slices"), beside.get("audit")
+    suites = beside.get("suites", ())
+    found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
     further = [outcome for outcome, _ in found] + [*(audit.rules if audit else ())]
     for suite in suites:
         limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
         further += outcomes(suite, limits)
-    verdict, rules = apply_rules(config, comparison, further)
+    verdict, rules = apply_rules(config, overall[0], further)
     return GateResult(
         gate=config.name,
         model=tuned.model,
         verdict=verdict,
         rules=rules,
-        comparisons=(comparison, *(each for _, each in found if each is not None)),
+        comparisons=(*overall, *(each for _, each in found if each is not None)),
         inconclusive=config.inconclusive,
-        inputs={"tuned": tuned.predictions.sha256}
-        | {rival.version: rival.evaluation.predictions.sha256 for rival in against.values()}
+        inputs={name: digest for each in judged.values() for name, digest in each.digests().items()}
         | {f"suite {suite.suite}": suite.examples.sha256 for suite in suites},
     )
 
@@ -109,7 +140,7 @@ def _evaluate(
         num_rows=rows.num_rows,
         metric=scored.metric,
         value=sum(scored.scores) / len(scored.scores),
-        others=scored.others,
+        others=scored.all_others(),
         per_label_f1=scored.per_label_f1,
         predictions=ctx.blobs.put(to_parquet(rows["row_id"].to_pylist(), scored), PARQUET),
     )

@@ -63,9 +63,17 @@ class Scored:
     predicted: Sequence[str]
     columns: Mapping[str, Any] = field(default_factory=dict)
     """More columns of the predictions."""
+    by_row: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """More metrics that are means of what each row has, by name; higher is better. Gates can ask
+    for them as for the first."""
     others: Mapping[str, float] = field(default_factory=dict)
     """More metrics, by name."""
     per_label_f1: Mapping[str, float] = field(default_factory=dict)
+
+    def all_others(self) -> dict[str, float]:
+        """All metrics but the first, by name."""
+        means = {name: sum(rows) / len(rows) for name, rows in self.by_row.items()}
+        return {**means, **self.others}
 
 
 def score(asked: Asked) -> Scored:

@@ -20,13 +20,17 @@ from tunesmith.records.model import Task
 from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
 from tunesmith.stages.evaluate.labels import of_labels
 from tunesmith.stages.evaluate.likelihood import SHOWN
-from tunesmith.stages.evaluate.metrics import f1_by_label, macro_f1
+from tunesmith.stages.evaluate.metrics import f1_by_label, gain_of_rank, macro_f1, micro_f1
 from tunesmith.stages.evaluate.scorer import Asked, Scored
 
 RIVALS = 20
 """Passages of other rows that a passage is ranked among where its row names none that are wrong."""
 SCALE = 20.0
 """Of cosines, before they compete in a loss."""
+CUTOFF = 10
+"""How far down a ranking is looked at by recall and nDCG."""
+UNTAGGED = "O"
+"""The tag of words that have none."""
 
 
 def score_classes(asked: Asked) -> Scored:
@@ -44,10 +48,9 @@ def score_tags(asked: Asked) -> Scored:
     found = tag_log_probabilities(loaded, [each.tokens for each in said], _shown(asked, "rows"))
     tags = [[loaded.labels[place] for place in row.argmax(dim=1).tolist()] for row in found]
     wanted = [torch.tensor([loaded.labels.index(tag) for tag in each.tags]) for each in said]
-    by_tag = f1_by_label(
-        [tag for each in said for tag in each.tags], [tag for row in tags for tag in row],
-        loaded.labels,
-    )  # fmt: skip
+    every = [tag for each in said for tag in each.tags], [tag for row in tags for tag in row]
+    by_tag = f1_by_label(*every, loaded.labels)
+    meant = [tag for tag in loaded.labels if tag != UNTAGGED]
     return Scored(
         metric="tag accuracy",
         scores=[
@@ -60,7 +63,7 @@ def score_tags(asked: Asked) -> Scored:
         ],
         truth=[" ".join(each.tags)[:SHOWN] for each in said],
         predicted=[" ".join(row)[:SHOWN] for row in tags],
-        others={"macro-F1": macro_f1(by_tag)},
+        others={"macro-F1": macro_f1(by_tag), "micro-F1": micro_f1(*every, meant)},
         per_label_f1=by_tag,
     )
 
@@ -128,7 +131,7 @@ def _ranked(
     losses: Sequence[float],
 ) -> Scored:
     """By the numbers of each row's passages, of which the first is the right one; of equal numbers
-    the right one's comes last."""
+    the right one's comes last. The mean of reciprocal ranks is what is called MRR."""
     ranks = [1 + int((part[1:] >= part[0]).sum()) for part in numbers]
     return Scored(
         metric="reciprocal rank",
@@ -138,7 +141,11 @@ def _ranked(
         predicted=[
             mine[int(part.argmax())][:SHOWN] for mine, part in zip(passages, numbers, strict=True)
         ],
-        others={"recall@1": _mean([float(rank == 1) for rank in ranks])},
+        by_row={
+            "recall@1": [float(rank == 1) for rank in ranks],
+            f"recall@{CUTOFF}": [float(rank <= CUTOFF) for rank in ranks],
+            f"nDCG@{CUTOFF}": [gain_of_rank(rank, CUTOFF) for rank in ranks],
+        },
     )
 
 

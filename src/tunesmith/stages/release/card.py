@@ -150,7 +150,7 @@ def _result(model: ModelVersion, dataset: Dataset, gate: GateResult) -> dict[str
 
 def _with_base(gate: GateResult) -> list[Comparison]:
     """The comparisons with the base model, one of each metric."""
-    of_base = [each for each in gate.comparisons if each.versus == "base"]
+    of_base = [each for each in gate.comparisons if each.versus == "base" and each.is_of_all]
     return list({each.metric: each for each in reversed(of_base)}.values())[::-1]
 
 
@@ -214,10 +214,10 @@ def _results(dataset: Dataset, gate: GateResult) -> str:
         for each in _with_base(gate)
     ]
     limits += [
-        f"Beside {each.versus}, on {each.num_rows} of the rows, {each.metric} differs by "
+        f"Beside {each.versus}, on {each.num_rows} {each.rows_said}, {each.metric} differs by "
         f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})."
         for each in gate.comparisons
-        if each.versus != "base"
+        if each.versus != "base" or not each.is_of_all
     ]
     says = {"pass": "met", "fail": "not met", "inconclusive": "not decided"}
     rules = [

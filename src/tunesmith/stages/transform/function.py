@@ -12,14 +12,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
+from tunesmith.core.function import ENVIRONMENT, command
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset
 from tunesmith.records.transform import Program
@@ -28,8 +27,6 @@ from tunesmith.stages.transform.config import TransformConfig
 
 ASKED_AGAIN = 64
 """Rows that are answered twice."""
-_WORKER = Path(__file__).with_name("worker.py")
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
 
 
 def rows_of_function(
@@ -106,13 +103,12 @@ def _answers(
     path.write_text(program.python, encoding="utf-8")
     where = f"{config.python} of transform {config.name!r}"
     process = subprocess.Popen(  # noqa: S603  # no shell, and no word that is not ours
-        # -P, -s: it imports what is installed, and nothing that lies about.
-        [sys.executable, "-P", "-s", "-B", str(_WORKER), str(path), program.function],
+        command(path, program.function),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # what it prints may be anybody's, and is not kept
         cwd=folder,
-        env=_ENVIRONMENT,
+        env=dict(ENVIRONMENT),
         start_new_session=True,
     )
     assert process.stdin is not None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.metadata
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.core.errors import DataError, NotFound, TunesmithError
+from tunesmith.core.function import libraries_of
 from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.records.transform import Program
 from tunesmith.stages.transform.config import FILE, TransformConfig
@@ -44,7 +41,7 @@ def read_program(config: TransformConfig, project: Path) -> Program:
         python=text,
         file=path.rpartition("/")[2],
         function=function,
-        libraries=dict(sorted(_libraries(text))),
+        libraries=dict(sorted(libraries_of(text))),
     )
 
 
@@ -69,22 +66,3 @@ def _read(project: Path, path: str) -> str:
     raise DataError(
         f"{path} is no plain file of at most {MAX_BYTES} bytes", remedy="name a file of text"
     )
-
-
-def _libraries(text: str) -> Iterator[tuple[str, str]]:
-    """(distribution, version) of what a file imports that did not come with Python."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # said when it is run
-        return
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    names -= sys.stdlib_module_names
-    known = importlib.metadata.packages_distributions() if names else {}
-    for name in names:
-        for distribution in known.get(name, ()):
-            yield distribution, importlib.metadata.version(distribution)

@@ -15,6 +15,7 @@ from tunesmith.lm.score import score_labels
 from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Standing, Standings
+from tunesmith.records.suite import Figure, Range, SuiteResult
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, GateRule
 from tunesmith.stages.evaluate.run import evaluate_base, evaluate_tuned, judge
 
@@ -241,3 +242,30 @@ def test_a_rule_of_a_metric_that_is_not_there_says_which_are(tiny: Any) -> None:
     with pytest.raises(UsageError, match="BLEU") as caught:
         judge(config, tiny.context(), base=made_up(tiny, 20), tuned=made_up(tiny, 90))
     assert "accuracy" in caught.value.remedy
+
+
+def test_limits_of_suites_are_rules_of_the_gate(tiny: Any) -> None:
+    dataset = tiny.dataset([], ROWS)
+    base = evaluation(tiny, dataset)
+    tuned = dataclasses.replace(base, subject="tuned")
+    found = Range(value=0.2, low=0.1, high=0.3)
+    figure = Figure(
+        name="orders obeyed", base=0.2, tuned=found, difference=found, num_rows=9,
+        confidence=0.95, worse="higher",
+    )  # fmt: skip
+    suite = SuiteResult(
+        suite="orders", kind="injection", model="desk", figures=(figure,),
+        examples=base.predictions, num_examples=9,
+    )  # fmt: skip
+
+    def verdict(limit: float) -> GateResult:
+        limits = {"orders": {"orders obeyed": limit}}
+        config = GateConfig(model="desk", beats_base_by=-1.0, suites=("orders",), limits=limits)
+        return judge(config, tiny.context(), base=base, tuned=tuned, suites=(suite,))
+
+    said = verdict(0.05)
+    assert said.verdict == "fail"
+    assert said.rules[-1].rule == "suite orders: orders obeyed"
+    assert said.inputs["suite orders"] == base.predictions.sha256
+    assert verdict(0.25).rules[-1].said == "inconclusive"
+    assert verdict(0.3).verdict == "pass"

@@ -1,4 +1,4 @@
-"""Runs the function of a transform, in a process of its own: it imports nothing of Tunesmith.
+"""Runs a function of the project in a process of its own: it imports nothing of Tunesmith.
 
 It is given rows on standard input, a JSON object a line, and answers a line each: `{"rows": [...]}`
 or `{"problem": "..."}`. What the function prints does not get between the answers. It is the user's
@@ -129,10 +129,10 @@ def _guard(path: str) -> Any:
                 return
             what = "write" if writes else "read"
             raise PermissionError(
-                f"a transform may not {what} {file}: it is given its row, and nothing else"
+                f"a function may not {what} {file}: it is given its row, and nothing else"
             )
         if event in _REFUSED:
-            raise PermissionError(f"a transform may not do this ({event}): it only answers")
+            raise PermissionError(f"a function may not do this ({event}): it only answers")
 
     return refuse
 

@@ -1,0 +1,235 @@
+"""From the section of a model to its steps: tuned, asked, looked at beyond its task, judged,
+released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.step import Step
+from tunesmith.data_graph import step
+from tunesmith.project_file import ProjectFile
+from tunesmith.records.evaluation import OwnRows
+from tunesmith.records.release import Standing, Standings
+from tunesmith.stages.audit.config import AuditConfig
+from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, SlicesConfig
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
+from tunesmith.stages.release.config import ReleaseConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPath:
+    """The steps that lead to a model and past its gate."""
+
+    base: Step
+    dataset: Step
+    base_evaluation: Step
+    model: Step
+    tuned_evaluation: Step
+    suites: Mapping[str, Step] = field(default_factory=dict)
+    """By name: what is looked at beyond the task."""
+    slices: Step | None = None
+    audit: Step | None = None
+    gate: Step | None = None
+    release: Step | None = None
+
+    def asked(self) -> list[Step]:
+        """The steps that ask the tuned model: its evaluation, and its gate's tasks."""
+        tasks = self.gate.inputs.get("tasks", ()) if self.gate else ()
+        return [self.tuned_evaluation, *(task for task in tasks if "model" in task.inputs)]
+
+    def steps(self) -> list[Step]:
+        """The steps in order."""
+        always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
+        always += self.suites.values()
+        judging = (self.audit, self.gate, self.release)
+        return always + [step for step in judging if step is not None]
+
+
+def model_paths(
+    file: ProjectFile, bases: Mapping[str, Step], datasets: Mapping[str, Step]
+) -> dict[str, ModelPath]:
+    """The path of every model, a teacher's before its pupil's.
+
+    Raises:
+        ConfigError: a model is taught by itself, at however many removes.
+    """
+    paths: dict[str, ModelPath] = {}
+
+    def path_of(name: str, pupils: tuple[str, ...]) -> ModelPath:
+        if name in pupils:
+            raise ConfigError(
+                f"model.{name}.teacher", f"{' is taught by '.join((*pupils, name))}: a circle"
+            )
+        if name not in paths:
+            place, _, teacher = file.model[name].teacher.partition(":")
+            taught = {}
+            if place:
+                at = path_of(teacher, (*pupils, name)).model if place == "model" else bases[teacher]
+                taught = {"teacher": at}
+            paths[name] = _model_path(file, name, bases, datasets, taught)
+        return paths[name]
+
+    return {name: path_of(name, ()) for name in file.model}
+
+
+def asked_of(recipe: ModelConfig, unseen_training_rows: int = 0) -> EvaluateConfig:
+    """What a model of that recipe is evaluated on, and its base beside it."""
+    rewarded = recipe.objective == "grpo"
+    return EvaluateConfig(
+        objective=recipe.objective,
+        rewards=recipe.rewards,
+        max_new_tokens=recipe.max_new_tokens if rewarded else 0,
+        unseen_training_rows=unseen_training_rows,
+    )
+
+
+def _model_path(
+    file: ProjectFile,
+    name: str,
+    bases: Mapping[str, Step],
+    datasets: Mapping[str, Step],
+    taught: Mapping[str, Step],
+) -> ModelPath:
+    recipe = file.model[name]
+    seed = file.project.seed
+    asked = asked_of(recipe)
+    base, data = bases[recipe.base], datasets[recipe.dataset]
+    before = step(f"evaluate-base:{name}", "evaluate-base@1", asked, seed, base=base, dataset=data)
+    model = step(f"finetune:{name}", "finetune@1", recipe, seed, base=base, dataset=data, **taught)
+    after = step(f"evaluate:{name}", "evaluate-tuned@1", asked, seed, model=model, dataset=data)
+    path = ModelPath(
+        base=base,
+        dataset=data,
+        base_evaluation=before,
+        model=model,
+        tuned_evaluation=after,
+        suites={
+            suite.name: _suite(suite, seed, model, data)
+            for suite in _suites_of(file, name).values()
+        },
+    )
+    gate = next((gate for gate in file.gate.values() if gate.model == name), None)
+    if gate is None:
+        return path
+    slices = _slices(file, gate, data)
+    return judged_beside(file, name, replace(path, slices=slices))
+
+
+def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+    return suites_of(model, file.model[model].objective, file.suite)
+
+
+def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
+    given = {"given": suite.given} if suite.given is not None else {}
+    name = f"suite:{suite.model}/{suite.name}"
+    return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
+
+
+def judged_beside(
+    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...] = ()
+) -> ModelPath:
+    """The path of a model that has a gate, judged beside what stands under the aliases that its
+    gate's rules name: those models are asked the same rows."""
+    gate = next(gate for gate in file.gate.values() if gate.model == name)
+    seed = file.project.seed
+    asked = asked_of(file.model[name])
+    beside: dict[str, Any] = {}
+    if standings:
+        beside["standings"] = Standings(standings=standings)
+        beside["rivals"] = tuple(
+            step(
+                f"evaluate:{name}/{standing.version}",
+                "evaluate-tuned@1",
+                asked,
+                seed,
+                model=standing.model,
+                dataset=path.dataset,
+            )
+            for standing in standings
+        )
+    suites = _suites_of(file, name)
+    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
+    if gate.suites:
+        beside["suites"] = tuple(path.suites[named] for named in gate.suites)
+        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
+        gate = gate.model_copy(update={"limits": effective})
+    shown: dict[str, Any] = {}
+    if suites:
+        shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
+    if gate.given():
+        beside["tasks"] = _task_steps(file, gate, path, standings)
+    if path.slices is not None:
+        beside["slices"] = path.slices
+    audited = None
+    if gate.audit:
+        config = AuditConfig(name=name)
+        given = {"model": path.model, "dataset": path.dataset}
+        audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
+    judged = step(
+        f"gate:{name}",
+        "gate@1",
+        gate,
+        seed,
+        base=path.base_evaluation,
+        tuned=path.tuned_evaluation,
+        **beside,
+    )
+    released = step(
+        f"release:{name}",
+        "release@1",
+        ReleaseConfig(name=name, alias=gate.alias),
+        seed,
+        model=path.model,
+        dataset=path.dataset,
+        gate=judged,
+        **(shown if path.suites else {}),
+    )
+    return replace(path, audit=audited, gate=judged, release=released)
+
+
+def _task_steps(
+    file: ProjectFile, gate: GateConfig, path: ModelPath, standings: tuple[Standing, ...]
+) -> tuple[Step, ...]:
+    """The steps that ask a gate's tasks: the base model, the tuned one, and each of `standings`."""
+    subjects: list[tuple[str, str, dict[str, Any]]] = [
+        ("-base", "", {"base": path.base}),
+        ("", "", {"model": path.model}),
+        *(("", f"/{each.version}", {"model": each.model}) for each in standings),
+    ]
+    made = []
+    for which, version, asked in subjects:
+        for task in gate.given():
+            own = {"rows": task.rows, "program": task.program}
+            made.append(
+                step(
+                    f"evaluate{which}:{gate.model}/{task.config.name}{version}",
+                    f"evaluate{which or '-tuned'}-task@1",
+                    task.config,
+                    file.project.seed,
+                    dataset=path.dataset,
+                    **asked,
+                    **{name: record for name, record in own.items() if record is not None},
+                )
+            )
+    return tuple(made)
+
+
+def _slices(file: ProjectFile, gate: GateConfig, dataset: Step) -> Step | None:
+    """The step that cuts the slices which a gate's rules ask for, if they do."""
+    sliced = gate.slices()
+    if not sliced:
+        return None
+    given: dict[str, Any] = {}
+    if any(each.slice.field and not each.task for each in sliced):
+        given["assets"] = dataset.inputs["assets"]
+    named = {each.task for each in sliced}
+    if own := [task.rows for task in gate.given() if task.rows and task.config.name in named]:
+        given["own"] = OwnRows(files=tuple(own))
+    config = SlicesConfig(slices=sliced)
+    return step(
+        f"slice:{gate.model}", "slice@1", config, file.project.seed, dataset=dataset, **given
+    )

@@ -1,0 +1,244 @@
+"""Ask a model the items of a task: what it writes, or which of the choices it holds likeliest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from tunesmith.core.errors import UsageError
+from tunesmith.core.ref import PARQUET
+from tunesmith.core.step import Context
+from tunesmith.lm.attach import load_version
+from tunesmith.lm.chat_template import answered, stop_ids
+from tunesmith.lm.contents import content_of
+from tunesmith.lm.detokenise import Detokeniser
+from tunesmith.lm.engine import Message
+from tunesmith.lm.example import Answer, Example
+from tunesmith.lm.generate import continuation
+from tunesmith.lm.lessons import beginning
+from tunesmith.lm.likelihood import answer_log_probs
+from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.records.data import Dataset
+from tunesmith.records.evaluation import Evaluation, TaskRows
+from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.rows import FORMATS
+from tunesmith.records.transform import Program
+from tunesmith.stages.evaluate.answers import METRICS, nearest
+from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.function import counted
+from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
+from tunesmith.stages.evaluate.predictions import to_parquet
+from tunesmith.stages.evaluate.rows import asked_rows
+from tunesmith.stages.evaluate.scorer import Scored
+from tunesmith.stages.evaluate.task import TaskConfig
+
+SHOWN = 2000
+"""Characters of an answer that are kept for people to read; it is measured whole."""
+
+
+def task_base(
+    config: TaskConfig,
+    ctx: Context,
+    *,
+    base: BaseModel,
+    dataset: Dataset,
+    rows: TaskRows | None = None,
+    program: Program | None = None,
+) -> Evaluation:
+    """How well `base` does at a task, under the instruction of `dataset`.
+
+    Raises:
+        DataError: a row has no right answer, or cannot be rendered.
+        UsageError: a row does not fit the model's context.
+    """
+    return _evaluate(config, ctx, (base, None), dataset, rows, program)
+
+
+def task_tuned(
+    config: TaskConfig,
+    ctx: Context,
+    *,
+    model: ModelVersion,
+    dataset: Dataset,
+    rows: TaskRows | None = None,
+    program: Program | None = None,
+) -> Evaluation:
+    """How well `model` does at a task, as it would be served.
+
+    Raises:
+        DataError: a row has no right answer, or cannot be rendered.
+        UsageError: a row does not fit the model's context.
+    """
+    return _evaluate(config, ctx, (model.base, model), dataset, rows, program)
+
+
+def _evaluate(
+    config: TaskConfig,
+    ctx: Context,
+    asked: tuple[BaseModel, ModelVersion | None],
+    dataset: Dataset,
+    rows: TaskRows | None,
+    program: Program | None,
+) -> Evaluation:
+    base, model = asked
+    instruction = model.instruction if model else dataset.instruction
+    if rows is None:
+        items = _test_items(ctx, dataset, instruction)
+    else:
+        items = list(items_of_own(config, rows, instruction))
+    ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
+    loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
+    if config.ask == "choose":
+        scored = _choose(config, ctx, loaded, items)
+    else:
+        scored = _answer(config, ctx, loaded, items, program)
+    return Evaluation(
+        model=model.name if model else base.name,
+        subject="tuned" if model else "base",
+        labels=(),
+        num_rows=len(items),
+        metric=scored.metric,
+        value=sum(scored.scores) / len(items),
+        others=scored.all_others(),
+        per_label_f1={},
+        predictions=ctx.blobs.put(to_parquet([item.row_id for item in items], scored), PARQUET),
+        task=config.name,
+        task_version=config.version,
+    )
+
+
+def _test_items(ctx: Context, dataset: Dataset, instruction: str) -> list[Item]:
+    table = asked_rows(EvaluateConfig(), ctx.blobs, dataset, ctx.seed)
+    kind = FORMATS[dataset.format]
+    pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
+    return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
+
+
+def _answer(
+    config: TaskConfig,
+    ctx: Context,
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    program: Program | None,
+) -> Scored:
+    """What the model writes, measured by each metric."""
+    answers, ended = [], 0
+    for done, item in enumerate(items, start=1):
+        said, has_ended = written(loaded, item, config)
+        answers.append(said)
+        ended += has_ended
+        ctx.progress(done, len(items), f"answers {config.name}")
+    found = {
+        name: [nearest(name, said, item.right) for said, item in zip(answers, items, strict=True)]
+        for name in config.metrics
+        if name in METRICS
+    }
+    if program is not None:
+        given = [item.given(said) for said, item in zip(answers, items, strict=True)]
+        found |= counted(config, program, given, ctx)
+    first, *more = config.metrics
+    return Scored(
+        metric=first,
+        scores=found[first],
+        losses=[1 - score for score in found[first]],
+        truth=[item.right[0][:SHOWN] for item in items],
+        predicted=[said[:SHOWN] for said in answers],
+        by_row={name: found[name] for name in more},
+        others={"answers that ended": ended / len(items)},
+    )
+
+
+def written(loaded: LoadedModel, item: Item, config: TaskConfig) -> tuple[str, bool]:
+    """The likeliest answer, token by token, up to the end of its turn, a stop text or the most
+    tokens; and whether it ended by itself.
+
+    Raises:
+        UsageError: the prompt leaves no room for it.
+    """
+    prompt = item.prompt(loaded.tokenizer)
+    room = loaded.context_length - len(prompt)
+    if room < 1:
+        raise _too_long(item, len(prompt), loaded.context_length)
+    stops = stop_ids(loaded.tokenizer)
+    text = Detokeniser(loaded.tokenizer, config.stop)
+    tokens = continuation(loaded.model, prompt, lambda logits: int(logits.argmax()))
+    parts, ended = [], False
+    for token in itertools.islice(tokens, min(config.max_new_tokens, room)):
+        if token in stops:
+            ended = True
+            break
+        parts.append(text.add(token))
+        if text.stopped:
+            break
+    if not text.stopped:
+        parts.append(text.finish())
+    return "".join(parts).strip(), ended or text.stopped
+
+
+def _choose(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequence[Item]) -> Scored:
+    """Which choice is the likeliest answer, as a whole and by its characters."""
+    examples = [_example(config, loaded, item) for item in items]
+    found = answer_log_probs(
+        loaded, examples, lambda done: ctx.progress(done, len(items), f"reads {config.name}")
+    )
+    right = [item.choices.index(item.right[0]) for item in items]
+    by_char = [
+        [one / max(1, len(choice)) for one, choice in zip(sums, item.choices, strict=True)]
+        for sums, item in zip(found, items, strict=True)
+    ]
+    picked = {"accuracy": [_best(sums) for sums in found]}
+    picked["normalised accuracy"] = [_best(sums) for sums in by_char]
+    hits = {
+        name: [float(one == place) for one, place in zip(places, right, strict=True)]
+        for name, places in picked.items()
+    }
+    first, *more = config.metrics
+    return Scored(
+        metric=first,
+        scores=hits[first],
+        losses=[
+            -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
+            for sums, place in zip(found, right, strict=True)
+        ],
+        truth=[item.right[0][:SHOWN] for item in items],
+        predicted=[
+            item.choices[place][:SHOWN] for item, place in zip(items, picked[first], strict=True)
+        ],
+        by_row={name: hits[name] for name in more},
+    )
+
+
+def _example(config: TaskConfig, loaded: LoadedModel, item: Item) -> Example:
+    """The prompt with each choice as its answer; in conversations with the end of the turn."""
+    tokenizer = loaded.tokenizer
+    if item.messages:
+        asked = [message for message in item.messages if isinstance(message, Message)]
+        rendered = [answered(tokenizer, asked, choice) for choice in item.choices]
+        prompt = rendered[0].ids[: rendered[0].num_prompt]
+        answers = [each.ids[each.num_prompt :] for each in rendered]
+    else:
+        parts = [
+            tokenizer.encode_on(item.plain, config.between + choice) for choice in item.choices
+        ]
+        prompt = (*beginning(tokenizer), *parts[0][0])
+        answers = [tuple(rest) for _, rest in parts]
+    longest = len(prompt) + max(map(len, answers))
+    if longest > loaded.context_length:
+        raise _too_long(item, longest, loaded.context_length)
+    return Example(
+        row_id=item.row_id, prompt=prompt, answers=tuple(Answer(ids=ids) for ids in answers)
+    )
+
+
+def _best(sums: Sequence[float]) -> int:
+    """The place of the largest; of equal ones the first."""
+    return max(range(len(sums)), key=lambda place: (sums[place], -place))
+
+
+def _too_long(item: Item, num_tokens: int, context_length: int) -> UsageError:
+    return UsageError(
+        f"{item.row_id} has {num_tokens} tokens; the model's context is {context_length}",
+        remedy="shorten the row, or leave it out of the task",
+    )

@@ -1,0 +1,318 @@
+"""A task of EleutherAI's lm-evaluation-harness (a YAML file) as a task of ours.
+
+Its templates are rendered once, here, so that what is asked stands in a file that people can read.
+What cannot be carried over is named: what would change the questions or the answers stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunesmith.core.errors import DataError, NotFound
+from tunesmith.core.project_folder import open_plain, require_inside
+from tunesmith.records.evaluation import TaskRows
+from tunesmith.stages.evaluate.own_rows import read_own
+from tunesmith.stages.evaluate.task import TaskConfig
+
+MAX_BYTES = 64 << 20
+TIMEOUT_S = 120.0
+MAX_INCLUDED = 8
+"""Files that include one another."""
+ASKS = {"multiple_choice": "choose", "generate_until": "answer"}
+"""Kinds of output that are carried over, and what they are here."""
+METRICS = {
+    "acc": "accuracy",
+    "acc_norm": "normalised accuracy",
+    "exact_match": "exact match",
+    "chrf": "chrF",
+}
+LESS_STRICT = ("ignore_case", "ignore_punctuation")
+READ = frozenset(
+    {
+        *("task", "dataset_path", "dataset_kwargs", "output_type", "test_split"),
+        *("validation_split", "doc_to_text", "doc_to_target", "doc_to_choice", "description"),
+        *("target_delimiter", "generation_kwargs", "metric_list", "metadata"),
+    }
+)
+"""Keys that are carried over, or looked at and named in part."""
+OF_NO_EFFECT = frozenset(
+    {
+        *("tag", "group", "task_alias", "dataset_name", "training_split", "fewshot_split"),
+        *("fewshot_delimiter", "fewshot_config", "should_decontaminate"),
+        "doc_to_decontamination_query",
+    }
+)
+"""Keys that bear on nothing where no examples are put before the question: named, no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A task as it was carried over."""
+
+    settings: Mapping[str, Any]
+    """Of our file, but for the place of its rows."""
+    rows: Sequence[Mapping[str, Any]]
+    changes: Sequence[str]
+    """What was not carried over and changes what is asked, or what counts as right."""
+    notes: Sequence[str]
+    """What was not carried over, or is another way here, and changes neither."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without objects; a function of the harness's own is only its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    name: str
+
+
+_Loader.add_constructor("!function", lambda _loader, node: _Function(str(node.value)))
+
+
+def carry_over(path: Path) -> Carried:
+    """The task of a YAML file, whose rows lie in its folder.
+
+    Raises:
+        NotFound: there is no such file, or none of its rows.
+        DataError: it is no such task, or nothing of it can be asked here.
+    """
+    task = _read(path)
+    kind = task.get("output_type", "generate_until")
+    if kind not in ASKS:
+        raise DataError(
+            f"{path.name}: output_type {kind!r} is not carried over",
+            remedy=f"there is: {', '.join(ASKS)}",
+        )
+    for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+        if isinstance(task.get(key), _Function):
+            raise DataError(
+                f"{path.name}: {key} is a function, {task[key].name}, and is not run",
+                remedy="write it as a template or as the name of a column",
+            )
+    chooses = ASKS[kind] == "choose"
+    docs = _docs(path, task)
+    rows = _rendered(path, task, docs, chooses)
+    metrics, changes = _metrics(task, chooses)
+    generation, more = _generation(task)
+    unread = sorted(task.keys() - READ - OF_NO_EFFECT)
+    changes += [*more, *(f"{key}: {_short(task[key])}" for key in unread if _says(task[key]))]
+    metadata = task.get("metadata") or {}
+    settings = {
+        "name": str(task.get("task", path.stem)),
+        "version": str(metadata.get("version", "1")),
+        "ask": ASKS[kind],
+        "prompt": "{prompt}",
+        "answer": "answer",
+        "chat": False,
+        "metrics": metrics,
+    }
+    if chooses:
+        settings |= {"choices": "choices", "between": str(task.get("target_delimiter", " "))}
+    else:
+        settings |= generation
+    return Carried(
+        settings=settings,
+        rows=rows,
+        changes=changes,
+        notes=[f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT)],
+    )
+
+
+def as_files(carried: Carried, rows: str) -> tuple[str, str]:
+    """The text of our file (TOML), which says what was not carried over, and of its rows (JSONL),
+    which will lie at `rows`, relative to the project.
+
+    Raises:
+        DataError: a row has no right answer.
+        pydantic.ValidationError: a setting is none of ours.
+    """
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in carried.rows)
+    settings = {"rows": f"file:{rows}", **carried.settings}
+    config = TaskConfig.model_validate(settings)
+    read_own(config, TaskRows(task=config.name, text=lines))
+    left = [*carried.changes, *carried.notes]
+    head = [f"# not carried over: {' '.join(each.split())}" for each in left]
+    body = [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    return "\n".join([*head, *body]) + "\n", lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found = _with_included(path, 0)
+    if "doc_to_text" not in found:
+        raise DataError(
+            f"{path.name} is no task of the harness: it has no doc_to_text",
+            remedy="name the YAML file of one task, not of a group",
+        )
+    return found
+
+
+def _with_included(path: Path, depth: int) -> dict[str, Any]:
+    """What a file says, over what the files say that it includes, which lie in its folder."""
+    try:
+        found = _Loader(_text(path)).get_single_data()
+    except yaml.YAMLError as error:
+        raise DataError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or depth > MAX_INCLUDED:
+        raise DataError(f"{path.name} is no task of the harness")
+    named = found.pop("include", [])
+    whole: dict[str, Any] = {}
+    for name in [named] if isinstance(named, str) else named:
+        whole |= _with_included(_beside(path, name), depth + 1)
+    return whole | found
+
+
+def _beside(path: Path, name: Any) -> Path:
+    """The file of that name in the folder of `path`; what lies elsewhere is not read."""
+    place = path.parent / str(name).lstrip("/")
+    require_inside(path.parent, place)
+    return place
+
+
+def _docs(path: Path, task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the split that is tested on."""
+    files = (task.get("dataset_kwargs") or {}).get("data_files")
+    if task.get("dataset_path") != "json" or not files:
+        raise DataError(
+            f"{path.name}: its rows are no local files (dataset_path "
+            f"{task.get('dataset_path')!r}), and nothing is fetched",
+            remedy="write them as JSON Lines beside it: dataset_path: json, and their names in "
+            "dataset_kwargs.data_files",
+        )
+    split = task.get("test_split") or task.get("validation_split") or "train"
+    named = files.get(split, []) if isinstance(files, dict) else files
+    docs: list[dict[str, Any]] = []
+    for name in [named] if isinstance(named, str) else named:
+        docs += _objects(_text(_beside(path, name)), str(name))
+    if not docs:
+        raise DataError(f"{path.name}: its split {split!r} has no rows")
+    return docs
+
+
+def _objects(text: str, name: str) -> list[dict[str, Any]]:
+    try:
+        if text.lstrip().startswith("["):
+            found = json.loads(text)
+        else:
+            found = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is no JSON: {error}") from error
+    if not all(isinstance(each, dict) for each in found):
+        raise DataError(f"{name} has rows that are no objects")
+    return list(found)
+
+
+def _rendered(
+    path: Path, task: Mapping[str, Any], docs: Sequence[Mapping[str, Any]], chooses: bool
+) -> list[dict[str, Any]]:
+    """Our rows: what the templates say of each, and its own fields beside."""
+    asked = {
+        "text": task["doc_to_text"],
+        "target": task.get("doc_to_target"),
+        "choice": task.get("doc_to_choice") if chooses else None,
+        "docs": docs,
+    }
+    if asked["target"] is None or (chooses and asked["choice"] is None):
+        raise DataError(f"{path.name} has no doc_to_target, or of choices no doc_to_choice")
+    worker = Path(__file__).with_name("harness_worker.py")
+    try:
+        done = subprocess.run(  # noqa: S603  # no shell, and no word that is not ours
+            [sys.executable, "-P", "-s", "-B", str(worker)],
+            input=json.dumps(asked).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        answer = json.loads(done.stdout or b'{"problem": "it took too much time or memory"}')
+    except subprocess.TimeoutExpired:
+        answer = {"problem": f"they were not done after {TIMEOUT_S:g} s"}
+    if "problem" in answer:
+        raise DataError(
+            f"the templates of {path.name} cannot be rendered: {answer['problem']}",
+            remedy="templates see the fields of a row, and Jinja's own filters",
+        )
+    description = str(task.get("description") or "")
+    return [
+        {**doc, **row, "prompt": description + row["prompt"]}
+        for doc, row in zip(docs, answer["rows"], strict=True)
+    ]
+
+
+def _metrics(task: Mapping[str, Any], chooses: bool) -> tuple[list[str], list[str]]:
+    """Our metrics, and what is not carried over of those that are asked for."""
+    found: list[str] = []
+    changes: list[str] = []
+    for each in task.get("metric_list") or []:
+        name = str(each.get("metric"))
+        ours = METRICS.get(name, "")
+        if not ours or chooses != (name in ("acc", "acc_norm")):
+            changes.append(f"metric {name}")
+            continue
+        less = [key for key in LESS_STRICT if each.get(key)]
+        if less:
+            ours = "normalised match"
+            changes.append(
+                f"metric {name} with {', '.join(less)}: measured by {ours!r}, which leaves out "
+                "capitals, punctuation and English articles"
+            )
+        if each.get("regexes_to_ignore"):
+            changes.append(f"metric {name}: regexes_to_ignore")
+        if each.get("aggregation", "mean") != "mean" or name == "chrf":
+            changes.append(f"metric {name}: here the mean over the rows")
+        found.append(ours)
+    default = ["accuracy", "normalised accuracy"] if chooses else ["exact match"]
+    return list(dict.fromkeys(found)) or default, changes
+
+
+def _generation(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """How an answer is made, and what is not carried over of it."""
+    given = dict(task.get("generation_kwargs") or {})
+    until = given.pop("until", "\n\n")
+    settings = {
+        "stop": [until] if isinstance(until, str) else [str(each) for each in until],
+        "max_new_tokens": int(given.pop("max_gen_toks", 256)),
+    }
+    changes = []
+    for key, value in given.items():
+        if value and (key, value) not in (("temperature", 0), ("do_sample", False)):
+            changes.append(f"generation_kwargs.{key}: {_short(value)}; answers are the likeliest")
+    return settings, changes
+
+
+def _says(value: Any) -> bool:
+    """Whether a setting asks for anything: no examples, or one answer, is what is done anyhow."""
+    return value not in (None, False, 0, 1, [], {}, "")
+
+
+def _short(value: Any) -> str:
+    text = value.name if isinstance(value, _Function) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _text(path: Path) -> str:
+    if not path.exists():
+        raise NotFound(f"there is no {path}", remedy="rows are looked for beside the YAML file")
+    try:
+        if source := open_plain(path):
+            with source:
+                data = source.read(MAX_BYTES + 1)
+            if len(data) <= MAX_BYTES:
+                return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path.name} cannot be read: {error}", remedy="it must be a readable file of UTF-8"
+        ) from error
+    raise DataError(f"{path.name} is no plain file of at most {MAX_BYTES} bytes")

@@ -1,0 +1,83 @@
+"""Renders the templates of a harness's task over its rows, in a process of its own: it imports
+nothing of Tunesmith. Templates of strangers are programs, so Jinja's sandbox keeps them from
+Python's insides, and limits of the process keep them from its time and memory.
+
+It is given one JSON object on standard input, `text`, `target`, `choice` and `docs`, and answers
+with one: `rows`, or `problem`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import resource
+import sys
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+
+CPU_S = 60
+MEMORY_BYTES = 2 << 30
+
+
+def main() -> None:
+    """Answer standard input on standard output."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    asked = json.load(sys.stdin)
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    rows: list[dict[str, Any]] = []
+    try:
+        for doc in asked["docs"]:
+            rows.append(_row(environment, asked, doc))
+    except Exception as error:
+        said = f"row {len(rows) + 1}: {type(error).__name__}: {error}"[:300]
+        json.dump({"problem": said}, sys.stdout)
+        return
+    json.dump({"rows": rows}, sys.stdout)
+
+
+def _row(environment: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
+    """What is asked, what is right, and the choices, of one row."""
+    prompt = _value(environment, asked["text"], doc)
+    if not isinstance(prompt, str):
+        raise TypeError(f"doc_to_text gives {prompt!r}, no text")
+    row: dict[str, Any] = {"prompt": prompt}
+    target = _value(environment, asked["target"], doc)
+    if asked["choice"] is not None:
+        choices = _value(environment, asked["choice"], doc)
+        choices = _literal(choices)
+        if isinstance(choices, dict):
+            choices = list(choices.values())
+        if not isinstance(choices, list):
+            raise TypeError(f"doc_to_choice gives {choices!r}, no list")
+        row["choices"] = [str(choice) for choice in choices]
+        if isinstance(target, str) and target.strip().isdigit() and target not in row["choices"]:
+            target = int(target)
+    else:
+        found = _literal(target)
+        target = [str(each) for each in found] if isinstance(found, list) else str(target)
+    row["answer"] = target
+    return row
+
+
+def _value(environment: Any, source: Any, doc: dict[str, Any]) -> Any:
+    """Of a column its value, of a template what it renders to, anything else as it is."""
+    if not isinstance(source, str):
+        return source
+    return doc[source] if source in doc else environment.from_string(source).render(**doc)
+
+
+def _literal(value: Any) -> Any:
+    """The list that a rendered text is, if it is one."""
+    if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
+        try:
+            return ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            return value
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The files of a gate's tasks, as they are at this moment.
+
+They are read when the project is opened, and what they say is in the keys of the steps that ask.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from tunesmith.core import settings
+from tunesmith.core.errors import ConfigError, DataError, NotFound
+from tunesmith.core.function import libraries_of
+from tunesmith.core.project_folder import open_plain, require_inside
+from tunesmith.records.evaluation import TaskRows
+from tunesmith.records.model import TASKS
+from tunesmith.records.transform import Program
+from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig, check_path
+
+MAX_BYTES = 64 << 20
+"""Of a file of a task."""
+
+
+class Recipe(Protocol):
+    """What of a model's section says what it can be asked."""
+
+    @property
+    def objective(self) -> str:
+        """What is learnt from the rows."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset that it is tuned on."""
+
+
+class Rows(Protocol):
+    """What of a dataset's section says how its rows can be asked."""
+
+    @property
+    def format(self) -> str:
+        """What a row says."""
+
+
+def with_tasks(
+    gate: GateConfig, project: Path, models: Mapping[str, Recipe], datasets: Mapping[str, Rows]
+) -> GateConfig:
+    """The gate with what the files of its tasks say.
+
+    Raises:
+        ConfigError: a file says something wrong, two tasks have one name, a rule names none of
+            them, or they cannot be asked of such a model.
+        NotFound: there is no such file.
+        DataError: a file leads out of the project's folder, or is no text.
+    """
+    key = f"gate.{gate.name}"
+    objective = models[gate.model].objective
+    data_format = datasets[models[gate.model].dataset].format
+    tasks = [read_task(path, project, f"{key}.tasks") for path in gate.tasks]
+    names = [task.config.name for task in tasks]
+    for task in tasks:
+        name = task.config.name
+        if names.count(name) > 1:
+            raise ConfigError(f"{key}.tasks", f"two of its tasks are called {name!r}")
+        if objective in TASKS:
+            raise ConfigError(
+                f"{key}.tasks",
+                f"its model is tuned to {objective}, so it answers nothing in words",
+                remedy="tasks are for models that go on with a text; leave them out",
+            )
+        if task.rows is None and data_format not in ANSWERED:
+            raise ConfigError(
+                f"{key}.tasks",
+                f"test rows of format {data_format!r} are not answered in words, as {name!r} asks",
+                remedy='give the task rows of its own: rows = "file:PATH.jsonl"',
+            )
+    for rule in gate.rules:
+        if rule.task:
+            settings.nearest(f"{key}.rules", rule.task, names, "task")
+    return gate.with_tasks(tasks)
+
+
+def read_task(path: str, project: Path, key: str) -> Task:
+    """The task of a file in the project's folder; `key` is where the project file names it.
+
+    Raises:
+        ConfigError: it says something that is wrong; the message names the file.
+        NotFound: there is no such file.
+        DataError: a file leads out of the project's folder, or is no text.
+    """
+    try:
+        check_path(path, ".toml", "tasks/answers.toml")
+        values = tomllib.loads(_text(project, path))
+    except (ValueError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(key, f"{path}: {error}") from error
+    try:
+        config = settings.validate(TaskConfig, values)
+    except ConfigError as error:
+        raise ConfigError(key, f"{path}: {error.message}", remedy=error.remedy) from None
+    rows = None
+    if not config.is_of_test_rows:
+        text = _text(project, config.rows.removeprefix(FILE))
+        rows = TaskRows(task=config.name, text=text)
+    program = None
+    if config.python:
+        place, _, function = config.python.rpartition(":")
+        text = _text(project, place)
+        program = Program(
+            python=text,
+            file=place.rpartition("/")[2],
+            function=function,
+            libraries=dict(sorted(libraries_of(text))),
+        )
+    return Task(config=config, rows=rows, program=program)
+
+
+def _text(project: Path, path: str) -> str:
+    place = project / path
+    require_inside(project, place)
+    if not place.exists():
+        raise NotFound(
+            f"there is no {path} in {project}",
+            remedy="paths of tasks are relative to the folder of the project file",
+        )
+    try:
+        if source := open_plain(place):
+            with source:
+                data = source.read(MAX_BYTES + 1)
+            if len(data) <= MAX_BYTES:
+                return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", remedy="it must be a readable file of UTF-8 text"
+        ) from error
+    raise DataError(f"{path} is no plain file of at most {MAX_BYTES} bytes", remedy="shorten it")

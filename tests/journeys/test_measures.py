@@ -1,0 +1,196 @@
+"""A chat model whose gate asks what it says, of all rows and of some: tasks and slices, from the
+project file to `model show`. Commands run in this process: they start faster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.core.errors import TunesmithError
+
+TAIL = """
+[source.talks]
+origin = "file:talks.jsonl"
+format = "jsonl"
+
+[dataset.talks]
+sources = ["talks"]
+base = "tiny"
+format = "chat"
+instruction = "Answer."
+test_share = 0.5
+
+[gate.desk]
+model = "desk"
+tasks = ["tasks/said.toml", "tasks/quiz.toml"]
+inconclusive = "pass"
+
+[[gate.desk.rules]]
+task = "said"
+against = "base"
+
+[[gate.desk.rules]]
+task = "said"
+metric = "exact match"
+at_least = 0.4
+slice = { field = "lang", value = "de" }
+
+[[gate.desk.rules]]
+against = "base"
+slice = { field = "lang", value = "fr" }
+
+[[gate.desk.rules]]
+task = "quiz"
+at_least = 0.0
+slice = { field = "level", value = "easy" }
+
+[model.desk]
+base = "tiny"
+dataset = "talks"
+method = "full"
+learning_rate = 5e-3
+epochs = 8
+"""
+SAID = """
+name = "said"
+version = "1"
+metrics = ["token F1", "exact match", "ROUGE-L"]
+max_new_tokens = 8
+stop = ["\\n"]
+"""
+QUIZ = """
+name = "quiz"
+version = "2"
+rows = "file:tasks/quiz.jsonl"
+ask = "choose"
+prompt = "{q}"
+choices = ["mit", "gpl"]
+"""
+
+
+@pytest.fixture
+def desk(
+    data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Any]]:
+    """desk("model", "list") -> exit code, and what was printed as JSON or what went wrong."""
+    from tunesmith.cli.main import app
+
+    project = data_project("talks", TAIL)
+    for name, value in project.environment.items():
+        if name.startswith("PIP_"):
+            monkeypatch.setenv(name, value)
+    folder: Path = project.folder
+    answers = {"de": "permission granted", "en": "general public", "fr": "apache foundation"}
+    rows = [
+        {
+            "lang": lang,
+            "messages": [
+                {"role": "user", "content": f"{lang} {number} {number * 7 % 31}"},
+                {"role": "assistant", "content": answers[lang]},
+            ],
+        }
+        for lang, count in (("de", 26), ("en", 20), ("fr", 6))
+        for number in range(count)
+    ]
+    (folder / "talks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "tasks").mkdir()
+    (folder / "tasks/said.toml").write_text(SAID)
+    (folder / "tasks/quiz.toml").write_text(QUIZ)
+    quiz = [
+        {"q": f"Which is number {n}?", "answer": "mit", "level": "easy" if n % 2 else "hard"}
+        for n in range(24)
+    ]
+    (folder / "tasks/quiz.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in quiz))
+
+    def run(*words: str, as_json: bool = True) -> tuple[int, Any]:
+        more = ["--json"] if as_json else []
+        done = CliRunner().invoke(app, [*words, "-p", str(folder), *more])
+        error = done.exception
+        if isinstance(error, TunesmithError):  # `main` prints it and ends with its code
+            return error.exit_code, str(error)
+        assert error is None, done.output
+        return done.exit_code, json.loads(done.stdout) if as_json else done.stdout
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
+    code, made = desk("run")
+    assert code == 0, made
+    code, shown = desk("model", "show", "desk@1")
+    gate = shown["gate"]
+    rules = {rule["rule"]: rule for rule in gate["rules"]}
+
+    beats, said, german, french, easy = gate["rules"]
+    assert said["rule"] == "said: token F1 beside base"
+    assert said["verdict"] == beats["verdict"] == "pass"
+    assert german["rule"].startswith("said: exact match on lang = de (")
+    assert german["verdict"] == "pass"
+    assert french["rule"].startswith("log-likelihood beside base on lang = fr (")
+    assert french["verdict"] == "inconclusive"
+    assert french["num_rows_needed"] >= 10
+    assert easy["rule"] == "quiz: accuracy on level = easy (12 rows)"
+    assert len(rules) == 5
+    assert {each["task"] for each in gate["comparisons"]} == {"", "said", "quiz"}
+    assert "task said, 26 rows" in shown["registered"]
+    assert "rows of lang = de" in shown["registered"]
+    _, text = desk("model", "show", "desk@1", as_json=False)
+    assert "said: exact match on lang = de (" in text
+    assert "too few rows" in text
+
+    _, found = desk("model", "mistakes", "desk", "--task", "said")
+    _, good = desk("model", "mistakes", "desk", "--task", "said", "--best", "--limit", "3")
+    assert found["num_rows"] == 26
+    assert all(row["score"] < 1 and row["metric exact match"] == 0 for row in found["worst"])
+    assert [row["metric exact match"] for row in good["best"]] == [1.0] * 3
+    assert good["best"][0]["predicted"] == good["best"][0]["label"]
+    code, said = desk("model", "mistakes", "desk", "--task", "other")
+    assert (code, "said, quiz" in said) == (4, True)
+
+    # A changed task is another question: it is asked again, and nothing is tuned again.
+    path = desk.folder / "tasks/said.toml"
+    path.write_text(path.read_text().replace('version = "1"', 'version = "2"'))
+    _, planned = desk("plan")
+    again = {line["step"] for line in planned["lines"] if line["state"] != "hit"}
+    assert again == {
+        *("evaluate-base:desk/said", "evaluate:desk/said"),
+        *("gate:desk", "release:desk"),
+    }
+    _, text = desk("plan", as_json=False)
+    assert "task said, 26 rows" in text
+    assert "of lang = fr" in text
+
+
+def test_a_task_of_the_harness_is_carried_over_into_the_project(desk: Any, tmp_path: Path) -> None:
+    theirs = tmp_path / "their.yaml"
+    theirs.write_text(
+        "task: their\ndataset_path: json\ndataset_kwargs: {data_files: rows.jsonl}\n"
+        "output_type: multiple_choice\ndoc_to_text: '{{q}}?'\ndoc_to_target: a\n"
+        "doc_to_choice: ['no', 'yes']\nnum_fewshot: 3\nmetric_list: [{metric: acc}]\n"
+    )
+    (tmp_path / "rows.jsonl").write_text('{"q": "Is it", "a": 1}\n{"q": "Was it", "a": 0}\n')
+
+    code, said = desk("task", "import", str(theirs))
+    assert (code, "num_fewshot: 3" in said, "--partly" in said) == (1, True, True)
+    assert not (desk.folder / "tasks/their").exists()
+    _, made = desk("task", "import", str(theirs), "--partly")
+    assert made == {
+        "task": "tasks/their/their.toml",
+        "num_rows": 2,
+        "not_carried_over": ["num_fewshot: 3"],
+    }
+    code, said = desk("task", "import", str(theirs), "--partly")
+    assert (code, "--to" in said) == (5, True)
+    for place in ("../out", "/tmp/out", ".tunesmith/x"):
+        assert desk("task", "import", str(theirs), "--partly", "--to", place)[0] == 2
+    project = desk.folder / "tunesmith.toml"
+    text = project.read_text().replace("tasks/quiz.toml", made["task"]).replace('"quiz"', '"their"')
+    project.write_text(text.replace('slice = { field = "level", value = "easy" }', ""))
+    _, planned = desk("plan")
+    assert "evaluate:desk/their" in {line["step"] for line in planned["lines"]}

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tunesmith.core.errors import DataError, UsageError
+from tunesmith.lm.chat_template import prompt_ids
+from tunesmith.lm.lessons import beginning
+from tunesmith.lm.load import load_model
+from tunesmith.lm.questions import asked
+from tunesmith.records.evaluation import Evaluation, TaskRows
+from tunesmith.records.rows import Chat, Checked, Completion, Text, Turn
+from tunesmith.records.transform import Program
+from tunesmith.stages.evaluate.answers import token_f1
+from tunesmith.stages.evaluate.asking import task_base, task_tuned
+from tunesmith.stages.evaluate.items import item_of
+from tunesmith.stages.evaluate.task import TaskConfig
+
+CHATS = [
+    Chat(
+        messages=(
+            Turn(role="user", content=f"{text} {n}"),
+            Turn(role="assistant", content="What?", weight=0.0),
+            Turn(role="user", content="The licence."),
+            Turn(role="assistant", content=name),
+        )
+    )
+    for n, (text, name) in enumerate(
+        [("Permission is hereby granted", "mit"), ("This program is free software", "gpl-2.0")]
+    )
+]
+OWN = {
+    "name": "own",
+    "version": "1",
+    "rows": "file:own.jsonl",
+    "prompt": "{question}",
+}
+
+
+def table_of(tiny: Any, found: Evaluation) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(
+        io.BytesIO(tiny.blobs.get(found.predictions))
+    ).to_pylist()
+    return rows
+
+
+def asked_of(readers: Any, contents: Any) -> Any:
+    dataset = readers.dataset(contents)
+    return dataclasses.replace(dataset, test=dataset.train)
+
+
+def of_transformers(tiny: Any, prompt: list[int], count: int) -> str:
+    """What transformers' own greedy generation says."""
+    loaded = load_model(tiny.base, tiny.blobs)
+    ids = torch.tensor([prompt])
+    with torch.no_grad():
+        said = loaded.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=count,
+            do_sample=False,
+            eos_token_id=loaded.tokenizer.id_of("<|im_end|>"),
+            pad_token_id=loaded.tokenizer.id_of("<|im_end|>"),
+        )[0, len(prompt) :].tolist()
+    return loaded.tokenizer.decode(said).strip()
+
+
+def test_what_is_measured_is_what_the_model_writes(tiny: Any, readers: Any) -> None:
+    dataset = asked_of(readers, CHATS)
+    config = TaskConfig(name="talk", version="3", metrics=("token F1", "chrF"), max_new_tokens=12)
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset)
+
+    tokenizer = load_model(tiny.base, tiny.blobs).tokenizer
+    rows = table_of(tiny, found)
+    for row, chat in zip(rows, CHATS, strict=True):
+        system = Turn(role="system", content=dataset.instruction)
+        prompt = prompt_ids(tokenizer, [system, *chat.messages[:3]])
+        assert row["predicted"] == of_transformers(tiny, prompt, 12)
+        assert row["label"] == chat.messages[-1].content
+        assert row["score"] == token_f1(row["predicted"], row["label"])
+    assert (found.task, found.task_version, found.metric) == ("talk", "3", "token F1")
+    assert found.value == pytest.approx(sum(row["score"] for row in rows) / 2)
+    assert set(found.others) == {"chrF", "answers that ended"}
+    assert found.others["chrF"] == pytest.approx(sum(row["metric chrF"] for row in rows) / 2)
+
+
+def test_an_answer_ends_at_a_stop_text_which_is_no_part_of_it(tiny: Any, readers: Any) -> None:
+    dataset = asked_of(readers, [Completion(prompt="Permission is", completion="granted")])
+    long = TaskConfig(name="t", version="1", metrics=("chrF",), max_new_tokens=20)
+    whole = table_of(tiny, task_base(long, tiny.context(), base=tiny.base, dataset=dataset))
+    said = whole[0]["predicted"]
+    loaded = load_model(tiny.base, tiny.blobs)
+    prompt = [*beginning(loaded.tokenizer), *loaded.tokenizer.encode("Permission is")]
+    assert said == of_transformers(tiny, prompt, 20)
+    stop = said[len(said) // 2 :][:4]
+
+    short = long.model_copy(update={"stop": (stop,)})
+    found = task_base(short, tiny.context(), base=tiny.base, dataset=dataset)
+
+    assert table_of(tiny, found)[0]["predicted"] == said[: said.index(stop)].strip()
+    assert found.others["answers that ended"] == 1.0
+
+
+def test_a_tuned_model_is_asked_as_it_is_served(tiny: Any, readers: Any) -> None:
+    """One that learnt the answers by heart says them, where its base did not."""
+    from tunesmith.stages.finetune.config import ModelConfig
+    from tunesmith.stages.finetune.run import finetune
+
+    dataset = asked_of(readers, CHATS)
+    recipe = ModelConfig(
+        name="desk", base="b", dataset="d", method="full", learning_rate=3e-3, epochs=30
+    )
+    model = finetune(recipe, tiny.context(), base=tiny.base, dataset=dataset)
+    config = TaskConfig(name="t", version="1", metrics=("exact match",), max_new_tokens=8)
+    before = task_base(config, tiny.context(), base=tiny.base, dataset=dataset)
+    after = task_tuned(config, tiny.context(), model=model, dataset=dataset)
+
+    assert (before.value, after.value) == (0.0, 1.0)
+    assert [row["predicted"] for row in table_of(tiny, after)] == ["mit", "gpl-2.0"]
+    assert after.others["answers that ended"] == 1.0
+
+
+def rows_of(*rows: dict[str, Any]) -> TaskRows:
+    return TaskRows(task="own", text="\n".join(json.dumps(row) for row in rows) + "\n")
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_choices_are_weighed_as_transformers_weighs_them(tiny: Any, chat: bool) -> None:
+    """By the sum over a choice's tokens, and the same by its characters."""
+    config = TaskConfig(**OWN, ask="choose", choices="options", answer="right", chat=chat)
+    given = [
+        {"question": "Which licence?", "options": ["mit", "gpl-2.0-plus", "a"], "right": 1},
+        {
+            "question": "Permission is",
+            "options": ["granted", "not granted here"],
+            "right": "granted",
+        },
+    ]
+    dataset = tiny.dataset([], [("a", "b")])
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
+
+    loaded = load_model(tiny.base, tiny.blobs)
+    tokenizer = loaded.tokenizer
+    for row, each in zip(table_of(tiny, found), given, strict=True):
+        sums = []
+        for choice in each["options"]:
+            if chat:
+                prompt = prompt_ids(tokenizer, asked(dataset.instruction, each["question"]))
+                rest = [*tokenizer.encode(choice), tokenizer.id_of("<|im_end|>")]
+            else:
+                prompt = [*beginning(tokenizer), *tokenizer.encode(each["question"])]
+                rest = tokenizer.encode(f" {choice}")
+            ids = torch.tensor([[*prompt, *rest]])
+            with torch.no_grad():
+                log_p = torch.log_softmax(loaded.model(ids).logits[0].double(), dim=-1)
+            steps = log_p[len(prompt) - 1 : -1].gather(1, ids[0, len(prompt) :, None])
+            sums.append(float(steps.sum()))
+        right = each["right"] if isinstance(each["right"], int) else 0
+        best = max(range(len(sums)), key=sums.__getitem__)
+        by_char = [s / len(choice) for s, choice in zip(sums, each["options"], strict=True)]
+        assert row["predicted"] == each["options"][best]
+        assert row["score"] == float(best == right)
+        assert row["metric normalised accuracy"] == float(
+            max(range(len(sums)), key=by_char.__getitem__) == right
+        )
+        expected = -torch.log_softmax(torch.tensor(sums), 0)[right]
+        assert row["loss"] == pytest.approx(float(expected), rel=1e-3, abs=1e-6)
+    assert [row["row_id"] for row in table_of(tiny, found)] == ["own:1", "own:2"]
+
+
+def test_the_nearest_of_several_right_answers_counts(tiny: Any) -> None:
+    config = TaskConfig(**OWN, metrics=("chrF",), max_new_tokens=6)
+    dataset = tiny.dataset([], [("a", "b")])
+
+    def value(answer: Any) -> float:
+        rows = rows_of({"question": "Which?", "answer": answer})
+        return task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows).value
+
+    said = table_of(
+        tiny,
+        task_base(
+            config,
+            tiny.context(),
+            base=tiny.base,
+            dataset=dataset,
+            rows=rows_of({"question": "Which?", "answer": "x"}),
+        ),
+    )[0]["predicted"]
+    assert value(["~", said]) == value(said) == 1.0
+    assert value("~") == 0.0
+
+
+def test_a_row_that_does_not_fit_is_named(tiny: Any) -> None:
+    dataset = tiny.dataset([], [("a", "b")])
+    rows = rows_of({"question": "a" * 2000, "answer": "b", "options": ["b", "c"]})
+    for more in ({"metrics": ("chrF",)}, {"ask": "choose", "choices": "options"}):
+        with pytest.raises(UsageError, match=r"own:1 has \d+ tokens"):
+            task_base(
+                TaskConfig(**OWN, **more),
+                tiny.context(),
+                base=tiny.base,
+                dataset=dataset,
+                rows=rows,
+            )
+
+
+def test_a_row_without_an_answer_in_words_is_an_error() -> None:
+    call = Chat(messages=(Turn(role="user", content="a"), Turn(role="assistant", content=" ")))
+    for content in (call, Checked(prompt="Which?")):
+        with pytest.raises(DataError, match="row r1 has no answer in words"):
+            item_of("r1", content, "")
+    with pytest.raises(TypeError, match="not answered"):
+        item_of("r1", Text(text="a"), "")
+
+
+COUNTS = """
+def score(row):
+    if row["fields"].get("stop"):
+        raise ValueError("no")
+    knows = row["prompt"] == "Which?" and row["answers"] == ["x"]
+    return {"letters": len(row["said"]) if knows else -1}
+"""
+
+
+def own_metric(tiny: Any, text: str, **fields: Any) -> Evaluation:
+    config = TaskConfig(**OWN, metrics=("letters", "chrF"), python="c.py:score", max_new_tokens=4)
+    rows = rows_of({"question": "Which?", "answer": "x", **fields})
+    return task_base(
+        config,
+        tiny.context(),
+        base=tiny.base,
+        dataset=tiny.dataset([], [("a", "b")]),
+        rows=rows,
+        program=Program(python=text, file="c.py", function="score"),
+    )
+
+
+def test_a_function_of_the_project_counts_metrics_of_its_own(tiny: Any) -> None:
+    found = own_metric(tiny, COUNTS)
+
+    assert found.metric == "letters"
+    assert found.value == len(table_of(tiny, found)[0]["predicted"])
+    assert "chrF" in found.others
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "said"),
+    [
+        (COUNTS, {"stop": 1}, r"ValueError: no \(c.py, line 4\)"),
+        ("def score(row): return {}", {}, "gives no number for each of letters"),
+        ("def score(row): return {'letters': True}", {}, "gives no number"),
+        ("def score(row): return None", {}, "gives no number"),
+        ("def other(row): return {}", {}, "there is no function 'score'"),
+        ("import os\ndef score(row): os._exit(3)", {}, r"ended its process at answer 1 \(exit"),
+        ("def score(row): open('/etc/passwd')", {}, "may not read /etc/passwd"),
+        ("def score(row): open('x', 'w')", {}, "may not write x"),
+    ],
+)
+def test_a_function_that_does_not_count_says_so(
+    tiny: Any, text: str, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        own_metric(tiny, text, **fields)

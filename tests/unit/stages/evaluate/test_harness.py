@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tunesmith.core.errors import DataError, NotFound
+from tunesmith.records.evaluation import TaskRows
+from tunesmith.stages.evaluate import harness
+from tunesmith.stages.evaluate.harness import Carried, as_files, carry_over
+from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
+from tunesmith.stages.evaluate.task import TaskConfig
+
+CHOICE: dict[str, Any] = {
+    "task": "arc_like",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+    "test_split": "test",
+    "output_type": "multiple_choice",
+    "doc_to_text": "Question: {{question}}\nAnswer:",
+    "doc_to_target": "{{choices.label.index(answerKey)}}",
+    "doc_to_choice": "{{choices.text}}",
+    "metric_list": [
+        {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+        {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
+    ],
+    "metadata": {"version": 1.0},
+}
+CHOICE_ROWS = [
+    {
+        "question": "Which is 2?",
+        "choices": {"text": ["one", "it's two"], "label": ["A", "B"]},
+        "answerKey": "B",
+    }
+]
+WRITE: dict[str, Any] = {
+    "task": "say",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": "rows.jsonl"},
+    "output_type": "generate_until",
+    "description": "Be short. ",
+    "doc_to_text": "{{q | upper}}",
+    "doc_to_target": "a",
+    "generation_kwargs": {"until": ["\n", "Q:"], "max_gen_toks": 16, "do_sample": False},
+    "metric_list": [{"metric": "exact_match"}],
+}
+WRITE_ROWS = [{"q": "who?", "a": "I", "level": "easy"}, {"q": "when?", "a": ["now", "soon"]}]
+
+Carry = Callable[..., Carried]
+
+
+@pytest.fixture
+def carry(tmp_path: Path) -> Carry:
+    def of(task: dict[str, Any], rows: list[dict[str, Any]], more: str = "") -> Carried:
+        (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        (tmp_path / "task.yaml").write_text(yaml.safe_dump(task) + more)
+        return carry_over(tmp_path / "task.yaml")
+
+    return of
+
+
+def read_back(carried: Carried) -> tuple[TaskConfig, list[OwnRow]]:
+    text, rows = as_files(carried, "tasks/x.jsonl")
+    config = TaskConfig.model_validate(tomllib.loads(text))
+    return config, read_own(config, TaskRows(task=config.name, text=rows))
+
+
+def test_choices_are_carried_over_whole(carry: Carry) -> None:
+    carried = carry(CHOICE, CHOICE_ROWS)
+    config, (row,) = read_back(carried)
+
+    assert (carried.changes, carried.notes) == ([], [])
+    assert (config.name, config.version, config.ask, config.chat) == (
+        "arc_like",
+        "1.0",
+        "choose",
+        False,
+    )
+    assert config.metrics == ("accuracy", "normalised accuracy")
+    assert config.between == " "
+    assert row.prompt == "Question: Which is 2?\nAnswer:"
+    assert (row.choices, row.right) == (("one", "it's two"), ("it's two",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({"doc_to_choice": ["no", "yes"], "doc_to_target": "label"}, [{"label": 1}]),
+        ({"doc_to_choice": ["no", "yes"], "doc_to_target": "{{label}}"}, [{"label": 1}]),
+        ({"doc_to_choice": ["no", "yes"], "doc_to_target": "word"}, [{"word": "yes"}]),
+        ({"doc_to_choice": {"a": "no", "b": "yes"}, "doc_to_target": 1}, [{"x": "y"}]),
+        ({"doc_to_choice": "options", "doc_to_target": 1}, [{"options": ["no", "yes"]}]),
+    ],
+)
+def test_each_way_to_say_what_is_right(
+    carry: Carry, settings: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    (row,) = read_back(carry(CHOICE | {"doc_to_text": "Is it?"} | settings, rows))[1]
+
+    assert (row.prompt, row.choices, row.right) == ("Is it?", ("no", "yes"), ("yes",))
+
+
+def test_answers_are_carried_over_whole(carry: Carry) -> None:
+    carried = carry(WRITE, WRITE_ROWS)
+    config, rows = read_back(carried)
+
+    assert carried.changes == []
+    assert (config.stop, config.max_new_tokens) == (("\n", "Q:"), 16)
+    assert config.metrics == ("exact match",)
+    assert [row.prompt for row in rows] == ["Be short. WHO?", "Be short. WHEN?"]
+    assert [row.right for row in rows] == [("I",), ("now", "soon")]
+    assert rows[0].fields["level"] == "easy"
+
+
+@pytest.mark.parametrize(
+    ("settings", "more", "said"),
+    [
+        ({"num_fewshot": 5}, "", "num_fewshot: 5"),
+        ({"filter_list": [{"name": "strict"}]}, "", "filter_list: [{'name': 'strict'}]"),
+        ({"repeats": 4}, "", "repeats: 4"),
+        ({}, "process_docs: !function utils.process\n", "process_docs: utils.process"),
+        ({}, "process_results: !function utils.score\n", "process_results: utils.score"),
+        ({"surprise": "x"}, "", "surprise: x"),
+        ({"metric_list": [{"metric": "bleu"}]}, "", "metric bleu"),
+        ({"metric_list": [{"metric": "acc"}]}, "", "metric acc"),
+        (
+            {"metric_list": [{"metric": "exact_match", "ignore_case": True}]},
+            "",
+            "metric exact_match with ignore_case: measured by 'normalised match'",
+        ),
+        ({"generation_kwargs": {"temperature": 0.7}}, "", "generation_kwargs.temperature: 0.7"),
+    ],
+)
+def test_what_is_not_carried_over_is_named_and_stands_in_the_file(
+    carry: Carry, settings: dict[str, Any], more: str, said: str
+) -> None:
+    carried = carry(WRITE | settings, WRITE_ROWS, more)
+    text, _ = as_files(carried, "tasks/x.jsonl")
+
+    assert any(each.startswith(said) for each in carried.changes), carried.changes
+    assert f"# not carried over: {said}" in text
+    read_back(carried)
+
+
+def test_what_bears_on_nothing_is_a_note(carry: Carry) -> None:
+    carried = carry(WRITE | {"tag": "mine", "num_fewshot": 0, "repeats": 1}, WRITE_ROWS)
+
+    assert (carried.changes, carried.notes) == ([], ["tag: mine"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "more", "said"),
+    [
+        ({"output_type": "loglikelihood_rolling"}, "", "is not carried over"),
+        ({"dataset_path": "super_glue"}, "", "no local files"),
+        ({"dataset_kwargs": {"data_files": {"train": "rows.jsonl"}}, "test_split": "test"}, "",
+         "no rows"),
+        ({"dataset_kwargs": {"data_files": "../rows.jsonl"}}, "", "leads out"),
+        ({"doc_to_text": None}, "", "gives None"),
+        ({"doc_to_text": "{{nothing}}"}, "", "'nothing' is undefined"),
+        ({"doc_to_target": None}, "", "no doc_to_target"),
+        ({"doc_to_text": "{{ ''.__class__.__mro__ }}"}, "", "unsafe|SecurityError"),
+        ({"doc_to_text": "{{ q.__init__.__globals__ }}"}, "", "SecurityError|undefined"),
+        ({"doc_to_text": "{% for i in range(10 ** 9) %}{% endfor %}"}, "", "Range too big"),
+        ({"doc_to_text": "{{ 'a' * 10 ** 10 }}"}, "", "MemoryError"),
+        ({"doc_to_text": "{% include 'x' %}"}, "", "no loader"),
+        ({"doc_to_text": "{{ q | regex_replace('a', 'b') }}"}, "", "No filter named"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_refused(
+    carry: Carry, settings: dict[str, Any], more: str, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        carry(WRITE | settings, WRITE_ROWS, more)
+
+
+def test_a_template_that_never_ends_is_ended(carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "TIMEOUT_S", 1.0)
+    loop = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}"
+    with pytest.raises(DataError, match="not done after 1 s"):
+        carry(WRITE | {"doc_to_text": loop}, WRITE_ROWS)
+
+
+def test_files_that_are_none_are_refused(carry: Carry, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    for text, said in (
+        ("a: [", "no YAML"),
+        ("- 1", "no task of the harness"),
+        ("group: x\ntask: [a, b]\n", "no task of the harness"),
+        ("doc_to_text: !!python/object/apply:os.system [x]\n", "no YAML"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=said):
+            carry_over(path)
+    with pytest.raises(NotFound):
+        carry_over(tmp_path / "y.yaml")
+    for place in ("other.jsonl", "/etc/hostname"):
+        with pytest.raises(NotFound, match="beside the YAML file"):
+            carry(WRITE | {"dataset_kwargs": {"data_files": place}}, WRITE_ROWS)
+    with pytest.raises(DataError, match=r"is a function, utils\.text, and is not run"):
+        carry({k: v for k, v in WRITE.items() if k != "doc_to_text"}, WRITE_ROWS,
+              "doc_to_text: !function utils.text\n")  # fmt: skip
+
+
+def test_what_is_included_lies_beneath(carry: Carry, tmp_path: Path) -> None:
+    base = {key: value for key, value in WRITE.items() if key != "description"}
+    (tmp_path / "_base.yaml").write_text(yaml.safe_dump(base | {"num_fewshot": 3}))
+
+    carried = carry({"include": "_base.yaml", "task": "mine", "num_fewshot": 0}, WRITE_ROWS)
+
+    assert carried.changes == []
+    assert read_back(carried)[0].name == "mine"
+    assert carried.rows[0]["prompt"] == "WHO?"
+    for place, said in (("task.yaml", "no task"), ("../x.yaml", "leads out")):
+        with pytest.raises(DataError, match=said):
+            carry({"include": place, "task": "mine"}, WRITE_ROWS)
