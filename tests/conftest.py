@@ -319,13 +319,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def postgres(server: Server) -> Iterator[Callable[..., str]]:
-    """postgres(more="") -> the URL of a new, empty database of the server, `more` of its making."""
+def postgres(server: Server) -> Iterator[Callable[[], str]]:
+    """postgres() -> the URL of a new, empty database of the server."""
     made: list[str] = []
 
-    def make(more: str = "") -> str:
+    def make() -> str:
         made.append(f"store_{secrets.token_hex(6)}")
-        server.run(f"CREATE DATABASE {made[-1]} {more}", "postgres")
+        server.run(f"CREATE DATABASE {made[-1]}", "postgres")
         return f"postgresql://owner:open@127.0.0.1:{server.port}/{made[-1]}"
 
     yield make

@@ -158,24 +158,6 @@ def test_a_store_moves_between_kinds_of_database(
         server.close()
 
 
-def test_a_server_that_orders_texts_by_its_language(make_store, postgres, to, tmp_path):
-    """English puts "a" before "B", bytes do not: the evidence holds in either order."""
-    old = make_store("old")
-    inputs = {
-        name: Step(name=name, kind="echo@1", config=EchoConfig(text=name)) for name in ("a", "B")
-    }
-    old.runner.run(Step(name="both", kind="echo@1", config=EchoConfig(text="!"), inputs=inputs))
-    old.back_up(to)
-    english = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
-    server = Database(postgres(english))
-    with server.read() as connection:
-        assert connection.execute(sa.text("SELECT 'a' < 'B'")).scalar()
-    restore.restore(to, chosen(to), tmp_path / "new", server=server, on_progress=quiet)
-    blobs = FolderBlobs(tmp_path / "new" / ".tunesmith" / "blobs")
-    assert verify(server, blobs).problems == ()
-    server.close()
-
-
 def test_garbage_is_collected_on_a_server_too(make_store, postgres):
     settings = StoreSection(keep_runs=1, keep_aliases=1)
     store = make_store("pg", postgres())
