@@ -238,6 +238,7 @@ KINDS: Mapping[str, Kind] = {
             f"{_RECORDS}.suite",
         ),
         libraries=(*_MODEL, "scipy", "phonenumberslite"),
+        loads_weights=True,
     ),
     "evaluate-base-task@1": Kind(
         function=f"{_STAGES}.evaluate.asking:task_base",
@@ -270,6 +271,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.audit:Audit",
         sources=(f"{_STAGES}.audit", "tunesmith.lm"),
         libraries=_MODEL,
+        loads_weights=True,
     ),
     "gate@1": Kind(
         function=f"{_STAGES}.evaluate.run:judge",
