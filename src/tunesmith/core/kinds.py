@@ -35,13 +35,18 @@ class Kind:
     """The same, of an extra: what is not installed is not used."""
     named: str = ""
     """The word by which versions of the record are known; empty for records without a name."""
-    loads_weights: bool = False
-    """Whether it holds a model in memory, so that two side by side may be too much."""
+
+    @property
+    def loads_weights(self) -> bool:
+        """Whether it holds a model in memory, so that two side by side may be too much."""
+        return "torch" in self.libraries and self.function not in _NO_WEIGHTS
 
 
 _STAGES = "tunesmith.stages"
 _RECORDS = "tunesmith.records"
 _REWARDS = "tunesmith.text.rewards"
+_NO_WEIGHTS = frozenset({f"{_STAGES}.curate.run:curate", f"{_STAGES}.evaluate.run:judge"})
+"""What has torch in its key, because of what it imports, and loads no model."""
 _FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
@@ -207,7 +212,6 @@ KINDS: Mapping[str, Kind] = {
         named="model",
         sources=(f"{_STAGES}.finetune", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows"),
         libraries=(*_MODEL, "scipy"),
-        loads_weights=True,
     ),
     "evaluate-base@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_base",
@@ -215,7 +219,6 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
-        loads_weights=True,
     ),
     "evaluate-tuned@1": Kind(
         function=f"{_STAGES}.evaluate.run:evaluate_tuned",
@@ -223,7 +226,6 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=_EVALUATING,
         libraries=(*_MODEL, "scipy"),
-        loads_weights=True,
     ),
     "probe@1": Kind(
         function=f"{_STAGES}.probe.run:probe",
@@ -296,7 +298,6 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.export:Export",
         sources=(f"{_STAGES}.export", "tunesmith.lm", f"{_RECORDS}.rows"),
         libraries=_MODEL,
-        loads_weights=True,
     ),
     "index@1": Kind(
         function=f"{_STAGES}.index.run:index",
@@ -333,7 +334,6 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.value:Vectors",
         sources=(f"{_STAGES}.value.embed", f"{_STAGES}.value.config", "tunesmith.lm"),
         libraries=_MODEL,
-        loads_weights=True,
     ),
     "value@1": Kind(
         function=f"{_STAGES}.value.run:value",
