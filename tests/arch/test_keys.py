@@ -5,7 +5,8 @@ from __future__ import annotations
 import grimp
 import pytest
 
-from tunesmith.core.kinds import KINDS, code_version, environment
+from tunesmith.core.code_version import code_version, environment
+from tunesmith.core.kinds import KINDS
 
 # Import name -> distribution, of the libraries whose versions can change a result.
 LIBRARIES = {

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.core.code_version import environment
 from tunesmith.core.errors import ConfigError, TunesmithError
-from tunesmith.core.kinds import environment, kind
+from tunesmith.core.kinds import kind
 from tunesmith.core.step import ordered
 from tunesmith.graph import build
 from tunesmith.project import open_project

@@ -8,7 +8,8 @@ from typing import Any
 
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
-from tunesmith.core.kinds import code_version, environment, kind
+from tunesmith.core.code_version import code_version, environment
+from tunesmith.core.kinds import kind
 from tunesmith.core.ref import to_plain
 from tunesmith.core.step import Step
 

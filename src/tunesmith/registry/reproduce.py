@@ -16,10 +16,11 @@ from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
+from tunesmith.core.code_version import code_version, environment
 from tunesmith.core.errors import BlobMissing, GateFailed, NotFound
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Given, Listener, SubprocessExecutor
-from tunesmith.core.kinds import code_version, environment, kind, resolve
+from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.owner import owner
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob, find, from_plain

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tunesmith.core import catalog
-from tunesmith.core.kinds import KINDS, code_version, environment
+from tunesmith.core.code_version import code_version, environment
+from tunesmith.core.kinds import KINDS
 from tunesmith.core.owner import owner
 from tunesmith.core.ref import Blob
 from tunesmith.registry import reproduce as module

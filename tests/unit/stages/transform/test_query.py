@@ -210,11 +210,12 @@ def test_the_database_itself_reaches_nothing(desk, tmp_path, statement):
     """What the first check would let through finds the second door closed."""
     import duckdb
 
+    from tunesmith.asset.scratch import lock, scratch_database
     from tunesmith.stages.transform import query
 
-    with query._opened(tmp_path) as connection:
+    with scratch_database() as connection:
         query._load(connection, desk.asset("mail", *MAIL), desk.blobs)
-        query._lock(connection)
+        lock(connection)
         with pytest.raises(duckdb.Error):
             connection.execute(statement.format(path=tmp_path / "stolen")).fetchall()
     assert not (tmp_path / "stolen").exists()
