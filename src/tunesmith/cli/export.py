@@ -13,8 +13,6 @@ from tunesmith.cli.render import out as print_result
 from tunesmith.core.errors import UsageError
 from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.records.export import Format, Quantisation
-from tunesmith.signing.model_files import SIGNATURE
-from tunesmith.signing.opened import copy_checked
 
 if TYPE_CHECKING:
     from tunesmith.core.blobs import Blobs
@@ -44,6 +42,7 @@ def model_export(
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
     from tunesmith.registry.signing import signature_of_export
+    from tunesmith.signing.model_files import SIGNATURE
 
     config = _config(format, quantisation)
     require_free(out, "--out")
@@ -64,6 +63,9 @@ def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path, signature: str =
     Raises:
         Conflict: `folder` is there and is not an empty folder.
     """
+    from tunesmith.signing.model_files import SIGNATURE
+    from tunesmith.signing.opened import copy_checked
+
     with new_folder(folder, "--out") as temporary:
         for name, blob in files.items():
             (temporary / name).parent.mkdir(exist_ok=True)  # some lie in a folder of their own
