@@ -96,8 +96,6 @@ def test_many_writers_on_one_store(tmp_path, make_runner, num_writers, num_commi
     print(
         f"{total} commits: median {took[total // 2]:.3f} s, p99 {p99:.3f} s, max {took[-1]:.3f} s"
     )
-    if num_commits > 100:
-        assert p99 < 1.0
     runner, _ = make_runner()
     with runner.database.read() as connection:
         runs = catalog.all_runs(connection)
