@@ -36,8 +36,12 @@ from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, warnings
-from tunesmith.registry.signing import sign_release, signing_key, version_name
-from tunesmith.signing.at_load import require_signed
+from tunesmith.registry.signing import (
+    require_signed_if_asked,
+    sign_release,
+    signing_key,
+    version_name,
+)
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
@@ -298,9 +302,7 @@ def export(project: Project, name: str, config: ExportConfig) -> Export:
     model = project.runner.current(
         build(project.file).models[name].model
     )  # to export is not to tune
-    if project.public_key is not None:
-        version = version_name(project, model)
-        require_signed(project.runner.database, model, project.public_key, version)
+    require_signed_if_asked(project, model, version_name(project, model))
     made: Export = project.run(export_of(project.file, name, config))
     return made
 

@@ -21,6 +21,7 @@ from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.registry.signing import require_signed_if_asked
 from tunesmith.registry.standing import released_version, version_of
 
 ADAPTERS = ("lora", "dora")
@@ -44,12 +45,14 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
     Raises:
         UsageError: `version` is not of the form MODEL@NUMBER.
         NotFound: there is no such version.
+        SignatureError: it is not what was signed, where a public key is set.
         Conflict: `folder` is there and is not empty.
     """
     with project.runner.database.read() as connection:
         named = version_of(connection, version)
         run = catalog.run(connection, named.run_id)
     model: ModelVersion = project.load(run)
+    require_signed_if_asked(project, model, version)
     (cut,) = run.identity["inputs"].get("dataset", [""])
     dataset = _dataset(project, cut)
     try:

@@ -19,7 +19,7 @@ from tunesmith.core import catalog, evidence
 from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import moment
-from tunesmith.core.errors import Conflict, NotFound
+from tunesmith.core.errors import Conflict, NotFound, SignatureError
 from tunesmith.core.ref import Blob, find
 from tunesmith.interop.mlflow_client import client, database_file
 from tunesmith.interop.mlflow_model import write_model
@@ -27,6 +27,7 @@ from tunesmith.project import Project
 from tunesmith.records.evaluation import Evaluation
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.registry.signing import require_signed_if_asked
 from tunesmith.registry.standing import pointed
 
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -275,7 +276,12 @@ def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
             version = export.versions.get(run.output.sha256)
             name = f"{version.name}@{version.number}" if version else record.name
             digest = run.output.sha256
-            write_model(record, name, digest, blobs, folder / MODEL, with_base=export.with_base)
+            try:
+                require_signed_if_asked(export.project, record, name)
+            except SignatureError as error:
+                export.client.set_tag(id, "tunesmith.left_out", error.message)
+            else:
+                write_model(record, name, digest, blobs, folder / MODEL, with_base=export.with_base)
         export.client.log_artifacts(id, str(folder))
 
 

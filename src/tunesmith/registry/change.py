@@ -16,6 +16,7 @@ from tunesmith.documents.compile import require_complete
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.roles import Actor, others, require_role
+from tunesmith.registry.signing import require_signed_if_asked
 from tunesmith.registry.standing import (
     ROLLED_BACK,
     Released,
@@ -26,7 +27,6 @@ from tunesmith.registry.standing import (
     version_of,
     way_back,
 )
-from tunesmith.signing.at_load import require_signed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +96,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
         if release is not None:
             for blob in find(release.release, Blob):
                 project.runner.blobs.check(blob, deep=True)
-    if project.public_key is not None:  # or it could not be served then
-        require_signed(project.runner.database, found.release.model, project.public_key, version)
+    require_signed_if_asked(project, found.release.model, version)  # or it could not be served
     documents = require_complete(project, version)
     started = time.monotonic()
     with project.runner.database.write() as connection:

@@ -39,6 +39,16 @@ class Verified:
     """Of a version, as the evidence has it."""
 
 
+def require_signed_if_asked(project: Project, model: ModelVersion, version: str) -> None:
+    """See to it that a model leaves only as it was signed, where the project file has a public key.
+
+    Raises:
+        SignatureError: it is not signed with that key, or the signature does not fit.
+    """
+    if project.public_key is not None:
+        require_signed(project.runner.database, model, project.public_key, version)
+
+
 def signing_key(project: Project) -> PrivateKey | None:
     """The key that releases are signed with; None where none is set.
 

@@ -209,3 +209,14 @@ def test_the_commands(desk, key, tmp_path) -> None:
         run("model", "sign", version, "--key", str(key.path), "--password-env", "NO_SUCH",
             "-p", folder)  # fmt: skip
     assert "signed" in run("model", "show", version, "-p", folder)
+
+
+def test_an_unsigned_version_leaves_as_no_modelkit_either(desk, key, tmp_path_factory) -> None:
+    from tunesmith.interop.kitfile import write_kit
+
+    version = desk.release()
+    with_registry(desk, public_key=str(public_of(key)))
+    out = tmp_path_factory.mktemp("out") / "kit"
+    with pytest.raises(SignatureError, match="is not signed with the key"):
+        write_kit(desk.project, version, out)
+    assert not out.exists()
