@@ -1,18 +1,13 @@
-"""Logging and listing runs: our store beside MLflow's (SQLite), by the same calls in one process.
-
-    python bench/mlflow_beside.py              10,000 runs
-    python bench/mlflow_beside.py --runs 1000
+"""Logging and listing runs: our store beside MLflow's (SQLite), by the same calls in one process; a
+section of `mlops.py`.
 
 Each run is begun, gets 5 parameters and 10 metrics in one batch, and is ended: three calls, each of
 which is on the disk when it returns. Then all runs are listed, page by page, with what was logged.
-The bar: both at least `BAR` times as fast as MLflow.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 import time
 import uuid
@@ -23,7 +18,6 @@ from typing import Any
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_LOGGING_LEVEL"] = "ERROR"
 
-BAR = 5.0
 PAGE = 1000
 METRICS = [f"metric {number}" for number in range(10)]
 PARAMS = [f"param {number}" for number in range(5)]
@@ -119,27 +113,3 @@ def measure(of: Callable[[Path], Any], num_runs: int) -> tuple[float, float]:
             times.append(time.perf_counter() - started)
             assert len(found) == num_runs
     return logging_s, min(times)
-
-
-def main() -> int:
-    """Print both, and whether the bar is met."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000)
-    num_runs = parser.parse_args().runs
-    here = measure(ours, num_runs)
-    print(
-        f"ours    {num_runs} runs: logged in {here[0]:.1f} s, listed in {here[1]:.2f} s", flush=True
-    )
-    there = measure(theirs, num_runs)
-    print(f"mlflow  {num_runs} runs: logged in {there[0]:.1f} s, listed in {there[1]:.2f} s")
-    faster = [slow / fast for slow, fast in zip(there, here, strict=True)]
-    met = min(faster) >= BAR
-    print(
-        f"{faster[0]:.1f} times as fast at logging, {faster[1]:.1f} at listing: "
-        f"the bar ({BAR:g}) is {'met' if met else 'MISSED'}"
-    )
-    return 0 if met else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
