@@ -160,15 +160,13 @@ def test_mlflow_reads_what_was_brought_to_it_and_nothing_doubles(
     (tuned,) = (run for run in found if run.info.run_name == "finetune:desk")
     (ours,) = (run for run in runs if run["step"] == "finetune:desk")
     assert tuned.data.params["rank"] == "4"
-    assert tuned.data.tags["tunesmith.sha256"] == ours["output"]["sha256"]
+    assert tuned.data.tags["tunesmith.sha256"] == ours["output"]
     assert tuned.data.metrics["usage.wall_s"] == pytest.approx(ours["usage"]["wall_s"])
     (given,) = tuned.inputs.dataset_inputs
     (dataset,) = (run for run in runs if run["step"] == "curate:calls")
     assert given.dataset.name == "calls@1"
-    assert given.dataset.digest == dataset["output"]["sha256"][:36]
-    assert {tag.key: tag.value for tag in given.tags}["tunesmith.sha256"] == (
-        dataset["output"]["sha256"]
-    )
+    assert given.dataset.digest == dataset["output"][:36]
+    assert {tag.key: tag.value for tag in given.tags}["tunesmith.sha256"] == (dataset["output"])
     curve = there.get_metric_history(tuned.info.run_id, "loss")
     assert [each.step for each in curve] == list(range(1, len(curve) + 1))
     assert len(curve) > 2

@@ -80,6 +80,8 @@ class Meter:
         self._stop = threading.Event()
         self._peak = 0
         self._children: list[psutil.Process] = []
+        self._lock = threading.Lock()
+        """Held where it is said whose children they are."""
         self._children_until = 0.0
         """When they are to be looked up again."""
         self._thread = threading.Thread(target=self._sample, name="meter", daemon=True)
@@ -109,9 +111,11 @@ class Meter:
         energy is estimated: a counter of the machine's counts the other things as well.
         """
         if self._followed is None:
-            self._followed = self._process = psutil.Process(pid)
-            self._children_until = 0.0
-            self._peak = 0
+            with self._lock:
+                self._followed = self._process = psutil.Process(pid)
+                self._children = []  # those of this process are none of that one's
+                self._children_until = 0.0
+                self._peak = 0
         self._follow_on()
 
     def resident(self) -> int:
@@ -159,9 +163,13 @@ class Meter:
         total = 0
         with contextlib.suppress(psutil.Error):  # what is followed has ended
             if now >= self._children_until:
-                self._children = self._process.children(recursive=True)
+                of = self._process
+                children = of.children(recursive=True)
                 took_s = time.monotonic() - now
-                self._children_until = now + took_s / SHARE_FOR_CHILDREN
+                with self._lock:
+                    if of is self._process:  # no other is followed meanwhile
+                        self._children = children
+                        self._children_until = now + took_s / SHARE_FOR_CHILDREN
             total = int(self._process.memory_info().rss)
         for child in self._children:
             try:

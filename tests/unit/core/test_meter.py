@@ -70,3 +70,23 @@ def test_measuring_takes_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     gaps = [after - before for before, after in itertools.pairwise(lookups[:4])]
     # the first is of the processor time at the beginning
     assert min(gaps[1:]) > 0.4
+
+
+def test_what_is_followed_is_not_charged_for_others() -> None:
+    """This process has another child, which has used a second of a processor before."""
+    burn = "import time\nwhile time.process_time() < 1: pass\nprint('done', flush=True)\ninput()"
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as followed,
+    ):
+        assert other.stdout is not None
+        other.stdout.readline()
+        with Meter(interval_s=0.001) as meter:
+            time.sleep(0.05)
+            meter.follow(followed.pid)
+            time.sleep(0.05)
+        for each in (other, followed):
+            each.communicate(b"\n")
+    assert meter.usage.cpu_s < 0.7

@@ -415,7 +415,7 @@ def test_models_with_tokens_of_their_own_share_a_base(
         ids = torch.tensor([merged.tokenizer.encode("a <icd> <rxn> <atc> b")])
         assert found.tokenizer.encode("a <icd> <rxn> <atc> b") == ids[0].tolist()
         torch.testing.assert_close(
-            found.model(ids).logits, merged.model(ids).logits, rtol=0, atol=1e-4
+            found.model(ids).logits, merged.model(ids).logits, rtol=2e-5, atol=1e-4
         )
         layer = found.model.model.layers[0].mlp.up_proj.frozen
         assert layer.weight is own.model.model.layers[0].mlp.up_proj.weight

@@ -11,7 +11,7 @@ MODEL = """
 import mlflow
 
 class Twice(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: list[float], params=None):
         return [2 * each for each in model_input]
 
 mlflow.models.set_model(Twice())
