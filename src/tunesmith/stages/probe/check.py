@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from tunesmith.core.kinds import resolve
 from tunesmith.core.step import Step
-from tunesmith.stages.probe.canaries import read_canaries
-from tunesmith.stages.probe.cases import read_tests
 from tunesmith.stages.probe.config import ProbeConfig
-from tunesmith.stages.probe.forgetting import read_texts
 from tunesmith.stages.probe.given import read_given
-from tunesmith.stages.probe.injection import read_orders
-from tunesmith.stages.probe.refusals import read_asks
 
-READERS: Mapping[str, Callable[[str, str], Any]] = {
-    "forgetting": read_texts,
-    "behaviour": read_tests,
-    "canaries": read_canaries,
-    "injection": read_orders,
-    "refusals": read_asks,
+_HERE = "tunesmith.stages.probe"
+READERS: Mapping[str, str] = {  # by name: a suite without a file should load no model's code
+    "forgetting": f"{_HERE}.forgetting:read_texts",
+    "behaviour": f"{_HERE}.cases:read_tests",
+    "canaries": f"{_HERE}.canaries:read_canaries",
+    "injection": f"{_HERE}.injection:read_orders",
+    "refusals": f"{_HERE}.refusals:read_asks",
 }
 """By kind of suite: what reads the text of a file of that name."""
 
@@ -36,4 +32,5 @@ def require_readable(suites: Iterable[Step], project: Path) -> None:
         config = suite.config
         assert isinstance(config, ProbeConfig)
         if config.file:
-            READERS[config.kind](read_given(config.file, project).text, config.file)
+            read = resolve(READERS[config.kind])
+            read(read_given(config.file, project).text, config.file)
