@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -40,6 +41,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 # Commands that tests start keep what they compile, as a user's do; some machines say otherwise.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Begun in the background of a shell, tests and what they start would not hear of Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -73,7 +73,7 @@ def test_a_model_is_logged_registered_and_loaded_by_its_alias(client, tmp_path):
         mlflow.log_metric("accuracy", 0.75, model_id=made.model_id)
     client.set_registered_model_alias("twice", "champion", 1)
     version = client.get_model_version_by_alias("twice", "champion")
-    assert (version.version, version.run_id) == ("1", run.info.run_id)
+    assert (str(version.version), version.run_id) == ("1", run.info.run_id)
     assert len(version.tags["tunesmith.sha256"]) == 64
     assert mlflow.pyfunc.load_model("models:/twice@champion").predict([1.5]) == [3.0]
     assert mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/twice").predict([2.0]) == [4.0]
