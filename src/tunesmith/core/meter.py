@@ -90,7 +90,7 @@ class Meter:
         self._wall = time.monotonic()
         self._cpu = _cpu_seconds()
         self._energy = _rapl_microjoules()
-        self._peak = self._resident()
+        self._look()
         self._thread.start()
         return self
 
@@ -124,7 +124,7 @@ class Meter:
 
     def read(self) -> Usage:
         """The usage up to now."""
-        self._peak = max(self._peak, self._resident())
+        self._look()
         wall_s = time.monotonic() - self._wall
         if self._followed is not None:
             cpu_s = self._follow_on()
@@ -142,9 +142,17 @@ class Meter:
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval_s):
-            self._peak = max(self._peak, self._resident())
+            self._look()
             if self._followed is not None:
                 self._follow_on()
+
+    def _look(self) -> None:
+        """See how much is held now, and whether that is the most."""
+        of = self._process
+        held = self._resident()
+        with self._lock:
+            if of is self._process:  # no other is followed meanwhile
+                self._peak = max(self._peak, held)
 
     def _follow_on(self) -> float:
         """The CPU seconds of what is followed, as they were last seen."""
