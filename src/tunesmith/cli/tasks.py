@@ -34,10 +34,9 @@ def task_import(
 
     from tunesmith.core.errors import DataError, UsageError
     from tunesmith.core.new_folder import new_folder
-    from tunesmith.core.project_folder import require_inside
+    from tunesmith.core.project_folder import check_path, require_inside
     from tunesmith.project_file import read
     from tunesmith.stages.evaluate.harness import as_files, carry_over
-    from tunesmith.stages.evaluate.task import check_path
 
     read(folder)
     carried = carry_over(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tunesmith.core.function import libraries_of
 from tunesmith.core.ref import Blob
 from tunesmith.records.data import DataAsset
 
@@ -23,6 +24,17 @@ class Program:
     """The function of it that is given a row."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     """Versions of the installed packages that the file imports."""
+
+
+def python_program(python: str, text: str) -> Program:
+    """The program of `PATH.py:FUNCTION`, whose file says `text`."""
+    path, _, function = python.rpartition(":")
+    return Program(
+        python=text,
+        file=path.rpartition("/")[2],
+        function=function,
+        libraries=dict(sorted(libraries_of(text))),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from tunesmith.core.errors import DataError, NotFound
-from tunesmith.core.project_folder import open_plain, require_inside
+from tunesmith.core.project_folder import read_text, require_inside
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.stages.evaluate.own_rows import read_own
 from tunesmith.stages.evaluate.task import TaskConfig
@@ -305,14 +305,4 @@ def _toml(value: Any) -> str:
 def _text(path: Path) -> str:
     if not path.exists():
         raise NotFound(f"there is no {path}", remedy="rows are looked for beside the YAML file")
-    try:
-        if source := open_plain(path):
-            with source:
-                data = source.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path.name} cannot be read: {error}", remedy="it must be a readable file of UTF-8"
-        ) from error
-    raise DataError(f"{path.name} is no plain file of at most {MAX_BYTES} bytes")
+    return read_text(path, path.name, MAX_BYTES, encoding="utf-8-sig")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tunesmith.core.project_folder import STORE
+from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.records.transform import Program
@@ -86,12 +85,7 @@ class TaskConfig(Section):
     @field_validator("python")
     @classmethod
     def _is_a_function_inside(cls, python: str) -> str:
-        path, _, function = python.rpartition(":")
-        if python and not function.isidentifier():
-            raise ValueError("write PATH.py:FUNCTION, as in tasks/cites.py:score")
-        if python:
-            check_path(path, ".py", "tasks/cites.py:score")
-        return python
+        return check_function(python, "tasks/cites.py:score")
 
     @model_validator(mode="before")
     @classmethod
@@ -132,14 +126,3 @@ class Task:
     """Its own rows; None where it asks the dataset's."""
     program: Program | None = None
     """The function of its own metrics; None where it has none."""
-
-
-def check_path(path: str, end: str, example: str) -> None:
-    """Raise ValueError unless `path` leads to a file of that kind inside the project."""
-    parts = path.split("/")
-    if (
-        re.search(r"[\\\x00-\x1f\x7f:]", path)
-        or any(part in ("", ".", "..", STORE) for part in parts)
-        or not path.endswith(end)
-    ):
-        raise ValueError(f"the path must lead to a {end} file inside the project, as in {example}")

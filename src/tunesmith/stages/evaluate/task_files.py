@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tunesmith.core import settings
-from tunesmith.core.errors import ConfigError, DataError, NotFound
-from tunesmith.core.function import libraries_of
-from tunesmith.core.project_folder import open_plain, require_inside
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.project_folder import check_path, read_inside
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.records.model import TASKS
-from tunesmith.records.transform import Program
+from tunesmith.records.transform import python_program
 from tunesmith.stages.evaluate.config import GateConfig
-from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig, check_path
+from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
 """Of a file of a task."""
@@ -105,33 +104,17 @@ def read_task(path: str, project: Path, key: str) -> Task:
         rows = TaskRows(task=config.name, text=text)
     program = None
     if config.python:
-        place, _, function = config.python.rpartition(":")
-        text = _text(project, place)
-        program = Program(
-            python=text,
-            file=place.rpartition("/")[2],
-            function=function,
-            libraries=dict(sorted(libraries_of(text))),
-        )
+        place = config.python.rpartition(":")[0]
+        program = python_program(config.python, _text(project, place))
     return Task(config=config, rows=rows, program=program)
 
 
 def _text(project: Path, path: str) -> str:
-    place = project / path
-    require_inside(project, place)
-    if not place.exists():
-        raise NotFound(
-            f"there is no {path} in {project}",
-            remedy="paths of tasks are relative to the folder of the project file",
-        )
-    try:
-        if source := open_plain(place):
-            with source:
-                data = source.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", remedy="it must be a readable file of UTF-8 text"
-        ) from error
-    raise DataError(f"{path} is no plain file of at most {MAX_BYTES} bytes", remedy="shorten it")
+    return read_inside(
+        project,
+        path,
+        MAX_BYTES,
+        encoding="utf-8-sig",
+        missing="paths of tasks are relative to the folder of the project file",
+        too_long="shorten it",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -12,7 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.project_folder import STORE
+from tunesmith.core.project_folder import is_inside
 from tunesmith.core.section import Section
 from tunesmith.records.model import TASKS
 from tunesmith.records.suite import FORGETTING, Limits, SuiteLimits
@@ -157,12 +156,7 @@ class SuiteConfig(Section):
     @field_validator("file")
     @classmethod
     def _is_inside(cls, file: str) -> str:
-        parts = file.split("/")
-        if file and (
-            re.search(r"[\\\x00-\x1f\x7f:]", file)
-            or any(part in ("", ".", "..", STORE) for part in parts)
-            or not file.endswith((".toml", ".jsonl", ".txt"))
-        ):
+        if file and not (is_inside(file) and file.endswith((".toml", ".jsonl", ".txt"))):
             raise ValueError(
                 "the path must lead to a .toml, .jsonl or .txt file inside the project, as in "
                 "checks/desk.toml"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.core.errors import DataError, NotFound, TunesmithError
-from tunesmith.core.project_folder import open_plain, require_inside
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.project_folder import read_inside
 
 MAX_BYTES = 4 << 20
 
@@ -25,26 +25,8 @@ def read_given(file: str, project: Path) -> Given:
         NotFound: there is no such file.
         DataError: it leads out of the project's folder, is no text, or is too long.
     """
-    place = project / file
-    require_inside(project, place)
-    if not place.exists():
-        raise NotFound(
-            f"there is no {file} in {project}",
-            remedy="the file of a suite is relative to the folder of the project file",
-        )
-    try:
-        if source := open_plain(place):
-            with source:
-                data = source.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return Given(text=data.decode())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read: {error}", remedy="it must be a readable file of UTF-8 text"
-        ) from error
-    raise DataError(
-        f"{file} is no plain file of at most {MAX_BYTES} bytes", remedy="name a file of text"
-    )
+    missing = "the file of a suite is relative to the folder of the project file"
+    return Given(text=read_inside(project, file, MAX_BYTES, missing=missing))
 
 
 def given_now(file: str, project: Path) -> Given | None:

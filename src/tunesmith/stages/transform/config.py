@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.project_folder import STORE
+from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.transform import Program
@@ -100,18 +99,13 @@ class TransformConfig(Section):
     @classmethod
     def _is_a_file_inside(cls, sql: str) -> str:
         if sql.startswith(FILE):
-            _check_path(sql.removeprefix(FILE), ".sql", f"{FILE}queries/clean.sql")
+            check_path(sql.removeprefix(FILE), ".sql", f"{FILE}queries/clean.sql")
         return sql
 
     @field_validator("python")
     @classmethod
     def _is_a_function_inside(cls, python: str) -> str:
-        path, _, function = python.rpartition(":")
-        if python and not function.isidentifier():
-            raise ValueError("write PATH.py:FUNCTION, as in clean.py:tidy")
-        if python:
-            _check_path(path, ".py", "clean.py:tidy")
-        return python
+        return check_function(python, "clean.py:tidy")
 
     @model_validator(mode="after")
     def _has_one_program(self) -> Self:
@@ -121,13 +115,3 @@ class TransformConfig(Section):
                 '"clean.py:tidy"'
             )
         return self
-
-
-def _check_path(path: str, end: str, example: str) -> None:
-    parts = path.split("/")
-    if (
-        re.search(r"[\\\x00-\x1f\x7f:]", path)
-        or any(part in ("", ".", "..", STORE) for part in parts)
-        or not path.endswith(end)
-    ):
-        raise ValueError(f"the path must lead to a {end} file inside the project, as in {example}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunesmith.core.errors import DataError, NotFound, TunesmithError
-from tunesmith.core.function import libraries_of
-from tunesmith.core.project_folder import open_plain, require_inside
-from tunesmith.records.transform import Program
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.project_folder import read_inside
+from tunesmith.records.transform import Program, python_program
 from tunesmith.stages.transform.config import FILE, TransformConfig
 
 MAX_BYTES = 1 << 20
@@ -35,34 +34,9 @@ def read_program(config: TransformConfig, project: Path) -> Program:
         return Program(sql=_read(project, config.sql.removeprefix(FILE)))
     if config.sql:
         return Program(sql=config.sql)
-    path, _, function = config.python.rpartition(":")
-    text = _read(project, path)
-    return Program(
-        python=text,
-        file=path.rpartition("/")[2],
-        function=function,
-        libraries=dict(sorted(libraries_of(text))),
-    )
+    return python_program(config.python, _read(project, config.python.rpartition(":")[0]))
 
 
 def _read(project: Path, path: str) -> str:
-    place = project / path
-    require_inside(project, place)
-    if not place.exists():
-        raise NotFound(
-            f"there is no {path} in {project}",
-            remedy="the path of a transform is relative to the folder of the project file",
-        )
-    try:
-        if source := open_plain(place):
-            with source:
-                data = source.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}", remedy="it must be a readable file of UTF-8 text"
-        ) from error
-    raise DataError(
-        f"{path} is no plain file of at most {MAX_BYTES} bytes", remedy="name a file of text"
-    )
+    missing = "the path of a transform is relative to the folder of the project file"
+    return read_inside(project, path, MAX_BYTES, missing=missing)
