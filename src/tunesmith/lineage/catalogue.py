@@ -54,7 +54,8 @@ def catalogue(project: Project) -> list[CatalogueEntry]:
     """The newest version of each source of the project file that was read in, and of each transform
     that was made; nothing is run."""
     costs = _costs(project)
-    return [_entry(project, held, costs, runs=False) for held in _newest(project).values()]
+    newest = _newest(project)
+    return [_entry(project, newest, name, costs, runs=False) for name in newest]
 
 
 def page(project: Project, name: str) -> CatalogueEntry:
@@ -64,7 +65,7 @@ def page(project: Project, name: str) -> CatalogueEntry:
         NotFound: it was not read in, or made, as it is set now.
     """
     project.runner.current(build(project.file).assets[name])
-    return _entry(project, _newest(project)[name], _costs(project), runs=True)
+    return _entry(project, _newest(project), name, _costs(project), runs=True)
 
 
 def _costs(project: Project) -> Mapping[str, tuple[float, Money | None]]:
@@ -81,9 +82,15 @@ def _newest(project: Project) -> dict[str, Held]:
 
 
 def _entry(
-    project: Project, held: Held, costs: Mapping[str, tuple[float, Money | None]], *, runs: bool
+    project: Project,
+    newest: Mapping[str, Held],
+    name: str,
+    costs: Mapping[str, tuple[float, Money | None]],
+    *,
+    runs: bool,
 ) -> CatalogueEntry:
-    record, name = held.record, held.version.name
+    held = newest[name]
+    record = held.record
     assert isinstance(record, DataAsset)
     sources = _sources(project, name)
     said = _said(record, sources)
@@ -104,7 +111,7 @@ def _entry(
         stated=said,
         licence=_worst(map(verdict, found)) if len(found) == len(sources) else NOT_LOOKED_AT,
         package_licence=", ".join(dict.fromkeys(filter(None, packages))),
-        statements=tuple(_lines(project, found)) if runs else (),
+        statements=tuple(_lines(project, newest, found)) if runs else (),
         obligations=obligations(in_all),
         freshness=freshness,
         cpu_s=cpu_s,
@@ -201,13 +208,14 @@ def _freshness(
     )
 
 
-def _lines(project: Project, found: Iterable[LicenceStatements]) -> Iterator[LicenceLine]:
+def _lines(
+    project: Project, newest: Mapping[str, Held], found: Iterable[LicenceStatements]
+) -> Iterator[LicenceLine]:
     """What speaks against the declared licences, with the words of the files."""
-    held = _newest(project)
     for of in found:
         doubtful = doubts(of)
         shown: Sequence[Statement] = tuple(dict.fromkeys((*doubtful, *differing(of))))
-        texts = _texts(project, held[of.name]) if shown else {}
+        texts = _texts(project, newest[of.name]) if shown else {}
         for each in shown:
             lines = texts.get(each.file, [])
             words = lines[each.line - 1] if each.line <= len(lines) else ""
