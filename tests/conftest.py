@@ -52,6 +52,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "journeys" not in item.path.parts)
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What a test or a library that it uses writes into the environment ends with the test:
+    MLflow leaves addresses there, and the next test that asked would be sent to them."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and messages[0]['role'] != 'system' %}"
