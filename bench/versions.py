@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.graph import build
+from tunesmith.lineage import compare as comparing
 from tunesmith.lineage import query
 from tunesmith.lineage.forget import forget
 from tunesmith.lineage.plan import plan
@@ -50,10 +51,13 @@ def diff(folder: Path) -> None:
             for name in ("before", "after"):
                 query.lengths(connection, name)
             query.examples(connection, 5)
+            looks = [comparing.look(connection, name) for name in ("before", "after")]
         took.append(time.perf_counter() - start)
     sizes = sum(path.stat().st_size for path in (before, after)) / 1e6
     print(
-        f"diff: two versions of {MILLION} rows ({sizes:.0f} MB of Parquet), {counts}: "
+        f"diff: two versions of {MILLION} rows ({sizes:.0f} MB of Parquet), {counts}, personal "
+        f"data looked for in {sum(look.num_looked_at for look in looks)} of "
+        f"{sum(look.num_changed for look in looks)} changed rows: "
         f"{min(took):.2f} to {max(took):.2f} s over {ROUNDS} rounds (bar: 3 s)"
     )
 

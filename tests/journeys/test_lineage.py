@@ -87,6 +87,13 @@ def test_what_was_checked_out_is_loaded_by_what_is_said_of_it(once, tmp_path):
         assert source["identifier"] == f"sha256:{find(project, 'visits@1').version.digest}"
 
 
+def test_rows_of_a_dataset_are_counted_by_the_licence_of_their_source(once):
+    found = json.loads(once.tunesmith("data", "diff", "triage@1", "triage", "--json"))
+    num_rows = found["after"]["num_rows"]
+    assert found["licences"] == [{"of": "internal", "before": num_rows, "after": num_rows}]
+    assert (found["num_changed"], found["pii"]) == (0, [])
+
+
 def test_the_sheet_names_the_model_and_its_base_and_says_what_is_open(once):
     text = once.tunesmith("data", "sheet", "triage@1")
     assert "- **Versioned model name(s):** desk@1" in text
@@ -97,7 +104,7 @@ def test_the_sheet_names_the_model_and_its_base_and_says_what_is_open(once):
         for ref, error, words in (
             ("visits", NotFound, "there is no version of a dataset 'visits'.*there is: triage"),
             ("triage@7", NotFound, "there is no version dataset:triage@7"),
-            ("triage@x", UsageError, "is no version"),
+            ("triage@", UsageError, "is no version"),
         ):
             with pytest.raises(error) as caught:
                 dataset_facts(project, ref)

@@ -150,6 +150,8 @@ def walk(project, datasets: tuple[str, ...]) -> None:
             "mail (file:data/mail.jsonl)", "branches (file:data/branches.csv)",
         ]  # fmt: skip
         assert "letters was made by a transform" in project.tunesmith("data", "sheet", "routes")
+        said = project.tunesmith("data", "diff", "routes", "routes@1")
+        assert "licence, before and after: MIT AND CC0-1.0" in said
     out, after = project.folder / "out", project.folder / "after"
     project.tunesmith("data", "checkout", "topics", str(out))
 

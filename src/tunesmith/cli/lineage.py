@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli import data_tags
 from tunesmith.cli.render import (
     HERE,
     Folder,
@@ -21,6 +22,7 @@ from tunesmith.cli.render import (
 )
 from tunesmith.cli.repairs import repair_lines
 from tunesmith.ledger.cost import display
+from tunesmith.text.licences import MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +34,16 @@ if TYPE_CHECKING:
         ErasurePlan,
         Remedy,
         RowTrace,
+        Shift,
         Spread,
         VersionLine,
     )
 
 MAX_LABELS = 8
 MAX_ROWS = 20
-Ref = Annotated[str, typer.Argument(help="NAME@VERSION, e.g. visits@2; NAME is the newest.")]
+Ref = Annotated[
+    str, typer.Argument(help="NAME@VERSION or NAME@TAG, e.g. visits@2; NAME is the newest.")
+]
 
 
 def add_to(data: typer.Typer) -> None:
@@ -46,6 +51,7 @@ def add_to(data: typer.Typer) -> None:
     data.command("log")(data_log)
     data.command("diff")(data_diff)
     data.command("checkout")(data_checkout)
+    data_tags.add_to(data)
     data.command("trace")(data_trace)
     data.command("forget")(data_forget)
 
@@ -71,7 +77,8 @@ def data_diff(
     limit: Annotated[int, typer.Option(help="Show this many rows of each kind.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: rows added, removed, edited, and the shift in labels and lengths."""
+    """Compare two versions: rows added, removed, edited; the shift in labels, lengths, licences and
+    personal data."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.compare import compare
 
@@ -147,6 +154,7 @@ def _version(line: VersionLine) -> list[str]:
     gone = "  (erased: its rows are gone)" if line.is_erased else ""
     return [
         f"{line.kind} {line.name}@{line.number}  {line.made_at}  {line.digest[:12]}{gone}",
+        *([f"  tagged {', '.join(line.tags)}"] if line.tags else []),
         f"  {', '.join(counts)}",
         *(part for what in line.changed for part in wrapped(what, "  ")),
     ]
@@ -154,8 +162,7 @@ def _version(line: VersionLine) -> list[str]:
 
 def _difference(found: Difference) -> list[str]:
     before, after = found.before, found.after
-    labels = [shift for shift in found.labels if shift.label][:MAX_LABELS]
-    more = len([shift for shift in found.labels if shift.label]) - len(labels)
+    labels = [shift for shift in found.labels if shift.of]
     moved = f", {found.num_moved} moved to the other side" if found.num_moved else ""
     lines = [
         f"{before.name}@{before.number} ({before.num_rows} rows) -> "
@@ -167,14 +174,52 @@ def _difference(found: Difference) -> list[str]:
         f"lengths in bytes, after:  {_spread(found.lengths_after)}",
     ]
     if labels:
-        rows = [[s.label, s.before, s.after, f"{s.after - s.before:+d}"] for s in labels]
         lines += ["", f"labels shifted by {percent(found.label_shift)} of the rows"]
-        lines += table(rows, ["label", "before", "after", "change"])
-        lines += [f"and {more} more labels: --json for all"] if more > 0 else []
+        lines += _shifts(labels, "label")
+    lines += ["", *_licences(found), *_personal(found)]
     if found.examples:
         shown = [[e.change, e.pointer, e.before[:12], e.after[:12], e.what] for e in found.examples]
         lines += ["", *table(shown, ["row", "where", "before", "after", "what"])]
     return lines
+
+
+def _shifts(shifts: Sequence[Shift], of: str) -> list[str]:
+    rows = [[s.of, s.before, s.after, f"{s.after - s.before:+d}"] for s in shifts[:MAX_LABELS]]
+    more = len(shifts) - len(rows)
+    lines = table(rows, [of, "before", "after", "change"])
+    return [*lines, *([f"and {more} more: --json for all"] if more else [])]
+
+
+def _licences(found: Difference) -> list[str]:
+    """One line where all rows are of one licence, as before."""
+    names = {each.of for each in found.licences}
+    if len(names) < 2:
+        return [f"licence, before and after: {', '.join(names) or 'there is no row'}"]
+    return [
+        *_shifts(found.licences, "rows under licence"),
+        *(f"asked for now: {MEANINGS[each]}" for each in found.obligations_new),
+        *(f"asked for no more: {MEANINGS[each]}" for each in found.obligations_gone),
+    ]
+
+
+def _personal(found: Difference) -> list[str]:
+    if not found.num_changed:
+        return []
+    looked = (
+        f"{found.num_looked_at} of the {found.num_changed} changed rows, picked by chance"
+        if found.num_looked_at < found.num_changed
+        else f"the {found.num_changed} changed rows"
+    )
+    if not found.pii:
+        return [f"no personal data with a form that can be checked in {looked}"]
+    return [
+        "",
+        *wrapped(
+            f"personal data in {looked}: in those removed or edited, as they were, and in those "
+            "added or edited, as they are"
+        ),
+        *_shifts(found.pii, "rows with"),
+    ]
 
 
 def _spread(lengths: Spread) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, tables
+from tunesmith.core import catalog, data_tags, tables
 from tunesmith.core.db import moment
 from tunesmith.core.owner import is_gone
 from tunesmith.core.section import Section
@@ -110,8 +110,9 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
     )
 
 
-# What runs and aliases refer to is followed by the settings; what was set aside is no reference.
-_NOT_REFERENCES = ("run.", "alias.moved", "store.")
+# What runs, aliases and tags refer to is followed from where they point now; what was set aside is
+# no reference.
+_NOT_REFERENCES = ("run.", "alias.moved", "store.", "data.tagged", "data.untagged")
 
 
 def _roots(
@@ -130,6 +131,9 @@ def _roots(
     for (kind, name, alias), at in places.items():
         for back, run_id in enumerate(at):
             yield run_id, f"alias {alias} of {kind} {name}" + (f", {back} back" if back else "")
+    for tag in data_tags.standing(connection):
+        if tag.digest in runs.made_by:
+            yield runs.made_by[tag.digest], f"tag {tag.tag} of {tag.kind} {tag.name}"
     yield from ((run_id, "the project file, as it is now") for run_id in sorted(in_use))
     yield from ((run_id, "it runs") for run_id in live)
     for step, made in runs.newest.items():

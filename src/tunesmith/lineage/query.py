@@ -92,9 +92,10 @@ def load(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, 
     sides = {side: sql_text(str(path)) for side, path in tables.items()}
     is_asset = set(sides) == {"rows"}
     identity, rest = ("row_id", "attributes") if is_asset else ("asset || ':' || row_id", "content")
+    asset = "''" if is_asset else "asset"
     parts = [
-        f"SELECT '{side}' AS side, file_row_number AS place, row_id, pointer, label"  # noqa: S608
-        f" FROM read_parquet({file}, file_row_number = true)"
+        f"SELECT '{side}' AS side, file_row_number AS place, row_id, pointer, label, text,"  # noqa: S608
+        f" {asset} AS asset, {rest} AS rest FROM read_parquet({file}, file_row_number = true)"
         for side, file in sides.items()
     ]
     connection.execute(f"CREATE TEMP VIEW {name}_rows AS {' UNION ALL '.join(parts)}")
@@ -144,6 +145,35 @@ def labels(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]:
         FULL JOIN (SELECT label, count(*) AS n FROM after_rows GROUP BY label) a USING (label)
         ORDER BY abs(coalesce(a.n, 0) - coalesce(b.n, 0)) DESC, label"""
     ).fetchall()
+
+
+def assets(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, int]:
+    """How many rows of a dataset's version are of each data asset."""
+    rows = connection.execute(f"SELECT asset, count(*) FROM {name}_rows GROUP BY asset")  # noqa: S608
+    return dict(rows.fetchall())
+
+
+def changed_texts(
+    connection: duckdb.DuckDBPyConnection, name: str, max_bytes: int
+) -> tuple[list[tuple[str, str]], int]:
+    """(text, attributes or content) of the rows of one version that the other has not, or has
+    otherwise; and how many such rows there are. Those with the least hashes, where they have more
+    than `max_bytes` of text, and one at least."""
+    column = "_before" if name == "before" else ""
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE picked AS
+        WITH changed AS (SELECT key, n.side, n.place, num_bytes FROM {name} n JOIN changes c
+                ON c.side{column} = n.side AND c.place{column} = n.place
+            WHERE change IN ('added', 'removed', 'edited'))
+        SELECT side, place, coalesce(sum(num_bytes) OVER (ORDER BY key, side, place
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before_it FROM changed"""  # noqa: S608
+    )
+    texts = connection.execute(
+        f"""SELECT text, rest FROM {name}_rows SEMI JOIN
+        (FROM picked WHERE before_it < ?) USING (side, place)""",  # noqa: S608
+        [max_bytes],
+    ).fetchall()
+    return texts, num_rows(connection, "picked")
 
 
 def lengths(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core import catalog
+from tunesmith.core import catalog, data_tags
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.errors import BlobMissing, Conflict, NotFound, StoreError, UsageError
 from tunesmith.core.plan import changes
@@ -36,6 +36,8 @@ class Held:
     record: DataAsset | Dataset
     is_erased: bool
     """Whether one of its tables was purged."""
+    tags: tuple[str, ...] = ()
+    """Names that people gave it, in the order in which they did."""
 
     @property
     def ref(self) -> str:
@@ -66,24 +68,30 @@ def all_held(project: Project) -> list[Held]:
     with project.runner.database.read() as connection:
         versions = [v for v in catalog.all_versions(connection) if v.kind in KINDS]
         runs = {v.run_id: catalog.run(connection, v.run_id) for v in versions}
-    return [_held(project, version, runs[version.run_id]) for version in versions]
+        tags: dict[tuple[str, str, int], list[str]] = {}
+        for each in data_tags.standing(connection):
+            tags.setdefault((each.kind, each.name, each.number), []).append(each.tag)
+    return [
+        _held(project, v, runs[v.run_id], tags.get((v.kind, v.name, v.number), ()))
+        for v in versions
+    ]
 
 
 def find(project: Project, ref: str) -> Held:
-    """The version that `ref` names: NAME@NUMBER, or NAME for the newest; a `source:` or `dataset:`
-    before it says which, where both have the name.
+    """The version that `ref` names: NAME@NUMBER, NAME@TAG, or NAME for the newest; a `source:` or
+    `dataset:` before it says which, where both have the name.
 
     Raises:
         UsageError: it is no such reference, or two things have the name.
         NotFound: there is no such version.
     """
-    name, mark, number = ref.partition("@")
-    if mark and not number.isdecimal():
+    name, mark, which = ref.partition("@")
+    if mark and not which:
         raise UsageError(f"{ref!r} is no version", remedy="write NAME@NUMBER, e.g. visits@2")
     found = named(project, name)
-    wanted = [each for each in found if not mark or each.version.number == int(number)]
+    wanted = [each for each in found if not mark or which in (str(each.version.number), *each.tags)]
     if not wanted:
-        there = ", ".join(each.ref for each in found)
+        there = ", ".join(" = ".join((each.ref, *each.tags)) for each in found)
         raise NotFound(f"there is no version {ref}", remedy=f"there is: {there}")
     return wanted[-1]
 
@@ -193,6 +201,7 @@ def line_of(held: Held, before: Held | None) -> VersionLine:
         num_repaired=repaired,
         is_erased=held.is_erased,
         changed=changed,
+        tags=held.tags,
     )
 
 
@@ -286,7 +295,7 @@ def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
         yield f"\nWarning: {each}."
 
 
-def _held(project: Project, version: Version, run: Run) -> Held:
+def _held(project: Project, version: Version, run: Run, tags: Sequence[str]) -> Held:
     record = project.load(run)
     assert isinstance(record, DataAsset | Dataset)
     return Held(
@@ -295,4 +304,5 @@ def _held(project: Project, version: Version, run: Run) -> Held:
         run=run,
         record=record,
         is_erased=any(blob.sha256 in project.purged for blob in tables_of(record).values()),
+        tags=tuple(tags),
     )

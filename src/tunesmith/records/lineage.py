@@ -37,6 +37,8 @@ class VersionLine:
     """What differs from the run that made the version before it; "first version" of the first."""
     num_read: int = 0
     """Of a transform: the rows of its sources. What came of them is `num_in`."""
+    tags: tuple[str, ...] = ()
+    """Names that people gave it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +54,11 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LabelShift:
-    """How many rows of a label there were, and are."""
+class Shift:
+    """How many rows of a kind there were, and are."""
 
-    label: str
+    of: str
+    """The label, the licence or the kind of personal data."""
     before: int
     after: int
 
@@ -90,10 +93,23 @@ class Difference:
     num_moved: int
     num_same: int
     """Rows that are in both, neither edited nor moved."""
-    labels: tuple[LabelShift, ...]
+    labels: tuple[Shift, ...]
     """Every label, those that changed most first."""
     label_shift: float
     """Total variation distance of the shares of the labels: 0 the same, 1 no label in common."""
+    licences: tuple[Shift, ...]
+    """Rows by the licence that their source declares, those that changed most first."""
+    obligations_new: tuple[str, ...]
+    """What these licences ask for that those of the older version did not: `text.licences`."""
+    obligations_gone: tuple[str, ...]
+    pii: tuple[Shift, ...]
+    """By kind (of `text.pii.Kind`), rows that have such personal data: among those that were
+    removed or edited, as they were; and among those that were added or edited, as they are."""
+    num_changed: int
+    """Rows that were removed, added or edited; an edited one counts before and after."""
+    num_looked_at: int
+    """... and those of them in which personal data was looked for: all, or, where they say more
+    than can be read in a moment, a sample by the hash of their ids."""
     lengths_before: Spread
     lengths_after: Spread
     examples: tuple[RowChange, ...]

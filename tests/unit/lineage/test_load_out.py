@@ -299,7 +299,7 @@ def test_what_is_there_already_is_not_overwritten(project, tmp_path):
     ("ref", "to", "format", "table", "error", "said"),
     [
         ("nothing", "out", "csv", "", NotFound, "no version of a source or dataset 'nothing'"),
-        ("notes@x", "out", "csv", "", UsageError, "is no version"),
+        ("notes@", "out", "csv", "", UsageError, "is no version"),
         ("notes", "out", "csv", "t", UsageError, "only databases have tables"),
         ("notes", ".tunesmith/out", "csv", "", UsageError, "is in the store"),
         ("notes", "sqlite:.tunesmith/tunesmith.db", "sql", "", UsageError, "is in the store"),

@@ -50,7 +50,7 @@ def test_an_edited_record_is_found_though_every_line_moved_and_its_id_is_another
         ("edited", "notes.jsonl#9", "text"),
         ("edited", "notes.jsonl#11", "label"),
     }
-    labels = {shift.label: (shift.before, shift.after) for shift in found.labels}
+    labels = {shift.of: (shift.before, shift.after) for shift in found.labels}
     assert labels == {"a": (4, 3), "b": (4, 4), "c": (4, 4), "d": (0, 2)}
     # By hand: (4/12 - 3/13) + |4/12 - 4/13| * 2 + 2/13, halved.
     assert found.label_shift == pytest.approx(
@@ -97,7 +97,8 @@ def test_a_version_is_written_with_its_card(edited, tmp_path):
     ("ref", "error", "words"),
     [
         ("notes@9", NotFound, "there is: notes@1"),
-        ("notes@x", UsageError, "NAME@NUMBER"),
+        ("notes@", UsageError, "NAME@NUMBER"),
+        ("notes@x", NotFound, "there is: notes@1"),
         ("nots", NotFound, "there is: letters, notes"),
         ("dataset:notes", NotFound, "'dataset:notes'"),
     ],
