@@ -1,4 +1,4 @@
-"""A source's contract: what it asks, as a file or as SQL, and whether it is kept."""
+"""The contract of a source or a transform: what it asks, in other forms, and whether it is kept."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import typer
 from tunesmith.cli.render import HERE, Folder, Json, out, table, wrapped
 
 if TYPE_CHECKING:
+    from tunesmith.asset.contract import FieldRule
     from tunesmith.records.contract import ContractResult
     from tunesmith.stages.ingest.config import SourceConfig
-    from tunesmith.stages.ingest.contract import FieldRule
+    from tunesmith.stages.transform.config import TransformConfig
 
 
 def add_to(data: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def add_to(data: typer.Typer) -> None:
 
 
 def data_contract(
-    source: Annotated[str, typer.Argument(help="Name of a source.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of a source or a transform.")] = "",
     as_odcs: Annotated[
         bool, typer.Option("--odcs", help="Print it as a file of the Open Data Contract Standard.")
     ] = False,
@@ -33,24 +34,31 @@ def data_contract(
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Say what a source's contract asks, write it in other forms, or check it."""
+    """Say what the contract of a source or transform asks, write it in other forms, or check it."""
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
     from tunesmith.core.errors import UsageError
     from tunesmith.lineage.repair import judged
+    from tunesmith.stages.ingest.config import SourceConfig
     from tunesmith.stages.ingest.odcs import write
 
     if as_odcs + as_sql + check > 1:
         raise UsageError("--odcs, --sql and --check are one at a time", remedy="leave two out")
     with opened(folder) as (project, _):
-        name = only(project.file.source, source, "source")
-        config = project.file.source[name]
+        configs = {**project.file.source, **project.file.transform}
+        name = only(configs, name, "source or transform")
+        config = configs[name]
         found = judged(project, name) if check else None
     if found is not None:
         out(found, _checked(found), as_json)
         if not found.holds:
             raise typer.Exit(1)
     elif as_odcs:
+        if not isinstance(config, SourceConfig):
+            raise UsageError(
+                f"{name} is a transform, and the standard's files are read of sources alone",
+                remedy="see it with `--json`, or take --sql",
+            )
         text = write(config)
         out({"source": name, "odcs": text}, text.rstrip("\n").split("\n"), as_json)
     elif as_sql:
@@ -64,12 +72,12 @@ def data_contract(
         )
 
 
-def _sql(config: SourceConfig) -> str:
-    from tunesmith.stages.ingest.checks import rows_sql
-    from tunesmith.stages.ingest.config import STRINGS_ONLY
-    from tunesmith.stages.ingest.contract_sql import compile_contract
+def _sql(config: SourceConfig | TransformConfig) -> str:
+    from tunesmith.asset.checks import rows_sql
+    from tunesmith.asset.contract_sql import compile_contract
+    from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
 
-    only_strings = config.format in STRINGS_ONLY
+    only_strings = isinstance(config, SourceConfig) and config.format in STRINGS_ONLY
     parts = [
         "-- the first rule that each record breaks; records(place, pointer, fields as JSON)",
         compile_contract(
@@ -92,7 +100,7 @@ def _sql(config: SourceConfig) -> str:
     return "\n".join(parts)
 
 
-def _asked(config: SourceConfig) -> list[str]:
+def _asked(config: SourceConfig | TransformConfig) -> list[str]:
     rows = [[name, rule.type, _more(rule)] for name, rule in config.contract.items()]
     lines = table(rows, ["field", "type", "rules"]) if rows else ["it asks nothing of a field"]
     for each in config.checks:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tunesmith.asset.checks import all_hold, evaluate
 from tunesmith.core import erasure, evidence
 from tunesmith.core.db import clock
 from tunesmith.core.erasure import keyed
@@ -22,7 +23,7 @@ from tunesmith.graph import build
 from tunesmith.lineage import worksheet
 from tunesmith.project import Project
 from tunesmith.records.contract import ContractResult
-from tunesmith.records.data import Package
+from tunesmith.records.data import DataAsset, Package
 from tunesmith.records.repair import (
     BadRecord,
     BrokenRule,
@@ -249,16 +250,40 @@ def _look(project: Project, source: SourceConfig, repairs: Repairs | None) -> li
 
 
 def judged(project: Project, name: str) -> ContractResult:
-    """What the contract of a source, as it is now, says of what of it is in the store.
+    """What the contract of a source or a transform, as it is now, says of what of it is in the
+    store.
 
     Raises:
-        NotFound: the source, as it is now, is not in the store.
+        NotFound: the source or transform, as it is now, is not in the store.
         DataError: a check cannot be made.
     """
+    if name in project.file.transform:
+        return _judged_as_made(project, name)
     source = project.file.source[name]
     with tempfile.TemporaryDirectory() as folder:
         package = _package(project, source)
         return judge(source, project.runner.blobs, package, Path(folder), source.repairs)
+
+
+def _judged_as_made(project: Project, name: str) -> ContractResult:
+    """A transform under another contract is another step, so what is there was made under this
+    one."""
+    config = project.file.transform[name]
+    made = project.runner.current(build(project.file).assets[name])
+    assert isinstance(made, DataAsset)
+    results = evaluate(
+        config.checks,
+        config.contract,
+        project.runner.blobs.path(made.rows),
+        has_strings_only=False,
+    )
+    return ContractResult(
+        source=name,
+        num_rows=made.num_rows,
+        broken=made.quarantined_by_rule,
+        checks=tuple(results),
+        holds=not made.num_quarantined and all_hold(results),
+    )
 
 
 def _package(project: Project, source: SourceConfig) -> Package:

@@ -16,13 +16,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tunesmith.asset.checks import TableCheck
+from tunesmith.asset.contract import FieldRule
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
 from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest import asking
-from tunesmith.stages.ingest.checks import TableCheck
-from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.describing import Described
 from tunesmith.stages.ingest.origin import (
     DLT,

@@ -13,10 +13,10 @@ from typing import Any
 
 import pydantic
 
+from tunesmith.asset.checks import TableCheck
+from tunesmith.asset.contract import FieldRule
 from tunesmith.core.errors import ConfigError, DataError, NotFound
-from tunesmith.stages.ingest.checks import TableCheck
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.text.sql import sql_name
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.checks import all_hold, evaluate
+from tunesmith.asset.contract import read_as
 from tunesmith.asset.row import Row
 from tunesmith.asset.table import Table
 from tunesmith.core.blobs import Blobs
@@ -16,10 +18,8 @@ from tunesmith.records.contract import ContractResult
 from tunesmith.records.data import Package
 from tunesmith.records.repair import BadRecord, Repairs
 from tunesmith.stages.ingest.archive import open_archive
-from tunesmith.stages.ingest.checks import evaluate
 from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
 from tunesmith.stages.ingest.container import files_of
-from tunesmith.stages.ingest.contract import read_as
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.repairs import Mending
@@ -110,7 +110,7 @@ def judge(
         num_rows=rows.num_rows,
         broken=dict(broken.most_common()),
         checks=tuple(results),
-        holds=not broken and all(each.holds or each.severity != "error" for each in results),
+        holds=not broken and all_hold(results),
     )
 
 

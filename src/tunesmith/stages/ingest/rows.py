@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row, label_of
 from tunesmith.stages.ingest import json_text
 from tunesmith.stages.ingest.batch import Batch
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined, quarantined
 
 _TRUE = frozenset({"yes", "true", "on", "y"})

@@ -10,6 +10,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.checks import evaluate, require
+from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row
 from tunesmith.asset.table import Table
 from tunesmith.core.errors import DataError, NotFound
@@ -19,10 +21,8 @@ from tunesmith.records.data import DataAsset, Package
 from tunesmith.records.repair import Repairs
 from tunesmith.stages.ingest.archive import glob_expression, open_archive
 from tunesmith.stages.ingest.batch import Batch
-from tunesmith.stages.ingest.checks import evaluate, require
 from tunesmith.stages.ingest.config import STRINGS_ONLY, SourceConfig
 from tunesmith.stages.ingest.container import File, files_of
-from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 from tunesmith.stages.ingest.formats import read_batches
 from tunesmith.stages.ingest.recorded import Recorded
@@ -117,7 +117,7 @@ def checked(config: SourceConfig, rows: Path) -> tuple[str, ...]:
     """
     only_strings = config.format in STRINGS_ONLY
     found = evaluate(config.checks, config.contract, rows, has_strings_only=only_strings)
-    return require(found, config.name)
+    return require(found, f"source {config.name!r}")
 
 
 def members_of(

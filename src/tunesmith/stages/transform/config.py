@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from tunesmith.asset.checks import TableCheck
+from tunesmith.asset.contract import FieldRule
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
@@ -44,6 +46,14 @@ class TransformConfig(Section):
     subject: str = ""
     """Column, or key, of the result that names the person whom a row is about. Without it, that of
     its sources, where the result still has it."""
+    contract: dict[str, FieldRule] = Field(default_factory=dict)
+    """What the columns, or keys, of the result must be, by name, as in { minutes = { type =
+    "integer", minimum = 0 } }; a row that breaks it is quarantined."""
+    checks: tuple[TableCheck, ...] = ()
+    """What must hold of all rows together, as in [{ metric = "row_count", must_be_greater_than =
+    100 }]; where it does not, the run stops, and the version before stays in use."""
+    other_fields: Literal["keep", "quarantine"] = "keep"
+    """What becomes of a row with a field that the contract does not name."""
     max_quarantined: float = Field(default=1.0, ge=0, le=1)
     """The share of what comes that may be quarantined; above it the run stops, and the version
     before stays in use."""
@@ -106,6 +116,12 @@ class TransformConfig(Section):
     @classmethod
     def _is_a_function_inside(cls, python: str) -> str:
         return check_function(python, "clean.py:tidy")
+
+    @model_validator(mode="after")
+    def _has_a_contract_if_others_are_refused(self) -> Self:
+        if self.other_fields != "keep" and not self.contract:
+            raise ValueError("other_fields is not read without a contract")
+        return self
 
     @model_validator(mode="after")
     def _has_one_program(self) -> Self:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row, label_of
 from tunesmith.stages.transform.came import Came, Given, to_json
 from tunesmith.stages.transform.config import TransformConfig
@@ -67,6 +68,11 @@ class Maker:
         self._config, self._given, self._is_erased = config, given, is_erased
         self._name = hashlib.sha256(f"transform:{config.name}\0".encode())
         self._copies: dict[bytes, int] = {}
+        self._contract = Contract(
+            config.contract,
+            allows_others=config.other_fields == "keep",
+            has_strings_only=False,
+        )
 
     def make(self, came: Came) -> Row | Refused | None:
         """The row; what is wrong with it; or None where it is somebody's who is to be forgotten."""
@@ -75,7 +81,7 @@ class Maker:
             row_id = self._row_id(came.parents, f"transform-error\0{came.problem}")
             return _refused(row_id, pointer, "transform-error", came.problem, "")
         fields, problem = _plain(came.fields)
-        config = self._config
+        config, made = self._config, fields
         if config.title and isinstance(fields.get(config.title), str):
             fields = {**fields, "title": fields[config.title]}
         attributes = _written(fields)
@@ -86,6 +92,8 @@ class Maker:
         label = label_of(fields.get(config.label or "label"))
         if problem is None:
             problem = _problem(config, text, label, fields)
+        if problem is None:
+            problem = self._contract.problem(made, pointer)
         if problem is not None:
             return _refused(row_id, pointer, *problem, attributes)
         if text is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tunesmith.asset.checks import evaluate, require
 from tunesmith.asset.row import Row
 from tunesmith.asset.table import Table
 from tunesmith.core import erasure
@@ -46,7 +48,8 @@ def transform(
     Raises:
         NotFound, DataError: the program is not there, or cannot be used; see `rows_of_query` and
             `rows_of_function`.
-        DataError: not one row can be used, or more are quarantined than may be.
+        DataError: not one row can be used, more are quarantined than may be, or what must hold of
+            all rows together does not.
         InputChanged: the program was written while the project was open.
         StoreError: the key of what was erased is not there, or is another one.
     """
@@ -91,7 +94,10 @@ def transform(
             for place in each.parents:
                 edges.add(Edge(made.row_id, given.row_ids[place]))
     _require_rows(config, tally, rows.num_rows)
-    return _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
+    found = evaluate(config.checks, config.contract, rows.path, has_strings_only=False)
+    warnings = require(found, f"transform {config.name!r}")
+    made = _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
+    return dataclasses.replace(made, warnings=warnings)
 
 
 def _asset(

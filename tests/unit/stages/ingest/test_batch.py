@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row
 from tunesmith.stages.ingest import batch
 from tunesmith.stages.ingest.batch import Blocks
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
-from tunesmith.stages.ingest.contract import Contract
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.stages.ingest.json_text import write, write_columns
 from tunesmith.stages.ingest.repairs import Mending

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunesmith.asset.contract import Contract, FieldRule
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.contract import Contract, FieldRule
 from tunesmith.stages.ingest.run import ingest
 
 MakePackage = Callable[[dict[str, bytes]], Package]

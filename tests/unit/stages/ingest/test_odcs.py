@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from tunesmith.asset.checks import TableCheck, evaluate, require
+from tunesmith.asset.contract import FieldRule
 from tunesmith.cli.main import app
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.stages.ingest.checks import TableCheck, evaluate, require
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.contract import FieldRule
 from tunesmith.stages.ingest.odcs import read, write
 from tunesmith.stages.ingest.run import ingest
 

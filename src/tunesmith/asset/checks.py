@@ -1,5 +1,5 @@
-"""What must hold of all rows of a source together, counted in DuckDB; see `contract` for what must
-hold of each."""
+"""What must hold of all rows of a data asset together, counted in DuckDB; see `contract` for what
+must hold of each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
+from tunesmith.asset.contract import FieldRule
+from tunesmith.asset.patterns import for_duckdb
 from tunesmith.core.errors import DataError
 from tunesmith.core.section import Expression, Section
 from tunesmith.records.contract import CheckResult
-from tunesmith.stages.ingest.contract import FieldRule
-from tunesmith.stages.ingest.patterns import for_duckdb
 from tunesmith.text.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
@@ -197,7 +197,12 @@ def evaluate(
         return [_evaluated(connection, check) for check in checks]
 
 
-def require(results: Sequence[CheckResult], source: str) -> tuple[str, ...]:
+def all_hold(results: Sequence[CheckResult]) -> bool:
+    """Whether all do, warnings aside."""
+    return all(each.holds or each.severity != "error" for each in results)
+
+
+def require(results: Sequence[CheckResult], of: str) -> tuple[str, ...]:
     """What does not hold and is a warning, a sentence each.
 
     Raises:
@@ -206,8 +211,8 @@ def require(results: Sequence[CheckResult], source: str) -> tuple[str, ...]:
     lost = [each.said() for each in results if not each.holds and each.severity == "error"]
     if lost:
         raise DataError(
-            "\n  ".join([f"source {source!r} does not keep its contract:", *lost]),
-            remedy="see what changed in the system that it comes from; or change the check, or "
+            "\n  ".join([f"{of} does not keep its contract:", *lost]),
+            remedy="see what changed in what it comes from; or change the check, or "
             'give it severity "warning"',
         )
     return tuple(each.said() for each in results if not each.holds)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunesmith.asset.contract import Contract, FieldRule
+from tunesmith.asset.contract_sql import compile_contract
+from tunesmith.asset.patterns import for_duckdb
 from tunesmith.core.errors import UsageError
 from tunesmith.stages.ingest import json_text
-from tunesmith.stages.ingest.contract import Contract, FieldRule
-from tunesmith.stages.ingest.contract_sql import compile_contract
-from tunesmith.stages.ingest.patterns import for_duckdb
 
 CONNECTION = duckdb.connect()
 

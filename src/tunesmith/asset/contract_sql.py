@@ -9,9 +9,9 @@ import json
 import math
 from collections.abc import Mapping
 
+from tunesmith.asset.contract import FieldRule
+from tunesmith.asset.patterns import SPACES, for_duckdb
 from tunesmith.core.errors import UsageError
-from tunesmith.stages.ingest.contract import FieldRule
-from tunesmith.stages.ingest.patterns import SPACES, for_duckdb
 from tunesmith.text.sql import sql_text
 
 _DATE = (
