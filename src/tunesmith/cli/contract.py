@@ -45,7 +45,10 @@ def data_contract(
     if as_odcs + as_sql + check > 1:
         raise UsageError("--odcs, --sql and --check are one at a time", remedy="leave two out")
     with opened(folder) as (project, _):
-        configs = {**project.file.source, **project.file.transform}
+        configs: dict[str, SourceConfig | TransformConfig] = {
+            **project.file.source,
+            **project.file.transform,
+        }
         name = only(configs, name, "source or transform")
         config = configs[name]
         found = judged(project, name) if check else None

@@ -96,8 +96,8 @@ def transform(
     _require_rows(config, tally, rows.num_rows)
     found = evaluate(config.checks, config.contract, rows.path, has_strings_only=False)
     warnings = require(found, f"transform {config.name!r}")
-    made = _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
-    return dataclasses.replace(made, warnings=warnings)
+    asset = _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
+    return dataclasses.replace(asset, warnings=warnings)
 
 
 def _asset(
