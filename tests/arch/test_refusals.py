@@ -44,7 +44,8 @@ def rules(tree: ast.Module) -> Iterator[str]:
 def test_every_rule_has_a_test_that_names_it():
     found = {
         rule
-        for path in (ROOT / "src" / "tunesmith" / "stages").rglob("*.py")
+        for folder in ("stages", "asset")
+        for path in (ROOT / "src" / "tunesmith" / folder).rglob("*.py")
         for rule in rules(ast.parse(path.read_text()))
         if rule
     }

@@ -13,9 +13,9 @@ from pydantic import model_validator
 from tunesmith.asset.contract import FieldRule
 from tunesmith.asset.patterns import for_duckdb
 from tunesmith.core.errors import DataError
+from tunesmith.core.quoting import sql_name, sql_text
 from tunesmith.core.section import Expression, Section
 from tunesmith.records.contract import CheckResult
-from tunesmith.text.sql import sql_name, sql_text
 
 if TYPE_CHECKING:
     import duckdb

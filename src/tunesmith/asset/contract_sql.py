@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from tunesmith.asset.contract import FieldRule
 from tunesmith.asset.patterns import SPACES, for_duckdb
 from tunesmith.core.errors import UsageError
-from tunesmith.text.sql import sql_text
+from tunesmith.core.quoting import sql_text
 
 _DATE = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"

@@ -44,7 +44,7 @@ _REWARDS = "tunesmith.text.rewards"
 _NO_WEIGHTS = frozenset({f"{_STAGES}.curate.run:curate", f"{_STAGES}.evaluate.run:judge"})
 """What has torch in its key, because of what it imports, and loads no model."""
 _FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
-_READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.text")
+_READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting", "tunesmith.text")
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
@@ -158,7 +158,7 @@ KINDS: Mapping[str, Kind] = {
         sources=(
             f"{_STAGES}.transform",
             "tunesmith.asset",
-            "tunesmith.text.sql",
+            "tunesmith.core.quoting",
             f"{_RECORDS}.data",
             *_FUNCTIONS,
         ),
@@ -175,7 +175,7 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.ingest.config:BaseConfig",
         record=f"{_RECORDS}.model:BaseModel",
         named="base",
-        sources=(f"{_STAGES}.ingest", "tunesmith.asset.scratch", "tunesmith.text.sql"),
+        sources=(f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting"),
         libraries=("pyyaml", "pyarrow"),
     ),
     "curate@1": Kind(

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from tunesmith.asset.scratch import scratch_database
-from tunesmith.text.sql import sql_text
+from tunesmith.core.quoting import sql_text
 
 _POINTER = (  # the file, and after a `#` the line; 0 where a file is one row
     "CREATE TEMP MACRO member(p) AS regexp_replace(p, '#[0-9]+$', '')",

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tunesmith.core.errors import DataError, InputChanged, MissingExtra, TunesmithError
+from tunesmith.core.quoting import sql_name
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
 from tunesmith.stages.ingest.asking import QueryConfig
@@ -25,7 +26,6 @@ from tunesmith.stages.ingest.kept import kept, place_of
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import POSTGRES, SQLITE
 from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
-from tunesmith.text.sql import sql_name
 
 ROWS_AT_ONCE = 2_000
 _CONNECT_S = 10

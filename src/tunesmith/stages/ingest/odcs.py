@@ -16,9 +16,9 @@ import pydantic
 from tunesmith.asset.checks import TableCheck
 from tunesmith.asset.contract import FieldRule
 from tunesmith.core.errors import ConfigError, DataError, NotFound
+from tunesmith.core.quoting import sql_name
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import plain_file
-from tunesmith.text.sql import sql_name
 
 VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 _FOR_PEOPLE = frozenset(

@@ -15,12 +15,12 @@ import duckdb
 from tunesmith.asset.scratch import lock, scratch_database
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
+from tunesmith.core.quoting import sql_name
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset
 from tunesmith.stages.transform.came import Came, Given
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.statement import checked, said
-from tunesmith.text.sql import sql_name
 
 MEMORY = "2GB"
 """Beyond it, what the query sorts and joins lies in the step's own folder."""

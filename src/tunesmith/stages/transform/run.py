@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -94,10 +93,7 @@ def transform(
             for place in each.parents:
                 edges.add(Edge(made.row_id, given.row_ids[place]))
     _require_rows(config, tally, rows.num_rows)
-    found = evaluate(config.checks, config.contract, rows.path, has_strings_only=False)
-    warnings = require(found, f"transform {config.name!r}")
-    asset = _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
-    return dataclasses.replace(asset, warnings=warnings)
+    return _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
 
 
 def _asset(
@@ -110,9 +106,11 @@ def _asset(
 ) -> TransformedAsset:
     num_refused = tally.by_rule.total()
     num_rows = tally.num_in - num_refused - tally.num_filtered - tally.num_erased
+    rows = ctx.workdir / "rows"
+    found = evaluate(config.checks, config.contract, rows, has_strings_only=False)
     made = TransformedAsset(
         name=config.name,
-        rows=ctx.blobs.put(ctx.workdir / "rows", PARQUET),
+        rows=ctx.blobs.put(rows, PARQUET),
         quarantine=ctx.blobs.put(ctx.workdir / "quarantine", PARQUET),
         edges=ctx.blobs.put(ctx.workdir / "edges", PARQUET),
         num_in=tally.num_in,
@@ -130,6 +128,7 @@ def _asset(
         num_used=tally.num_of(USED),
         num_refused=tally.num_of(REFUSED),
         num_unused=tally.num_of(UNUSED),
+        warnings=require(found, f"transform {config.name!r}"),
     )
     assert made.num_read == made.num_used + made.num_refused + made.num_unused
     return made
