@@ -187,7 +187,7 @@ def test_answers_are_compared_by_a_judge_too(desk: Any, mini_judge: str) -> None
     folder: Path = desk.folder
     project, task = folder / "tunesmith.toml", folder / "tasks/said.toml"
     text = project.read_text().replace("[source.talks]", f"{mini_judge}\n[source.talks]", 1)
-    project.write_text(text + RULE)
+    project.write_text(text + RULE + '[registry]\napprovers = ["boss"]\nallow_as = true\n')
     task.write_text(SAID + JUDGE.replace('"judge"', '"tiny"'))
     preferred = folder / "tasks/preferred.jsonl"
     preferred.write_text('{"id": "none", "preferred": "tuned"}\n')
@@ -236,6 +236,27 @@ def test_answers_are_compared_by_a_judge_too(desk: Any, mini_judge: str) -> None
     assert (rate["agreement"]["num_rows"], rate["num_stale"]) == (9, 1)
     task.write_text(SAID + JUDGE.replace("names", "says"))
     assert again(desk) == {"judge:desk/said", "gate:desk", "release:desk"}
+
+    # Beside what is in production, too, once a rule asks for that.
+    task.write_text(SAID + JUDGE)
+    assert desk("run")[0] == 0
+    for verb, who in (("promote", "ann"), ("approve", "boss")):
+        code, said = desk("model", verb, "desk@1", "--why", "it does", "--as", who)
+        assert code == 0, said
+    text = project.read_text()
+    project.write_text(
+        text.replace("epochs = 8", "epochs = 9") + RULE.replace('"base"', '"production"')
+    )
+    assert desk("run")[0] == 0
+    _, shown = desk("model", "show", "desk@2")
+    rates = {each["verdicts"]["versus"]: each for each in shown["gate"]["win_rates"]}
+    assert set(rates) == {"base", "desk@1"}
+    assert (rates["desk@1"]["num_same"] > 0, rates["desk@1"]["agreement"]) == (True, None)
+    rule = shown["gate"]["rules"][-1]["rule"]
+    assert rule == "said: win rate, judged by a model beside production (desk@1)"
+    for against in ("production", "desk@1"):
+        _, found = desk("model", "judged", "desk", "said", "--against", against)
+        assert found["judged_by_a_model"] == rates["desk@1"]
 
     # It never decides alone.
     measured = '[[gate.desk.rules]]\ntask = "said"\nagainst = "base"\n'
