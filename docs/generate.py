@@ -12,6 +12,7 @@ import typer.main
 from tunesmith.cli.main import app
 from tunesmith.core import errors
 from tunesmith.project_file import ProjectFile
+from tunesmith.stages.evaluate.judge import JudgeConfig
 from tunesmith.stages.evaluate.task import TaskConfig
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -80,6 +81,12 @@ def _tasks() -> str:
         "The keys of a task's file (TOML), which `tasks` of a gate names.",
         "",
         *_keys(TaskConfig),
+        "",
+        "## `[judge]`",
+        "",
+        "A table of the same file: a model that compares the answers in pairs.",
+        "",
+        *_keys(JudgeConfig),
     ]
     return "\n".join(lines) + "\n"
 

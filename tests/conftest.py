@@ -363,10 +363,19 @@ def _wait_for(server: Server) -> None:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """config.json, model.safetensors, tokenizer.json and tokenizer_config.json."""
+    return _model_folder(tmp_path_factory.mktemp("tiny"), seed=0, context_length=256)
+
+
+@pytest.fixture(scope="session")
+def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of other weights, with room for two answers and what is asked of them."""
+    return _model_folder(tmp_path_factory.mktemp("judge"), seed=1, context_length=2048)
+
+
+def _model_folder(folder: Path, *, seed: int, context_length: int) -> Path:
     import torch
     import transformers
 
-    folder = tmp_path_factory.mktemp("tiny")
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     special = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
@@ -379,7 +388,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=context_length,
         tie_word_embeddings=True,
         initializer_range=0.2,
         bos_token_id=tokenizer.token_to_id("<|im_start|>"),
@@ -387,7 +396,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pad_token_id=tokenizer.token_to_id("<|endoftext|>"),  # its embedding is set to zero
     )
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = transformers.LlamaForCausalLM(config)
     model.save_pretrained(folder)
     return folder

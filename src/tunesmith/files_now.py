@@ -26,7 +26,8 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
     suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}
     gates = {
-        name: with_tasks(gate, folder, file.model, file.dataset) for name, gate in file.gate.items()
+        name: with_tasks(gate, folder, file.model, file.dataset, file.base)
+        for name, gate in file.gate.items()
     }
     changed = {"source": sources, "transform": transforms, "dataset": datasets}
     changed |= {"suite": suites, "gate": gates}

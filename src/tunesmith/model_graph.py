@@ -11,10 +11,11 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.step import Step
 from tunesmith.data_graph import step
 from tunesmith.project_file import ProjectFile
-from tunesmith.records.evaluation import OwnRows
+from tunesmith.records.evaluation import WIN_RATE, OwnRows
+from tunesmith.records.pairwise import BASE, People
 from tunesmith.records.release import Standing, Standings
 from tunesmith.stages.audit.config import AuditConfig
-from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, SlicesConfig
+from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, PairsConfig, SlicesConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
@@ -32,6 +33,8 @@ class ModelPath:
     suites: Mapping[str, Step] = field(default_factory=dict)
     """By name: what is looked at beyond the task."""
     slices: Step | None = None
+    judges: Mapping[str, Step] = field(default_factory=dict)
+    """The base models that judge answers to the gate's tasks, by name."""
     audit: Step | None = None
     gate: Step | None = None
     release: Step | None = None
@@ -116,7 +119,8 @@ def _model_path(
     if gate is None:
         return path
     slices = _slices(file, gate, data)
-    return judged_beside(file, name, replace(path, slices=slices))
+    judges = {task.judge.base: bases[task.judge.base] for task in gate.given() if task.judge}
+    return judged_beside(file, name, replace(path, slices=slices, judges=judges))
 
 
 def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
@@ -160,8 +164,7 @@ def judged_beside(
     shown: dict[str, Any] = {}
     if suites:
         shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
-    if gate.given():
-        beside["tasks"] = _task_steps(file, gate, path, standings)
+    beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices
     audited = None
@@ -191,6 +194,22 @@ def judged_beside(
     return replace(path, audit=audited, gate=judged, release=released)
 
 
+def _asked_beside(
+    file: ProjectFile, gate: GateConfig, path: ModelPath, standings: tuple[Standing, ...]
+) -> dict[str, Any]:
+    """What a gate is given of its tasks, if it has any: answers, and what judges and people said
+    of them."""
+    if not gate.given():
+        return {}
+    tasks = _task_steps(file, gate, path, standings)
+    given: dict[str, Any] = {"tasks": tasks}
+    if path.judges:
+        given["verdicts"] = _pair_steps(file, gate, path, standings, tasks)
+    if people := tuple(task.people for task in gate.given() if task.people):
+        given["people"] = People(of=people)
+    return given
+
+
 def _task_steps(
     file: ProjectFile, gate: GateConfig, path: ModelPath, standings: tuple[Standing, ...]
 ) -> tuple[Step, ...]:
@@ -213,6 +232,56 @@ def _task_steps(
                     dataset=path.dataset,
                     **asked,
                     **{name: record for name, record in own.items() if record is not None},
+                )
+            )
+    return tuple(made)
+
+
+def _pair_steps(
+    file: ProjectFile,
+    gate: GateConfig,
+    path: ModelPath,
+    standings: tuple[Standing, ...],
+    asked: tuple[Step, ...],
+) -> tuple[Step, ...]:
+    """The steps in which judges compare what was `asked`: the tuned model's answers with the base
+    model's, and with those of each of `standings` that a rule on a win rate names."""
+    num_tasks = len(gate.given())
+    made = []
+    for place, task in enumerate(gate.given()):
+        if task.judge is None:
+            continue
+        of_base, tuned, *of_rivals = asked[place::num_tasks]
+        wanted = {
+            rule.against
+            for rule in gate.rules
+            if rule.task == task.config.name and rule.metric == WIN_RATE
+        }
+        others: dict[str, dict[str, Any]] = {BASE: {"other": of_base}}
+        for standing, answers in zip(standings, of_rivals, strict=True):
+            if standing.against in wanted:
+                others[standing.version] = {"other": answers, "rival": standing.model}
+        own = {"rows": task.rows} if task.rows is not None else {}
+        for versus, given in others.items():
+            suffix = "" if versus == BASE else f"/{versus}"
+            config = PairsConfig(
+                task=task.config,
+                question=task.judge.question,
+                versus=versus,
+                own_base=task.judge.own_base,
+            )
+            made.append(
+                step(
+                    f"judge:{gate.model}/{task.config.name}{suffix}",
+                    "evaluate-tuned-pairs@1",
+                    config,
+                    file.project.seed,
+                    judge=path.judges[task.judge.base],
+                    model=path.model,
+                    tuned=tuned,
+                    dataset=path.dataset,
+                    **given,
+                    **own,
                 )
             )
     return tuple(made)

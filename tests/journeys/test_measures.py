@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.records.evaluation import WIN_RATE
 
 TAIL = """
 [source.talks]
@@ -166,6 +167,116 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     _, text = desk("plan", as_json=False)
     assert "task said, 26 rows" in text
     assert "of lang = fr" in text
+
+
+JUDGE = """
+[judge]
+base = "judge"
+question = "Which answer names what is asked for?"
+people = "tasks/preferred.jsonl"
+"""
+RULE = """
+[[gate.desk.rules]]
+task = "said"
+metric = "win rate, judged by a model"
+against = "base"
+"""
+
+
+def test_answers_are_compared_by_a_judge_too(desk: Any, mini_judge: str) -> None:
+    folder: Path = desk.folder
+    project, task = folder / "tunesmith.toml", folder / "tasks/said.toml"
+    text = project.read_text().replace("[source.talks]", f"{mini_judge}\n[source.talks]", 1)
+    project.write_text(text + RULE + '[registry]\napprovers = ["boss"]\nallow_as = true\n')
+    task.write_text(SAID + JUDGE.replace('"judge"', '"tiny"'))
+    preferred = folder / "tasks/preferred.jsonl"
+    preferred.write_text('{"id": "none", "preferred": "tuned"}\n')
+    code, said = desk("plan")
+    assert (code, "the base of the model that it judges" in said) == (2, True)
+
+    task.write_text(SAID + JUDGE)
+    code, made = desk("run")
+    assert code == 0, made
+    _, found = desk("model", "judged", "desk", "said")
+    rows, won = found["pairs"], [row["outcome"] for row in found["pairs"]]
+    assert found["num_pairs"] == len(rows) == 26
+    assert won == sorted(won)
+    _, shown = desk("model", "show", "desk@1")
+    (rule,) = (each for each in shown["gate"]["rules"] if "judged" in each["rule"])
+    assert rule["rule"] == "said: win rate, judged by a model beside base"
+    (rate,) = shown["gate"]["win_rates"]
+    assert rate == found["judged_by_a_model"]
+    assert rate["value"] == pytest.approx((won.count(1) + won.count(0) / 2) / 26)
+    assert rate["agreement"] is None
+    assert rate["verdicts"]["question"] == "Which answer names what is asked for?"
+    _, mistakes = desk("model", "mistakes", "desk", "--task", "said")
+    by_id = {row["row_id"]: row["predicted"] for row in mistakes["worst"]}
+    assert all(by_id.get(row["row_id"], row["tuned"]) == row["tuned"] for row in rows)
+
+    # Wherever it is shown, it is said that a model judged.
+    for words in (("model", "show", "desk@1"), ("model", "judged", "desk", "said")):
+        _, printed = desk(*words, as_json=False)
+        assert "JUDGED BY A MODEL (judge," in " ".join(printed.split())
+    _, card = desk("model", "card", "desk", as_json=False)
+    assert "### Judged by a model" in card
+    assert "win rate, judged by a model differs by" in card
+    _, ran = desk("run", as_json=False)
+    assert "win rate, judged by a model" in ran
+    code, said = desk("model", "judged", "desk", "quiz")
+    assert (code, "said beside base" in said) == (4, True)
+
+    # What people say asks no model again, nor the judge; another question asks the judge alone.
+    lines = [{"id": row["row_id"], "preferred": "tuned"} for row in rows[:9]]
+    lines.append({"id": rows[9]["row_id"], "preferred": "base", "base": "something else"})
+    preferred.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert again(desk) == {"gate:desk", "release:desk"}
+    assert desk("run")[0] == 0
+    _, found = desk("model", "judged", "desk", "said")
+    rate = found["judged_by_a_model"]
+    assert (rate["agreement"]["num_rows"], rate["num_stale"]) == (9, 1)
+    task.write_text(SAID + JUDGE.replace("names", "says"))
+    assert again(desk) == {"judge:desk/said", "gate:desk", "release:desk"}
+
+    # Beside what is in production, too, once a rule asks for that.
+    task.write_text(SAID + JUDGE)
+    assert desk("run")[0] == 0
+    for verb, who in (("promote", "ann"), ("approve", "boss")):
+        code, said = desk("model", verb, "desk@1", "--why", "it does", "--as", who)
+        assert code == 0, said
+    text = project.read_text()
+    project.write_text(
+        text.replace("epochs = 8", "epochs = 9") + RULE.replace('"base"', '"production"')
+    )
+    assert desk("run")[0] == 0
+    _, shown = desk("model", "show", "desk@2")
+    rates = {each["verdicts"]["versus"]: each for each in shown["gate"]["win_rates"]}
+    assert set(rates) == {"base", "desk@1"}
+    assert (rates["desk@1"]["num_same"] > 0, rates["desk@1"]["agreement"]) == (True, None)
+    rule = shown["gate"]["rules"][-1]["rule"]
+    assert rule == "said: win rate, judged by a model beside production (desk@1)"
+    for against in ("production", "desk@1"):
+        _, found = desk("model", "judged", "desk", "said", "--against", against)
+        assert found["judged_by_a_model"] == rates["desk@1"]
+
+    # It never decides alone.
+    measured = '[[gate.desk.rules]]\ntask = "said"\nagainst = "base"\n'
+    alone = project.read_text().replace("[gate.desk]", "[gate.desk]\nbeats_base_by = 0.0", 1)
+    alone = alone.replace(measured, "")
+    for rule in ('metric = "exact match"\nat_least = 0.4\n', "at_least = 0.0\n"):
+        alone = alone.replace(rule, f'metric = "{WIN_RATE}"\nagainst = "base"\n')
+    alone = alone.replace('task = "quiz"', 'task = "said"').replace(
+        'against = "base"\nslice = { field = "lang", value = "fr" }',
+        f'task = "said"\nmetric = "{WIN_RATE}"\nagainst = "base"',
+    )
+    project.write_text(alone)
+    code, said = desk("plan")
+    assert (code, "rests on the verdicts of a model" in said) == (2, True)
+
+
+def again(desk: Any) -> set[str]:
+    """The steps that would run."""
+    _, planned = desk("plan")
+    return {line["step"] for line in planned["lines"] if line["state"] != "hit"}
 
 
 def test_a_task_of_the_harness_is_carried_over_into_the_project(desk: Any, tmp_path: Path) -> None:

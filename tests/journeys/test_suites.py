@@ -47,3 +47,22 @@ def test_a_gate_judges_suites(new_project):
         "gate:desk",
         "release:desk",
     }
+
+    # Other words of those who know, by the ids that the examples have; what is wrong in them is
+    # said before anything is asked.
+    examples = json.loads(project.tunesmith("model", "examples", "desk", "noise", "--json"))
+    asked = {each["row_id"]: each["asked"] for each in examples["examples"]}
+    project.edit("num_rows = 4\n", 'num_rows = 4\nparaphrases = "checks/other words.jsonl"\n')
+    file = project.folder / "checks" / "other words.jsonl"
+    file.write_text('{"id": "a", "text": "b", "paraphrase": "c"}\n')
+    wrong = project.process("run")
+    assert (wrong.returncode, "must name one row" in wrong.stderr) == (1, True), wrong.stderr
+    assert "> suite:desk/noise" not in wrong.stderr
+    lines = [{"id": row_id, "paraphrase": f"{asked[row_id]} or so"} for row_id in sorted(asked)]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines[:3]))
+    project.tunesmith("run")
+    shown = json.loads(project.tunesmith("model", "show", "desk@1", "--json"))
+    (noise,) = (each for each in shown["suites"] if each["suite"] == "noise")
+    found = {figure["name"]: figure["num_rows"] for figure in noise["figures"]}
+    assert found["accuracy lost: paraphrases"] == found["answers that stay: paraphrases"] == 3
+    assert found["answers that stay: typos"] == 4

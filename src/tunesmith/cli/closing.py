@@ -109,9 +109,11 @@ def _model(name: str, made: Made) -> list[str]:
         *[f"              {row}" for row in rows],
     ]
     for comparison in made.gate.comparisons if made.gate else ():
+        marked = f", {comparison.metric}" if comparison.is_judged else ""
         lines.append(
             f"              tuned - {comparison.versus}: {difference(comparison)}, "
-            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} {_rows(comparison)}"
+            f"{100 * comparison.confidence:g} % interval, {comparison.num_rows} "
+            f"{_rows(comparison)}{marked}"
         )
     if made.gate is not None:
         alias = f", alias {made.release.move.alias!r}" if made.release else ""

@@ -9,6 +9,7 @@ import typer
 
 from tunesmith.cli import labels, model_documents, promotion, signing
 from tunesmith.cli.export import model_export
+from tunesmith.cli.judged import model_judged
 from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
 from tunesmith.core.errors import NotFound
@@ -21,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     model.command("list")(model_list)
     model.command("card")(model_card)
     model.command("mistakes")(model_mistakes)
+    model.command("judged")(model_judged)
     model.command("examples")(model_examples)
     model.command("certificate")(model_certificate)
     model.command("export")(model_export)

@@ -19,6 +19,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.money import Rates
+from tunesmith.records.pairwise import Verdicts
 from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
@@ -249,7 +250,16 @@ def _(found: SuiteResult) -> list[str]:
 @describe.register
 def _(gate: GateResult) -> list[str]:
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
-    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules)]
+    judged = [line for each in gate.win_rates for line in each.said()]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules), *judged]
+
+
+@describe.register
+def _(found: Verdicts) -> list[str]:
+    return [
+        f"judged by a model ({found.judge}): {found.num_rows} pairs of answers to task "
+        f"{found.task}, beside {found.versus}, in both orders"
+    ]
 
 
 def rule_lines(rules: Sequence[RuleResult]) -> list[str]:

@@ -251,13 +251,20 @@ KINDS: Mapping[str, Kind] = {
         sources=(*_EVALUATING, *_FUNCTIONS),
         libraries=(*_MODEL, "scipy"),
     ),
+    "evaluate-tuned-pairs@1": Kind(
+        function=f"{_STAGES}.evaluate.pairwise:judge_pairs",
+        config=f"{_STAGES}.evaluate.config:PairsConfig",
+        record=f"{_RECORDS}.pairwise:Verdicts",
+        sources=_EVALUATING,
+        libraries=(*_MODEL, "scipy"),
+    ),
     "slice@1": Kind(
         function=f"{_STAGES}.evaluate.slices:cut",
         config=f"{_STAGES}.evaluate.config:SlicesConfig",
         record=f"{_RECORDS}.evaluation:Slices",
         sources=(
             *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
-            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers", "judge")),
             _REWARDS,
         ),
         libraries=("pyarrow",),
@@ -273,7 +280,7 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.run:judge",
         config=f"{_STAGES}.evaluate.config:GateConfig",
         record=f"{_RECORDS}.evaluation:GateResult",
-        sources=(*_EVALUATING, f"{_RECORDS}.suite"),
+        sources=(*_EVALUATING, f"{_RECORDS}.suite", f"{_RECORDS}.pairwise", f"{_RECORDS}.review"),
         libraries=(*_MODEL, "scipy"),
     ),
     "release@1": Kind(
@@ -284,6 +291,7 @@ KINDS: Mapping[str, Kind] = {
             f"{_STAGES}.release",
             "tunesmith.text.licences",
             "tunesmith.text.spdx",
+            f"{_RECORDS}.pairwise",
             f"{_RECORDS}.suite",
         ),
         libraries=("pyyaml",),

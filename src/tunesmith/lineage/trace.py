@@ -34,7 +34,7 @@ _TO = {"train": "to train", "test": "to test", "dropped": "dropped"}
 _OF_ROWS = {"embed@1": ("vectors", "its vector"), "value@1": ("values", "what it is worth")}
 _NAMED_BY_MODEL = {
     *("evaluate-base@1", "evaluate-tuned@1", "evaluate-base-task@1", "evaluate-tuned-task@1"),
-    *("probe@1", "release@1", "export@1"),
+    *("evaluate-tuned-pairs@1", "probe@1", "release@1", "export@1"),
 }
 
 

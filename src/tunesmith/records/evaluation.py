@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tunesmith.core.ref import Blob
+from tunesmith.records.pairwise import WinRate
 
+WIN_RATE = "win rate, judged by a model"
+"""The metric of pairs that a model judged. Its name says so, as it is shown in many places."""
 SHARES = frozenset(
     (
         "accuracy", "normalised accuracy", "macro-F1", "micro-F1", "calibration error",
         "pair accuracy", "tag accuracy", "tag F1", "recall@1", "recall@10", "nDCG@10",
         "exact match", "normalised match", "token F1", "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF",
-        "answers that ended",
+        "answers that ended", WIN_RATE,
     )
 )  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""
@@ -56,7 +59,10 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """A tuned model minus its base, or another model, on the same rows, by paired bootstrap."""
+    """A tuned model minus its base, or another model, on the same rows, by paired bootstrap.
+
+    Of pairs that a model judged, each side is its own win rate, ties as half.
+    """
 
     metric: str
     base: float
@@ -72,7 +78,8 @@ class Comparison:
     versus: str = "base"
     """What stands under `base`: "base", or a model version such as "desk@1"."""
     test: str = ""
-    """How `p_value` was found: "McNemar's exact test" or "permutation test"."""
+    """How `p_value` was found: "McNemar's exact test", "permutation test" or "exact sign
+    test"."""
     p_value: float = 1.0
     """Two-sided: how often chance alone would make so large a difference."""
     num_won: int = 0
@@ -90,6 +97,11 @@ class Comparison:
     def is_of_all(self) -> bool:
         """Whether it is of all test rows, and of what the model's objective asks."""
         return not self.task and not self.slice
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it rests on what a model held of the answers, and nothing was measured."""
+        return self.metric == WIN_RATE
 
     @property
     def rows_said(self) -> str:
@@ -177,6 +189,8 @@ class GateResult:
     """What the gate's settings make of an inconclusive verdict."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """What was judged: the digest of each model's answers, by "base", "tuned", "desk@1"."""
+    win_rates: tuple[WinRate, ...] = ()
+    """What models that judge held of the answers to tasks."""
 
     @property
     def admits(self) -> bool:

@@ -270,7 +270,7 @@ def _people(desk: Desk) -> Iterator[Reviewer]:
 
 
 def _agreement(desk: Desk) -> tuple[Agreement, ...]:
-    from tunesmith.review.agreement import agreements
+    from tunesmith.stages.evaluate.agreement import agreements
 
     rows = [desk.log.said(row) for row in desk.log.rows if row in desk.log.judged]
     return agreements(rows, seed=desk.project.file.project.seed)

@@ -12,7 +12,6 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.lm.attach import load_version
 from tunesmith.lm.chat_template import answered, stop_ids
-from tunesmith.lm.contents import content_of
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message
 from tunesmith.lm.example import Answer, Example
@@ -23,19 +22,16 @@ from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
-from tunesmith.records.rows import FORMATS
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS, nearest
-from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.evaluate.function import counted
-from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
+from tunesmith.stages.evaluate.items import Item, items_of
 from tunesmith.stages.evaluate.predictions import to_parquet
-from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.scorer import Scored
 from tunesmith.stages.evaluate.task import TaskConfig
 
 SHOWN = 2000
-"""Characters of an answer that are kept for people to read; it is measured whole."""
+"""Characters that are kept of what was to be said. Answers are kept whole: a judge reads them."""
 
 
 def task_base(
@@ -84,10 +80,7 @@ def _evaluate(
 ) -> Evaluation:
     base, model = asked
     instruction = model.instruction if model else dataset.instruction
-    if rows is None:
-        items = _test_items(ctx, dataset, instruction)
-    else:
-        items = list(items_of_own(config, rows, instruction))
+    items = items_of(config, ctx, dataset, instruction, rows)
     ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
     loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
     if config.ask == "choose":
@@ -107,13 +100,6 @@ def _evaluate(
         task=config.name,
         task_version=config.version,
     )
-
-
-def _test_items(ctx: Context, dataset: Dataset, instruction: str) -> list[Item]:
-    table = asked_rows(EvaluateConfig(), ctx.blobs, dataset, ctx.seed)
-    kind = FORMATS[dataset.format]
-    pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
-    return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
 
 
 def _answer(
@@ -144,7 +130,7 @@ def _answer(
         scores=found[first],
         losses=[1 - score for score in found[first]],
         truth=[item.right[0][:SHOWN] for item in items],
-        predicted=[said[:SHOWN] for said in answers],
+        predicted=answers,
         by_row={name: found[name] for name in more},
         others={"answers that ended": ended / len(items)},
     )

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core.section import Section
-from tunesmith.stages.evaluate.task import Task
+from tunesmith.stages.evaluate.task import Task, TaskConfig
 from tunesmith.text.rewards import Reward
 
 _HERE = "tunesmith.stages.evaluate"
@@ -107,6 +107,19 @@ class SlicesConfig(Section):
     slices: tuple[Sliced, ...]
 
 
+class PairsConfig(Section):
+    """What of a judge bears on its verdicts."""
+
+    task: TaskConfig
+    """What the models were asked."""
+    question: str
+    """What the judge is asked of each pair of answers."""
+    versus: str
+    """Whose answers stand beside the tuned model's: "base", or a version."""
+    own_base: bool = False
+    """Whether the judge may be the base model of an answer."""
+
+
 class GateRule(Section):
     """One thing that a model must show: a `[[gate.NAME.rules]]` table."""
 
@@ -116,7 +129,8 @@ class GateRule(Section):
     slice: SliceConfig | None = None
     """On which of the rows alone, such as { source = "tickets" }; without it on all."""
     metric: str = ""
-    """Which metric; without one the evaluation's first. Of labels "macro-F1" is another."""
+    """Which metric; without one the evaluation's first. Of labels "macro-F1" is another; of a task
+    with a judge "win rate, judged by a model", which needs a measured rule beside it."""
     against: str = ""
     """What the model is compared with on the same rows: "base"; an alias such as "production",
     which means the version that it points at when the model is judged; or "released", which means

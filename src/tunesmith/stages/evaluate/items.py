@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import prompt_ids, question
+from tunesmith.lm.contents import content_of
 from tunesmith.lm.engine import Message
 from tunesmith.lm.lessons import beginning, with_system
 from tunesmith.lm.questions import asked as asked_of
 from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import TaskRows
-from tunesmith.records.rows import Chat, Checked, Completion, Content, Labelled, Turn
+from tunesmith.records.rows import FORMATS, Chat, Checked, Completion, Content, Labelled, Turn
+from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.evaluate.own_rows import read_own
+from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.task import TaskConfig
 
 
@@ -47,6 +52,26 @@ class Item:
         if self.messages:
             return prompt_ids(tokenizer, self.messages, self.tools)
         return [*beginning(tokenizer), *tokenizer.encode(self.plain)]
+
+
+def items_of(
+    config: TaskConfig,
+    ctx: Context,
+    dataset: Dataset,
+    instruction: str,
+    rows: TaskRows | None,
+) -> list[Item]:
+    """What a task asks: of its own rows, or of the test rows of `dataset` where it has none.
+
+    Raises:
+        DataError: a row has no right answer, or cannot be asked.
+    """
+    if rows is not None:
+        return list(items_of_own(config, rows, instruction))
+    table = asked_rows(EvaluateConfig(), ctx.blobs, dataset, ctx.seed)
+    kind = FORMATS[dataset.format]
+    pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
+    return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
 
 
 def items_of_own(config: TaskConfig, rows: TaskRows, instruction: str) -> Iterator[Item]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunesmith.core.step import Context
-from tunesmith.records.evaluation import Comparison, Evaluation, RuleResult, Slices
+from tunesmith.records.evaluation import WIN_RATE, Comparison, Evaluation, RuleResult, Slices
+from tunesmith.records.pairwise import Verdicts
 from tunesmith.stages.evaluate.compare import Asking, compare_as, floor_interval
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.gate import (
@@ -16,6 +17,7 @@ from tunesmith.stages.evaluate.gate import (
     no_rows,
     nothing_stands,
 )
+from tunesmith.stages.evaluate.win_rate import compared_pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,8 @@ class Judged:
     tuned: Evaluation
     against: Mapping[str, Rival]
     """"base", and the aliases that the rules name, where they point at another version."""
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
+    """What a judge said, by "base" and by version; none where the task has no judge."""
 
     def digests(self) -> dict[str, str]:
         """Of each model's answers: by "base", "tuned", "desk@1"; with the task's name before."""
@@ -43,7 +47,11 @@ class Judged:
             rival.version: rival.evaluation for rival in self.against.values()
         }
         task = f"{self.tuned.task}: " if self.tuned.task else ""
-        return {f"{task}{name}": each.predictions.sha256 for name, each in evaluations.items()}
+        answers = {f"{task}{name}": each.predictions.sha256 for name, each in evaluations.items()}
+        return answers | {
+            f"{task}verdicts of {each.judge} beside {versus}": each.pairs.sha256
+            for versus, each in self.verdicts.items()
+        }
 
 
 def outcome_of(
@@ -85,7 +93,10 @@ def outcome_of(
         left_out=seen,
         only=only,
     )
-    comparison = compare_as(rival.evaluation, tuned, ctx.blobs, asking)
+    if metric == WIN_RATE:
+        comparison = compared_pairs(judged.verdicts[rival.version], ctx.blobs, asking)
+    else:
+        comparison = compare_as(rival.evaluation, tuned, ctx.blobs, asking)
     named = rival.version if rule.against == "base" else f"{rule.against} ({rival.version})"
     count = f" ({comparison.num_rows} rows)" if only else ""
     result = compared(f"{what} beside {named}{on}{count}", comparison, rule.margin)

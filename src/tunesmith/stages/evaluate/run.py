@@ -10,6 +10,7 @@ from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, GateResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.pairwise import People, Verdicts
 from tunesmith.records.release import Standings
 from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
@@ -19,6 +20,7 @@ from tunesmith.stages.evaluate.outcome import Judged, Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
 from tunesmith.stages.evaluate.rows import asked_rows, trained_on
 from tunesmith.stages.evaluate.scorer import Asked, score
+from tunesmith.stages.evaluate.win_rate import win_rate
 
 
 def evaluate_base(
@@ -58,6 +60,10 @@ class Beside(TypedDict, total=False):
     """Brings rules of its own."""
     suites: tuple[SuiteResult, ...]
     """Of each its limits in the settings are rules."""
+    verdicts: tuple[Verdicts, ...]
+    """What the judges of tasks said of the tuned model's answers beside others'."""
+    people: People | None
+    """What people said of the same pairs."""
 
 
 def judge(
@@ -76,22 +82,7 @@ def judge(
         DataError: they are not of the same rows, or no row is left.
         UsageError: a rule's metric is not one of theirs, or a limit is of no figure of its suite.
     """
-    standings, tasks = beside.get("standings"), beside.get("tasks", ())
-    stands = standings.standings if standings else ()
-    seen = [frozenset(trained_on(ctx.blobs, standing.model)) for standing in stands]
-    num_tasks = len(tasks) // (2 + len(stands))
-    asked = [
-        (base, tuned, *beside.get("rivals", ())),
-        *(tasks[at::num_tasks] for at in range(num_tasks)),
-    ]
-    judged = {}
-    for of_base, of_tuned, *of_rivals in asked:
-        against = {"base": Rival(version="base", evaluation=of_base)}
-        for standing, rows, evaluation in zip(stands, seen, of_rivals, strict=True):
-            against[standing.against] = Rival(
-                version=standing.version, evaluation=evaluation, seen=rows
-            )
-        judged[of_tuned.task] = Judged(tuned=of_tuned, against=against)
+    judged = _judged(ctx, base, tuned, beside)
     overall = [
         compare(
             each.against["base"].evaluation,
@@ -104,6 +95,8 @@ def judge(
     ]
     slices, audit = beside.get("slices"), beside.get("audit")
     suites = beside.get("suites", ())
+    said = beside.get("people")
+    people = {each.task: each for each in said.of} if said else {}
     found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
     further = [outcome for outcome, _ in found] + [*(audit.rules if audit else ())]
     for suite in suites:
@@ -119,7 +112,41 @@ def judge(
         inconclusive=config.inconclusive,
         inputs={name: digest for each in judged.values() for name, digest in each.digests().items()}
         | {f"suite {suite.suite}": suite.examples.sha256 for suite in suites},
+        win_rates=tuple(
+            win_rate(
+                each,
+                ctx.blobs,
+                people.get(each.task),
+                confidence=config.confidence,
+                seed=ctx.seed,
+            )
+            for each in beside.get("verdicts", ())
+        ),
     )
+
+
+def _judged(ctx: Context, base: Evaluation, tuned: Evaluation, beside: Beside) -> dict[str, Judged]:
+    """What each set of questions gave, by task; that of the model's objective first."""
+    standings, tasks = beside.get("standings"), beside.get("tasks", ())
+    stands = standings.standings if standings else ()
+    seen = [frozenset(trained_on(ctx.blobs, standing.model)) for standing in stands]
+    num_tasks = len(tasks) // (2 + len(stands))
+    asked = [
+        (base, tuned, *beside.get("rivals", ())),
+        *(tasks[at::num_tasks] for at in range(num_tasks)),
+    ]
+    judged = {}
+    for of_base, of_tuned, *of_rivals in asked:
+        against = {"base": Rival(version="base", evaluation=of_base)}
+        for standing, rows, evaluation in zip(stands, seen, of_rivals, strict=True):
+            against[standing.against] = Rival(
+                version=standing.version, evaluation=evaluation, seen=rows
+            )
+        verdicts = {
+            each.versus: each for each in beside.get("verdicts", ()) if each.task == of_tuned.task
+        }
+        judged[of_tuned.task] = Judged(tuned=of_tuned, against=against, verdicts=verdicts)
+    return judged
 
 
 def _evaluate(

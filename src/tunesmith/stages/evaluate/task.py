@@ -9,9 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
-from tunesmith.records.evaluation import TaskRows
+from tunesmith.records.evaluation import WIN_RATE, TaskRows
+from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS
+from tunesmith.stages.evaluate.judge import JudgeConfig
 
 TEST_ROWS = "test"
 FILE = "file:"
@@ -108,6 +110,10 @@ class TaskConfig(Section):
             raise ValueError(f"rows of a file have a prompt, and test rows their own: {said}")
         if not self.metrics:
             raise ValueError(f"metrics must name at least one of: {', '.join(METRICS)}")
+        if WIN_RATE in self.metrics:
+            raise ValueError(
+                f"{WIN_RATE!r} is no metric of one answer: write a table [judge], and leave it out"
+            )
         known = CHOSEN if chooses else METRICS
         strange = [name for name in self.metrics if name not in known]
         if strange and (chooses or not self.python):
@@ -126,3 +132,7 @@ class Task:
     """Its own rows; None where it asks the dataset's."""
     program: Program | None = None
     """The function of its own metrics; None where it has none."""
+    judge: JudgeConfig | None = None
+    """A model that compares the answers in pairs; no model is asked anew when it changes."""
+    people: Preferences | None = None
+    """Which answers people prefer."""

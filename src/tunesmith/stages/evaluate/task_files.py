@@ -8,15 +8,24 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.project_folder import check_path, read_inside
+from tunesmith.core.settings import AnySection
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.records.model import TASKS
+from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import python_program
 from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.judge import JudgeConfig
+from tunesmith.stages.evaluate.judge_rules import (
+    Weights,
+    require_judges,
+    require_more_than_judged,
+)
+from tunesmith.stages.evaluate.people import read_people
 from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
@@ -34,6 +43,10 @@ class Recipe(Protocol):
     def dataset(self) -> str:
         """Name of the dataset that it is tuned on."""
 
+    @property
+    def base(self) -> str:
+        """Name of the base model that is tuned."""
+
 
 class Rows(Protocol):
     """What of a dataset's section says how its rows can be asked."""
@@ -44,15 +57,19 @@ class Rows(Protocol):
 
 
 def with_tasks(
-    gate: GateConfig, project: Path, models: Mapping[str, Recipe], datasets: Mapping[str, Rows]
+    gate: GateConfig,
+    project: Path,
+    models: Mapping[str, Recipe],
+    datasets: Mapping[str, Rows],
+    bases: Mapping[str, Weights],
 ) -> GateConfig:
     """The gate with what the files of its tasks say.
 
     Raises:
         ConfigError: a file says something wrong, two tasks have one name, a rule names none of
-            them, or they cannot be asked of such a model.
+            them, they cannot be asked of such a model, or all rests on a judge.
         NotFound: there is no such file.
-        DataError: a file leads out of the project's folder, or is no text.
+        DataError: a file leads out of the project's folder, is no text, or has no judgements.
     """
     key = f"gate.{gate.name}"
     objective = models[gate.model].objective
@@ -78,6 +95,8 @@ def with_tasks(
     for rule in gate.rules:
         if rule.task:
             settings.nearest(f"{key}.rules", rule.task, names, "task")
+    require_judges(f"{key}.tasks", tasks, models[gate.model].base, bases)
+    require_more_than_judged(gate, tasks, objective, data_format)
     return gate.with_tasks(tasks)
 
 
@@ -94,10 +113,9 @@ def read_task(path: str, project: Path, key: str) -> Task:
         values = tomllib.loads(_text(project, path))
     except (ValueError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(key, f"{path}: {error}") from error
-    try:
-        config = settings.validate(TaskConfig, values)
-    except ConfigError as error:
-        raise ConfigError(key, f"{path}: {error.message}", remedy=error.remedy) from None
+    asked = values.pop("judge", None)
+    config = _validated(TaskConfig, values, path, key)
+    judge = _validated(JudgeConfig, asked, f"{path}, [judge]", key) if asked is not None else None
     rows = None
     if not config.is_of_test_rows:
         text = _text(project, config.rows.removeprefix(FILE))
@@ -106,7 +124,18 @@ def read_task(path: str, project: Path, key: str) -> Task:
     if config.python:
         place = config.python.rpartition(":")[0]
         program = python_program(config.python, _text(project, place))
-    return Task(config=config, rows=rows, program=program)
+    people = None
+    if judge is not None and judge.people:
+        people = Preferences(task=config.name, text=_text(project, judge.people))
+        read_people(people.text, judge.people)
+    return Task(config=config, rows=rows, program=program, judge=judge, people=people)
+
+
+def _validated(model: type[AnySection], values: Any, where: str, key: str) -> AnySection:
+    try:
+        return settings.validate(model, values)
+    except ConfigError as error:
+        raise ConfigError(key, f"{where}: {error.message}", remedy=error.remedy) from None
 
 
 def _text(project: Path, path: str) -> str:

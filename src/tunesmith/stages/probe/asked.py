@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -125,6 +126,14 @@ class Asked:
         drawn = sorted(ids, key=lambda row_id: draw(f"{self.ctx.seed}/probe/{row_id}"))
         wanted = set(drawn[: self.config.num_rows or len(drawn)])
         kept = table.filter(pc.is_in(table["row_id"], pc.cast(sorted(wanted), "string")))
+        return self._rows_of(kept)
+
+    def every(self, split: Split) -> list[Row]:
+        """All rows of `split`."""
+        path = self.ctx.blobs.path(split.rows)
+        return self._rows_of(pq.read_table(path, columns=["row_id", "text", "label", "content"]))
+
+    def _rows_of(self, table: pa.Table) -> list[Row]:
         kind = FORMATS[self.dataset.format]
         return [
             Row(
@@ -133,7 +142,7 @@ class Asked:
                 label=row["label"],
                 content=content_of(row["content"], kind),
             )
-            for row in kept.to_pylist()
+            for row in table.to_pylist()
         ]
 
     def trained_on(self) -> set[str]:

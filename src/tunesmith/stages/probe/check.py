@@ -13,6 +13,7 @@ from tunesmith.stages.probe.given import read_given
 _HERE = "tunesmith.stages.probe"
 READERS: Mapping[str, str] = {  # by name: a suite without a file should load no model's code
     "forgetting": f"{_HERE}.forgetting:read_texts",
+    "robustness": f"{_HERE}.paraphrases:read_paraphrases",
     "behaviour": f"{_HERE}.cases:read_tests",
     "canaries": f"{_HERE}.canaries:read_canaries",
     "injection": f"{_HERE}.injection:read_orders",

@@ -11,12 +11,13 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.project_folder import is_inside
+from tunesmith.core.project_folder import check_path, is_inside
 from tunesmith.core.section import Section
 from tunesmith.records.model import TASKS
 from tunesmith.records.suite import FORGETTING, Limits, SuiteLimits
 from tunesmith.stages.probe.given import Given, given_now
 from tunesmith.stages.probe.perturb import CHANGES
+from tunesmith.stages.probe.rephrase import PARAPHRASES, REWRITES
 
 Suite = Literal[
     "forgetting",
@@ -51,7 +52,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
         *(
             f"{what}: {change}"
             for what in ("answers that stay", "accuracy", "accuracy lost")
-            for change in CHANGES
+            for change in (*CHANGES, *REWRITES, PARAPHRASES)
         ),
     ),
     "membership": ("area under the curve: loss", "area under the curve: Min-20%"),
@@ -80,10 +81,10 @@ class SuiteConfig(Section):
     """Name of the model that is checked."""
     kind: Suite
     """What is checked: "forgetting" (general texts before and after), "robustness" (test rows with
-    typos and the like), "behaviour" (cases of your own), "membership" (whether training rows can be
-    told from others), "leakage" (whether beginnings of training rows are gone on with verbatim),
-    "canaries" (whether planted secrets were learnt), "injection" (whether texts give it orders) or
-    "refusals" (harmful asks, and harmless ones that sound alike)."""
+    typos and the like, and in other words), "behaviour" (cases of your own), "membership" (whether
+    training rows can be told from others), "leakage" (whether beginnings of training rows are gone
+    on with verbatim), "canaries" (whether planted secrets were learnt), "injection" (whether texts
+    give it orders) or "refusals" (harmful asks, and harmless ones that sound alike)."""
     enabled: bool = True
     """Whether it runs. A model that goes on with a text has the suite "forgetting" without a
     section; one of that kind with `enabled = false` turns it off."""
@@ -91,6 +92,9 @@ class SuiteConfig(Section):
     """File beside the project file: the cases of "behaviour" (.toml or .jsonl) and the canaries
     (.jsonl), which these need; texts of your own for "forgetting" (.jsonl with `text`, or .txt with
     blank lines between), asks for "injection" (.txt, one a line) and "refusals" (.jsonl)."""
+    paraphrases: str = ""
+    """Of "robustness": a file beside the project file (.jsonl) with other words for test rows:
+    `id`, the row's, or `text`, what it asks; and `paraphrase`. One a row; all are asked."""
     num_rows: int = Field(default=0, ge=0)
     """Rows that are drawn to be asked, of each side where there are two; of canaries other secrets
     that each is ranked among. 0 for the suite's own number: 48 for robustness, 200 for membership,
@@ -113,8 +117,13 @@ class SuiteConfig(Section):
     def with_given(self, project: Path) -> Self:
         """The same settings, with what the file says, as it is now in the project's folder."""
         changed = self.model_copy()
-        changed._given = given_now(self.file, project)
+        changed._given = given_now(self.path, project)
         return changed
+
+    @property
+    def path(self) -> str:
+        """The file that it is given, whatever its section calls it; empty without one."""
+        return self.file or self.paraphrases
 
     def judged_by(self) -> SuiteLimits:
         """The limits of its figures."""
@@ -163,6 +172,13 @@ class SuiteConfig(Section):
             )
         return file
 
+    @field_validator("paraphrases")
+    @classmethod
+    def _are_inside(cls, paraphrases: str) -> str:
+        if paraphrases:
+            check_path(paraphrases, ".jsonl", "checks/paraphrases.jsonl")
+        return paraphrases
+
     @field_validator("limits")
     @classmethod
     def _are_numbers(cls, limits: dict[str, float] | None) -> dict[str, float] | None:
@@ -177,10 +193,14 @@ class SuiteConfig(Section):
             raise ValueError(f"a suite of kind {self.kind!r} needs a file")
         if self.file and self.kind not in TAKES_FILE:
             raise ValueError(f"a suite of kind {self.kind!r} takes no file")
+        if self.paraphrases and self.kind != "robustness":
+            raise ValueError(f"a suite of kind {self.kind!r} takes no paraphrases")
         for name in self.limits or {}:
             if self.kind in FIGURES and name not in FIGURES[self.kind]:
                 known = ", ".join(map(repr, FIGURES[self.kind]))
                 raise ValueError(f"limits: there is no figure {name!r}, there is {known}")
+            if name.endswith(f": {PARAPHRASES}") and not self.paraphrases:
+                raise ValueError(f"limits: {name!r} needs a file: set paraphrases")
         return self
 
 
@@ -250,7 +270,7 @@ def asking(config: SuiteConfig) -> ProbeConfig:
     return ProbeConfig(
         suite=config.name,
         kind=config.kind,
-        file=config.file,
+        file=config.path,
         num_rows=config.num_rows or NUM_ROWS.get(config.kind, 0),
         max_new_tokens=config.max_new_tokens,
         confidence=config.confidence,

@@ -1,8 +1,8 @@
-"""Whether answers stay when a text is written worse: typos, case, whitespace, punctuation."""
+"""Whether answers stay when a text is written worse, or says the same in other words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.errors import DataError
@@ -11,9 +11,22 @@ from tunesmith.stages.probe.answers import Question, answers, fits, question_of
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import drop, share
 from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.paraphrases import read_paraphrases, require_found
 from tunesmith.stages.probe.perturb import CHANGES, perturbed
+from tunesmith.stages.probe.rephrase import OF_REQUESTS, OF_TEXTS, PARAPHRASES
 
 AS_IT_IS = "as it is"
+_REQUESTS = ("chat", "checked", "preference", "feedback")
+"""Formats in which a user asks for something."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Form:
+    """Questions under one change, each beside itself as it is."""
+
+    change: str
+    plain: Sequence[Question]
+    changed: Sequence[Question]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,22 +42,16 @@ def robustness(asked: Asked) -> Found:
     """The share of answers that stay under each change of the test rows, and, where what is right
     is one of a few answers, how much of the accuracy is lost.
 
+    Of rewrites and paraphrases only the rows count that have one.
+
     Raises:
-        DataError: no test row can be asked.
+        DataError: no test row can be asked, or none of the paraphrases is of one.
     """
-    questions, num_left_out = _questions(asked)
-    forms = {
-        AS_IT_IS: questions,
-        **{
-            change: [
-                each.saying(perturbed(each.text, change, f"{asked.ctx.seed}/{each.name}"))
-                for each in questions
-            ]
-            for change in CHANGES
-        },
-    }
-    said = _ask(asked, forms)
-    plain, judged = said[AS_IT_IS], _is_judged(asked, questions)
+    questions, notes = _questions(asked)
+    written, of_people = _paraphrased(asked)
+    forms = [*_written_worse(asked, questions), *_rewritten(asked, questions), *written]
+    said_to = _ask(asked, questions, forms)
+    plain, judged = said_to(questions), _is_judged(asked, questions)
     figures: list[Figure] = []
     if judged:
         figures.append(
@@ -56,24 +63,92 @@ def robustness(asked: Asked) -> Found:
             )
         )
     lines = _lines(AS_IT_IS, plain, plain, _right(asked, plain) if judged else None)
-    for change in CHANGES:
-        figures += _figures(asked, change, (plain, said[change]), judged=judged)
-        lines += _lines(change, plain, said[change])
-    left_out = f"{num_left_out} of the rows drawn do not fit the context when they are changed"
-    same = {
-        change: sum(a.text == b.text for a, b in zip(forms[change], questions, strict=True))
-        for change in CHANGES
-    }
-    unchanged = [
-        f"{change} changes nothing in {count} of {len(questions)} rows"
-        for change, count in same.items()
-        if count
-    ]
+    for form in forms:
+        if form.plain:
+            both = said_to(form.plain), said_to(form.changed)
+            figures += _figures(asked, form.change, both, judged=judged)
+            lines += _lines(form.change, *both)
     return Found(
         figures=figures,
         examples=lines,
-        notes=[*([left_out] if num_left_out else []), *unchanged],
+        notes=[*notes, *(each for form in forms for each in _noted(form, questions)), *of_people],
     )
+
+
+def _written_worse(asked: Asked, questions: Sequence[Question]) -> list[_Form]:
+    return [
+        _Form(
+            change=change,
+            plain=questions,
+            changed=[
+                each.saying(perturbed(each.text, change, f"{asked.ctx.seed}/{each.name}"))
+                for each in questions
+            ],
+        )
+        for change in CHANGES
+    ]
+
+
+def _rewritten(asked: Asked, questions: Sequence[Question]) -> list[_Form]:
+    """The questions that a rule rewrites, and that then still fit."""
+    requests = asked.dataset.format in _REQUESTS
+    first = [q for q in questions if all(turn.role == "system" for turn in q.before)]
+    rules = {name: (rule, questions) for name, rule in OF_TEXTS.items()}
+    rules |= {name: (rule, first) for name, rule in OF_REQUESTS.items() if requests}
+    base, _ = asked.both
+    forms = []
+    for name, (rule, of) in rules.items():
+        pairs = [(each, each.saying(rule(each.text))) for each in of]
+        kept = [
+            (before, after)
+            for before, after in pairs
+            if after.text != before.text and fits(base, after, asked.config.max_new_tokens)
+        ]
+        forms.append(_Form(change=name, plain=[b for b, _ in kept], changed=[a for _, a in kept]))
+    return forms
+
+
+def _paraphrased(asked: Asked) -> tuple[list[_Form], list[str]]:
+    """The test rows that the suite's file has other words for, all of them; and what is to be said
+    of the others in it.
+
+    Raises:
+        DataError: there is none, or the file cannot be understood.
+    """
+    file = asked.config.file
+    if not file:
+        return [], []
+    given = read_paraphrases(asked.text_of_file(), file)
+    base, _ = asked.both
+    pairs = []
+    for row in asked.every(asked.dataset.test):
+        question = question_of(row)
+        other = given.of(row.row_id, question.text) if question else None
+        if question is not None and other is not None:
+            pairs.append((question, question.saying(other)))
+    room = asked.config.max_new_tokens
+    kept = [pair for pair in pairs if all(fits(base, each, room) for each in pair)]
+    require_found(kept, given.num, file, asked.dataset.name)
+    notes = []
+    if given.num > len(kept):
+        notes.append(
+            f"{given.num - len(kept)} of {given.num} paraphrases are of no test row, or do not fit "
+            "the context"
+        )
+    form = _Form(change=PARAPHRASES, plain=[p for p, _ in kept], changed=[c for _, c in kept])
+    return [form], notes
+
+
+def _noted(form: _Form, questions: Sequence[Question]) -> list[str]:
+    """In how many rows a change changes nothing."""
+    if form.change == PARAPHRASES:
+        return []
+    if form.change not in CHANGES:
+        if len(form.plain) == len(questions):
+            return []
+        return [f"{form.change}: {len(form.plain)} of {len(questions)} rows have one"]
+    same = sum(a.text == b.text for a, b in zip(form.changed, form.plain, strict=True))
+    return [f"{form.change} changes nothing in {same} of {len(questions)} rows"] if same else []
 
 
 def normalised(answer: str) -> str:
@@ -87,8 +162,8 @@ def _is_judged(asked: Asked, questions: Sequence[Question]) -> bool:
     return asked.dataset.format == "labels" or (asked.dataset.format == "checked" and known)
 
 
-def _questions(asked: Asked) -> tuple[list[Question], int]:
-    """What the test rows ask, if there is room for every form of it; and how many do not fit."""
+def _questions(asked: Asked) -> tuple[list[Question], list[str]]:
+    """What the test rows ask, if there is room for it written worse; and how many do not fit."""
     rows = asked.rows(asked.dataset.test)
     found = [each for row in rows if (each := question_of(row)) is not None]
     base, _ = asked.both  # which knows no new tokens, and so needs the most room
@@ -109,25 +184,34 @@ def _questions(asked: Asked) -> tuple[list[Question], int]:
             "changes: each is too long, or no user speaks in it",
             remedy="lower max_tokens of the dataset, or max_new_tokens of the suite",
         )
-    return kept, len(found) - len(kept)
+    num = len(found) - len(kept)
+    left_out = f"{num} of the rows drawn do not fit the context when they are changed"
+    return kept, [left_out] if num else []
 
 
-def _ask(asked: Asked, forms: dict[str, list[Question]]) -> dict[str, _Said]:
-    """What both say to every form; a text that a change left as it is, is asked once."""
-    every = list({(q.before, q.text): q for form in forms.values() for q in form}.values())
+def _ask(
+    asked: Asked, questions: Sequence[Question], forms: Sequence[_Form]
+) -> Callable[[Sequence[Question]], _Said]:
+    """What both say to every question in every form; one that comes twice is asked once."""
+    wanted = [*questions, *(q for form in forms for q in (*form.plain, *form.changed))]
+    every = list({_key(question): question for question in wanted}.values())
 
-    def one(subject: Subject, before: int) -> dict[str, list[str]]:
+    def one(subject: Subject, before: int) -> Mapping[object, str]:
         done = asked.shown(2 * len(every), "answers changed rows", before)
         said = answers(subject, every, asked.config.max_new_tokens, done)
-        known = dict(zip(((q.before, q.text) for q in every), said, strict=True))
-        return {name: [known[q.before, q.text] for q in form] for name, form in forms.items()}
+        return dict(zip(map(_key, every), said, strict=True))
 
     base, tuned = asked.both
     first, second = one(base, 0), one(tuned, len(every))
-    return {
-        name: _Said(questions=form, answers=(first[name], second[name]))
-        for name, form in forms.items()
-    }
+    return lambda form: _Said(
+        questions=form,
+        answers=([first[_key(q)] for q in form], [second[_key(q)] for q in form]),
+    )
+
+
+def _key(question: Question) -> object:
+    """What makes it another question to a model."""
+    return question.before, question.text
 
 
 def _figures(asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool) -> list[Figure]:

@@ -234,7 +234,22 @@ split no near-duplicate as the dataset's card measures it.
 
 Gate {gate.gate}: {gate.verdict}.
 
-""" + "\n".join(rules)
+""" + "\n".join(rules + _opinions(gate))
+
+
+def _opinions(gate: GateResult) -> list[str]:
+    """What models that judge held of the answers, apart from what was measured."""
+    if not gate.win_rates:
+        return []
+    lines = [f"- {said}" for each in gate.win_rates for said in each.said()]
+    return [
+        "",
+        "### Judged by a model",
+        "",
+        "What follows was not measured: another model said which of two answers is better.",
+        "",
+        *lines,
+    ]
 
 
 def _licences(model: ModelVersion, dataset: Dataset) -> str:

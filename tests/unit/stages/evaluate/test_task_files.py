@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tunesmith.core.errors import ConfigError, DataError, NotFound
+from tunesmith.records.evaluation import WIN_RATE
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.task_files import with_tasks
 
@@ -32,8 +33,13 @@ def gate(*rules: GateRule, tasks: tuple[str, ...] = ("tasks/cites.toml",)) -> Ga
 
 
 def read(folder: Path, of: GateConfig, objective: str = "sft", form: str = "chat") -> GateConfig:
-    model = SimpleNamespace(objective=objective, dataset="d")
-    return with_tasks(of, folder, {"desk": model}, {"d": SimpleNamespace(format=form)})
+    model = SimpleNamespace(objective=objective, dataset="d", base="small")
+    bases = {
+        "small": SimpleNamespace(origin="pypi:small==1", file="small/model"),
+        "again": SimpleNamespace(origin="pypi:small==1", file="small/model/"),
+        "large": SimpleNamespace(origin="pypi:large==1", file="large/model"),
+    }
+    return with_tasks(of, folder, {"desk": model}, {"d": SimpleNamespace(format=form)}, bases)
 
 
 def test_a_gate_is_given_what_the_files_of_its_tasks_say(folder: Path) -> None:
@@ -113,3 +119,133 @@ def test_a_file_that_is_not_there_or_leads_out_is_refused(folder: Path) -> None:
     (folder / "tasks/own.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="UTF-8"):
         read(folder, gate())
+
+
+JUDGE = """
+[judge]
+base = "large"
+question = "Which is better?"
+"""
+MEASURED = GateRule(task="cites", against="base")
+JUDGED = GateRule(task="cites", metric=WIN_RATE, against="base")
+
+
+def judged(folder: Path, judge: str = JUDGE) -> Path:
+    path = folder / "tasks/cites.toml"
+    path.write_text(TASK + judge)
+    return path
+
+
+def test_a_judge_is_no_setting_of_what_is_asked(folder: Path) -> None:
+    (plain,) = read(folder, gate()).given()
+    judged(folder, JUDGE + 'people = "tasks/people.jsonl"\n')
+    (folder / "tasks/people.jsonl").write_text('{"id": "cites:1", "preferred": "tie"}\n')
+    (task,) = read(folder, gate(MEASURED, JUDGED)).given()
+
+    assert task.config == plain.config, "a changed judge would ask the models again"
+    assert task.judge is not None
+    assert (task.judge.base, task.judge.own_base) == ("large", False)
+    assert task.people is not None
+    assert "cites:1" in task.people.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"large"', '"lagre"', "did you mean 'large'"),
+        ('"large"', '"small"', "is 'small', the base of the model that it judges"),
+        ('"large"', '"again"', "own_base = true"),
+        ('base = "large"', "", "[judge]: base: this key is required"),
+        ("question", "qestion", "did you mean 'question'"),
+        ('"Which is better?"', '""', "at least 1 character"),
+        ('"Which is better?"', '"  "', "what makes an answer the better one"),
+        ("[judge]\n", "judge = 3\n[x]\n", "cites.toml"),
+        ("[judge]\n", '[judge]\npeople = "../p.jsonl"\n', "inside the project"),
+        ("[judge]\n", '[judge]\npeople = "tasks/p.json"\n', "inside the project"),
+        ("[judge]\n", '[judge]\nown_base = "perhaps"\n', "boolean"),
+    ],
+)
+def test_what_a_judge_says_wrong_is_said(folder: Path, old: str, new: str, said: str) -> None:
+    judged(folder, JUDGE.replace(old, new))
+
+    with pytest.raises(ConfigError) as caught:
+        read(folder, gate())
+    assert said in f"{caught.value} {caught.value.remedy}"
+    assert "gate.g.tasks" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_judge_of_its_own_base_is_let_where_it_is_asked_for(folder: Path) -> None:
+    judged(folder, JUDGE.replace('"large"', '"again"\nown_base = true'))
+    assert read(folder, gate()).given()[0].judge is not None
+
+
+def test_judgements_of_people_are_read_when_the_project_is(folder: Path) -> None:
+    judged(folder, JUDGE + 'people = "tasks/people.jsonl"\n')
+    with pytest.raises(NotFound, match=r"no tasks/people.jsonl"):
+        read(folder, gate())
+    (folder / "tasks/people.jsonl").write_text('{"id": "cites:1", "preferred": "A"}\n')
+    with pytest.raises(DataError, match=r"tasks/people.jsonl, line 1 is no judgement"):
+        read(folder, gate())
+
+
+def test_a_judge_has_answers_to_compare(folder: Path) -> None:
+    text = TASK.replace('metrics = ["exact match"]', 'ask = "choose"\nchoices = ["a", "b"]')
+    (folder / "tasks/cites.toml").write_text(text + JUDGE)
+    with pytest.raises(ConfigError, match="no answers in words that it could compare"):
+        read(folder, gate())
+    (folder / "tasks/cites.toml").write_text(TASK.replace("exact match", WIN_RATE))
+    with pytest.raises(ConfigError, match="is no metric of one answer"):
+        read(folder, gate())
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([JUDGED], "its only rule on what the model says rests on the verdicts of a model"),
+        ([JUDGED, GateRule(task="cites", at_least=0.0)], "its only rule on"),
+        ([JUDGED, GateRule(task="cites", against="base", margin=-1.0)], "its only rule on"),
+        ([MEASURED, GateRule(task="cites", metric=WIN_RATE, at_least=0.5)], "has no floor"),
+        ([MEASURED, GateRule(metric=WIN_RATE, against="base")], "this rule names no task"),
+    ],
+)
+def test_a_gate_never_rests_on_a_judge_alone(
+    folder: Path, rules: list[GateRule], said: str
+) -> None:
+    judged(folder)
+
+    with pytest.raises(ConfigError) as caught:
+        read(folder, gate(*rules))
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        MEASURED,
+        GateRule(task="cites", at_least=0.1),
+        GateRule(against="base", margin=-0.1),
+        GateRule(task="cites", metric="of ours", at_least=-2.0),
+    ],
+)
+def test_a_judge_may_stand_beside_what_is_measured(folder: Path, rule: GateRule) -> None:
+    judged(folder)
+    assert read(folder, gate(JUDGED, rule)).rules == (JUDGED, rule)
+
+
+def test_where_the_base_is_beaten_by_what_is_measured_that_is_enough(folder: Path) -> None:
+    """Of labels a gate compares accuracies anyway; not if it asks for nothing."""
+    judged(folder)
+    assert read(folder, gate(JUDGED), form="labels")
+    loose = gate(JUDGED).model_copy(update={"beats_base_by": -1.0})
+    with pytest.raises(ConfigError, match="its only rule on"):
+        read(folder, loose, form="labels")
+    assert read(folder, loose.model_copy(update={"at_least": 0.5}), form="labels")
+
+
+def test_a_rule_on_a_win_rate_needs_a_judge(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="task 'cites' has none") as caught:
+        read(folder, gate(MEASURED, JUDGED))
+    assert "write a table [judge]" in str(caught.value.remedy)

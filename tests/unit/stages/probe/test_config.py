@@ -89,6 +89,23 @@ def test_limits_are_not_part_of_what_is_asked() -> None:
         ('[suite.x]\nmodel = "desk"\nkind = "behaviour"\nfile = "../a.toml"', "inside the project"),
         ('[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { a = nan }', "is no number"),
         (
+            '[suite.x]\nmodel = "desk"\nkind = "leakage"\nparaphrases = "p.jsonl"',
+            "takes no paraphrases",
+        ),
+        (
+            '[suite.x]\nmodel = "desk"\nkind = "robustness"\nparaphrases = "../p.jsonl"',
+            "inside the project",
+        ),
+        (
+            '[suite.x]\nmodel = "desk"\nkind = "robustness"\nparaphrases = "p.txt"',
+            "a .jsonl file inside the project",
+        ),
+        (
+            '[suite.x]\nmodel = "desk"\nkind = "robustness"\n'
+            'limits = { "accuracy: paraphrases" = 0.5 }',
+            "needs a file: set paraphrases",
+        ),
+        (
             '[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { verbatim = 0.1 }',
             "there is no figure 'verbatim', there is 'verbatim: training rows'",
         ),
@@ -129,15 +146,16 @@ def test_the_file_of_a_suite_is_read_inside_the_project(tmp_path: Path) -> None:
     assert given_now("", project) is None
 
 
-@pytest.mark.parametrize("kind", TAKES_FILE)
+@pytest.mark.parametrize("kind", READERS)
 def test_what_cannot_be_understood_is_said_before_anything_is_tuned(
     tmp_path: Path, kind: Any
 ) -> None:
-    assert set(READERS) == set(TAKES_FILE)
-    config = asking(SuiteConfig(name="s", model="m", kind=kind, file="s.txt"))
+    assert set(READERS) == {*TAKES_FILE, "robustness"}
+    given = {"file": "s.txt"} if kind in TAKES_FILE else {"paraphrases": "s.jsonl"}
+    config = asking(SuiteConfig(name="s", model="m", kind=kind, **given))
     step = Step(name="suite:m/s", kind="probe@1", config=config)
     with pytest.raises(NotFound):
         require_readable([step], tmp_path)
-    (tmp_path / "s.txt").write_text("one line")
+    (tmp_path / config.file).write_text("one line")
     with pytest.raises(DataError):
         require_readable([step], tmp_path)

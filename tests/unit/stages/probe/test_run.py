@@ -13,6 +13,7 @@ from tunesmith.lm.load import load_model
 from tunesmith.lm.score import score_labels
 from tunesmith.records.rows import Chat, Checked, Turn
 from tunesmith.stages.probe.general import TEXTS
+from tunesmith.stages.probe.perturb import CHANGES
 from tunesmith.stages.probe.refusals import NOT_TO_REFUSE, TO_REFUSE, is_refusal
 
 LABELLED = [
@@ -106,13 +107,106 @@ def test_answers_in_words_are_compared_too(untuned: Callable[..., Any], readers:
     dataset = readers.dataset(chats)
     probed = untuned(_tested(dataset))
     result = probed.ask("robustness", max_new_tokens=4)
-    assert set(figures(result)) == {
-        f"answers that stay: {change}"
-        for change in ("typos", "lower case", "upper case", "whitespace", "punctuation")
-    }
+    asked = (*CHANGES, "polite line", "question frame")
+    assert set(figures(result)) == {f"answers that stay: {change}" for change in asked}
     checked = readers.dataset([Checked(prompt="What is 2 + 2?", answer="4")] * 2)
     found = figures(untuned(_tested(checked)).ask("robustness", max_new_tokens=4))
     assert "accuracy lost: typos" in found
+
+
+def test_other_words_are_compared_on_the_rows_that_have_them(
+    untuned: Callable[..., Any], tiny: Any
+) -> None:
+    rows = [
+        *LABELLED[:3],
+        ("The person that doesn't keep this notice", "gpl-2.0"),
+        ("They do not grant a patent", "mit"),
+    ]
+    dataset = tiny.dataset([], rows, labels=["apache-2.0"])
+    probed = untuned(dataset)
+    file = (
+        '{"id": "test000", "paraphrase": "You may deal in it for nothing"}\n'
+        f'{{"text": "{rows[2][0]}", "paraphrase": "Under Apache"}}\n'
+        '{"id": "elsewhere", "paraphrase": "x"}\n'
+    )
+    result = probed.ask("robustness", file, paraphrases="p.jsonl", num_rows=5)
+    found = figures(result)
+
+    changed = {"contractions": 2, "paraphrases": 2, "typos": 5}
+    for change, num in changed.items():
+        assert found[f"answers that stay: {change}"].num_rows == num
+    assert "answers that stay: polite line" not in found, "a text to be classified asks nothing"
+    lines = {
+        (line["check"], line["row_id"]): line
+        for line in probed.lines(result)
+        if line["check"] in ("contractions", "paraphrases")
+    }
+    assert {key: line["asked"] for key, line in lines.items()} == {
+        ("contractions", "test003"): "The person that does not keep this notice",
+        ("contractions", "test004"): "They don't grant a patent",
+        ("paraphrases", "test000"): "You may deal in it for nothing",
+        ("paraphrases", "test002"): "Under Apache",
+    }
+    loaded = load_model(probed.tiny.base, probed.tiny.blobs)
+
+    def best(texts: list[str]) -> list[str]:
+        scores = score_labels(loaded, dataset.instruction, texts, dataset.labels)
+        return [dataset.labels[place] for place in scores.argmax(dim=1).tolist()]
+
+    before, after = (
+        best([rows[0][0], rows[2][0]]),
+        best(["You may deal in it for nothing", "Under Apache"]),
+    )
+    truth = [rows[0][1], rows[2][1]]
+    right = [sum(a == b for a, b in zip(said, truth, strict=True)) / 2 for said in (before, after)]
+    stays = sum(a == b for a, b in zip(before, after, strict=True)) / 2
+    assert found["answers that stay: paraphrases"].tuned.value == stays
+    assert found["accuracy: paraphrases"].base == right[1]
+    assert found["accuracy lost: paraphrases"].tuned.value == right[0] - right[1]
+    assert "contractions: 2 of 5 rows have one" in result.notes
+    assert "1 of 3 paraphrases are of no test row" in result.notes[-1]
+
+
+def test_all_paraphrases_are_asked_whatever_rows_are_drawn(untuned: Callable[..., Any]) -> None:
+    text = "".join(f'{{"id": "test00{n}", "paraphrase": "Say it {n}"}}\n' for n in range(4))
+    result = untuned().ask("robustness", text, paraphrases="p.jsonl", num_rows=1)
+    found = figures(result)
+    assert found["answers that stay: typos"].num_rows == 1
+    assert found["answers that stay: paraphrases"].num_rows == 4
+
+
+def test_paraphrases_of_no_test_row_are_an_error(untuned: Callable[..., Any]) -> None:
+    for text in ('{"id": "row000", "paraphrase": "x"}', '{"text": "so", "paraphrase": "x"}'):
+        with pytest.raises(DataError, match="none of its 1 paraphrases is of a test row") as caught:
+            untuned().ask("robustness", text, paraphrases="p.jsonl")
+        assert "data checkout" in str(caught.value.remedy)
+    long = '{"id": "test000", "paraphrase": "' + "permission " * 60 + '"}'
+    with pytest.raises(DataError, match="that fits"):
+        untuned().ask("robustness", long, paraphrases="p.jsonl")
+
+
+def test_only_a_first_request_is_put_in_a_frame(untuned: Callable[..., Any], readers: Any) -> None:
+    """What a user says later answers the model, and with a line before it would not."""
+    later = Chat(
+        messages=(
+            Turn(role="user", content="Hello."),
+            Turn(role="assistant", content="What?", weight=0.0),
+            Turn(role="user", content="What is the licence of this?"),
+            Turn(role="assistant", content="MIT"),
+        )
+    )
+    first = Chat(
+        messages=(
+            Turn(role="system", content="Be brief."),
+            Turn(role="user", content="What is the licence of this?"),
+            Turn(role="assistant", content="MIT"),
+        )
+    )
+    probed = untuned(_tested(readers.dataset([later, first])))
+    result = probed.ask("robustness", max_new_tokens=2)
+    assert figures(result)["answers that stay: polite line"].num_rows == 1
+    (line,) = (each for each in probed.lines(result) if each["check"] == "question frame")
+    assert line["asked"] == "I have a question. What is the licence of this?"
 
 
 def _tested(dataset: Any) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from tunesmith.review.agreement import agreements, alpha, kappa
+from tunesmith.stages.evaluate.agreement import agreements, alpha, kappa
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C: four observers A to
 # D, twelve units, a dot where one is missing. He gives 0.743 for nominal data.
