@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.project_folder import STORE
 from tunesmith.project import Project
 from tunesmith.records.index import Index
+from tunesmith.records.release import Release
 from tunesmith.retrieve.answer import ask
+from tunesmith.signing.alias import Pointed, require_signed_alias
 from tunesmith.signing.at_load import as_signed
 from tunesmith.stages.serve.config import ServiceConfig
 
@@ -24,12 +27,13 @@ def endpoint(project: Project, config: ServiceConfig, index: Index | None) -> Fa
     Raises:
         NotFound: no version of one of the models is released.
         Conflict: one is retired.
-        SignatureError: one is not what was signed, where a public key is set.
+        SignatureError: one is not what was signed, or is not where an alias was signed to point,
+            where a public key is set.
     """
     from tunesmith.stages.serve.app import Served, create_app
     from tunesmith.stages.serve.tracking.app import tracking_app
 
-    found = [project.in_use(name) for name in config.models]
+    found = [serving(project, name) for name in config.models]
     blobs, database = project.runner.blobs, project.runner.database
     signed = [(release.model, version) for release, version in found]
     engines: list[Engine] = []
@@ -51,3 +55,22 @@ def endpoint(project: Project, config: ServiceConfig, index: Index | None) -> Fa
         if config.tracking
         else None,
     )
+
+
+def serving(project: Project, model: str) -> tuple[Release, str]:
+    """The release that serves, and its version; with a public key only if the alias was signed to
+    point there.
+
+    Raises:
+        NotFound, Conflict, SignatureError: see `endpoint`.
+    """
+    release, version = project.in_use(model)
+    if project.public_key is not None:
+        to = Pointed(
+            model=model,
+            alias=project.alias_in_use(model),
+            version=version,
+            release=fingerprint(release),
+        )
+        require_signed_alias(project.runner.database, project.store, to, project.public_key)
+    return release, version

@@ -184,9 +184,7 @@ class Project:
             NotFound: neither points anywhere.
             Conflict: the version is retired.
         """
-        with self.runner.database.read() as connection:
-            production = catalog.current_alias(connection, "model", model, PRODUCTION)
-        alias = PRODUCTION if production else self.file.alias_of(model)
+        alias = self.alias_in_use(model)
         release, version = self.released(model, alias)
         if self.closed(model).get(version) == lifecycle.RETIRED:
             raise Conflict(
@@ -194,6 +192,13 @@ class Project:
                 remedy="promote another version; `tunesmith model list` shows them",
             )
         return release, version
+
+    def alias_in_use(self, model: str) -> str:
+        """The alias by which a model serves: production where that points anywhere, else its
+        gate's."""
+        with self.runner.database.read() as connection:
+            production = catalog.current_alias(connection, "model", model, PRODUCTION)
+        return PRODUCTION if production else self.file.alias_of(model)
 
     def closed(self, model: str) -> dict[str, str]:
         """The versions of a model that are deprecated or retired, and which of the two."""

@@ -129,8 +129,24 @@ def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(once.folder, folder)
     copy = type(once)(folder=folder, environment=once.environment)
+    given = [str(tmp_path / name) for name in ("gguf", "kit", "rows", "log.jsonl", "runs.jsonl")]
+    copy.tunesmith("model", "export", "desk", "--format", "adapter", "--out", given[0])
+    copy.tunesmith("export", "modelkit", "desk@1", "--out", given[1])
+    copy.tunesmith("data", "checkout", "triage@1", given[2])
+    copy.tunesmith("audit", "export", "--out", given[3])
+    copy.tunesmith("export", "openlineage", "--to", given[4])
+    copy.tunesmith("export", "mlflow", "--to", f"sqlite:///{tmp_path / 'ml.db'}")
     made = json.loads(copy.tunesmith("data", "forget", clinic.PATIENT, "--json"))
     assert made["found"] == []
+    assert [each.partition(" since ")[0] for each in made["copies"][-7:]] == [
+        f"model desk@1 as adapter, in {given[0]}",
+        f"model desk@1 as ModelKit, in {given[1]}",
+        f"dataset triage@1 as tables that were checked out, in {given[2]}",
+        f"an export of the evidence, in {given[3]}",
+        f"OpenLineage events, in {given[4]}",
+        f"model desk@1 as MLflow's model, in {tmp_path / 'ml.db'}",
+        f"MLflow's runs, in {tmp_path / 'ml.db'}",
+    ]
     assert set(made["rewritten"]) == {
         "source visits@2",
         "source letters@2",

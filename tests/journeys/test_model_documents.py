@@ -15,7 +15,8 @@ from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
-from tunesmith.core.canonical import sha256
+from tunesmith.core import catalog
+from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.errors import TunesmithError
 from tunesmith.documents.facts import fact_base
 from tunesmith.project import open_project
@@ -114,6 +115,58 @@ def test_every_document_is_written_valid_and_on_record(desk: Desk) -> None:
     assert desk.ok("verify")["problems"] == []
 
 
+def test_a_limit_that_is_not_kept_is_called_failed_and_makes_documents_stale(desk: Desk) -> None:
+    for kind in KINDS:
+        desk.write(kind)
+    limit = '[suite.forgetting]\nmodel = "desk"\nkind = "forgetting"\nlimits = { "%s" = -9.0 }\n'
+    project = open_project(desk.folder)
+    try:
+        (forgot,) = fact_base(project, "desk@1").value("checks.forgetting")
+    finally:
+        project.close()
+    figure = forgot["figures"][0]["name"]
+    desk.file.write_text(desk.file.read_text() + limit % figure)
+    stale = {kind for kind in KINDS if "checks.forgetting" in desk.standing(kind)["changed"]}
+    assert stale == {"model-card", "ml-bom", "annex-iv", "nist-rmf"}
+    card = ModelCard(desk.write("model-card", "again.md").read_text())
+    assert f"FAILED: suite forgetting: {figure}" in card.text
+    nist = desk.write("nist-rmf", "again-nist.md").read_text()
+    assert "FAILED: forgetting" in nist
+    bom = desk.write("ml-bom", "again.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom) is None
+    assert "FAILED: suite forgetting" in bom
+    assert desk.standing("nist-rmf")["changed"] == []
+
+
+def test_a_suite_that_broke_is_said_to_have(desk: Desk) -> None:
+    """The newest run of it failed, after one that went well."""
+    project = open_project(desk.folder)
+    try:
+        good = next(run for run in project.runs() if run.step == "suite:desk/forgetting")
+        with project.runner.database.write() as connection:
+            values = {
+                "key": "0" * 64,
+                "step": good.step,
+                "kind": good.kind,
+                "identity": canonical_json(good.identity).decode(),
+                "owner": "here",
+                "actor": "ann",
+            }
+            run_id = catalog.insert_run(connection, values, lease_s=60)
+            catalog.close_run(
+                connection, run_id, status="failed", error="DataError: row 7 says: my name is Ann"
+            )
+        base = fact_base(project, "desk@1")
+    finally:
+        project.close()
+    assert "checks.forgetting" not in base.facts
+    (broken,) = base.value("checks.not_run")
+    assert (broken["verdict"], broken["why"]) == ("could not be run", "DataError")
+    text = desk.write("annex-iv", "broken.md").read_text()
+    assert "suite forgetting: COULD NOT BE RUN (DataError)" in text
+    assert "my name is Ann" not in text
+
+
 def test_facts_say_what_the_store_says_and_where(desk: Desk) -> None:
     project = open_project(desk.folder)
     try:
@@ -136,6 +189,13 @@ def test_facts_say_what_the_store_says_and_where(desk: Desk) -> None:
     assert report["signed"] == []
     assert {each["traffic"] for each in base.value("monitor.signals")} == {"heldout", "tags"}
     assert base.facts["monitors"].where == "tunesmith.toml, [monitor.desk]"
+    (forgot,) = base.value("checks.forgetting")
+    assert (forgot["run"], forgot["name"]) == (runs["suite:desk/forgetting"].id, "forgetting")
+    assert forgot["limits_of"] == "tunesmith.toml"
+    assert {rule["said"] for rule in forgot["limits"]} == {forgot["verdict"]}
+    (audit,) = base.value("checks.audit")
+    assert audit["digest"] == runs["audit:desk"].output.sha256
+    assert [rule["said"] for rule in audit["limits"]] == ["pass"] * 5
     found = base.value("evaluation.tuned")
     assert found["low"] <= found["value"] <= found["high"]
     provider = base.facts["declared.provider"]

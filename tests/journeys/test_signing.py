@@ -4,6 +4,7 @@ Commands run in this process: they start faster."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunesmith.core import evidence
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.errors import GateFailed, NotFound, SignatureError, TunesmithError, UsageError
 
@@ -170,7 +172,9 @@ def test_the_report_says_what_the_verdict_rests_on(said: dict[str, str], desk: P
     run_ = next(step for step in found["inputs"]["steps"] if step["kind"] == "finetune@1")
     assert run_["output"] == report["subject"][0]["digest"]["sha256"]
     assert run_["by"] == found["made_by"]["name"] == found["gate"]["judged"]["by"]
-    assert [done["what"] for done in found["done"]] == ["signed", "signed"]
+    assert [done["what"] for done in found["done"]] == [
+        "signed", "alias signed", "signed", "alias signed",
+    ]  # fmt: skip
     with pytest.raises(TunesmithError, match="is there already"):
         run("model", "report", "desk@1", "--out", "../report")
     with pytest.raises(NotFound, match="desk@7"):
@@ -186,6 +190,61 @@ def test_a_forged_report_is_refused(said: dict[str, str], desk: Path) -> None:
             run("model", "verify", "../report", "--public-key", "../desk.pem.pub")
     finally:
         path.write_bytes(was)
+
+
+def test_a_service_starts_by_the_alias_that_was_signed_alone(
+    said: dict[str, str], desk: Path
+) -> None:
+    """The real model, loaded and asked; then somebody points production at it without the key."""
+    from fastapi.testclient import TestClient
+
+    from tunesmith.core import lifecycle
+    from tunesmith.endpoint import endpoint
+    from tunesmith.project import open_project
+
+    asked = {"model": "desk@1", "messages": [{"role": "user", "content": "abcd efgh"}]}
+    project = open_project(desk)
+    try:
+        config = project.file.service["desk"]
+        with TestClient(endpoint(project, config, None), base_url="http://127.0.0.1") as client:
+            answer = client.post("/v1/chat/completions", json=asked)
+        assert answer.status_code == 200, answer.text
+        with project.runner.database.write() as connection:
+            (moved,) = (
+                dict(entry.body)
+                for entry in evidence.entries(connection, lifecycle.MOVED)
+                if entry.body["name"] == "desk"
+            )
+            lifecycle.move_alias(connection, moved | {"alias": "production"})
+        with pytest.raises(SignatureError, match="that 'production' of desk points at desk@1"):
+            endpoint(project, config, None)
+    finally:
+        project.close()
+    run("model", "sign", "desk@1", "--alias", "production")
+    project = open_project(desk)
+    try:
+        assert endpoint(project, project.file.service["desk"], None) is not None
+    finally:
+        project.close()
+
+
+def test_where_the_export_and_the_log_went_is_on_record(said: dict[str, str], desk: Path) -> None:
+    from tunesmith.project import open_project
+
+    project = open_project(desk)
+    try:
+        with project.runner.database.read() as connection:
+            bodies = [entry.body for entry in evidence.entries(connection, "copy.left")]
+    finally:
+        project.close()
+    (left,) = [each for each in bodies if each["has"] == "weights"]
+    (log,) = [each for each in bodies if each["form"] == "an export of the evidence"]
+    written = desk.parent / "log.jsonl"
+    assert log["where"] == str(written)
+    assert log["digests"] == [hashlib.sha256(written.read_bytes()).hexdigest()]
+    assert left["of"] == ["model desk@1"]
+    assert (left["form"], left["has"]) == ("adapter", "weights")
+    assert left["where"] == str(desk.parent / "given")
 
 
 @pytest.mark.slow

@@ -232,7 +232,7 @@ def test_the_commands_of_the_page_do_what_it_says(
         said[command] = found
         if "store backup" in command:
             there["2026-11-26T020000.000Z"] = found["snapshot"]
-        if "audit export" in command:
+        if "audit export --out log.jsonl" in command:  # another export comes after it
             there["1234:9f86d081..."] = found["head"]
     assert said["verify"]["problems"] == []
     assert said["store restore /mnt/backups/desk --drill"]["problems"] == []

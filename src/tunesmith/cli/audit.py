@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, out
+
+if TYPE_CHECKING:
+    from tunesmith.core.audit import Checked
+    from tunesmith.signing.checkpoint import Checkpoint
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,6 +20,7 @@ def add_to(app: typer.Typer) -> None:
     audit = typer.Typer(help="The evidence, for an auditor.", no_args_is_help=True)
     audit.command("export")(audit_export)
     audit.command("verify")(audit_verify)
+    audit.command("checkpoint")(audit_checkpoint)
     app.add_typer(audit, name="audit")
 
 
@@ -26,61 +31,84 @@ def audit_export(
     subject: Annotated[
         str, typer.Option(help='Show what names this: "desk", "desk@2", "run:14".')
     ] = "",
+    unsigned: Annotated[
+        bool,
+        typer.Option("--unsigned", help="Sign nothing, where the project's key is not at hand."),
+    ] = False,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Write every change of state to a file that can be checked without the store. What is not
-    shown is there as a digest."""
-    from tunesmith.core import audit
-    from tunesmith.core.errors import Conflict
+    shown is there as a digest. With `signing_key` its head is signed."""
+    from tunesmith.core.audit import Filter
     from tunesmith.project import open_store
+    from tunesmith.registry.leaving import export_audit
+    from tunesmith.registry.signing import signing_key
 
-    wanted = audit.Filter(
+    wanted = Filter(
         since=_moment(since, "--since"), until=_moment(until, "--until"), subject=subject
     )
-    if to.exists():
-        raise Conflict(f"{to} is there already", remedy="name another file with --out")
-    part = to.with_name(f".{to.name}.part")
-    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
-        written = audit.lines(connection, wanted, project.runner.actor)
-        try:
-            to.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in written)
-            part.replace(to)
-        finally:
-            part.unlink(missing_ok=True)
-    with to.open(encoding="utf-8") as file:
-        checked = audit.check(file)
+    with closing(open_store(folder)) as project:
+        key = None if unsigned else signing_key(project)
+        checked = export_audit(project, wanted, to, key)
     lines = [
         f"{to}: {checked.num_shown} entries, {checked.num_withheld} more as digests alone",
         f"the evidence ends with {checked.head}" if checked.head else "there is no evidence yet",
-        "keep that line where nobody who has the file can change it: it shows that no end was cut "
-        "off, and nothing written anew",
     ]
+    if checked.sealed is not None and key is not None:
+        lines.append(f"its head is signed with key {key.id[:12]}: `audit verify` with --public-key")
+    lines.append(
+        "keep the line with the head where nobody who has the file can change it: it shows that no "
+        "end was cut off, and nothing written anew"
+    )
     out(checked, lines, as_json)
 
 
 def audit_verify(
     file: Annotated[Path, typer.Argument(help="File that `audit export` wrote.")],
-    head: Annotated[
-        str, typer.Option(help="A head of the evidence that was kept.", metavar="NUMBER:DIGEST")
+    kept: Annotated[
+        str,
+        typer.Option(
+            "--head",
+            "--since",
+            help="What was kept elsewhere, and it has to go on from: a head, or the file of a "
+            "checkpoint.",
+            metavar="NUMBER:DIGEST|FILE",
+        ),
     ] = "",
+    public_key: Annotated[
+        Path | None,
+        typer.Option(help="File of the public key that its head has to be signed with."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an exported file by itself: no store and no project are needed."""
     from tunesmith.core import audit
     from tunesmith.core.errors import DataError, NotFound
+    from tunesmith.registry.checkpoint import claim_kept
+    from tunesmith.signing.audit_file import signed
 
     if not file.is_file():
         raise NotFound(f"there is no file {file}", remedy="name one that `audit export` wrote")
     try:
         with file.open(encoding="utf-8") as lines:
-            checked = audit.check(lines, head)
+            checked = audit.check(lines, claim_kept(kept, public_key))
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file} is no text", remedy="name a file that `audit export` wrote"
         ) from error
+    seal = None
+    if public_key is not None:
+        checked, seal = signed(checked, public_key)
+    out(checked, _verified(checked, seal), as_json)
+    if checked.problems:
+        raise DataError(
+            "\n  ".join([f"{len(checked.problems)} problems", *checked.problems[:20]]),
+            remedy="ask for the file anew from who has the store; `tunesmith verify` checks that",
+        )
+
+
+def _verified(checked: Checked, seal: Checkpoint | None) -> list[str]:
     said = [
         f"{checked.num_entries} entries, of which {checked.num_shown} are shown, with the facts of "
         f"{checked.num_runs} runs: " + ("PROBLEMS" if checked.problems else "all hold"),
@@ -88,19 +116,59 @@ def audit_verify(
     ]
     if checked.num_withheld:
         said.append(f"{checked.num_withheld} are not shown; nobody can tell here what they say")
+    if seal is not None:
+        said.append(f"that was signed with key {seal.key[:12]}, {seal.at} by {seal.by}")
     if checked.held:
-        said.append("it goes on from the head that was kept")
-    elif not checked.problems:
+        said.append("it goes on from what was kept")
+    elif not checked.problems and seal is None:
+        more = " (it says that it is signed: --public-key FILE)" if checked.sealed else ""
         said.append(
-            "no kept head was given: whether the end was cut off, or all of it written anew, "
-            "cannot be told from the file alone"
+            "neither a key nor a kept head was given: whether the end was cut off, or all of it "
+            f"written anew, cannot be told from the file alone{more}"
         )
-    out(checked, said, as_json)
-    if checked.problems:
-        raise DataError(
-            "\n  ".join([f"{len(checked.problems)} problems", *checked.problems[:20]]),
-            remedy="ask for the file anew from who has the store; `tunesmith verify` checks that",
-        )
+    return said
+
+
+def audit_checkpoint(
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="New file for a copy, to keep where nobody here can write."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="File of the private key; the project file's if not given."),
+    ] = None,
+    password_env: Annotated[
+        str, typer.Option(help="The environment variable that holds the private key's password.")
+    ] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Sign the head of the evidence: how many entries there are, and the digest of the last.
+
+    Kept elsewhere, `tunesmith verify --since FILE` shows later that the store goes on from it."""
+    from tunesmith.cli.signing import the_key
+    from tunesmith.core.errors import Conflict
+    from tunesmith.project import open_store
+    from tunesmith.registry.checkpoint import checkpoint
+    from tunesmith.signing.checkpoint import FILE, write_copy
+
+    if to is not None and to.exists():
+        raise Conflict(f"{to} is there already", remedy="name another file with --out")
+    with closing(open_store(folder)) as project:
+        used = the_key(project, key, password_env)
+        made = checkpoint(project, project.runner.actor, used)
+        if to is not None:
+            write_copy(to, made)
+    lines = [
+        str(made),
+        f"{made.size} entries, signed with key {made.key[:12]}; in the evidence, and in "
+        f".tunesmith/{FILE}",
+        f"a copy for elsewhere: {to}"
+        if to is not None
+        else "keep a copy (--out FILE), or the first line, where nobody here can write",
+    ]
+    out(made, lines, as_json)
 
 
 def _moment(text: str, option: str) -> str:

@@ -41,6 +41,7 @@ def model_export(
     from tunesmith import pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.registry.leaving import export_leaves
     from tunesmith.registry.signing import signature_of_export
     from tunesmith.signing.model_files import SIGNATURE
 
@@ -51,6 +52,7 @@ def model_export(
         made = pipeline.export(project, name, config)
         digests = {path: blob.sha256 for path, blob in made.files.items()}
         signature = signature_of_export(project, name, digests)
+        export_leaves(project, made, out)
         save(made.files, project.runner.blobs, out, signature)
     value = {"export": made, "folder": str(out), "signed": bool(signature)}
     signed = [f"signed: {SIGNATURE}"] if signature else []

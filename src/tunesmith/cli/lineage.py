@@ -304,7 +304,7 @@ def _left_in_files(files: Sequence[str]) -> list[str]:
 
 
 def _left_the_store(copies: Sequence[str]) -> list[str]:
-    said = "loaded out, and cannot be erased from here; ask who has it"
+    said = "left the store, and cannot be erased from here; ask who has it"
     return [part for each in copies for part in wrapped(f"{said}: {each}")]
 
 

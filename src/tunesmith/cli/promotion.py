@@ -237,4 +237,5 @@ def said(change: Change, more: list[str], as_json: bool) -> None:
 def _moved(moved: Moved, as_json: bool) -> None:
     before = f", before it {moved.before}" if moved.before else ""
     line = f"{moved.alias} is {moved.version} now{before}; {1000 * moved.wall_s:.0f} ms"
-    out(moved, [line, "a service that runs already goes on with what it loaded"], as_json)
+    signed = [f"signed, with the evidence up to {moved.checkpoint}"] if moved.checkpoint else []
+    out(moved, [line, *signed, "a service that runs already goes on with what it loaded"], as_json)

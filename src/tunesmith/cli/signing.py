@@ -74,6 +74,9 @@ def model_sign(
     version: Version,
     key: Key = None,
     password_env: PasswordEnv = "",
+    alias: Annotated[
+        str, typer.Option(help="Sign that this alias points at it, and not what it is made of.")
+    ] = "",
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
@@ -81,12 +84,17 @@ def model_sign(
     """Sign all that a version is made of, every byte; the signature goes into the evidence."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.roles import acting
-    from tunesmith.registry.signing import sign
+    from tunesmith.registry.signing import sign, sign_alias
 
+    more = [] if alias else [f"to verify it: tunesmith model verify {version} --public-key FILE"]
     with opened(folder) as (project, _):
-        used = _key(project, key, password_env)
-        change = sign(project, version, used, acting(project, actor))
-    said(change, [f"to verify it: tunesmith model verify {version} --public-key FILE"], as_json)
+        used = the_key(project, key, password_env)
+        who = acting(project, actor)
+        if alias:
+            change = sign_alias(project, version, alias, used, who)
+        else:
+            change = sign(project, version, used, who)
+    said(change, more, as_json)
 
 
 def model_report(
@@ -106,7 +114,7 @@ def model_report(
     from tunesmith.registry.roles import acting
 
     with opened(folder) as (project, _):
-        used = _key(project, key, password_env)
+        used = the_key(project, key, password_env)
         made = write_gate_report(project, version, to, used, acting(project, actor))
     lines = [
         f"report of {version}, {made.verdict}, {made.made_at}, in {made.folder}",
@@ -173,7 +181,7 @@ def _lines(found: Verified) -> list[str]:
     ]
 
 
-def _key(project: Project, key: Path | None, password_env: str) -> PrivateKey:
+def the_key(project: Project, key: Path | None, password_env: str) -> PrivateKey:
     """The key of the command, or else the project's."""
     from tunesmith.registry.signing import signing_key
     from tunesmith.signing.keys import read_private

@@ -12,8 +12,10 @@ import typer
 from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, say, seconds, size, table
 
 if TYPE_CHECKING:
+    from tunesmith.core.checkpoint import Claim
     from tunesmith.core.listing import Listed
     from tunesmith.core.verify import Report
+    from tunesmith.signing.checkpoint import Checkpoint
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,15 +70,30 @@ def verify(
         Path | None,
         typer.Option("--from", help="With --repair: a folder of backups to take blobs from."),
     ] = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            help="What was kept elsewhere, and the evidence has to go on from: a head, or the file "
+            "of a checkpoint.",
+            metavar="NUMBER:DIGEST|FILE",
+        ),
+    ] = "",
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the public key of checkpoints; the project file's if not given."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check the store against itself: the evidence chain and what it says of runs, every blob's
-    digest, every reference; and say what crashed processes left."""
+    digest, every reference, every checkpoint; and say what crashed processes left."""
     from tunesmith.core.blobs import FolderBlobs
-    from tunesmith.core.errors import StoreError, UsageError
+    from tunesmith.core.errors import UsageError
     from tunesmith.core.verify import repair as repair_store
     from tunesmith.core.verify import verify as verify_store
     from tunesmith.project import open_store
+    from tunesmith.registry.checkpoint import checked, claim_kept
 
     if source is not None and not repair:
         raise UsageError("--from goes with --repair")
@@ -84,6 +101,8 @@ def verify(
         raise UsageError(f"{source} holds no backup", remedy="name the folder that backups go to")
     line = ProgressLine()
     with closing(open_store(folder)) as project:
+        key = public_key or project.public_key
+        kept = claim_kept(since, key)
         database, blobs = project.runner.database, project.blobs()
         watch = partial(line.show, "verify")
         report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))
@@ -94,15 +113,22 @@ def verify(
             line.clear()
             say(f"{len(report.leftovers)} leftovers cleared up, {num_good} blobs made good")
             report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))
+        report, newest = checked(project, report, [kept] if kept else [], key)
     line.clear()
-    out(report, _report(report), as_json)
+    out(report, [*_report(report), *_checkpoints(report, newest, key, kept)], as_json)
+    _require_sound(report)
+
+
+def _require_sound(report: Report) -> None:
+    from tunesmith.core.errors import StoreError
+
     if report.problems:
         raise StoreError(
             "\n  ".join([f"{len(report.problems)} problems", *report.problems]),
             remedy="`tunesmith run` makes damaged or missing results again, and so does `tunesmith "
             "verify --repair --from` a folder of backups; an evidence entry that was edited cannot "
-            "be made good: `tunesmith store restore`; `tunesmith data forget` goes on with an "
-            "erasure",
+            "be made good, nor one that was cut off: `tunesmith store restore`; `tunesmith data "
+            "forget` goes on with an erasure",
         )
 
 
@@ -124,6 +150,25 @@ def _report(report: Report) -> list[str]:
     if report.head:
         lines.append(f"the evidence ends with {report.head}")
     return [*lines, *(f"left over: {each}" for each in report.leftovers)]
+
+
+def _checkpoints(
+    report: Report, newest: Checkpoint | None, key: Path | None, kept: Claim | None
+) -> list[str]:
+    if report.problems:
+        return []
+    lines = ["it goes on from what was kept"] if kept is not None else []
+    if newest is not None:
+        since = report.num_entries - newest.size
+        lines.append(
+            f"entries up to {newest.size} were signed {newest.at} by {newest.by}; {since} came "
+            "since"
+        )
+    elif key is not None:
+        lines.append(
+            f"no checkpoint is signed with the key of {key}: `tunesmith audit checkpoint` makes one"
+        )
+    return lines
 
 
 def doctor(folder: Folder = HERE, as_json: Json = False) -> None:

@@ -6,14 +6,15 @@ all were. The end of a run has what is stored of the run, whose digest its entry
 
 What the file alone shows: no entry was edited, dropped, added or re-ordered since the head that its
 header names. What it cannot show: that the header was not written anew with all that follows. For
-that a head, "NUMBER:DIGEST", has to be kept where whoever writes the file cannot change it.
+that the header has the head signed, where there is a key; or a head, "NUMBER:DIGEST", has to be
+kept where whoever writes the file cannot change it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,14 @@ from sqlalchemy.engine import Connection
 
 from tunesmith.core import evidence
 from tunesmith.core.canonical import canonical_json, fingerprint, parse
+from tunesmith.core.checkpoint import MADE, Claim, claim_of, contradicted
 from tunesmith.core.db import clock
-from tunesmith.core.errors import DataError, UsageError
+from tunesmith.core.errors import DataError
 from tunesmith.core.evidence import GENESIS, Entry
 from tunesmith.core.facts import facts
 from tunesmith.core.verify import ENDINGS
 
 FORMAT = 1
-HEAD = re.compile(r"([1-9][0-9]*):([0-9a-f]{64})")
 _SIGNED = ("seq", "at", "actor", "what", "body", "previous")
 _LINK = {"seq", "previous", "digest"}
 
@@ -67,17 +68,29 @@ class Checked:
     held: bool
     """Whether a head was given that was kept, and the file goes on from it."""
     problems: tuple[str, ...]
+    sealed: Claim | None = None
+    """What the header says that was signed of it; its signature is looked at elsewhere."""
+    claims: tuple[Claim, ...] = ()
+    """The same of the checkpoints among what is shown."""
 
 
-def lines(connection: Connection, wanted: Filter, actor: str) -> Iterator[str]:
-    """The file, a line each, of one moment."""
+def lines(
+    connection: Connection,
+    wanted: Filter,
+    actor: str,
+    seal: Callable[[Connection], Mapping[str, Any]] = lambda _connection: {},
+) -> Iterator[str]:
+    """The file, a line each, of one moment; `seal` gives `size`, `head` and `envelope` of a
+    checkpoint of it, or nothing."""
     log = list(evidence.entries(connection))
+    sealed = seal(connection) if log else {}
     header = {
         "audit": FORMAT,
         "exported_at": clock(connection),
         "exported_by": actor,
         "filter": wanted,
         "head": head_of(log[-1].seq, log[-1].digest) if log else "",
+        **({"checkpoint": dict(sealed)} if sealed else {}),
     }
     yield canonical_json(header).decode()
     stored = {each.run: each.text for each in facts(connection)}
@@ -90,19 +103,18 @@ def lines(connection: Connection, wanted: Filter, actor: str) -> Iterator[str]:
         yield canonical_json(line).decode()
 
 
-def check(text: Iterable[str], kept: str = "") -> Checked:
-    """Check a file by itself; `kept` is a head that was kept elsewhere.
+def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
+    """Check a file by itself; `kept` is what was kept elsewhere.
 
     Raises:
         DataError: it is no such file, or of a later version.
-        UsageError: `kept` is no head.
     """
-    kept_seq, kept_digest = _kept(kept)
     numbered = enumerate(text, start=1)
     header = _header(next((line for _, line in numbered), ""))
     problems: list[str] = []
     previous, last, num_shown, num_runs = GENESIS, 0, 0, 0
-    found_kept = False
+    digests: dict[int, str] = {}
+    claims: list[Claim] = []
     for number, line in numbered:
         entry = _line(line)
         if entry is None:
@@ -113,18 +125,17 @@ def check(text: Iterable[str], kept: str = "") -> Checked:
             num_shown += 1
             problems += _edited(entry, number)
             num_runs += "facts" in entry
-        if entry["seq"] == kept_seq:
-            found_kept = entry["digest"] == kept_digest
-            if not found_kept:
-                problems.append(f"entry {kept_seq} is another one than the head that was kept")
+            claims += _claims(entry)
+        digests[entry["seq"]] = entry["digest"]
         previous, last = entry["digest"], entry["seq"]
     head = head_of(last, previous) if last else ""
     if head != header["head"]:
         problems.append(
             f"the header says that it ends with {header['head']}, and it ends with {head}"
         )
-    if kept_seq > last:
-        problems.append(f"it ends with entry {last}, and is cut off: entry {kept_seq} was kept")
+    sealed: Claim | None = header["sealed"]
+    every = [*claims, *(each for each in (sealed, kept) if each is not None)]
+    problems += contradicted(every, digests, "the file")
     return Checked(
         num_entries=last,
         num_shown=num_shown,
@@ -132,14 +143,23 @@ def check(text: Iterable[str], kept: str = "") -> Checked:
         num_runs=num_runs,
         head=head,
         filter=header["filter"],
-        held=found_kept,
+        held=kept is not None and digests.get(kept.size) == kept.head,
         problems=tuple(problems),
+        sealed=sealed,
+        claims=tuple(claims),
     )
 
 
 def head_of(seq: int, digest: str) -> str:
     """How a head is written."""
     return f"{seq}:{digest}"
+
+
+def _claims(entry: Mapping[str, Any]) -> Iterator[Claim]:
+    if entry.get("what") == MADE:
+        claim = claim_of(entry["body"], f"the checkpoint of evidence {entry['seq']}")
+        if claim is not None:
+            yield claim
 
 
 def _broken(entry: Mapping[str, Any], last: int, previous: str, number: int) -> Iterator[str]:
@@ -176,7 +196,12 @@ def _header(line: str) -> Mapping[str, Any]:
             "this export was written by a later version of tunesmith",
             remedy="upgrade tunesmith (`pip install -U tunesmith`)",
         )
-    return {"head": str(found.get("head")), "filter": dict(found.get("filter") or {})}
+    said = found.get("checkpoint")
+    return {
+        "head": str(found.get("head")),
+        "filter": dict(found.get("filter") or {}),
+        "sealed": claim_of(said, "the header's checkpoint") if isinstance(said, dict) else None,
+    }
 
 
 def _line(line: str) -> Mapping[str, Any] | None:
@@ -195,18 +220,6 @@ def _object(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _kept(kept: str) -> tuple[int, str]:
-    if not kept:
-        return 0, ""
-    found = HEAD.fullmatch(kept)
-    if found is None:
-        raise UsageError(
-            f"{kept[:80]!r} is no head of the evidence",
-            remedy='give "NUMBER:DIGEST", as `tunesmith verify` prints it',
-        )
-    return int(found[1]), found[2]
 
 
 def _names(body: Any, key: str = "") -> Iterator[str]:

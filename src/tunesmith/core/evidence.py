@@ -54,13 +54,14 @@ def append(connection: Connection, what: str, actor: str, body: Mapping[str, Any
     return digest
 
 
-def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
-    """Every entry in order; with `kinds`, those that say one of them happened.
+def entries(connection: Connection, *kinds: str, after: int = 0) -> Iterator[Entry]:
+    """Every entry in order; with `kinds`, those that say one of them happened; those `after` a
+    number alone.
 
     Raises:
         StoreError: one cannot be read.
     """
-    wanted = sa.select(evidence).order_by(evidence.c.seq)
+    wanted = sa.select(evidence).where(evidence.c.seq > after).order_by(evidence.c.seq)
     for row in connection.execute(wanted.where(evidence.c.what.in_(kinds)) if kinds else wanted):
         try:
             body = parse(row.body.encode())
@@ -71,6 +72,16 @@ def entries(connection: Connection, *kinds: str) -> Iterator[Entry]:
                 remedy="restore a backup: `tunesmith store restore`",
             ) from error
         yield Entry(**(row._asdict() | {"body": body, "text": row.body}))
+
+
+def newest(connection: Connection) -> Entry | None:
+    """The last entry; None where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    last = connection.execute(sa.select(sa.func.max(evidence.c.seq))).scalar()
+    return next(entries(connection, after=last - 1)) if last else None
 
 
 def digest_of(entry: Entry) -> str:
@@ -86,13 +97,14 @@ def digest_of(entry: Entry) -> str:
     return sha256(text.encode())
 
 
-def broken_links(log: Iterator[Entry]) -> Iterator[str]:
-    """What is wrong with the chain, a sentence each; nothing when it holds.
+def broken_links(log: Iterator[Entry], *, after: int = 0, previous: str = GENESIS) -> Iterator[str]:
+    """What is wrong with the chain, a sentence each; nothing when it holds. `log` begins `after`
+    the entry with the digest `previous`.
 
     An edited, removed, inserted or re-ordered entry breaks it. Entries cut off at the end do not:
     keep the last digest elsewhere to notice that.
     """
-    previous, expected = GENESIS, 1
+    expected = after + 1
     for entry in log:
         if entry.seq != expected:
             yield f"evidence {expected} is missing: {entry.seq} follows {expected - 1}"

@@ -14,6 +14,8 @@ from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence
 
+MOVED = "alias.moved"
+MOVE_SIGNED = "alias.signed"
 ASKED = "promotion.asked"
 APPROVED = "promotion.approved"
 REJECTED = "promotion.rejected"
@@ -30,6 +32,7 @@ CHANGES = {
     ROLLED_BACK: "rolled back",
     "version.deprecated": "deprecated",
     "version.retired": "retired",
+    MOVE_SIGNED: "alias signed",
     SIGNED: "signed",
     REPORTED: "reported",
     REPRODUCED: "reproduced",
@@ -60,7 +63,7 @@ class Change:
 def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
     """Add a row to an alias's history, and the evidence that `tunesmith verify` compares with."""
     catalog.record_alias(connection, moved)
-    evidence.append(connection, "alias.moved", moved["actor"], moved)
+    evidence.append(connection, MOVED, moved["actor"], moved)
 
 
 def changes(connection: Connection, model: str) -> list[Change]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, erasure, evidence, quarantine, tables
+from tunesmith.core import catalog, erasure, evidence, lifecycle, quarantine, tables
 from tunesmith.core.blobs import Blobs, FolderBlobs
 from tunesmith.core.db import Database
 from tunesmith.core.erasure import Erasures
@@ -208,7 +208,7 @@ def _wrong_runs(connection: Connection, log: list[Entry]) -> Iterator[str]:
 
 
 def _wrong_aliases(connection: Connection, log: list[Entry]) -> Iterator[str]:
-    said = [dict(entry.body) for entry in log if entry.what == "alias.moved"]
+    said = [dict(entry.body) for entry in log if entry.what == lifecycle.MOVED]
     if catalog.alias_moves(connection) != said:
         yield "the history of aliases is not what the evidence says"
 

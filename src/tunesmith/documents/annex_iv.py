@@ -14,6 +14,10 @@ from tunesmith.documents.compute import one_third_meter
 from tunesmith.documents.outline import as_json, as_markdown
 from tunesmith.documents.sheet import Need, Part, Reading
 
+ATTACKS = (
+    "checks.audit", "checks.injection", "checks.leakage", "checks.membership", "checks.canaries",
+)  # fmt: skip
+"""What bears on cybersecurity: of back doors, of orders in what it reads, of what it gives away."""
 TITLE = "Technical documentation (Annex IV of Regulation (EU) 2024/1689)"
 SCOPE = (
     "This is a draft, compiled from what is on record of one model version and from what its "
@@ -168,6 +172,15 @@ PARTS: tuple[Part, ...] = (
             _said("what the gate asks", "gate.settings"),
             _said("test reports", "gate.reports"),
             _said("signature of the newest report", "gate.signed"),
+            _said(
+                "robustness",
+                "checks.robustness",
+                "checks.behaviour",
+                "declared.robustness",
+            ),
+            _more("what tuning made it forget", "checks.forgetting"),
+            _more("what it refuses", "checks.refusals"),
+            _more("checks that could not be run", "checks.not_run"),
             _said("discriminatory impact", "declared.fairness"),
         ),
     ),
@@ -176,6 +189,7 @@ PARTS: tuple[Part, ...] = (
         title="Cybersecurity",
         needs=(
             _said("measures", "declared.cybersecurity"),
+            _said("what was tried against it", *ATTACKS),
             _more("digest of the weights", "model.weights"),
         ),
     ),
@@ -187,6 +201,7 @@ PARTS: tuple[Part, ...] = (
             _said("foreseeable unintended outcomes and risks", "declared.risks"),
             _said("what inputs must be like", "declared.input_specification"),
             _said("accuracy, as a whole and by label", "evaluation.tuned"),
+            _more("what checks beyond its task found", "checks.robustness", "checks.forgetting"),
             _more("what it must not be used for", "declared.out_of_scope"),
         ),
     ),

@@ -12,6 +12,7 @@ from tunesmith.core.errors import NotFound
 from tunesmith.core.evidence import Entry
 from tunesmith.core.ref import to_plain
 from tunesmith.documents import recorded
+from tunesmith.documents.checks import of_checks
 from tunesmith.documents.store import Found, Store, known
 from tunesmith.project import Project
 from tunesmith.records.document import STATED, Fact, FactBase
@@ -33,6 +34,7 @@ def fact_base(project: Project, version: str) -> FactBase:
         *recorded.of_base(store),
         *recorded.of_dataset(store),
         *recorded.of_judgement(store),
+        *of_checks(store),
         *recorded.of_life(store),
         *recorded.of_use(store),
         *_settings(project, name),
@@ -88,6 +90,7 @@ def _store(project: Project, version: Version) -> Store:
         changes=tuple(changes),
         history=tuple(history),
         entries=tuple(entries),
+        failed=tuple(run for run in runs if run.status == "failed"),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tunesmith
+from tunesmith.documents.checks import SUITES, failures, figures, results
 from tunesmith.documents.environment import emissions_of, energy_of
 from tunesmith.documents.outline import croissant_of
 from tunesmith.documents.sheet import Need, Reading
@@ -30,6 +31,7 @@ NEEDS = (
     Need(what="modelParameters.datasets", keys=("dataset.ref",)),
     Need(what="quantitativeAnalysis.performanceMetrics", keys=("evaluation.tuned",)),
     Need(what="confidenceInterval of a difference", keys=("gate.comparisons",)),
+    Need(what="performanceMetrics beyond its task", keys=SUITES, required=False),
     Need(what="considerations.users", keys=("declared.users",)),
     Need(what="considerations.useCases", keys=("declared.intended_purpose",)),
     Need(what="considerations.technicalLimitations", keys=("declared.limitations",)),
@@ -118,6 +120,7 @@ def _model(reading: Reading) -> dict[str, Any]:
                     "method": reading.value("model.method"),
                     "objective": reading.value("model.objective"),
                     "gate": _verdict(reading),
+                    **{f"check.{each['name']}": each["verdict"] for each in results(reading)},
                 }
             ),
         }
@@ -177,6 +180,15 @@ def _metrics(reading: Reading) -> Iterator[dict[str, Any]]:
             "slice": where,
             "confidenceInterval": _interval(each["low"], each["high"]),
         }
+    for suite, figure in figures(reading):
+        beside = f"{figure.name}: difference from the base model"
+        for what, of in ((figure.name, figure.tuned), (beside, figure.difference)):
+            yield {
+                "type": what,
+                "value": _number(of.value),
+                "slice": f"suite {suite}, {figure.num_rows} examples",
+                "confidenceInterval": _interval(of.low, of.high),
+            }
 
 
 def _number(value: float) -> str:
@@ -192,7 +204,11 @@ def _considerations(reading: Reading) -> dict[str, Any]:
         said = reading.value(f"declared.{key}")
         return [said] if said else []
 
-    limits = [*stated("limitations"), *reading.value("dataset.limitations", [])]
+    limits = [
+        *stated("limitations"),
+        *reading.value("dataset.limitations", []),
+        *failures(reading),
+    ]
     ethical = [
         _without_empty({"name": name, "mitigationStrategy": "; ".join(stated("risk_management"))})
         for name in [*stated("risks"), *stated("fairness")]

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from tunesmith.documents.checks import CHECKS, failures, headline, results
+from tunesmith.documents.checks import said as checks_said
 from tunesmith.documents.environment import emissions_of, energy_of
 from tunesmith.documents.markdown import line, table
 from tunesmith.documents.outline import croissant_link
@@ -53,6 +55,7 @@ NEEDS = (
     Need(what="Factors", keys=("declared.fairness",)),
     Need(what="Metrics", keys=("declared.metrics_rationale",)),
     Need(what="Results", keys=("gate.comparisons",)),
+    Need(what="Model Examination", keys=CHECKS),
     Need(what="Hardware", keys=("declared.hardware_used",)),
     Need(what="Software", keys=("tuning.software",)),
     Need(what="Model Card Contact", keys=("declared.contact",)),
@@ -202,6 +205,9 @@ def _uses(reading: Reading) -> Iterator[str]:
     yield "## Bias, Risks, and Limitations"
     yield _stated(reading, "limitations")
     yield _list(reading, "dataset.limitations")
+    if failed := failures(reading):
+        yield "What checks found that was to be otherwise, or could not decide:"
+        yield "\n".join(f"- {line(each)}" for each in failed)
     yield "### Recommendations"
     yield _stated(reading, "oversight")
     yield "## How to Get Started with the Model"
@@ -274,8 +280,13 @@ def _evaluation(reading: Reading) -> Iterator[str]:
         if judged
         else NEEDED
     )
+    yield "\n".join(f"- {headline(each)}" for each in results(reading)) or (
+        f"What it does beyond its task: {NEEDED}"
+    )
     yield "## Model Examination [optional]"
     yield "\n".join(_said(reading, "tuning.certificate"))
+    if found := results(reading):
+        yield "\n".join(checks_said(found)[1:])
 
 
 def _environment(reading: Reading) -> Iterator[str]:

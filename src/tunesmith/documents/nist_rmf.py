@@ -16,9 +16,11 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
+from tunesmith.documents.checks import CHECKS
 from tunesmith.documents.markdown import table
 from tunesmith.documents.outline import as_json, provenance, summary
 from tunesmith.documents.sheet import MISSING, Need, Part, Reading, completeness, needs_of, remedy
+from tunesmith.records.document import Fact
 
 TITLE = "Map to NIST AI RMF 1.0"
 SCOPE = (
@@ -108,4 +110,16 @@ def _result(reading: Reading, need: Need) -> list[str]:
     stated = reading.value("declared.nist", {}).get(_split(need)[0])
     own = [f"stated: {stated}"] if stated else []
     facts = [each for each in reading.facts(need) if each.key != "declared.nist"]
-    return [state, "; ".join([*own, *(f"{each.key} ({each.where})" for each in facts)])]
+    return [state, "; ".join([*own, *(_evidence(each) for each in facts)])]
+
+
+def _evidence(fact: Fact) -> str:
+    """A fact, where it stands, and whether it says that something failed: evidence that it was
+    measured is not evidence that it is well."""
+    bad = (
+        [each["name"] for each in fact.value if each["verdict"] == "fail"]
+        if (fact.key in CHECKS)
+        else []
+    )
+    failed = f", FAILED: {', '.join(bad)}" if bad else ""
+    return f"{fact.key} ({fact.where}{failed})"

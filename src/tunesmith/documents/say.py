@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tunesmith.documents import checks
 from tunesmith.documents.markdown import line, table
 from tunesmith.records.document import Fact
 from tunesmith.records.energy import Energy
@@ -159,6 +160,7 @@ def split(value: dict[str, Any]) -> list[str]:
 _BY_KEY: Mapping[str, Callable[[Any], list[str]]] = {
     "gate.reports": reports,
     "gate.comparisons": comparisons,
+    **checks.SAID,
     "evaluation.tuned": evaluation,
     "evaluation.base": evaluation,
     "dataset.sources": sources,

@@ -21,6 +21,8 @@ REMEDIES = (
     ("data.reviews", "let people judge its labels: a [review] section"),
     ("data.erasures", "nobody was forgotten here, so that it works was not shown"),
     ("licences.", "state the `licence` of each [source] and [base], and run"),
+    ("checks.audit", "judge it: a [gate] section without `audit = false`, and `tunesmith run`"),
+    ("checks.", "check it beyond its task: a [suite] section of kind {kind}, and `tunesmith run`"),
     ("gate.signed", "sign the newest report of its gate: `tunesmith model report`"),
     ("gate.", "judge it: a [gate] section, and `tunesmith run`"),
     ("evaluation.", "evaluate it: `tunesmith run`"),
@@ -108,7 +110,7 @@ def remedy_of(base: FactBase, key: str) -> str:
     if section == "declared":
         return f"the provider states it: `{field}` in [document.{base.section}]"
     return next(
-        (said for start, said in REMEDIES if key.startswith(start)),
+        (said.replace("{kind}", field) for start, said in REMEDIES if key.startswith(start)),
         "the run did not record it: tune it again with this version",
     )
 

@@ -43,6 +43,8 @@ class Store:
     """Of all versions of the model."""
     history: tuple[Alias, ...]
     entries: tuple[Entry, ...]
+    failed: tuple[Run, ...] = ()
+    """Every run that failed, oldest first."""
     first: dict[str, Run] = field(default_factory=dict)
     """By digest, the run that made a record first."""
 

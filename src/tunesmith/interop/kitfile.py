@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from tunesmith.core import catalog
+from tunesmith.core.copies import Copy, put_on_record
 from tunesmith.core.errors import GateFailed
-from tunesmith.core.new_folder import new_folder
+from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.core.ref import Blob, to_plain
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
@@ -46,7 +47,7 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
         UsageError: `version` is not of the form MODEL@NUMBER.
         NotFound: there is no such version.
         SignatureError: it is not what was signed, where a public key is set.
-        Conflict: `folder` is there and is not empty.
+        Conflict: `folder` is there and is not empty; or somebody is being forgotten.
     """
     with project.runner.database.read() as connection:
         named = version_of(connection, version)
@@ -59,6 +60,15 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
         release: Release | None = released_version(project, version).release
     except GateFailed:  # it can be packed, and says that it did not pass
         release = None
+    require_free(folder, "--out")
+    left = Copy(
+        form="ModelKit",
+        of=(f"model {version}",),
+        digests=(named.digest,),
+        has="weights",
+        where=str(folder.resolve()),
+    )
+    put_on_record(project.runner.database, project.runner.actor, left)
     with new_folder(folder, "--out") as place:
         write = _Writer(project, place)
         paths = _write_model(write, model)

@@ -18,6 +18,7 @@ from typing import Any
 from tunesmith.core import catalog, evidence
 from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.catalog import Run, Version
+from tunesmith.core.copies import Copy, put_on_record, without_secrets
 from tunesmith.core.db import moment
 from tunesmith.core.errors import Conflict, NotFound, SignatureError
 from tunesmith.core.ref import Blob, find
@@ -83,7 +84,7 @@ def export_mlflow(
     Raises:
         UsageError, DataError, MissingExtra: see `client`.
         NotFound: nothing has run yet.
-        Conflict: the experiment is deleted there.
+        Conflict: the experiment is deleted there; or somebody is being forgotten.
     """
     runs = [run for run in project.runs() if run.status in STATUS]
     if not runs:
@@ -102,10 +103,11 @@ def export_mlflow(
         with_base=with_base,
     )
     known, num_new = _known(export), 0
+    _put_on_record(export, uri, [run for run in runs if not _is_there(known.get(run.id))])
     for number, run in enumerate(runs):
         progress(number, len(runs), run.step)
         there = known.get(run.id)
-        if there is None or EXPORTED not in there.data.tags:
+        if not _is_there(there):
             num_new += 1
             known[run.id] = _bring(export, run, there)
     new_versions, aliases = _bring_versions(export, known)
@@ -117,6 +119,36 @@ def export_mlflow(
         new_versions=tuple(new_versions),
         aliases=aliases,
     )
+
+
+def _is_there(there: Any) -> bool:
+    """Whether all of a run is there."""
+    return there is not None and EXPORTED in there.data.tags
+
+
+def _put_on_record(export: _Export, uri: str, new: list[Run]) -> None:
+    """What is about to leave: the versions of models among what `new` runs made, and records.
+
+    Raises:
+        Conflict: somebody is being forgotten.
+    """
+    database, actor = export.project.runner.database, export.project.runner.actor
+    made = [export.versions.get(run.output.sha256) for run in new if run.output is not None]
+    file = database_file(uri)
+    where = str(file) if file is not None else without_secrets(uri)
+    models = [each for each in made if each is not None and each.kind == "model"]
+    if models:
+        left = Copy(
+            form="MLflow's model",
+            of=tuple(f"model {each.name}@{each.number}" for each in models),
+            digests=tuple(each.digest for each in models),
+            has="weights",
+            where=where,
+        )
+        put_on_record(database, actor, left)
+    if new:
+        left = Copy(form="MLflow's runs", of=(), digests=(), has="records", where=where)
+        put_on_record(database, actor, left)
 
 
 def _experiment(to: Any, name: str, file: Path | None) -> str:

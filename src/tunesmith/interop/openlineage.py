@@ -21,6 +21,7 @@ import tunesmith
 from tunesmith.core import catalog, cursors, evidence
 from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.catalog import Run, Version
+from tunesmith.core.copies import Copy, put_on_record, without_secrets
 from tunesmith.core.errors import DataError, NotFound, UsageError
 from tunesmith.core.meter import Usage
 from tunesmith.core.ref import from_plain
@@ -76,6 +77,15 @@ def export_openlineage(project: Project, to: str, *, again: bool = False) -> Tol
             since = 0 if again else cursors.position(connection, known)
             entries = [each for each in evidence.entries(connection, *ENDINGS) if each.seq > since]
         teller = _Teller(project)
+        if entries:
+            left = Copy(
+                form="OpenLineage events",
+                of=(),
+                digests=(),
+                has="records",
+                where=without_secrets(to) if is_server(to) else _name(to),
+            )
+            put_on_record(database, project.runner.actor, left)
         num_events, first = 0, 0
         for entry in entries:
             events = teller.events(int(entry.body["run"]))
@@ -245,7 +255,7 @@ def _rows(count: int) -> dict[str, Any]:
 
 @contextmanager
 def _target(to: str, hosts: Collection[str]) -> Iterator[_Target]:
-    if to.startswith(("http://", "https://")):
+    if is_server(to):
         try:
             place = place_of(to)
         except ValueError as error:
@@ -265,8 +275,13 @@ def _target(to: str, hosts: Collection[str]) -> Iterator[_Target]:
         yield _File(file)
 
 
+def is_server(to: str) -> bool:
+    """Whether it is an address, and no file."""
+    return to.startswith(("http://", "https://"))
+
+
 def _name(to: str) -> str:
-    return to if to.startswith(("http://", "https://")) else str(Path(to).resolve())
+    return to if is_server(to) else str(Path(to).resolve())
 
 
 class _File:

@@ -1,4 +1,4 @@
-"""Versions of data that leave the store, and what is known of the copies.
+"""Versions of data that leave the store, as tables for others.
 
 A copy is in the evidence before anybody can see it: the log may have one that was never finished,
 never the other way round. It says what left and where to, no text of a row and no password.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tunesmith.core import erasure, evidence
 from tunesmith.core.canonical import fingerprint
@@ -18,8 +18,7 @@ from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import to_plain
-from tunesmith.lineage.trace import Placed
-from tunesmith.lineage.versions import Held, all_held, card_of, find, path_of
+from tunesmith.lineage.versions import Held, card_of, find, path_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import LoadedOut
@@ -141,36 +140,3 @@ def _put_on_record(project: Project, held: Held, made: LoadedOut) -> None:
 def _require_outside(project: Project, where: str) -> None:
     if Path(where).absolute().resolve().is_relative_to(project.folder / STORE):
         raise UsageError(f"{where} is in the store", remedy="name a place outside of it")
-
-
-def copies(project: Project, placed: Collection[Placed], sources: Collection[str]) -> list[str]:
-    """What left of versions that have the rows `placed`, a line each; and of versions of the same
-    `sources` whose rows are gone from the store, so that nobody can tell any more."""
-    every = {held.version.digest: held for held in all_held(project)}
-    holding = {
-        each.held.version.digest
-        for each in placed
-        if each.counts.keys() & {"rows", "train", "test"}
-    }
-    with project.runner.database.read() as connection:
-        entries = list(evidence.entries(connection, LOADED_OUT))
-    found = []
-    for entry in entries:
-        body: Mapping[str, Any] = entry.body
-        held = every.get(body["digest"])
-        table = f", table {body['table']}" if body["table"] else ""
-        what = f"{body['kind']} {body['version']}, in {body['where']}{table} since {entry.at}"
-        if body["digest"] in holding:
-            found.append(what)
-        elif held is not None and held.is_erased and _draws_on(project, held, sources):
-            found.append(f"{what} (its rows are gone from the store: it may have them)")
-    return list(dict.fromkeys(found))
-
-
-def _draws_on(project: Project, held: Held, sources: Collection[str]) -> bool:
-    """Whether a version may have had rows of one of `sources`."""
-    if held.kind == "source":
-        return held.version.name in sources
-    now = project.file.dataset.get(held.version.name)
-    then = held.run.identity.get("config", {}).get("sources", ())
-    return bool({*then, *(now.sources if now else ())} & set(sources))

@@ -19,8 +19,8 @@ from tunesmith.graph import build
 from tunesmith.ledger.cost import zero
 from tunesmith.ledger.plan import price_plan
 from tunesmith.lineage import query
+from tunesmith.lineage.copies import copies
 from tunesmith.lineage.descent import ancestors, descend
-from tunesmith.lineage.load_out import copies
 from tunesmith.lineage.scan import holds_as_it_stands, needles
 from tunesmith.lineage.trace import Placed, downwards, package_of, place
 from tunesmith.lineage.versions import Held, all_held, readable
@@ -118,7 +118,14 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         num_traces=num_traces,
         files=tuple(_files(project, person)),
         obstacles=(*orphans, *_obstacles(project, placed)),
-        copies=tuple(copies(project, placed, {row.source for row in rows})),
+        copies=tuple(
+            copies(
+                project,
+                placed,
+                {row.source for row in rows},
+                {holder.name for holder in holders if holder.kind == "model"},
+            )
+        ),
     )
 
 

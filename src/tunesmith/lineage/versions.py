@@ -11,6 +11,7 @@ from typing import Any
 
 from tunesmith.core import catalog, data_tags
 from tunesmith.core.catalog import Run, Version
+from tunesmith.core.copies import Copy, put_on_record
 from tunesmith.core.errors import BlobMissing, Conflict, NotFound, StoreError, UsageError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob
@@ -242,7 +243,7 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
     description in Croissant, by which others' software reads the folder.
 
     Raises:
-        Conflict: there is something in the folder.
+        Conflict: there is something in the folder; or somebody is being forgotten.
         NotFound: there is no such version, or it was erased.
     """
     held = find(project, ref)
@@ -250,6 +251,14 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise Conflict(f"{folder} is not empty", remedy="name a new folder")
+    left = Copy(
+        form="tables that were checked out",
+        of=(f"{held.kind} {held.ref}",),
+        digests=(held.version.digest,),
+        has="rows",
+        where=str(folder.resolve()),
+    )
+    put_on_record(project.runner.database, project.runner.actor, left)
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
     texts = {"card.md": card_of(project, held)}

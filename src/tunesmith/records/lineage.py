@@ -225,7 +225,8 @@ class ErasurePlan:
     obstacles: tuple[str, ...]
     """Why the store's copy of a source cannot be rewritten, a sentence each; none as a rule."""
     copies: tuple[str, ...] = ()
-    """What was loaded out of versions that have their rows: which, where to, and when."""
+    """What left the store and has, or may have, something of theirs: what, where to, when, by whom,
+    and what is left to do there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,8 +15,9 @@ from tunesmith.core.ref import Blob, find
 from tunesmith.documents.compile import require_complete
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
+from tunesmith.registry.checkpoint import checkpoint_in
 from tunesmith.registry.roles import Actor, others, require_role
-from tunesmith.registry.signing import require_signed_if_asked
+from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
     ROLLED_BACK,
     Released,
@@ -27,6 +28,9 @@ from tunesmith.registry.standing import (
     version_of,
     way_back,
 )
+from tunesmith.signing.alias import Pointed, sign_move
+from tunesmith.signing.checkpoint import Checkpoint, keep
+from tunesmith.signing.keys import PrivateKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,9 @@ class Moved:
     before: str
     """The version that it pointed at until now; empty: none."""
     wall_s: float
+    checkpoint: str = ""
+    """Of the evidence with the move in it, "NUMBER:DIGEST"; empty: nothing was signed, as the
+    project file names no signing key."""
 
 
 def promote(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -77,25 +84,21 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
 def approve(project: Project, version: str, alias: str, actor: Actor, why: str) -> Moved:
     """Point the alias at a version that somebody else asked for, if it may be.
 
-    That there is a way back is looked at first: the version before is read, every byte of it.
+    That there is a way back is rehearsed first: the version before is read, every byte of it, and
+    the alias is moved and rolled back in a part of the transaction that is undone.
 
     Raises:
         ConfigError: nobody may approve.
         NotAllowed: this user may not, or tuned, judged or asked for it himself.
         NotFound: nobody asked for it.
         GateFailed, Conflict: see `promote`; things may have changed since.
-        SignatureError: it is not signed, where the project file names a public key.
+        SignatureError: it is not signed, where the project file names a public key; or the signing
+            key that it names cannot be used.
+        StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
     roles = require_role(project, actor, "approve")
-    name, _ = split(version)
-    found = released_version(project, version)
-    with project.runner.database.read() as connection:
-        before = catalog.current_alias(connection, "model", name, alias)
-        back = released(project, connection, before) if before else None
-    for release in (found, back):
-        if release is not None:
-            for blob in find(release.release, Blob):
-                project.runner.blobs.check(blob, deep=True)
+    key = signing_key(project)
+    found, back = _read(project, version, alias)
     require_signed_if_asked(project, found.release.model, version)  # or it could not be served
     documents = require_complete(project, version)
     started = time.monotonic()
@@ -119,14 +122,37 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
             "alias": alias,
             "before": was,
             "asked": request.seq,
-            "way_back": "read, every byte" if back else "none: there is no version before",
+            **_rehearsed(project, connection, found, alias, actor),
             "four_eyes": actor.name not in makers,
             "roles": roles,
             **({"documents": documents} if documents else {}),
         }
         _say(connection, lifecycle.APPROVED, actor, version, why, body)
         _point(connection, found, alias, actor, f"promoted: {why}")
-    return Moved(alias=alias, version=version, before=was, wall_s=time.monotonic() - started)
+        signed = _seal(project, connection, found, alias, actor, key)
+    if signed is not None:
+        keep(project.store, signed)
+    return Moved(
+        alias=alias,
+        version=version,
+        before=was,
+        wall_s=time.monotonic() - started,
+        checkpoint=str(signed or ""),
+    )
+
+
+def _read(project: Project, version: str, alias: str) -> tuple[Released, Released | None]:
+    """The release of a version, and the one that an alias points at now: every byte of both."""
+    name, _ = split(version)
+    found = released_version(project, version)
+    with project.runner.database.read() as connection:
+        before = catalog.current_alias(connection, "model", name, alias)
+        back = released(project, connection, before) if before else None
+    for release in (found, back):
+        if release is not None:
+            for blob in find(release.release, Blob):
+                project.runner.blobs.check(blob, deep=True)
+    return found, back
 
 
 def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -149,26 +175,13 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
 
     Raises:
         NotFound: the alias points nowhere, or there is no version before that is not retired.
+        ConfigError, SignatureError: the signing key that the project file names cannot be used.
+        StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
+    key = signing_key(project)
     started = time.monotonic()
     with project.runner.database.write() as connection:
-        history = catalog.alias_history(connection, "model", model, alias)
-        stack = way_back(history)
-        if not stack:
-            raise NotFound(f"no version of {model} is {alias!r}", remedy="`tunesmith model list`")
-        now = released(project, connection, stack.pop())
-        closed = lifecycle.closed(connection, model)
-        found = None
-        while stack and found is None:
-            back = released(project, connection, stack.pop())
-            if closed.get(back.version) != lifecycle.RETIRED and back.version != now.version:
-                found = back
-        if found is None:
-            raise NotFound(
-                f"there is no version before {now.version} that {alias!r} could go back to",
-                remedy="promote another version",
-            )
-        _point(connection, found, alias, actor, f"{ROLLED_BACK}{why}")
+        now, found = _go_back(project, connection, model, alias, actor, why)
         body = {
             "alias": alias,
             "before": now.version,
@@ -176,8 +189,67 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
             "wall_ms": round(1000 * (time.monotonic() - started), 3),
         }
         _say(connection, lifecycle.ROLLED_BACK, actor, found.version, why, body)
-    wall_s = time.monotonic() - started
-    return Moved(alias=alias, version=found.version, before=now.version, wall_s=wall_s)
+        signed = _seal(project, connection, found, alias, actor, key)
+    if signed is not None:
+        keep(project.store, signed)
+    return Moved(
+        alias=alias,
+        version=found.version,
+        before=now.version,
+        wall_s=time.monotonic() - started,
+        checkpoint=str(signed or ""),
+    )
+
+
+def _go_back(
+    project: Project, connection: Transaction, model: str, alias: str, actor: Actor, why: str
+) -> tuple[Released, Released]:
+    """Move the alias back; where it stood, and where it stands now."""
+    history = catalog.alias_history(connection, "model", model, alias)
+    stack = way_back(history)
+    if not stack:
+        raise NotFound(f"no version of {model} is {alias!r}", remedy="`tunesmith model list`")
+    now = released(project, connection, stack.pop())
+    closed = lifecycle.closed(connection, model)
+    found = None
+    while stack and found is None:
+        back = released(project, connection, stack.pop())
+        if closed.get(back.version) != lifecycle.RETIRED and back.version != now.version:
+            found = back
+    if found is None:
+        raise NotFound(
+            f"there is no version before {now.version} that {alias!r} could go back to",
+            remedy="promote another version",
+        )
+    _point(connection, found, alias, actor, f"{ROLLED_BACK}{why}")
+    return now, found
+
+
+def _rehearsed(
+    project: Project, connection: Transaction, to: Released, alias: str, actor: Actor
+) -> dict[str, Any]:
+    """What the evidence says of the way back from a version that is about to stand there: the alias
+    is moved, rolled back, and looked at, and then all of that is undone."""
+    name, _ = split(to.version)
+    with connection.begin_nested() as part:
+        _point(connection, to, alias, actor, "rehearsed")
+        started = time.monotonic()
+        try:
+            _, back = _go_back(project, connection, name, alias, actor, "rehearsed")
+        except NotFound:
+            back = None
+        wall_ms = round(1000 * (time.monotonic() - started), 3)
+        stands = pointed(project, connection, name)[alias]
+        part.rollback()
+    if back is None:
+        return {"way_back": "none: there is no version before"}
+    if stands != back.version:
+        raise Conflict(
+            f"a rollback of {alias!r} was rehearsed, and it would point at {stands}, not at "
+            f"{back.version}",
+            remedy="`tunesmith verify` says what does not hold",
+        )
+    return {"way_back": f"rehearsed, to {back.version}; read, every byte", "way_back_ms": wall_ms}
 
 
 def close(project: Project, version: str, what: str, actor: Actor, why: str) -> Change:
@@ -272,3 +344,20 @@ def _point(connection: Transaction, to: Released, alias: str, actor: Actor, reas
         "actor": actor.name,
     }
     lifecycle.move_alias(connection, moved)
+
+
+def _seal(
+    project: Project,
+    connection: Transaction,
+    to: Released,
+    alias: str,
+    actor: Actor,
+    key: PrivateKey | None,
+) -> Checkpoint | None:
+    """Sign the move that was just made, and the evidence with it; None without a key."""
+    if key is None:
+        return None
+    name, _ = split(to.version)
+    at = Pointed(model=name, alias=alias, version=to.version, release=to.digest)
+    sign_move(connection, at, key, actor.name, actor.body())
+    return checkpoint_in(project, connection, actor.name, key)

@@ -17,11 +17,10 @@ from tunesmith.core.ref import to_plain
 from tunesmith.project import Project
 from tunesmith.registry.report import Report, report
 from tunesmith.registry.roles import Actor
-from tunesmith.signing.envelope import write_report
+from tunesmith.signing.envelope import statement, write_report
 from tunesmith.signing.keys import PrivateKey
 
 PREDICATE = "urn:tunesmith:gate-report:v1"
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +59,8 @@ def write_gate_report(
         )
     with project.runner.database.read() as connection:
         predicate = _predicate(connection, found, actor)
-    statement = {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": version, "digest": {"sha256": found.entry.version.digest}}],
-        "predicateType": PREDICATE,
-        "predicate": predicate,
-    }
-    digest = fingerprint(statement)
+    said = statement(version, found.entry.version.digest, PREDICATE, predicate)
+    digest = fingerprint(said)
     body = {
         "model": found.entry.version.name,
         "version": version,
@@ -77,7 +71,7 @@ def write_gate_report(
         **actor.body(),
     }
     with new_folder(folder, "--out") as temporary:
-        write_report(temporary, statement, key)
+        write_report(temporary, said, key)
     with project.runner.database.write() as connection:
         evidence.append(connection, lifecycle.REPORTED, actor.name, body)
         seq = lifecycle.changes(connection, found.entry.version.name)[-1].seq
@@ -97,7 +91,8 @@ def _predicate(connection: Transaction, found: Report, actor: Actor) -> dict[str
     assert gate is not None
     runs = {run.id: run for run in catalog.all_runs(connection)}
     judged = runs[found.gate_run]
-    head = list(evidence.entries(connection))[-1]
+    head = evidence.newest(connection)
+    assert head is not None
     return {
         "made_at": clock(connection),
         "made_by": {"name": actor.name, **actor.body()},

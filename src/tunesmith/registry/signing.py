@@ -10,15 +10,17 @@ from pathlib import Path
 
 from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.canonical import fingerprint, parse
-from tunesmith.core.errors import ConfigError, SignatureError
+from tunesmith.core.errors import ConfigError, Conflict, SignatureError
 from tunesmith.core.lifecycle import Change
 from tunesmith.core.ref import Blob, find, from_plain
 from tunesmith.project import Project
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
 from tunesmith.registry.roles import Actor
-from tunesmith.registry.standing import version_of
+from tunesmith.registry.standing import released, version_of
+from tunesmith.signing.alias import Pointed, is_signed, newest_move, sign_move
 from tunesmith.signing.at_load import require_signed, signatures
+from tunesmith.signing.checkpoint import require_like
 from tunesmith.signing.keys import PrivateKey, read_private
 from tunesmith.signing.model_files import SIGNATURE, files_of
 from tunesmith.signing.model_files import sign as sign_files
@@ -119,13 +121,53 @@ def sign(project: Project, version: str, key: PrivateKey, actor: Actor) -> Chang
 
 
 def sign_release(project: Project, release: Release, key: PrivateKey) -> None:
-    """Sign the version of a release, unless that key has signed it already."""
+    """Sign the version of a release, and that its gate's alias points at it, if it does, unless
+    that key has signed it already."""
     model = release.model
-    signed = signatures(project.runner.database, model)
-    if any(entry.body["key"] == key.id for entry in signed):
-        return
     user = project.runner.actor
-    sign(project, version_name(project, model), key, Actor(name=user, os_user=user))
+    actor = Actor(name=user, os_user=user)
+    signed = signatures(project.runner.database, model)
+    if all(entry.body["key"] != key.id for entry in signed):
+        sign(project, version_name(project, model), key, actor)
+    to = Pointed(
+        model=model.name,
+        alias=release.move.alias,
+        version=version_name(project, model),
+        release=fingerprint(release),
+    )
+    with project.runner.database.write() as connection:
+        move = newest_move(connection, to.model, to.alias)
+        if (
+            move is not None
+            and move.body["digest"] == to.release
+            and not is_signed(connection, move, key.id)
+        ):
+            sign_move(connection, to, key, actor.name, actor.body())
+
+
+def sign_alias(project: Project, version: str, alias: str, key: PrivateKey, actor: Actor) -> Change:
+    """Sign that an alias points at a version, as it does.
+
+    Raises:
+        UsageError: `version` is not of the form MODEL@NUMBER.
+        NotFound: there is no such version.
+        Conflict: the alias points elsewhere, or nowhere.
+        StoreError: the evidence does not go on from the checkpoints before.
+    """
+    with project.runner.database.write() as connection:
+        require_like(connection, project.store)
+        model = version_of(connection, version).name
+        found = catalog.current_alias(connection, "model", model, alias)
+        at = released(project, connection, found) if found else None
+        if at is None or at.version != version:
+            raise Conflict(
+                f"{alias!r} of {model} points at {at.version if at else 'nothing'}, not at "
+                f"{version}",
+                remedy=f"see where: `tunesmith model list {model}`",
+            )
+        to = Pointed(model=model, alias=alias, version=version, release=at.digest)
+        sign_move(connection, to, key, actor.name, actor.body())
+        return lifecycle.changes(connection, model)[-1]
 
 
 def version_name(project: Project, model: ModelVersion) -> str:

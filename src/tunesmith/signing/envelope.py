@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tunesmith.signing.keys import PrivateKey, key_id, read_public
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 STATEMENT = "report.json"
 """What is said: the statement as canonical JSON, for people and programs."""
 ENVELOPE = "report.dsse.json"
@@ -66,6 +68,30 @@ def opened_envelope(envelope: bytes, public_key: Path, where: str) -> bytes:
         "was altered",
         remedy=_GET_IT_AGAIN,
     )
+
+
+def statement(name: str, digest: str, kind: str, predicate: Any) -> dict[str, Any]:
+    """An in-toto statement about what `name` and its SHA-256 stand for."""
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": digest}}],
+        "predicateType": kind,
+        "predicate": predicate,
+    }
+
+
+def predicate_of(envelope: str, kind: str, public_key: Path, where: str) -> Mapping[str, Any]:
+    """The predicate of a signed statement of that kind.
+
+    Raises:
+        SignatureError: it is not signed with that key, or is a statement of another kind.
+        MissingExtra: signatures cannot be looked at here.
+    """
+    found = parse(opened_envelope(envelope.encode(), public_key, where))
+    if not isinstance(found, dict) or found.get("predicateType") != kind:
+        raise SignatureError(f"{where} is a statement of another kind", remedy=_GET_IT_AGAIN)
+    predicate: Mapping[str, Any] = found["predicate"]
+    return predicate
 
 
 def write_report(folder: Path, statement: Any, key: PrivateKey) -> None:

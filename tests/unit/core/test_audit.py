@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tunesmith.core import evidence
 from tunesmith.core.audit import Filter, check, lines
 from tunesmith.core.canonical import fingerprint
+from tunesmith.core.checkpoint import head
 from tunesmith.core.errors import DataError, UsageError
 from tunesmith.core.step import Step
 from tunesmith.testing import EchoConfig
@@ -44,14 +45,14 @@ def edit(line: str, **values) -> str:
 def test_an_export_holds_by_itself(log):
     found = check(log())
     assert (found.num_entries, found.num_shown, found.num_runs, found.problems) == (6, 6, 3, ())
-    assert check(log(), found.head).held
+    assert check(log(), head(found.head)).held
     assert not found.held
 
 
 def test_a_filter_keeps_what_it_shows_checkable(log):
     whole = check(log())
     few = log(subject="desk@2")
-    found = check(few, whole.head)
+    found = check(few, head(whole.head))
     assert (found.num_shown, found.num_withheld, found.problems) == (1, 5, ())
     assert found.held
     assert check(log(subject="desk")).num_shown == 1
@@ -103,22 +104,22 @@ def test_what_is_stored_of_a_run_cannot_be_another(log):
 
 def test_a_tail_that_was_cut_off(log):
     text = log()
-    head = check(text).head
+    kept = head(check(text).head)
     assert "the header says" in check(text[:-1]).problems[0], "by somebody who left the header"
     # By somebody who wrote the header anew: the file alone cannot show it, and does not say it can.
     last = json.loads(text[-2])
     cut = [edit(text[0], head=f"{last['seq']}:{last['digest']}"), *text[1:-1]]
     found = check(cut)
     assert (found.problems, found.held) == ((), False)
-    assert "is cut off" in check(cut, head).problems[0]
+    assert "was cut off" in check(cut, kept).problems[0]
     # An earlier head shows what stands before it, and no more.
     early = json.loads(text[3])
-    assert check(cut, f"3:{early['digest']}").held
+    assert check(cut, head(f"3:{early['digest']}")).held
 
 
 def test_a_log_that_was_written_anew_is_told_by_a_kept_head(log):
     text = log()
-    head = check(text).head
+    kept = head(check(text).head)
     entries = [json.loads(line) for line in text[1:]]
     entries[0]["actor"] = "somebody else"
     previous = evidence.GENESIS
@@ -129,7 +130,7 @@ def test_a_log_that_was_written_anew_is_told_by_a_kept_head(log):
         previous = entry["digest"] = fingerprint(signed)
     forged = [edit(text[0], head=f"{len(entries)}:{previous}"), *map(json.dumps, entries)]
     assert check(forged).problems == (), "a chain that is whole, of another story"
-    assert "another one than the head that was kept" in check(forged, head).problems[0]
+    assert "another one than the head that was kept" in check(forged, kept).problems[0]
 
 
 @pytest.mark.parametrize("line", ["", "nonsense", "[]", "{}", '{"audit": "x"}', "[" * 100_000])
@@ -139,7 +140,7 @@ def test_what_is_no_export_is_said(line):
     with pytest.raises(DataError, match="upgrade tunesmith"):
         check(['{"audit": 2}'])
     with pytest.raises(UsageError, match="no head"):
-        check(['{"audit": 1}'], "12")
+        head("12")
 
 
 def test_the_commands_need_no_store_to_check(tmp_path):

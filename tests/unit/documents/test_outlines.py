@@ -26,6 +26,8 @@ MAY_BE = {
     *("dataset.synthetic", "declared.nist", "exports", "gate.signed", "monitors"),
     *("licences.obligations", "licences.unclear", "model.previous", "monitor.signals"),
     *("retrain.proposal", "schedules", "tuning.teacher"),
+    *("checks.behaviour", "checks.canaries", "checks.injection", "checks.leakage"),
+    *("checks.membership", "checks.refusals"),
 }
 """Facts that the clinic's model has not."""
 
@@ -142,7 +144,7 @@ def state(base, subcategory):
 
 def test_a_subcategory_is_evidenced_declared_or_missing_as_the_facts_are(base, with_facts):
     assert state(base, "MEASURE 2.3") == "evidenced"  # reports of a gate
-    unjudged = {"gate.reports": None, "evaluation.tuned": None}
+    unjudged = {"gate.reports": None, "evaluation.tuned": None, "checks.robustness": None}
     assert state(with_facts(unjudged), "MEASURE 2.3") == "missing"
     assert state(base, "MANAGE 4.1") == "missing"
     assert state(with_facts({"monitors": {"m": {}}}, "declared"), "MANAGE 4.1") == "declared"

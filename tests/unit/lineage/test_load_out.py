@@ -22,15 +22,19 @@ import yaml
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, erasure, evidence
 from tunesmith.core.canonical import canonical_json, fingerprint
+from tunesmith.core.copies import LEFT, Copy, put_on_record
 from tunesmith.core.errors import Conflict, DataError, NotFound, UsageError
 from tunesmith.core.publish import Publisher
 from tunesmith.core.verify import verify
+from tunesmith.lineage import query
+from tunesmith.lineage.copies import copies
 from tunesmith.lineage.forget import forget
 from tunesmith.lineage.load_out import LOADED_OUT, load_out
 from tunesmith.lineage.plan import plan
-from tunesmith.lineage.versions import find, path_of
+from tunesmith.lineage.trace import place
+from tunesmith.lineage.versions import all_held, checkout, find, path_of
 from tunesmith.records.data import Dataset, Split
 
 
@@ -378,6 +382,58 @@ def test_copies_are_in_the_plan_and_on_the_certificate(folder, tmp_path):
             load_out(project, "notes@1", str(tmp_path / "again"), "csv")
         load_out(project, "notes", str(tmp_path / "again"), "csv")
     assert folder.said not in (tmp_path / "again" / "notes.csv").read_text().replace('""', '"')
+
+
+def test_whatever_left_is_listed_with_who_let_it_and_what_is_left_to_do(folder, tmp_path):
+    with folder.opened() as project:
+        cut(project, LABELLED)
+        checkout(project, "notes", tmp_path / "checked")
+        runner = project.runner
+
+        def put(**said):
+            put_on_record(runner.database, "ann", Copy(digests=("0" * 64,), **said))
+
+        put(form="GGUF", of=("model desk@1",), has="weights", where="/mnt/model")
+        put(form="OpenLineage events", of=(), has="records", where="https://lineage.example")
+        for what, body in (
+            ("review.exported", {"review": "calls", "made": {"path": "/mnt/rows.json"}}),
+            ("quarantine.exported", {"source": "notes", "file": "bad.csv", "records": []}),
+            ("quarantine.exported", {"source": "elsewhere", "file": "other.csv", "records": []}),
+        ):
+            with runner.database.write() as connection:
+                evidence.append(connection, what, "bob", body)
+        _, planned = plan(project, [folder.who])
+        every = all_held(project)
+        with query.opened() as connection:
+            placed = place(project, connection, every, planned.row_ids)
+        learnt = copies(project, placed, {"notes"}, {"desk@1"})
+        certificate = forget(project, [folder.who])
+    assert [each.partition(" since ")[0] for each in planned.copies] == [
+        f"source notes@1 as tables that were checked out, in {tmp_path / 'checked'}",
+        "OpenLineage events, in https://lineage.example",
+        "rows of review calls, in /mnt/rows.json",
+        "quarantined records of source notes, in bad.csv",
+    ]
+    assert "Z, by ann: it has names, figures and digests" in planned.copies[1]
+    assert planned.copies[0].endswith(": delete their rows there")
+    assert certificate.copies == planned.copies
+    (model,) = set(learnt) - set(planned.copies)  # no model here was tuned on them
+    assert model.startswith("model desk@1 as GGUF, in /mnt/model since ")
+    assert model.endswith("put a version in its place that was tuned without them")
+
+
+def test_while_somebody_is_forgotten_no_weights_leave_and_records_may(folder):
+    with folder.opened() as project:
+        with project.runner.database.write() as connection:
+            body = {"id": "x", "subject": "", "rows": {}, "key": "k", "blobs": []}
+            evidence.append(connection, erasure.BEGUN, "me", body)
+        left = {"form": "GGUF", "of": ("model desk@1",), "digests": ("0" * 64,), "where": "/x"}
+        with pytest.raises(Conflict, match="being forgotten, and model desk@1 may have"):
+            put_on_record(project.runner.database, "ann", Copy(has="weights", **left))
+        put_on_record(project.runner.database, "ann", Copy(has="records", **left))
+        put_on_record(project.runner.database, "ann", Copy(has="records", **left))
+        with project.runner.database.read() as connection:
+            assert len(list(evidence.entries(connection, LEFT))) == 1
 
 
 def test_what_is_erased_while_it_is_written_does_not_leave(folder, tmp_path, monkeypatch):

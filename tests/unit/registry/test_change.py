@@ -17,6 +17,7 @@ from tunesmith.core.errors import (
 from tunesmith.core.ref import find
 from tunesmith.core.verify import verify
 from tunesmith.pipeline import books
+from tunesmith.registry import change
 from tunesmith.registry.change import approve, close, promote, reject, roll_back
 from tunesmith.registry.roles import Actor, acting
 from tunesmith.registry.standing import listed, split
@@ -206,6 +207,40 @@ def test_a_way_back_that_is_damaged_is_noticed_before_it_is_needed(desk) -> None
         approve(desk.project, second, TO, BOB, "fine")
     assert desk.project.released("desk", TO)[1] == first
     assert next(find(release, type(release.model))) == release.model
+
+
+def test_the_way_back_is_rehearsed_and_leaves_no_trace_but_the_approvals_word(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    put(desk, second)
+    with desk.project.runner.database.read() as connection:
+        told = [entry.body for entry in evidence.entries(connection, "promotion.approved")]
+        history = catalog.alias_history(connection, "model", "desk", TO)
+    assert told[0]["way_back"] == "none: there is no version before"
+    assert told[1]["way_back"] == f"rehearsed, to {first}; read, every byte"
+    assert told[1]["way_back_ms"] > 0
+    assert [row.reason.partition(":")[0] for row in history] == ["promoted", "promoted"]
+    assert holds(desk)
+
+
+def test_a_way_back_that_leads_elsewhere_stops_the_approval(desk, monkeypatch) -> None:
+    """As if a rollback did not move the alias."""
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    promote(desk.project, second, TO, ANN, "ready")
+    real = change._point
+
+    def lost(connection, to, alias, actor, reason) -> None:
+        if not reason.startswith("rolled back"):
+            real(connection, to, alias, actor, reason)
+
+    monkeypatch.setattr(change, "_point", lost)
+    with pytest.raises(Conflict, match="was rehearsed, and it would point at desk@2"):
+        approve(desk.project, second, TO, BOB, "fine")
+    assert desk.project.released("desk", TO)[1] == first
+    assert holds(desk)
 
 
 def test_retired_versions_are_not_served_nor_promoted_nor_gone_back_to(desk) -> None:

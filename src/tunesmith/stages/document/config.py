@@ -85,6 +85,8 @@ class DocumentConfig(Section):
     """How and why the data were collected, and who labelled them."""
     planned_changes: Text = ""
     """Changes to the system and its performance that were decided beforehand; "none"."""
+    robustness: Text = ""
+    """How robustness was shown, where no suite of checks can be asked (a model with a head)."""
     cybersecurity: Text = ""
     """Measures of cybersecurity."""
     metrics_rationale: Text = ""
