@@ -131,6 +131,24 @@ def commits() -> list[Figure]:
     ]  # fmt: skip
 
 
+def writers() -> list[Figure]:
+    """Eight processes that write to one store at once, 200 times each; the bar is of each hundredth
+    that waits longest."""
+    from writers import measure
+
+    figures = []
+    for what, words in (("commit", "a commit"), ("step", "a step of no work")):
+        took = measure(what)
+        cuts = statistics.quantiles(took, n=100, method="inclusive")
+        for name, value in (("p50", cuts[49]), ("p95", cuts[94]), ("p99", cuts[98]),
+                            ("longest", took[-1])):  # fmt: skip
+            bar = 1000 if name == "p99" else None
+            figures.append(
+                Figure(what=f"{words}, 8 processes, {name}", value=1e3 * value, unit="ms", bar=bar)
+            )
+    return figures
+
+
 def plans() -> list[Figure]:
     """A plan of 1,000 steps, a chain of ten times a hundred side by side, all of them hits. In
     their keys is as much code, and are as many libraries, as in those of a dataset."""
@@ -235,7 +253,7 @@ def beside_mlflow(num_runs: int = 10_000) -> list[Figure]:
     ]
 
 
-SECTIONS = (commits, plans, listing, verifying, starting, going_back, beside_mlflow)
+SECTIONS = (commits, writers, plans, listing, verifying, starting, going_back, beside_mlflow)
 
 
 def main() -> None:
