@@ -65,7 +65,7 @@ def all_held(project: Project) -> list[Held]:
     """Every version of every data asset and dataset, by kind, name and number."""
     with project.runner.database.read() as connection:
         versions = [v for v in catalog.all_versions(connection) if v.kind in KINDS]
-        runs = {v.run_id: catalog.run(connection, v.run_id) for v in versions}
+        runs = catalog.runs_of(connection, {version.run_id for version in versions})
     return [_held(project, version, runs[version.run_id]) for version in versions]
 
 
