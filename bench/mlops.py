@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tunesmith.core import catalog, evidence, lifecycle
+from tunesmith.core import catalog, evidence
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.db import Database
@@ -131,6 +131,24 @@ def commits() -> list[Figure]:
     ]  # fmt: skip
 
 
+def writers() -> list[Figure]:
+    """Eight processes that write to one store at once, 200 times each; the bar is of each hundredth
+    that waits longest."""
+    from writers import measure
+
+    figures = []
+    for what, words in (("commit", "a commit"), ("step", "a step of no work")):
+        took = measure(what)
+        cuts = statistics.quantiles(took, n=100, method="inclusive")
+        for name, value in (("p50", cuts[49]), ("p95", cuts[94]), ("p99", cuts[98]),
+                            ("longest", took[-1])):  # fmt: skip
+            bar = 1000 if name == "p99" else None
+            figures.append(
+                Figure(what=f"{words}, 8 processes, {name}", value=1e3 * value, unit="ms", bar=bar)
+            )
+    return figures
+
+
 def plans() -> list[Figure]:
     """A plan of 1,000 steps, a chain of ten times a hundred side by side, all of them hits. In
     their keys is as much code, and are as many libraries, as in those of a dataset."""
@@ -203,22 +221,22 @@ def starting() -> list[Figure]:
 
 
 def going_back() -> list[Figure]:
-    """What `model rollback` asks of a store of 10,000 runs: where the alias was, which versions are
-    closed, and the move with its evidence. It also reads two records, a file each."""
-    with store() as runner:
-        record = many_runs(runner, 10_000, num_metrics=1)
-        at = iter(range(1, 100))
+    """`tunesmith model rollback` in a store of 10,000 other runs, from the command to its end; and
+    of that, what the alias itself takes to be moved, with its evidence."""
+    from rollback import released, roll_back
 
-        def back() -> None:
-            with runner.database.write() as connection:
-                run_id = next(at)
-                catalog.alias_history(connection, "model", "desk", "production")
-                lifecycle.closed(connection, "desk")
-                move = {"kind": "model", "name": "desk", "alias": "production", "reason": "back"}
-                moved = {"digest": record.sha256, "run_id": run_id, "actor": "bench"}
-                lifecycle.move_alias(connection, move | moved)
-
-        return [Figure(what="an alias moved back", value=1e3 * timed(back), unit="ms", bar=1000)]
+    num_versions = 7
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with released(folder, num_versions) as runner:
+            many_runs(runner, 10_000, num_metrics=1)
+        backs = [roll_back(folder, to) for to in range(num_versions - 1, 0, -1)][1:]
+    return [
+        Figure(what="model rollback, the whole command",
+               value=statistics.median(each.whole_s for each in backs), unit="s", bar=1),
+        Figure(what="of that, until the alias has moved",
+               value=1e3 * statistics.median(each.moved_s for each in backs), unit="ms"),
+    ]  # fmt: skip
 
 
 def beside_mlflow(num_runs: int = 10_000) -> list[Figure]:
@@ -235,7 +253,7 @@ def beside_mlflow(num_runs: int = 10_000) -> list[Figure]:
     ]
 
 
-SECTIONS = (commits, plans, listing, verifying, starting, going_back, beside_mlflow)
+SECTIONS = (commits, writers, plans, listing, verifying, starting, going_back, beside_mlflow)
 
 
 def main() -> None:

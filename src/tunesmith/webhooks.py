@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tunesmith.core.canonical import parse
 from tunesmith.core.db import Database, Transaction, clock, moment
 from tunesmith.core.errors import DataError, NotFound, StoreError, UsageError
 from tunesmith.core.evidence import Entry
+from tunesmith.core.outbox import Item
 from tunesmith.core.owner import actor
 from tunesmith.core.project_folder import STORE
 from tunesmith.project import open_database
@@ -128,28 +130,45 @@ def deliver(post: Post) -> list[Told]:
 
 
 def _deliver(post: Post, config: WebhookConfig) -> list[Told]:
-    secret = secret_of(config.secret_env)
-    with post.database.write() as connection:
-        box = outbox.boxes(connection, [config.name])[config.name]
-        if box.since is None:
-            outbox.set_now(connection, config.name, actor())
-            return []
-        now = clock(connection)
-        due = [(e, n) for e, n in _wanted(post, connection, config) if box.is_due(e, now)]
+    name, secret = config.name, secret_of(config.secret_env)
+    with post.database.read() as connection:
+        cursor = outbox.position(connection, name)
+        newest = evidence.length(connection)
+        waiting = iter(()) if cursor is None else _items(post, connection, config, cursor)
+        items = list(islice(waiting, 1))
+        if items:
+            tries, not_before = outbox.tries(connection, name, items[0])
+            if not_before > clock(connection):  # those after it wait for it
+                return []
+            items += islice(waiting, AT_ONCE - 1)
+    if cursor is None or not items:
+        _pass_over(post, name, cursor, newest)
+        return []
     told: list[Told] = []
-    for entry, event in due[:AT_ONCE]:
-        failed, gone = _send(
-            post, config, secret, f"evidence-{entry.seq}", _body(post, entry, event)
-        )
+    for item in items:
+        failed, gone = _send(post, config, secret, f"evidence-{item.entry.seq}", _body(post, item))
         with post.database.write() as connection:
             if failed:
-                outbox.fail(connection, box, actor(), entry.seq, failed, gone)
+                outbox.fail(connection, name, actor(), item, cursor,
+                            tries=tries, reason=failed, gone=gone)  # fmt: skip
             else:
-                outbox.note(connection, outbox.SENT, actor(), config.name, entry.seq)
-        told.append(Told(webhook=config.name, entry=entry.seq, event=event, failed=failed))
-        if failed:  # the others would wait for as long
+                outbox.sent(connection, name, actor(), item, cursor)
+        told.append(Told(webhook=name, entry=item.entry.seq, event=item.event, failed=failed))
+        if failed:
             break
+        cursor, tries = item.at, 0
     return told
+
+
+def _pass_over(post: Post, name: str, cursor: int | None, newest: int) -> None:
+    """Nothing up to the newest entry is to be told: of what comes next, it is told."""
+    if cursor == newest:
+        return
+    with post.database.write() as connection:
+        if cursor is None:
+            outbox.set_at(connection, name, actor(), evidence.length(connection))
+        else:
+            outbox.advance(connection, name, cursor, newest)
 
 
 def test(post: Post, name: str) -> Told:
@@ -167,23 +186,50 @@ def test(post: Post, name: str) -> Told:
     return Told(webhook=name, entry=0, event=TEST, failed=failed)
 
 
-def retry(post: Post, name: str, entry: int = 0) -> list[int]:
-    """Let messages that were given up be sent again by the next tick: one, or all.
+def start(post: Post, name: str, after: int) -> None:
+    """Let a webhook be told, by the next ticks, all that came after an entry of the evidence; what
+    it was told before, it is told again.
 
     Raises:
-        NotFound: there is no such webhook, or none was given up.
+        NotFound: there is no such webhook.
+        UsageError: there is no such entry.
     """
     post.webhook(name)
     with post.database.write() as connection:
-        dead = sorted(outbox.boxes(connection, [name])[name].dead)
+        newest = evidence.length(connection)
+        if not 0 <= after <= newest:
+            raise UsageError(
+                f"there is no entry {after} of the evidence",
+                remedy=f"the newest is {newest}; with 0 it is told everything",
+            )
+        outbox.set_at(connection, name, actor(), after)
+
+
+def retry(post: Post, name: str, entry: int = 0) -> list[int]:
+    """Let messages that were given up, or wait after a failure, be sent by the next tick: one, or
+    all.
+
+    Raises:
+        NotFound: there is no such webhook, or nothing to send again.
+    """
+    config = post.webhook(name)
+    with post.database.write() as connection:
+        dead = sorted(outbox.accounts(connection, [name])[name].dead)
         again = [each for each in dead if entry in (0, each)]
+        cursor = outbox.position(connection, name)
+        waits = None if cursor is None else next(_items(post, connection, config, cursor), None)
+        if cursor is not None and waits is not None and entry in (0, waits.entry.seq):
+            num_tries, _ = outbox.tries(connection, name, waits)
+            if num_tries:  # it begins anew where it stands
+                outbox.set_at(connection, name, actor(), cursor)
+                again.insert(0, waits.entry.seq)
+        for each in sorted({*again} & {*dead}):
+            outbox.again(connection, name, actor(), each)
         if not again:
             raise NotFound(
                 f"webhook {name} has given up no message" + (f" {entry}" if entry else ""),
                 remedy="`tunesmith webhook list` says which it has",
             )
-        for each in again:
-            outbox.note(connection, outbox.AGAIN, actor(), name, each)
     return again
 
 
@@ -191,35 +237,37 @@ def states(post: Post) -> list[State]:
     """How each webhook stands."""
     found = []
     with post.database.read() as connection:
-        held = outbox.boxes(connection, list(post.file.webhook))
+        held = outbox.accounts(connection, list(post.file.webhook))
         for name, config in post.file.webhook.items():
-            box = held[name]
-            waiting = [e for e, _ in _wanted(post, connection, config) if box.is_waiting(e)]
+            cursor = outbox.position(connection, name)
+            waiting = () if cursor is None else _items(post, connection, config, cursor)
             found.append(
                 State(
                     name=name,
                     url=place_of(config.url).shown,
                     events=config.events,
-                    is_set=box.since is not None,
-                    num_sent=len(box.sent),
-                    num_waiting=len(waiting),
-                    dead=tuple(sorted(box.dead)),
-                    last_failure=box.last_failure,
+                    is_set=cursor is not None,
+                    num_sent=held[name].num_sent,
+                    num_waiting=sum(1 for _ in waiting),
+                    dead=tuple(sorted(held[name].dead)),
+                    last_failure=held[name].last_failure,
                 )
             )
     return found
 
 
-def _wanted(
-    post: Post, connection: Transaction, config: WebhookConfig
-) -> Iterator[tuple[Entry, str]]:
-    """The entries that a webhook is told of, and what kind of event each is."""
-    for entry in list(evidence.entries(connection)):
-        if entry.what.startswith("webhook."):
-            continue
-        event = _event(post, connection, entry)
-        if config.wants(event):
-            yield entry, event
+def _items(
+    post: Post, connection: Transaction, config: WebhookConfig, cursor: int
+) -> Iterator[Item]:
+    """What a webhook is still to be told, in order."""
+    for entry in evidence.entries(connection, after=cursor):
+        if outbox.is_again(connection, config.name, entry):
+            told = evidence.entry(connection, entry.body["entry"])
+            yield Item(at=entry.seq, entry=told, event=_event(post, connection, told))
+        elif not entry.what.startswith("webhook."):
+            event = _event(post, connection, entry)
+            if config.wants(event):
+                yield Item(at=entry.seq, entry=entry, event=event)
 
 
 def _event(post: Post, connection: Transaction, entry: Entry) -> str:
@@ -233,14 +281,15 @@ def _event(post: Post, connection: Transaction, entry: Entry) -> str:
     return entry.what
 
 
-def _body(post: Post, entry: Entry, event: str) -> dict[str, Any]:
+def _body(post: Post, item: Item) -> dict[str, Any]:
+    entry = item.entry
     said = {
         name: value
         for name, value in entry.body.items()
         if name in _SAID and isinstance(value, str | int)
     }
     about = {"project": post.file.project.name, "entry": entry.seq, "evidence": entry.digest}
-    return {"type": event, "timestamp": entry.at, "data": about | said}
+    return {"type": item.event, "timestamp": entry.at, "data": about | said}
 
 
 def _send(

@@ -3,9 +3,11 @@ commands run on a small project."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,43 +68,59 @@ def test_it_has_the_form_that_the_service_asks_for(repository, service, project)
         .replace("    runs-on:", "    runs_on:")
     )
     assert subprocess.run([*command, str(wrong)], capture_output=True).returncode == 1
-    assert "@" not in path.read_text().replace("@v", "")
-    assert yaml.safe_load(path.read_text())
+    assert not re.search(r"@[A-Z]+@", path.read_text()), "all is filled in"
 
 
-def commands(service: str) -> list[str]:
-    """The shell texts of a pipeline after its installation, each with whether it always runs."""
-    file = yaml.safe_load(ci(service, "-p", "models/desk", "--install", 'echo "installed: $HOME"'))
+def test_it_may_do_nothing_but_read_and_runs_the_code_of_others_by_commit(repository):
+    text = ci("github", "-p", "models/desk")
+    file = yaml.safe_load(text)
+    assert file["permissions"] == {"contents": "read"}
+    assert all("permissions" not in job for job in file["jobs"].values())
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    steps = file["jobs"]["run"]["steps"]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert len(used) == 4
+    for each in used:
+        assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", each), each
+    assert len(re.findall(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", text, re.MULTILINE)) == 4
+    assert steps[0]["with"] == {"persist-credentials": False}
+    for step in steps:  # what somebody else may name, as a branch, reaches no shell
+        assert "${{" not in step.get("run", "")
+
+
+ECHO = 'echo "installed: $HOME"'
+
+
+def commands(service: str, install: str = ECHO) -> list[str]:
+    """The shell texts of a pipeline, each with whether it always runs."""
+    file = yaml.safe_load(ci(service, "-p", "models/desk", "--install", install))
     if service == "github":
         job = file["jobs"]["run"]
         assert job["defaults"]["run"] == {"shell": "bash", "working-directory": "models/desk"}
         steps = [step for step in job["steps"] if "run" in step]
-        assert steps[0]["run"] == 'echo "installed: $HOME"'
+        assert steps[0]["run"] == install
         # What GitHub calls for `shell: bash`; a step without `if` runs after those that succeeded.
         return [("" if "if" in step else "needs ") + step["run"] for step in steps]
     job = file["tunesmith"]
-    assert job["before_script"][0] == 'echo "installed: $HOME"'
+    assert job["before_script"][0] == install
     return [
         "needs " + "\n".join([*job["before_script"], *job["script"]]),
         "\n".join(job["after_script"]),
     ]
 
 
-def run_as(service: str, repository: Path) -> tuple[list[int], Path]:
+def run_as(
+    service: str, repository: Path, install: str = ECHO, environment: dict[str, str] | None = None
+) -> tuple[list[int], Path]:
     """What the service does with those texts: the exit codes, and the report's file."""
     summary = repository / "summary.md"
     folder = repository / "models" / "desk" if service == "github" else repository
-    programs = repository / "bin"
-    programs.mkdir(exist_ok=True)
-    program = programs / "tunesmith"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tunesmith "$@"\n')
-    program.chmod(0o755)
-    environment = ENVIRONMENT | {
-        "GITHUB_STEP_SUMMARY": str(summary),
-        "PATH": f"{programs}:{os.environ['PATH']}",
-    }
+    if environment is None:
+        environment = ENVIRONMENT | {"PATH": f"{_shim(repository)}:{os.environ['PATH']}"}
+    environment = environment | {"GITHUB_STEP_SUMMARY": str(summary)}
     codes: list[int] = []
-    for text in commands(service):
+    for text in commands(service, install):
         if text.startswith("needs ") and any(codes):
             continue
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
@@ -113,12 +131,55 @@ def run_as(service: str, repository: Path) -> tuple[list[int], Path]:
             capture_output=True, text=True,
         )  # fmt: skip
         codes.append(done.returncode)
+        print(done.stdout, done.stderr)
     return codes, summary
 
 
+def _shim(repository: Path) -> Path:
+    """A folder with a `tunesmith` that is this one."""
+    programs = repository / "bin"
+    programs.mkdir(exist_ok=True)
+    program = programs / "tunesmith"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tunesmith "$@"\n')
+    program.chmod(0o755)
+    return programs
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """What is installed: the files of this repository that a package is made of."""
+    root, folder = Path(__file__).parents[2], tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, folder)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(root / "src", folder / "src", ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def runner(tmp_path) -> dict[str, str]:
+    """The environment of a machine that has Python, the libraries, and no Tunesmith; there is
+    nothing else in it than what bash needs."""
+    folder = tmp_path / "machine"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    # A path in such a file is looked through, but the .pth files in it, by which this repository
+    # itself is found, are not heard.
+    specs = [importlib.util.find_spec(name) for name in ("pip", "setuptools", "sqlalchemy")]
+    places = dict.fromkeys(str(Path(spec.origin).parents[1]) for spec in specs)
+    (packages / "libraries.pth").write_text("\n".join(places) + "\n")
+    (folder / "home").mkdir()
+    return {"PATH": f"{folder / 'venv' / 'bin'}:/usr/bin:/bin", "HOME": str(folder / "home")}
+
+
 @pytest.mark.parametrize("service", ["github", pytest.param("gitlab", marks=pytest.mark.slow)])
-def test_its_commands_run(repository, service):
-    codes, summary = run_as(service, repository)
+def test_its_commands_run_on_a_bare_machine(repository, service, source, runner):
+    absent = subprocess.run(["bash", "-c", "tunesmith --help"], env=runner, capture_output=True)
+    assert absent.returncode == 127
+    how = (
+        "python -m pip install --quiet --no-index --no-deps --no-build-isolation --force-reinstall"
+    )
+    codes, summary = run_as(service, repository, f"{how} {source}", runner)
     assert not any(codes), codes
     project = repository / "models" / "desk"
     assert "ingest:notes" in (project / "plan.txt").read_text()
@@ -128,6 +189,16 @@ def test_its_commands_run(repository, service):
         said = summary.read_text()
         assert "### run\n\n```\n" in said
         assert said.count("```") == 6
+    where = 'python -c "import tunesmith; print(tunesmith.__file__)"'
+    found = subprocess.run(["bash", "-c", where], env=runner, capture_output=True, text=True)
+    assert found.stdout.startswith(str(Path(runner["HOME"]).parent)), "not this repository's"
+
+
+@pytest.mark.parametrize("service", SCHEMAS)
+def test_what_cannot_be_installed_is_red_and_nothing_runs(repository, service):
+    codes, _ = run_as(service, repository, "false", ENVIRONMENT | {"PATH": "/usr/bin:/bin"})
+    assert codes[0] == 1
+    assert not (repository / "models" / "desk" / "plan.txt").exists()
 
 
 @pytest.mark.parametrize("service", [pytest.param("github", marks=pytest.mark.slow), "gitlab"])

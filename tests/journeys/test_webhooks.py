@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import random
 import re
 import struct
 import threading
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from tunesmith import webhooks
 from tunesmith.cli.main import app
-from tunesmith.core import catalog, evidence, outbox
+from tunesmith.core import catalog, evidence, outbox, tables
 from tunesmith.core.errors import ConfigError, NotFound, TunesmithError, UsageError
 from tunesmith.project import open_project
 from tunesmith.project_file import read
@@ -207,11 +208,10 @@ def test_a_receiver_that_misbehaves_is_told_again_and_its_words_are_kept_nowhere
     (failed,) = log(project, "webhook.failed")
     assert (failed.body["entry"], failed.body["tries"]) == (first, 1)
     assert failed.body["not_before"] > failed.at
-    rest = deliver(project)  # the others go on; this one is not due yet
-    assert first not in [each.entry for each in rest]
+    assert deliver(project) == [], "it is not due yet, and the others wait for it"
     later(monkeypatch, 6.0)
-    (again,) = deliver(project)
-    assert (again.entry, again.failed) == (first, "")
+    again = [(each.entry, each.failed) for each in deliver(project)]
+    assert again == [(entry.seq, "") for entry in log(project, "run.finished")]
     everything = json.dumps([[e.what, dict(e.body)] for e in log(project)])
     listed = CliRunner().invoke(app, ["webhook", "list", "-p", str(project)]).output
     for word in (WORD, SAID, SECRET.decode()):
@@ -240,6 +240,173 @@ def test_after_all_tries_it_is_given_up_until_somebody_asks(project, receiver, m
     assert [(each.entry, each.failed) for each in deliver(project)] == [(first, "")]
 
 
+def happened(folder: Path, count: int = 1) -> list[int]:
+    """Entries of which the webhook is told, each with one that it is not told of; their numbers."""
+    with webhooks.opened(folder) as post, post.database.write() as connection:
+        for _ in range(count):
+            evidence.append(connection, "gate.registered", "tester", {})
+            evidence.append(connection, "run.finished", "tester", {"kind": "echo@1"})
+        newest = evidence.length(connection)
+    return list(range(newest - 2 * count + 2, newest + 1, 2))
+
+
+def numbers(receiver: Receiver) -> list[int]:
+    return [int(id.removeprefix("evidence-")) for id, _ in receiver.events()]
+
+
+@pytest.fixture
+def num_read(monkeypatch):
+    """How many entries of the evidence were read since it was last asked."""
+    count = [0]
+    real = evidence.Entry
+
+    def counted(**fields):
+        count[0] += 1
+        return real(**fields)
+
+    monkeypatch.setattr(evidence, "Entry", counted)
+
+    def since() -> int:
+        found, count[0] = count[0], 0
+        return found
+
+    return since
+
+
+def test_a_tick_reads_what_is_new_and_nothing_that_was_there_before(project, receiver, num_read):
+    read = []
+    for before in (0, 300):  # what came before makes no difference
+        happened(project, before)
+        while deliver(project):
+            pass
+        deliver(project)
+        num_read()
+        assert (deliver(project), num_read()) == ([], 0)
+        new = happened(project, 3)
+        assert [each.entry for each in deliver(project)] == new
+        read.append(num_read())
+        deliver(project)
+        read.append(num_read())
+        assert (deliver(project), num_read()) == ([], 0)
+    assert read == read[:2] * 2
+    assert read[0] == 6, "each new entry once"
+    assert read[1] == 3, "and what was noted of them"
+
+
+def test_who_waits_for_a_failed_message_does_not_read_what_waits_behind_it(
+    project, receiver, num_read
+):
+    receiver.answers = [500]
+    first, *_ = happened(project, 200)
+    assert [each.entry for each in deliver(project)] == [first]
+    num_read()
+    assert deliver(project) == []
+    assert num_read() == 4, "that it was set, what is before it, it, and that it failed"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_are_told_in_order_whatever_fails_dies_is_asked_for_again_or_is_lost(
+    project, receiver, monkeypatch, seed
+):
+    """A random life of a webhook, beside a model of it: a list of what is to come."""
+    draw = random.Random(seed)
+    due: list[int] = []
+    dead: set[int] = set()
+    taken: list[int] = []
+    void: set[int] = set()
+    num_tries, ahead_s = 0, 0.0
+    for step in range(120):
+        act = draw.choice(["new", "new", "tick", "tick", "fail", "gone", "retry", "start", "lose"])
+        if act == "new":
+            due += happened(project, draw.randint(1, 3))
+        elif act == "retry":
+            with webhooks.opened(project) as post:
+                if dead or num_tries:
+                    again = webhooks.retry(post, "desk")
+                    assert again == due[: bool(num_tries)] + sorted(dead)
+                    due, dead, num_tries = due + sorted(dead), set(), 0
+                else:
+                    with pytest.raises(NotFound):
+                        webhooks.retry(post, "desk")
+        elif act == "start" and draw.random() < 0.3:
+            every = log(project, "run.finished", outbox.AGAIN)
+            after = draw.choice([0, *(entry.seq for entry in every)])
+            with webhooks.opened(project) as post:
+                webhooks.start(post, "desk", after)
+            due, num_tries = [], 0
+            for entry in every:
+                tells = entry.body.get("entry", entry.seq)
+                if tells > after and tells < entry.seq:
+                    void.add(entry.seq)  # it comes by itself
+                if entry.seq > after and entry.seq not in void:
+                    due.append(tells)
+            dead = {each for each in dead if each <= after}
+        elif act == "lose":  # the cursor; the evidence has it still
+            with webhooks.opened(project) as post, post.database.write() as connection:
+                connection.execute(tables.export_cursors.delete())
+        elif act in ("tick", "fail", "gone"):
+            ahead_s += 80_000.0
+            later(monkeypatch, ahead_s)
+            receiver.answers = {"tick": [], "fail": [500], "gone": [410]}[act]
+            told = deliver(project)
+            receiver.answers = []
+            if act == "tick" or not due:
+                assert [each.entry for each in told] == due
+                taken += due
+                dead -= set(due)
+                due, num_tries = [], 0
+            else:
+                assert [each.entry for each in told] == due[:1]
+                num_tries += 1
+                if act == "gone" or num_tries > len(outbox.WAITS_S):
+                    dead.add(due.pop(0))
+                    num_tries = 0
+            monkeypatch.undo()
+            monkeypatch.setenv("HOOK_SECRET", SAID)
+        with webhooks.opened(project) as post:
+            (state,) = webhooks.states(post)
+        assert (state.num_waiting, state.dead) == (len(due), tuple(sorted(dead))), (step, act)
+        assert numbers(receiver) == taken
+    assert len(taken) > 40
+
+
+def test_a_new_webhook_is_told_from_the_beginning_where_that_is_asked_for(project, receiver):
+    text = (project / "tunesmith.toml").read_text()
+    old = happened(project, 2)
+    deliver(project)
+    second = text.partition("[webhook.desk]")[2]
+    (project / "tunesmith.toml").write_text(f"{text}\n[webhook.late]{second}")
+    command = ["webhook", "start", "late", "-p", str(project)]
+    done = CliRunner().invoke(app, [*command, "--after", "0"])
+    assert done.exit_code == 0, done.output
+    assert [(t.webhook, t.entry) for t in deliver(project)] == [("late", each) for each in old]
+    for after in ("-1", "999"):
+        done = CliRunner().invoke(app, [*command, "--after", after])
+        assert isinstance(done.exception, UsageError)
+        assert f"there is no entry {after}" in str(done.exception)
+        assert "the newest is" in done.exception.remedy
+    assert CliRunner().invoke(app, command).exit_code == 2
+
+
+def test_what_begins_anew_while_a_message_is_on_its_way_begins_anew(project, receiver, monkeypatch):
+    first, second = happened(project, 2)
+    send = webhooks._send
+
+    def begins_anew(post, *rest):
+        if not receiver.taken:
+            webhooks.start(post, "desk", first - 1)
+        return send(post, *rest)
+
+    monkeypatch.setattr(webhooks, "_send", begins_anew)
+    deliver(project)
+    deliver(project)
+    assert numbers(receiver)[-2:] == [first, second]
+    deliver(project)
+    with webhooks.opened(project) as post, post.database.write() as connection:
+        connection.execute(tables.export_cursors.delete())
+    assert deliver(project) == []
+
+
 def test_who_is_gone_is_given_up_at_once(project, receiver):
     run(project)
     receiver.answers = [410]
@@ -251,7 +418,7 @@ def test_a_crash_between_sending_and_noting_tells_it_twice_and_never_not(
     project, receiver, monkeypatch
 ):
     run(project)
-    monkeypatch.setattr(webhooks.outbox, "note", lambda *_a, **_k: 1 / 0)
+    monkeypatch.setattr(webhooks.outbox, "sent", lambda *_a, **_k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         deliver(project)
     monkeypatch.undo()
@@ -306,7 +473,7 @@ def test_the_commands_of_the_page(project, receiver, monkeypatch):
     page = (Path(__file__).parents[2] / "docs/how-to/tell-others-what-happened.md").read_text()
     monkeypatch.chdir(project)
     commands = re.findall(r"^    tunesmith (.*)", page, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         done = CliRunner().invoke(app, command.replace("oncall", "desk").split())
         assert done.exit_code == 0, done.output

@@ -1,4 +1,4 @@
-"""Webhooks: how each stands, a test, and what was given up sent again."""
+"""Webhooks: how each stands, a test, what was given up sent again, and where one begins."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     webhook.command("list")(webhook_list)
     webhook.command("test")(webhook_test)
     webhook.command("retry")(webhook_retry)
+    webhook.command("start")(webhook_start)
     app.add_typer(webhook, name="webhook")
 
 
@@ -65,16 +66,37 @@ def webhook_test(name: Name, folder: Folder = HERE, as_json: Json = False) -> No
 
 def webhook_retry(
     name: Name,
-    entry: Annotated[int, typer.Argument(help="Which one; all that were given up without.")] = 0,
+    entry: Annotated[int, typer.Argument(help="Which one; all of them without.")] = 0,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Let messages that were given up be sent again, by the next tick."""
+    """Let messages that were given up, or wait after a failure, be sent again by the next tick."""
     from tunesmith.webhooks import opened, retry
 
     with opened(folder) as post:
         again = retry(post, name, entry)
     out(again, [f"{name}: {each} is sent again by the next tick" for each in again], as_json)
+
+
+def webhook_start(
+    name: Name,
+    after: Annotated[
+        int, typer.Option("--after", help="Number of an entry of the evidence; 0 is before all.")
+    ],
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Let a webhook be told what came after an entry of the evidence, by the next ticks: of a new
+    one also what was before it, of another one all of that again.
+
+        tunesmith webhook start oncall --after 0
+    """
+    from tunesmith.webhooks import opened, start
+
+    with opened(folder) as post:
+        start(post, name, after)
+    said = f"{name}: is told what came after entry {after} of the evidence, by the next ticks"
+    out({"webhook": name, "after": after}, [said], as_json)
 
 
 def say_told(told: Sequence[Told]) -> None:

@@ -34,8 +34,8 @@ from tunesmith.core.migrations import HEAD, snapshot
 from tunesmith.core.new_folder import new_folder
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import DIGEST
+from tunesmith.core.step import Progress
 from tunesmith.core.tracked import files
-from tunesmith.core.verify import Progress
 
 BACKED_UP = "store.backed-up"
 FORMAT = 1

@@ -5,7 +5,7 @@ Functions take the caller's transaction, so that what belongs together becomes v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.db import clock
 from tunesmith.core.errors import NotFound
 from tunesmith.core.ref import Blob, to_plain
+
+AT_ONCE = 500
+"""Ids in one query: less than any database minds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,6 +215,30 @@ def run(connection: Connection, run_id: int) -> Run:
     if row is None:
         raise NotFound(f"there is no run {run_id}", remedy="`tunesmith runs` lists them")
     return _run(connection, row)
+
+
+def runs_of(connection: Connection, ids: Collection[int]) -> dict[int, Run]:
+    """Runs by their ids, looked up together; one that is not there is left out."""
+    held, runs = tables.run_blobs, tables.runs
+    records = sa.and_(held.c.run_id == runs.c.id, held.c.sha256 == runs.c.output)
+    wanted = sa.select(held).join(runs, records)
+    outputs = {
+        (row.run_id, row.sha256): Blob(
+            sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type
+        )
+        for row in in_parts(connection, wanted, runs.c.id, ids)
+    }
+    rows = in_parts(connection, sa.select(runs), runs.c.id, ids)
+    return {row.id: run_of(row, outputs) for row in rows}
+
+
+def in_parts(
+    connection: Connection, query: sa.Select[Any], column: sa.Column[Any], ids: Collection[int]
+) -> Iterator[Row[Any]]:
+    """The rows of `query` whose `column` is among `ids`, a few hundred ids in one question."""
+    every = list(ids)
+    for start in range(0, len(every), AT_ONCE):
+        yield from connection.execute(query.where(column.in_(every[start : start + AT_ONCE])))
 
 
 def run_blobs(connection: Connection, run_id: int) -> list[Blob]:

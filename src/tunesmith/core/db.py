@@ -8,13 +8,14 @@ On a server the lock is an advisory one, which all that writes here takes first.
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -30,11 +31,20 @@ from tunesmith.core.errors import (
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"}
-    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"}
+    | {"gpfs", "beegfs", "gfs2", "ocfs2"}  # disks that machines share: locks yes, memory no
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.ceph-fuse", "fuse.rclone"}
 )
+"""As Linux names them in /proc/mounts. What is not here is taken for local."""
 
 WRITE_LOCK = 0x74756E65
 """Which of a server's advisory locks is the write lock; each of its databases has its own."""
+
+LOOK_AGAIN_S = (0.001, 0.004)
+"""How long a writer sleeps, at least and at most, before it looks again whether SQLite's write lock
+is free. A commit holds it for about four milliseconds, most of it to wait for the disk."""
+
+_DRAW = random.SystemRandom()
+"""Apart from Python's own generator: what a step draws from that does not depend on who writes."""
 
 Transaction = Connection
 """What a caller was given by `Database.read` or `write`."""
@@ -96,6 +106,8 @@ class Database:
     def _translate(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.DatabaseError as error:  # when a transaction was to begin
+            raise self._translated(str(error)) from error
         except DatabaseError as error:
             if isinstance(error, IntegrityError):
                 raise  # a rule of the schema: the caller's to handle
@@ -207,7 +219,7 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
     engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_settings(busy_timeout_s))
-        sa.event.listen(engine, "begin", _sqlite_begin)
+        sa.event.listen(engine, "begin", _sqlite_begin(busy_timeout_s))
     elif engine.dialect.name == "postgresql":
         sa.event.listen(engine, "begin", _postgres_begin(busy_timeout_s))
     return engine
@@ -230,7 +242,9 @@ def _sqlite_settings(busy_timeout_s: float) -> Any:
         connection.isolation_level = None  # transactions are begun by _sqlite_begin, not by sqlite3
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
-        _switch_to_wal(cursor, busy_timeout_s)
+        # Of a new file, which several processes may have just opened, SQLite says at once that it
+        # is locked, whatever the timeout.
+        _insist(connection, "PRAGMA journal_mode=WAL", busy_timeout_s)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -238,21 +252,36 @@ def _sqlite_settings(busy_timeout_s: float) -> Any:
     return settings
 
 
-def _switch_to_wal(cursor: sqlite3.Cursor, busy_timeout_s: float) -> None:
-    """Of a new file, which several processes may have just opened: SQLite then says at once that it
-    is locked, whatever the timeout."""
-    last_try = time.monotonic() + busy_timeout_s
+def _sqlite_begin(busy_timeout_s: float) -> Any:
+    def begin(connection: Connection) -> None:
+        plain = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        if not connection.get_execution_options().get("writes", False):
+            plain.execute("BEGIN")
+            return
+        plain.execute("PRAGMA busy_timeout=0")
+        try:
+            _insist(plain, "BEGIN IMMEDIATE", busy_timeout_s)
+        finally:
+            plain.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
+
+    return begin
+
+
+def _insist(connection: sqlite3.Connection, statement: str, timeout_s: float) -> None:
+    """Execute what needs the database to be free, as soon as it is.
+
+    SQLite's own waiting looks more and more rarely, ten times a second in the end, so that whoever
+    has come just now is served before those who have waited for seconds. Here all look equally
+    often, at moments that are drawn, so that none is behind another for long (docs/adr/032).
+    """
+    last_try = time.monotonic() + timeout_s
     while True:
         try:
-            cursor.execute("PRAGMA journal_mode=WAL")
+            connection.execute(statement)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > last_try:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > last_try:
                 raise
-            time.sleep(0.01)
+            time.sleep(_DRAW.uniform(*LOOK_AGAIN_S))
         else:
             return
-
-
-def _sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -54,14 +54,31 @@ def append(connection: Connection, what: str, actor: str, body: Mapping[str, Any
     return digest
 
 
+def length(connection: Connection) -> int:
+    """The number of the last entry; 0 where there is none."""
+    return connection.execute(sa.select(sa.func.max(evidence.c.seq))).scalar() or 0
+
+
+def entry(connection: Connection, seq: int) -> Entry:
+    """One entry.
+
+    Raises:
+        StoreError: there is none of that number, or it cannot be read.
+    """
+    for found in entries(connection, after=seq - 1):
+        if found.seq == seq:
+            return found
+        break
+    raise StoreError(f"evidence {seq} is missing", remedy="`tunesmith verify` checks the store")
+
+
 def entries(connection: Connection, *kinds: str, after: int = 0) -> Iterator[Entry]:
-    """Every entry in order; with `kinds`, those that say one of them happened; those `after` a
-    number alone.
+    """Every entry after one, in order; with `kinds`, those that say one of them happened.
 
     Raises:
         StoreError: one cannot be read.
     """
-    wanted = sa.select(evidence).where(evidence.c.seq > after).order_by(evidence.c.seq)
+    wanted = sa.select(evidence).order_by(evidence.c.seq).where(evidence.c.seq > after)
     for row in connection.execute(wanted.where(evidence.c.what.in_(kinds)) if kinds else wanted):
         try:
             body = parse(row.body.encode())
@@ -80,8 +97,8 @@ def newest(connection: Connection) -> Entry | None:
     Raises:
         StoreError: it cannot be read.
     """
-    last = connection.execute(sa.select(sa.func.max(evidence.c.seq))).scalar()
-    return next(entries(connection, after=last - 1)) if last else None
+    last = length(connection)
+    return entry(connection, last) if last else None
 
 
 def digest_of(entry: Entry) -> str:

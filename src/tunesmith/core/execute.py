@@ -28,7 +28,7 @@ from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.meter import Forecast
 from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.ref import Blob, from_plain, to_plain
-from tunesmith.core.step import Context
+from tunesmith.core.step import Context, Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Call:
 class Listener:
     """Who hears of a step while it runs."""
 
-    progress: Callable[[float, float, str], None]
+    progress: Progress
     metric: Callable[[str, float, int], None]
     forecast: Callable[[Forecast], None]
     """The step goes on when this returns."""

@@ -11,7 +11,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import StoreError, UsageError
 from tunesmith.core.find import Finder
 from tunesmith.core.plan import Planned, changes, identity, key, why
-from tunesmith.core.step import Step
+from tunesmith.core.step import Step, ordered
 from tunesmith.core.successes import Successes
 from tunesmith.core.waiver import Waiver, keepable, record
 
@@ -27,7 +27,7 @@ class Planner:
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What would be done with each step, in order."""
         known: dict[Step, str | None] = {}
-        before = Successes(self.finder.database, [step.name for step in steps])
+        before = Successes(self.finder.database, [step.name for step in ordered(*steps)])
         return [self._plan(step, known, before) for step in steps]
 
     def accept(self, step: Step, reason: str, actor: str) -> Waiver | None:

@@ -21,7 +21,8 @@ from tunesmith.core.migrations import migrate
 from tunesmith.core.new_folder import new_folder
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import Blob, to_plain
-from tunesmith.core.verify import Progress, verify
+from tunesmith.core.step import Progress
+from tunesmith.core.verify import verify
 
 DRILLED = "store.restore-drilled"
 

@@ -8,7 +8,7 @@ up finds that it may no longer publish.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -107,6 +107,17 @@ class Runner:
                 remedy="run it first: `tunesmith run`",
             )
         return self._load(Given(type=kind(step.kind).record, blob=planned.hit.output))
+
+    def all_current(self, steps: Iterable[Step]) -> dict[Step, Any]:
+        """The records that `run` would use again, of those of the `steps` that have one; what ran
+        is looked up once for all. Nothing is run."""
+        return {
+            planned.step: self._load(
+                Given(type=kind(planned.step.kind).record, blob=planned.hit.output)
+            )
+            for planned in self.plan(list(steps))
+            if planned.hit is not None and planned.hit.output is not None
+        }
 
     @property
     def planner(self) -> Planner:

@@ -3,8 +3,7 @@ database a few times, not thousands."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -14,9 +13,6 @@ from tunesmith.core.catalog import Run
 from tunesmith.core.db import Database
 from tunesmith.core.ref import Blob
 from tunesmith.core.waiver import Waiver
-
-AT_ONCE = 500
-"""Ids in one query: less than any database minds."""
 
 
 class Successes:
@@ -65,17 +61,9 @@ class Successes:
     def _load(self, connection: Connection, ids: list[int]) -> None:
         held = tables.run_blobs
         wanted = sa.select(held).order_by(held.c.run_id, held.c.sha256)
-        for row in _in_parts(connection, wanted, held.c.run_id, ids):
+        for row in catalog.in_parts(connection, wanted, held.c.run_id, ids):
             blob = Blob(sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type)
             self._blobs.setdefault(row.run_id, []).append(blob)
         of = {(run_id, blob.sha256): blob for run_id in ids for blob in self._blobs.get(run_id, ())}
-        for row in _in_parts(connection, sa.select(tables.runs), tables.runs.c.id, ids):
+        for row in catalog.in_parts(connection, sa.select(tables.runs), tables.runs.c.id, ids):
             self._runs[row.id] = catalog.run_of(row, of)
-
-
-def _in_parts(
-    connection: Connection, query: sa.Select[Any], column: sa.Column[Any], ids: Iterable[int]
-) -> Iterator[sa.Row[Any]]:
-    every = list(ids)
-    for start in range(0, len(every), AT_ONCE):
-        yield from connection.execute(query.where(column.in_(every[start : start + AT_ONCE])))

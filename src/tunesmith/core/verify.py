@@ -6,7 +6,7 @@ run made is there with its digest, or the evidence says why not; every reference
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -22,11 +22,10 @@ from tunesmith.core.facts import facts
 from tunesmith.core.owner import is_gone
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import DIGEST
+from tunesmith.core.step import Progress
 from tunesmith.core.tracked import files
 
 ENDINGS = ("run.finished", "run.failed", "run.interrupted")
-Progress = Callable[[float, float, str], None]
-"""Hears how far something is: done, of how much, what."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, NotFound
+from tunesmith.core.step import Progress
 from tunesmith.core.tracked import models, runs
 from tunesmith.core.tracked.runs import Point
 from tunesmith.interop.mlflow_client import client, database_file
@@ -27,7 +28,6 @@ FROM = "tunesmith.imported_from"
 DIGEST = "tunesmith.sha256."
 """A tag for each artefact: this and its path."""
 PAGE = 1000
-Progress = Callable[[float, float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tunesmith.core.copies import Copy, put_on_record, without_secrets
 from tunesmith.core.db import moment
 from tunesmith.core.errors import Conflict, NotFound, SignatureError
 from tunesmith.core.ref import Blob, find
+from tunesmith.core.step import Progress
 from tunesmith.interop.mlflow_client import client, database_file
 from tunesmith.interop.mlflow_model import write_model
 from tunesmith.project import Project
@@ -36,7 +37,6 @@ STORE, RUN_ID, EXPORTED = "tunesmith.store", "tunesmith.run_id", "tunesmith.expo
 SHA256, VERSION = "tunesmith.sha256", "tunesmith.version"
 MODEL = "model"
 DIGEST_LENGTH, PARAM_LENGTH, KEY_LENGTH = 36, 6000, 250  # MLflow's
-Progress = Callable[[float, float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

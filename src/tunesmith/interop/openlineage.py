@@ -75,7 +75,7 @@ def export_openlineage(project: Project, to: str, *, again: bool = False) -> Tol
         database = project.runner.database
         with database.read() as connection:
             since = 0 if again else cursors.position(connection, known)
-            entries = [each for each in evidence.entries(connection, *ENDINGS) if each.seq > since]
+            entries = list(evidence.entries(connection, *ENDINGS, after=since))
         teller = _Teller(project)
         if entries:
             left = Copy(

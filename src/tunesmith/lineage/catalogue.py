@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.core.catalog import Run
+from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import clock
-from tunesmith.core.errors import BlobMissing, NotFound
+from tunesmith.core.errors import BlobMissing
 from tunesmith.core.step import Step
 from tunesmith.data_graph import licences_of
 from tunesmith.graph import build
@@ -50,12 +51,29 @@ _VERDICTS = ("doubtful", "not for tuning", NOT_STATED, "differs", "clear")
 _MADE = {"dataset": "dataset", "model": "model", "index": "index"}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """What entries are made from, looked up once for all of them."""
+
+    newest: Mapping[str, Held]
+    costs: Mapping[str, tuple[float, Money | None]]
+    runs: Sequence[Run]
+    versions: Sequence[Version]
+    now: str
+    assess: Mapping[str, Step]
+    """By data asset: what says how good its rows are."""
+    examine: Mapping[str, Step | None]
+    """By source: what looks for its licence; None where it has no files."""
+    records: Mapping[Step, Any]
+    """Of the steps of both that have one."""
+
+
 def catalogue(project: Project) -> list[CatalogueEntry]:
     """The newest version of each source of the project file that was read in, and of each transform
     that was made; nothing is run."""
-    costs = _costs(project)
     newest = _newest(project)
-    return [_entry(project, newest, name, costs, runs=False) for name in newest]
+    seen = _look(project, newest, list(newest), runs=False)
+    return [_entry(project, seen, name, runs=False) for name in newest]
 
 
 def page(project: Project, name: str) -> CatalogueEntry:
@@ -65,13 +83,39 @@ def page(project: Project, name: str) -> CatalogueEntry:
         NotFound: it was not read in, or made, as it is set now.
     """
     project.runner.current(build(project.file).assets[name])
-    return _entry(project, _newest(project), name, _costs(project), runs=True)
+    return _entry(project, _look(project, _newest(project), [name], runs=True), name, runs=True)
+
+
+def _look(
+    project: Project, newest: Mapping[str, Held], names: Sequence[str], *, runs: bool
+) -> _Seen:
+    graph = build(project.file)
+    assess = {name: _assess(project, name, graph.assets[name]) for name in names}
+    sources = {each.name: each for name in names for each in _sources(project, name)}
+    examine = {name: next(iter(licences_of(graph.assets[name])), None) for name in sources}
+    steps = [*assess.values(), *(each for each in examine.values() if each is not None)]
+    if runs:
+        records = {step: project.run(step) for step in steps}
+    else:
+        records = project.runner.all_current(steps)
+    with project.runner.database.read() as connection:
+        now = clock(connection)
+    return _Seen(
+        newest=newest,
+        costs=_costs(project),
+        runs=[run for run in project.runs() if run.status == "succeeded" and run.output],
+        versions=project.versions(),
+        now=now,
+        assess=assess,
+        examine=examine,
+        records=records,
+    )
 
 
 def _costs(project: Project) -> Mapping[str, tuple[float, Money | None]]:
     """CPU seconds and price of each data asset; of what is made from others, with theirs."""
-    made = {name: spent(project, [name])[name] for name in project.file.transform}
-    return {**spent(project, list(project.file.source)), **made}
+    made = [[name] for name in project.file.transform]
+    return spent(project, list(project.file.source), *made)
 
 
 def _newest(project: Project) -> dict[str, Held]:
@@ -81,25 +125,18 @@ def _newest(project: Project) -> dict[str, Held]:
     return {name: held[name] for name in graph.assets if name in held}
 
 
-def _entry(
-    project: Project,
-    newest: Mapping[str, Held],
-    name: str,
-    costs: Mapping[str, tuple[float, Money | None]],
-    *,
-    runs: bool,
-) -> CatalogueEntry:
-    held = newest[name]
+def _entry(project: Project, seen: _Seen, name: str, *, runs: bool) -> CatalogueEntry:
+    held = seen.newest[name]
     record = held.record
     assert isinstance(record, DataAsset)
     sources = _sources(project, name)
     said = _said(record, sources)
-    quality: Quality | None = _record(project, _assess(project, name, sources), runs=runs)
-    looked_at = [_statements(project, each, runs=runs) for each in sources]
+    quality: Quality | None = seen.records.get(seen.assess[name])
+    looked_at = [_statements(seen, each) for each in sources]
     found = [each for each in looked_at if each is not None]
-    cpu_s, cost = costs[name]
+    cpu_s, cost = seen.costs[name]
     promises = [each.refresh_within for each in sources if each.refresh_within is not None]
-    freshness = _freshness(project, held, quality, min(promises, default=None))
+    freshness = _freshness(seen.now, held, quality, min(promises, default=None))
     packages = (each.says for of in found for each in of.statements if each.kind == "package")
     in_all = tuple(dict.fromkeys(each for of in found for each in stated(of)))
     return CatalogueEntry(
@@ -111,13 +148,13 @@ def _entry(
         stated=said,
         licence=_worst(map(verdict, found)) if len(found) == len(sources) else NOT_LOOKED_AT,
         package_licence=", ".join(dict.fromkeys(filter(None, packages))),
-        statements=tuple(_lines(project, newest, found)) if runs else (),
+        statements=tuple(_lines(project, seen, found)) if runs else (),
         obligations=obligations(in_all),
         freshness=freshness,
         cpu_s=cpu_s,
         cost=cost,
         quality=quality,
-        used_by=tuple(_used_by(project, held.version.digest)),
+        used_by=tuple(_used_by(project, seen, held.version.digest)),
         remarks=tuple(_remarks(project, name, said, quality, freshness)),
     )
 
@@ -156,41 +193,30 @@ def _worst(verdicts: Iterable[str]) -> str:
     return min(verdicts, key=_VERDICTS.index)
 
 
-def _assess(project: Project, name: str, sources: Sequence[SourceConfig]) -> Step:
+def _assess(project: Project, name: str, asset: Step) -> Step:
     """What says how good the rows are."""
-    rules = (rule for each in sources for rule in each.contract.items())
+    rules = (rule for each in _sources(project, name) for rule in each.contract.items())
     own = [key for key, rule in rules if rule.type == "date"]
     asked = [each.date for each in project.file.dataset.values() if name in each.sources]
     config = AssessConfig(dates=tuple(dict.fromkeys(each for each in (*own, *asked) if each)))
-    asset = build(project.file).assets[name]
     return Step(name=f"assess:{name}", kind="assess@1", config=config, inputs={"asset": asset})
 
 
-def _statements(project: Project, source: SourceConfig, *, runs: bool) -> LicenceStatements | None:
+def _statements(seen: _Seen, source: SourceConfig) -> LicenceStatements | None:
     """What is said of a source's licence; None where nobody looked yet. Without files there is
     nothing but the declared one."""
-    examine = licences_of(build(project.file).assets[source.name])
-    for step in examine:
-        found: LicenceStatements | None = _record(project, step, runs=runs)
-        return found
-    return LicenceStatements(name=source.name, declared=source.licence, statements=(), num_files=0)
-
-
-def _record(project: Project, step: Step, *, runs: bool) -> Any:
-    """The record of a step: made if it `runs`, else None where it is not there."""
-    if runs:
-        return project.run(step)
-    try:
-        return project.runner.current(step)
-    except NotFound:
-        return None
+    step = seen.examine[source.name]
+    if step is None:
+        return LicenceStatements(
+            name=source.name, declared=source.licence, statements=(), num_files=0
+        )
+    found: LicenceStatements | None = seen.records.get(step)
+    return found
 
 
 def _freshness(
-    project: Project, held: Held, quality: Quality | None, refresh_within: int | None
+    now: str, held: Held, quality: Quality | None, refresh_within: int | None
 ) -> Freshness:
-    with project.runner.database.read() as connection:
-        now = clock(connection)
     newest = ""
     for value in quality.newest.values() if quality else ():
         try:
@@ -209,13 +235,13 @@ def _freshness(
 
 
 def _lines(
-    project: Project, newest: Mapping[str, Held], found: Iterable[LicenceStatements]
+    project: Project, seen: _Seen, found: Iterable[LicenceStatements]
 ) -> Iterator[LicenceLine]:
     """What speaks against the declared licences, with the words of the files."""
     for of in found:
         doubtful = doubts(of)
         shown: Sequence[Statement] = tuple(dict.fromkeys((*doubtful, *differing(of))))
-        texts = _texts(project, newest[of.name]) if shown else {}
+        texts = _texts(project, seen, of.name) if shown else {}
         for each in shown:
             lines = texts.get(each.file, [])
             words = lines[each.line - 1] if each.line <= len(lines) else ""
@@ -228,9 +254,9 @@ def _lines(
             )
 
 
-def _texts(project: Project, held: Held) -> Mapping[str, list[str]]:
+def _texts(project: Project, seen: _Seen, source: str) -> Mapping[str, list[str]]:
     """The lines of the files in which a source's licence is looked for, by the files' names."""
-    package = package_of(project, held, project.runs())
+    package = package_of(project, seen.newest[source], seen.runs)
     if package is None:
         return {}
     try:
@@ -240,23 +266,22 @@ def _texts(project: Project, held: Held) -> Mapping[str, list[str]]:
         return {}
 
 
-def _used_by(project: Project, digest: str) -> Iterator[str]:
+def _used_by(project: Project, seen: _Seen, digest: str) -> Iterator[str]:
     """What was made of a record, at however many removes, each version once; and what serves it."""
-    runs = [run for run in project.runs() if run.status == "succeeded" and run.output]
     reached = {digest}
-    for run in runs:  # the oldest first: what a run was given was there before it
+    for run in seen.runs:  # the oldest first: what a run was given was there before it
         given = {each for digests in run.identity["inputs"].values() for each in digests}
         if given & reached and run.output is not None:
             reached.add(run.output.sha256)
-    for version in project.versions():
+    for version in seen.versions:
         if version.kind in _MADE and version.digest in reached:
             yield f"{_MADE[version.kind]} {version.name}@{version.number}"
     yield from dict.fromkeys(
         f"release {run.step.partition(':')[2]}"
-        for run in runs
+        for run in seen.runs
         if run.kind == "release@1" and _made(run) in reached
     )
-    names = {each.name for each in project.versions() if each.digest in reached}
+    names = {each.name for each in seen.versions if each.digest in reached}
     for name, service in project.file.service.items():
         if names & {*service.models, service.index}:
             yield f"service {name}"

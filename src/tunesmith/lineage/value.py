@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -134,30 +135,32 @@ def _least(project: Project, dataset: Dataset, values: Any, num_rows: int) -> li
     ]
 
 
-def spent(project: Project, sources: Sequence[str]) -> Mapping[str, tuple[float, Money | None]]:
-    """CPU seconds and price of reading each source in, over all attempts.
+def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, tuple[float, Money | None]]:
+    """CPU seconds and price of making each data asset of each group, over all attempts.
 
-    What several of them were read from, such as a package, counts for each of them in equal parts.
+    What several of a group were read from, such as a package, counts for each of them in equal
+    parts. What was made, and what will be used of it, is looked up once for all.
     """
     graph, rates = build(project.file), project.file.ledger.rates
     is_priced = bool(rates.per_cpu_hour or rates.per_kwh)
-    keys = {
-        source: {each.key for each in project.runner.plan(ordered(graph.assets[source]))}
-        for source in sources
-    }
+    steps = {name: ordered(graph.assets[name]) for group in groups for name in group}
+    planned = project.runner.plan(list(dict.fromkeys(chain.from_iterable(steps.values()))))
+    key_of = {each.step: each.key for each in planned}
     usages: dict[str, list[Usage]] = {}
     for run in project.runs():
         if run.usage:
             usages.setdefault(run.key, []).append(Usage(**run.usage))
     found: dict[str, tuple[float, Money | None]] = {}
-    for source, its in keys.items():
-        cpu_s, cost = 0.0, zero(rates.currency)
-        for key in sorted(its):
-            among = sum(key in each for each in keys.values())
-            for usage in usages.get(key, ()):
-                part = replace(usage, cpu_s=usage.cpu_s / among, joules=usage.joules / among)
-                cpu_s, cost = cpu_s + part.cpu_s, cost + price(part, rates)
-        found[source] = (cpu_s, cost if is_priced else None)
+    for group in groups:
+        keys = {name: {key_of[step] for step in steps[name]} for name in group}
+        for name, its in keys.items():
+            cpu_s, cost = 0.0, zero(rates.currency)
+            for key in sorted(its):
+                among = sum(key in each for each in keys.values())
+                for usage in usages.get(key, ()):
+                    part = replace(usage, cpu_s=usage.cpu_s / among, joules=usage.joules / among)
+                    cpu_s, cost = cpu_s + part.cpu_s, cost + price(part, rates)
+            found[name] = (cpu_s, cost if is_priced else None)
     return found
 
 

@@ -68,7 +68,7 @@ def all_held(project: Project) -> list[Held]:
     """Every version of every data asset and dataset, by kind, name and number."""
     with project.runner.database.read() as connection:
         versions = [v for v in catalog.all_versions(connection) if v.kind in KINDS]
-        runs = {v.run_id: catalog.run(connection, v.run_id) for v in versions}
+        runs = catalog.runs_of(connection, {v.run_id for v in versions})
         tags: dict[tuple[str, str, int], list[str]] = {}
         for each in data_tags.standing(connection):
             tags.setdefault((each.kind, each.name, each.number), []).append(each.tag)

@@ -12,7 +12,6 @@ from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
 from tunesmith.core.lifecycle import Change
 from tunesmith.core.ref import Blob, find
-from tunesmith.documents.compile import require_complete
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.checkpoint import checkpoint_in
@@ -61,7 +60,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
         raise UsageError(
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
-    documents = require_complete(project, version)
+    documents = _documents(project, version)
     with project.runner.database.write() as connection:
         before = _check(project, connection, asked, alias)
         changes = lifecycle.changes(connection, name)
@@ -100,7 +99,7 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
     key = signing_key(project)
     found, back = _read(project, version, alias)
     require_signed_if_asked(project, found.release.model, version)  # or it could not be served
-    documents = require_complete(project, version)
+    documents = _documents(project, version)
     started = time.monotonic()
     with project.runner.database.write() as connection:
         was = _check(project, connection, found, alias)
@@ -274,6 +273,14 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
                 remedy=f"promote another, or go back: `tunesmith model rollback {name}`",
             )
         return _say(connection, f"version.{what}", actor, version, why, {"aliases": held})
+
+
+def _documents(project: Project, version: str) -> Mapping[str, Any]:
+    """What documents a version has, all that are required among them."""
+    # Half a second of imports, which who goes back does not wait for.
+    from tunesmith.documents.compile import require_complete
+
+    return require_complete(project, version)
 
 
 def _check(project: Project, connection: Transaction, found: Released, alias: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,8 +12,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tunesmith.core import evidence
-from tunesmith.core.db import Database, clock, refuse_network_disk
+from tunesmith.core import db, evidence
+from tunesmith.core.db import NETWORK_FILE_SYSTEMS, Database, clock, refuse_network_disk
 from tunesmith.core.errors import ConfigError, StoreError, StoreLocked
 from tunesmith.core.migrations import migrate
 
@@ -99,6 +102,128 @@ def test_a_lock_that_stays_is_a_clear_error(tmp_path):
     database.close()
 
 
+def test_who_waits_looks_as_often_at_the_end_as_at_the_beginning(tmp_path, monkeypatch):
+    """Else whoever has come just now is served before those who have waited for long."""
+    held, database = (Database(f"sqlite:///{tmp_path / 'tunesmith.db'}") for _ in range(2))
+    migrate(database, tmp_path)
+    slept: list[float] = []
+    before = random.getstate()
+    with held.engine.connect().execution_options(writes=True) as connection:
+        holds = connection.begin()
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 300:
+                holds.rollback()
+
+        monkeypatch.setattr(db.time, "sleep", sleep)
+        with database.write() as waited:
+            evidence.append(waited, "wrote", "me", {})
+    assert len(slept) == 300
+    low, high = db.LOOK_AGAIN_S
+    assert all(low <= each <= high for each in slept)
+    first, last = slept[:150], slept[150:]
+    assert max(first) - min(first) > (high - low) / 2, "drawn, so that two do not go in step"
+    assert abs(sum(first) - sum(last)) < 150 * (high - low) / 4
+    assert random.getstate() == before, "what a step draws does not depend on who else writes"
+    held.close()
+    database.close()
+
+
+HOLDER = """
+import sys
+from tunesmith.core.db import Database
+from tunesmith.core.evidence import append
+
+with Database(sys.argv[1]).write() as connection:
+    append(connection, "wrote", "holder", {})
+    print("holds", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the write lock, with something written and not committed."""
+    url = f"sqlite:///{tmp_path / 'tunesmith.db'}"
+    database = Database(url)
+    migrate(database, tmp_path)
+    database.close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"holds\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def wrote(database: Database) -> list[str]:
+    with database.read() as connection:
+        return [entry.actor for entry in evidence.entries(connection)]
+
+
+def test_a_holder_that_is_killed_blocks_nobody(tmp_path, holder):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}", busy_timeout_s=0.0)
+    with pytest.raises(StoreLocked), database.write():
+        pass
+    assert wrote(database) == [], "readers wait for nobody"
+    holder.kill()
+    holder.wait()
+    with database.write() as connection:  # at once: it does not wait at all
+        evidence.append(connection, "wrote", "next", {})
+    assert wrote(database) == ["next"]
+    database.close()
+
+
+def test_a_waiter_that_is_stopped_or_killed_blocks_nobody(tmp_path, holder):
+    """There is no queue with a place in it that somebody who sleeps could keep."""
+    url = f"sqlite:///{tmp_path / 'tunesmith.db'}"
+    waiters = [subprocess.Popen([sys.executable, "-c", WAITER, url], stdout=subprocess.PIPE)
+               for _ in range(2)]  # fmt: skip
+    for waiter in waiters:
+        assert waiter.stdout.readline() == b"waits\n"
+    os.kill(waiters[0].pid, signal.SIGSTOP)
+    waiters[1].kill()
+    waiters[1].communicate()
+    holder.stdin.write(b"go\n")
+    holder.stdin.flush()
+    assert holder.wait(30) == 0
+    database = Database(url, busy_timeout_s=0.0)
+    with database.write() as connection:
+        evidence.append(connection, "wrote", "next", {})
+    assert wrote(database) == ["holder", "next"]
+    os.kill(waiters[0].pid, signal.SIGCONT)
+    waiters[0].communicate(timeout=30)
+    assert waiters[0].returncode == 0
+    assert wrote(database) == ["holder", "next", "waiter"]
+    database.close()
+
+
+WAITER = """
+import sys
+from tunesmith.core import db
+from tunesmith.core.db import Database
+from tunesmith.core.evidence import append
+
+database, sleep = Database(sys.argv[1]), db.time.sleep
+def says(seconds):
+    print("waits", flush=True)
+    sleep(seconds)
+db.time.sleep = says
+with database.write() as connection:
+    append(connection, "wrote", "waiter", {})
+"""
+
+
+def test_waiting_for_the_lock_changes_no_other_waiting(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}", busy_timeout_s=7.0)
+    for use in (database.write, database.read):
+        with use() as connection:
+            assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() == 7000
+    database.close()
+
+
 def test_a_failed_transaction_leaves_nothing(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
     migrate(database, tmp_path)
@@ -132,8 +257,9 @@ def test_clock_is_utc_and_sorts(tmp_path):
     assert now < later
 
 
-def test_a_network_disk_is_refused(tmp_path):
-    mounts = f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n"
+@pytest.mark.parametrize("kind", sorted(NETWORK_FILE_SYSTEMS))
+def test_a_network_disk_is_refused(tmp_path, kind):
+    mounts = f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n"
     with pytest.raises(StoreError, match="Postgres"):
         refuse_network_disk(tmp_path / "project", mounts)
     refuse_network_disk(tmp_path / "project", "/dev/sda1 / ext4 rw 0 0\n")

@@ -13,12 +13,12 @@ from tunesmith.stages.curate.config import (
     DatasetConfig,
 )
 from tunesmith.stages.curate.rows import Dropped, Row, drop
+from tunesmith.text.cosine import Progress
 from tunesmith.text.dedup import Thresholds, duplicate_of, duplicates, exact_key
 from tunesmith.text.language import language
 from tunesmith.text.quality import Rule, broken
 
 Filtered = tuple[list[Row], list[Dropped]]
-Progress = Callable[[int, int], None]
 
 _COMPOUND = re.compile(r"\b(?:AND|OR|WITH)\b")
 _ROWS_BETWEEN_REPORTS = 200

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.rows import Dropped, Row, drop, reporter
 from tunesmith.stages.curate.split import Sides
-from tunesmith.text.cosine import Vectors, nearest, pairs, repeats
+from tunesmith.text.cosine import Progress, Vectors, nearest, pairs, repeats
 from tunesmith.text.dedup import components
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 REASON = "semantic duplicate"
 _TEXTS_AT_ONCE = 256
 
-Progress = Callable[[int, int], None]
 Edges = list[tuple[int, int]]
 
 
