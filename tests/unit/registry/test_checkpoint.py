@@ -351,6 +351,11 @@ def test_an_export_that_was_cut_off_or_written_anew_is_found_without_the_store(
     own |= {"head": f"{end['seq']}:{end['digest']}"}
     assert audit.check([json.dumps(own), *less]).problems == ()
     assert found_in([json.dumps(own), *less], ours)[0].startswith("the header has no checkpoint")
+    # Something was put at its end, by somebody who writes a header to go with it.
+    more = chained([*(parse(each.encode()) for each in entries), story[2]])
+    end = parse(more[-1].encode())
+    own = header | {"head": f"{end['seq']}:{end['digest']}"}
+    assert any("is what was signed" in each for each in found_in([json.dumps(own), *more], ours))
     # That the export was made is on record, and so is its checkpoint.
     assert [each.what for each in log_of(signed_desk)[-2:]] == ["copy.left", "evidence.checkpoint"]
     assert problems(signed_desk, key=ours) == ()
