@@ -147,6 +147,7 @@ def model_verify(
 
 
 def _verified_folder(path: Path, public_key: Path | None) -> Verified:
+    from tunesmith.registry.gate_report import PREDICATE
     from tunesmith.registry.signing import Verified
     from tunesmith.signing.envelope import ENVELOPE, read_report
     from tunesmith.signing.keys import key_id, read_public
@@ -160,7 +161,7 @@ def _verified_folder(path: Path, public_key: Path | None) -> Verified:
     if public_key is None:
         raise UsageError("a folder is verified with a key", remedy="name it: --public-key FILE")
     if (path / ENVELOPE).exists():
-        said = read_report(path, public_key)
+        said = read_report(path, PREDICATE, public_key)
         return Verified(
             what=f"{path}, the report of {said['subject'][0]['name']}",
             key=key_id(read_public(public_key)),

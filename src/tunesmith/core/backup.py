@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,7 +230,7 @@ def _copy_blobs(
             continue
         done += num_bytes
         if had.get(digest) != num_bytes:
-            if not _copy(blobs, copies, digest, num_bytes):
+            if not _copy(blobs, copies, blob, keep={*had, *copied}):
                 damaged.append(digest)
                 continue
             copied[digest] = num_bytes
@@ -240,16 +240,19 @@ def _copy_blobs(
     return held, copied, damaged
 
 
-def _copy(blobs: FolderBlobs, copies: FolderBlobs, digest: str, num_bytes: int) -> bool:
-    """Copy a blob; False if its bytes are not those of its digest, which are copied nowhere."""
+def _copy(blobs: FolderBlobs, copies: FolderBlobs, blob: Blob, *, keep: Collection[str]) -> bool:
+    """Copy a blob; False if its bytes are not those of its digest.
+
+    Such bytes are not left in the backup, but where they are those of one that is there: a file
+    that was cut to nothing is the empty blob, which others need.
+    """
     try:
-        made = copies.put(blobs.path(Blob(sha256=digest, num_bytes=num_bytes)))
+        made = copies.put(blobs.path(blob))
     except BlobMissing:
         return False
-    if made.sha256 != digest:
+    if made.sha256 != blob.sha256 and made.sha256 not in keep:
         copies.remove(made.sha256)
-        return False
-    return True
+    return made.sha256 == blob.sha256
 
 
 @contextlib.contextmanager

@@ -44,6 +44,11 @@ def is_gone(name: str) -> bool:
         return False
 
 
+def is_here(name: str) -> bool:
+    """Whether the process that `name` names is on this machine and lives."""
+    return name.rsplit(":", 2)[0] == os.uname().nodename and not is_gone(name)
+
+
 def _birth(pid: int) -> str:
     """When a process was born, by a count that nobody can set: ticks since this boot."""
     if not (PROC / "self" / "stat").exists():  # not Linux

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tunesmith.core import evidence, tables
+from tunesmith.core.catalog import is_lapsed
 from tunesmith.core.db import clock, moment, text_of
 from tunesmith.core.owner import is_gone, owner
 
@@ -168,7 +169,7 @@ def end(connection: Connection, slot: Slot, state: str, *, code: int = 0, reason
 def interrupt_lost(connection: Connection, schedule: str, at: str) -> None:
     """End the slot of a schedule whose process has ended, or let its lease lapse."""
     slot = running(connection, schedule)
-    if slot is not None and (slot.is_lost or slot.lease_until < at):
+    if slot is not None and (slot.is_lost or is_lapsed(slot.owner, slot.lease_until, at)):
         end(connection, slot, INTERRUPTED, reason=_LOST)
 
 
@@ -184,7 +185,7 @@ def _start(connection: Connection, slot: Slot) -> Slot:
 
 
 def _as_it_is(slot: Slot, now: str) -> Slot:
-    lost = slot.is_lost or (slot.state == RUNNING and slot.lease_until < now)
+    lost = slot.state == RUNNING and (slot.is_lost or is_lapsed(slot.owner, slot.lease_until, now))
     return replace(slot, state=INTERRUPTED, reason=_LOST) if lost else slot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ class Released:
     run_id: int
 
 
+NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
+"""Of a version. Each has one spelling: what is said of "desk@01" would be said of nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One model version as `tunesmith model list` prints it."""
@@ -49,7 +54,7 @@ def split(version: str) -> tuple[str, int]:
         UsageError: it is not of that form.
     """
     name, _, number = version.rpartition("@")
-    if not name or not number.isdecimal():
+    if not name or not NUMBER.fullmatch(number):
         raise UsageError(
             f"{version!r} is not a version", remedy="write MODEL@NUMBER, such as desk@2"
         )

@@ -87,11 +87,20 @@ def predicate_of(envelope: str, kind: str, public_key: Path, where: str) -> Mapp
         SignatureError: it is not signed with that key, or is a statement of another kind.
         MissingExtra: signatures cannot be looked at here.
     """
-    found = parse(opened_envelope(envelope.encode(), public_key, where))
-    if not isinstance(found, dict) or found.get("predicateType") != kind:
-        raise SignatureError(f"{where} is a statement of another kind", remedy=_GET_IT_AGAIN)
-    predicate: Mapping[str, Any] = found["predicate"]
+    payload = opened_envelope(envelope.encode(), public_key, where)
+    predicate: Mapping[str, Any] = _of_kind(payload, kind, where)["predicate"]
     return predicate
+
+
+def _of_kind(payload: bytes, kind: str, where: str) -> Mapping[str, Any]:
+    """A signature says who, not what: the same key signs statements of other kinds."""
+    found = parse(payload)
+    if not isinstance(found, dict) or (found.get("_type"), found.get("predicateType")) != (
+        STATEMENT_TYPE,
+        kind,
+    ):
+        raise SignatureError(f"{where} is a statement of another kind", remedy=_GET_IT_AGAIN)
+    return found
 
 
 def write_report(folder: Path, statement: Any, key: PrivateKey) -> None:
@@ -101,11 +110,12 @@ def write_report(folder: Path, statement: Any, key: PrivateKey) -> None:
     (folder / ENVELOPE).write_bytes(seal(payload, key))
 
 
-def read_report(folder: Path, public_key: Path) -> Any:
-    """The statement of a folder, which holds nothing else, if it is as it was signed.
+def read_report(folder: Path, kind: str, public_key: Path) -> Any:
+    """The statement of that kind of a folder, which holds nothing else, if it is as it was signed.
 
     Raises:
-        SignatureError: it is not, or there is more in the folder.
+        SignatureError: it is not, there is more in the folder, or it is a statement of another
+            kind.
     """
     names = {path.name for path in folder.iterdir()}
     if names != {STATEMENT, ENVELOPE} or any(path.is_symlink() for path in folder.iterdir()):
@@ -121,7 +131,7 @@ def read_report(folder: Path, public_key: Path) -> Any:
             f"{folder / STATEMENT} is not what was signed; the envelope beside it holds that",
             remedy=_GET_IT_AGAIN,
         )
-    return parse(payload)
+    return _of_kind(payload, kind, where)
 
 
 def _encoded(payload: bytes) -> bytes:

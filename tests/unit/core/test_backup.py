@@ -183,6 +183,24 @@ def test_what_is_damaged_is_not_backed_up_as_if_it_were_whole(store, to):
     assert len(list(FolderBlobs(to / "blobs").files())) == made.num_blobs, "nor what it became"
 
 
+def test_what_a_damaged_file_became_may_be_what_others_need(store, to, tmp_path):
+    """A file that a full disk cut to nothing is the empty blob, byte for byte."""
+    store.run("eins")
+    empty = store.blobs.put(b"")
+    with store.database.write() as connection:
+        evidence.append(connection, "test.named", "tester", {"log": empty.sha256})
+    store.back_up(to)
+    cut = store.run("zwei")
+    store.blobs.path(cut).chmod(0o644)
+    store.blobs.path(cut).write_bytes(b"")
+    assert store.back_up(to).damaged == (cut.sha256,)
+    for number, name in enumerate(snapshots(to)):
+        assert empty.sha256 in chosen(to, name).blobs
+        folder = tmp_path / f"again-{number}"
+        restore.restore(to, chosen(to, name), folder, on_progress=quiet)
+        assert FolderBlobs(folder / ".tunesmith" / "blobs").get(empty) == b""
+
+
 def test_a_backup_makes_good_what_is_damaged(store, to):
     store.back_up(to)
     text, other = store.run("eins"), store.run("zwei")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ import sqlalchemy as sa
 from tunesmith import testing
 from tunesmith.core import catalog, evidence, tables
 from tunesmith.core.canonical import parse
+from tunesmith.core.db import text_of
 from tunesmith.core.errors import (
     Conflict,
     DataError,
@@ -20,6 +23,7 @@ from tunesmith.core.errors import (
     StoreLocked,
 )
 from tunesmith.core.meter import Forecast
+from tunesmith.core.owner import owner
 from tunesmith.core.ref import Blob
 from tunesmith.core.step import Step
 from tunesmith.core.verify import verify
@@ -229,6 +233,28 @@ def test_the_heartbeat_keeps_a_long_step(make_runner):
     runner.on_event = look
     runner.run(step(seconds=1.0))
     assert leases[-1] > leases[1]
+
+
+def test_who_lives_and_could_not_say_so_is_not_lost(make_runner):
+    """While another holds the write lock, no heartbeat can be written."""
+    runner, _ = make_runner(lease_s=0.2)
+    other, _ = make_runner()
+    swept = []
+
+    def look(event):
+        if event.note != "said":
+            return
+        with other.database.write():
+            time.sleep(0.6)  # the lease is over meanwhile
+        swept.extend(other.sweep())
+
+    runner.on_event = look
+    assert runner.run(step("long", seconds=0.1)) is not None
+    assert swept == []
+    now = datetime.now(UTC)
+    late = [text_of(now - timedelta(seconds=ago)) for ago in (60, 3600)]
+    assert [catalog.is_lapsed(owner(), each, text_of(now)) for each in late] == [False, True]
+    assert catalog.is_lapsed("elsewhere:1:1", late[0], text_of(now))
 
 
 def test_sweep_marks_the_lost(make_runner):

@@ -19,6 +19,7 @@ from tunesmith.core.verify import verify
 from tunesmith.pipeline import books
 from tunesmith.registry import change
 from tunesmith.registry.change import approve, close, promote, reject, roll_back
+from tunesmith.registry.labels import tag
 from tunesmith.registry.roles import Actor, acting
 from tunesmith.registry.standing import listed, split
 
@@ -323,3 +324,18 @@ def test_versions_have_a_name_and_a_number() -> None:
     for wrong in ("desk", "@1", "desk@", "desk@x"):
         with pytest.raises(UsageError):
             split(wrong)
+
+
+@pytest.mark.parametrize("version", ["desk@01", "desk@+1", "desk@١", "desk@ 1", "desk@0", "desk@"])
+def test_a_version_has_one_spelling(desk, version) -> None:
+    """What is said of another would be said of nothing, and stand in the evidence for good."""
+    first = desk.release()
+    put(desk, first)
+    for say in (
+        lambda: close(desk.project, version, "retired", BOB, "old"),
+        lambda: promote(desk.project, version, "production", ANN, "better"),
+        lambda: tag(desk.project, version, ["team=legal"], ANN),
+    ):
+        with pytest.raises(UsageError, match="is not a version"):
+            say()
+    assert states(desk)[first] == "production"

@@ -14,16 +14,19 @@ from tunesmith.signing.envelope import (
     opened_envelope,
     read_report,
     seal,
+    statement,
     write_report,
 )
 from tunesmith.signing.keys import new_pair, read_private, read_public
+
+KIND = "urn:tests:report:v1"
 
 
 @pytest.fixture
 def report(tmp_path, key):
     made = tmp_path / "report"
     made.mkdir()
-    write_report(made, {"b": 1.5, "a": ["é", True, None]}, key)
+    write_report(made, statement("desk@1", "0" * 64, KIND, {"b": 1.5, "a": ["é", True]}), key)
     return made
 
 
@@ -46,8 +49,9 @@ def test_securesystemslib_opens_what_we_sealed_and_we_what_it_did(tmp_path, curv
 
 
 def test_a_report_is_canonical_json_and_is_read_again(report, public) -> None:
-    assert (report / STATEMENT).read_text() == '{"a":["é",true,null],"b":1.5}'
-    assert read_report(report, public) == {"a": ["é", True, None], "b": 1.5}
+    said = (report / STATEMENT).read_text()
+    assert said.startswith('{"_type":"https://in-toto.io/Statement/v1","predicate":{"a":["é",true]')
+    assert read_report(report, KIND, public) == json.loads(said)
 
 
 def changed(path, **values) -> None:
@@ -80,10 +84,27 @@ def test_what_is_not_what_was_sealed_is_refused(report, public, name) -> None:
     damage, says = DAMAGE[name]
     damage(report)
     with pytest.raises(SignatureError, match=says):
-        read_report(report, public)
+        read_report(report, KIND, public)
 
 
 def test_another_key_opens_nothing(report, tmp_path) -> None:
     new_pair(tmp_path / "eve.pem", "p384", None)
     with pytest.raises(SignatureError, match="is not signed with the key of"):
-        read_report(report, tmp_path / "eve.pem.pub")
+        read_report(report, KIND, tmp_path / "eve.pem.pub")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        statement("desk@1", "0" * 64, "urn:tests:other:v1", {"made_at": "now"}),
+        statement("desk@1", "0" * 64, KIND, {}) | {"_type": "https://in-toto.io/Statement/v0"},
+        ["a"],
+    ],
+)
+def test_a_statement_of_another_kind_is_no_report(tmp_path, key, public, payload) -> None:
+    """The same key signs models, moves of aliases and heads of the evidence."""
+    made = tmp_path / "other"
+    made.mkdir()
+    write_report(made, payload, key)
+    with pytest.raises(SignatureError, match="a statement of another kind"):
+        read_report(made, KIND, public)
