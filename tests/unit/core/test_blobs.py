@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,6 +42,27 @@ def test_a_flipped_byte_is_found_and_replaced(tmp_path):
         blobs.get(blob)
     assert blobs.put(b"x" * 10_000) == blob
     blobs.check(blob, deep=True)
+
+
+def test_a_blob_that_can_be_seen_is_whole(tmp_path):
+    """Whoever looks while it is put, sees nothing or all of it: there is no half of a blob."""
+    blobs = FolderBlobs(tmp_path)
+    seen = []
+    for number in range(12):
+        data = bytes([number]) * (4 << 20)
+        digest = hashlib.sha256(data).hexdigest()
+        blob = Blob(sha256=digest, num_bytes=len(data), media_type="application/octet-stream")
+        putting = threading.Thread(target=blobs.put, args=[data])
+        putting.start()
+        while True:
+            try:
+                seen.append(len(blobs.get(blob)))
+            except BlobMissing:
+                assert putting.is_alive() or blobs.path(blob)
+            else:
+                break
+        putting.join()
+    assert seen == [4 << 20] * 12
 
 
 def test_a_truncated_and_a_deleted_blob_are_found(tmp_path):

@@ -222,6 +222,38 @@ def test_whoever_puts_and_reads_meanwhile_never_misses(store):
     store.check()
 
 
+def test_a_blob_that_is_put_again_at_the_moment_when_it_would_go_stays(store, monkeypatch):
+    """Between the look whether it is there and the relying on it, nobody sets it aside; and who
+    was about to, looks again whether it is young."""
+    put_before = time.time() - 3600
+    collector = FolderBlobs(store.folder / "blobs")
+    moved: list[bool] = []
+    mover = threading.Thread(
+        target=lambda: moved.append(collector.move_aside(store.orphan.sha256, "batch", put_before))
+    )
+    touch = os.utime
+
+    def meanwhile(path, *times) -> None:
+        mover.start()
+        mover.join(0.5)  # it has every chance, and waits
+        touch(path, *times)
+
+    monkeypatch.setattr("tunesmith.core.blobs.os.utime", meanwhile)
+    assert store.blobs.put(b"of no run") == store.orphan
+    mover.join(10)
+    assert moved == [False]
+    assert store.orphan.sha256 in store.there()
+
+
+def test_what_became_young_since_it_was_marked_is_not_set_aside(store):
+    marked_at = time.time() - 3600
+    store.blobs.put(b"of no run")
+    assert not store.blobs.move_aside(store.orphan.sha256, "batch", marked_at)
+    assert store.blobs.move_aside(store.old.sha256, "batch", marked_at)
+    assert store.orphan.sha256 in store.there()
+    assert store.old.sha256 not in store.there()
+
+
 SOURCE = Path(quarantine.__file__)
 FAILPOINTS = re.findall(r'failpoint\("([\w.-]+)"\)', SOURCE.read_text())
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tunesmith.core import catalog, evidence
+from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.errors import Conflict, InputChanged
 from tunesmith.core.execute import SubprocessExecutor
 from tunesmith.core.step import Step
@@ -323,6 +323,44 @@ def test_an_input_poisoned_while_the_step_runs_leaves_no_result(
     assert verify(again.database, again.blobs).problems == ()
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["catalog.record_blobs", "catalog.record_version", "catalog.close_run", "lifecycle.move_alias"],
+)
+def test_what_a_run_made_is_visible_together_or_not_at_all(make_runner, monkeypatch, part):
+    """Whatever of it cannot be written, nothing of it is there: no version, alias or evidence."""
+    runner, _ = make_runner()
+    runner.run(step("a", alias="best"))
+    module, _, name = part.partition(".")
+    of = {"catalog": catalog, "lifecycle": lifecycle}[module]
+    real, failing = getattr(of, name), [True]
+
+    def fails_once(*arguments, **named):
+        if failing and failing.pop():
+            raise OSError("the machine has other plans")
+        return real(*arguments, **named)
+
+    def seen() -> tuple[object, ...]:
+        with runner.database.read() as connection:
+            good = [r.id for r in catalog.all_runs(connection) if r.status == "succeeded"]
+            return (
+                good,
+                len(catalog.all_versions(connection)),
+                catalog.current_alias(connection, "echo", "one", "best"),
+                [e.body["run"] for e in evidence.entries(connection, "run.finished")],
+                len(list(evidence.entries(connection, "alias.moved"))),
+            )
+
+    before = seen()
+    monkeypatch.setattr(of, name, fails_once)
+    with pytest.raises(OSError, match="other plans"):
+        runner.run(step("b", alias="best"))
+    assert seen() == before
+    assert runner.blobs.get(runner.run(step("b", alias="best")).text) == b"b"
+    assert seen() != before
+    assert verify(runner.database, runner.blobs).problems == ()
+
+
 # Clocks.
 
 
@@ -420,6 +458,30 @@ def test_a_dead_process_is_told_by_itself_and_not_by_the_clock(make_runner, wron
         catalog.insert_run(connection, values | {"owner": dead}, lease_s=30.0)
     wrong_clock.ahead_s = -DAY_S
     assert [run.step for run in runner.sweep()] == ["s"]
+
+
+def test_what_a_dead_process_had_begun_is_taken_over_at_the_first_look(make_runner, monkeypatch):
+    """Nobody waits for its lease, which may be of an hour, nor has to sweep first."""
+    runner, _ = make_runner()
+    (planned,) = runner.plan([step()])
+    values = {"key": planned.key, "step": "one", "kind": "echo@1", "identity": "{}", "actor": "t"}
+    dead = f"{os.uname().nodename}:{os.getpid()}:0-1"
+    with runner.database.write() as connection:
+        catalog.insert_run(connection, values | {"owner": dead}, lease_s=3600.0)
+    looks = []
+    claim = type(runner)._claim
+
+    def counted(self, *arguments):
+        looks.append(1)
+        assert len(looks) < 5, "it would look until the lease has lapsed"
+        return claim(self, *arguments)
+
+    monkeypatch.setattr(type(runner), "_claim", counted)
+    assert runner.blobs.get(runner.run(step()).text) == b"a"
+    assert looks == [1]
+    with runner.database.read() as connection:
+        statuses = [run.status for run in catalog.all_runs(connection)]
+    assert statuses == ["interrupted", "succeeded"]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Kiritimati"])
