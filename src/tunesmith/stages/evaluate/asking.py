@@ -21,7 +21,7 @@ from tunesmith.lm.lessons import beginning
 from tunesmith.lm.likelihood import answer_log_probs
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Evaluation, TaskRows
+from tunesmith.records.evaluation import LOWER_IS_BETTER, Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.rows import FORMATS
 from tunesmith.records.transform import Program
@@ -106,6 +106,7 @@ def _evaluate(
         predictions=ctx.blobs.put(to_parquet([item.row_id for item in items], scored), PARQUET),
         task=config.name,
         task_version=config.version,
+        lower_is_better=config.lower_is_better,
     )
 
 
@@ -139,10 +140,11 @@ def _answer(
         given = [item.given(said) for said, item in zip(answers, items, strict=True)]
         found |= counted(config, program, given, ctx)
     first, *more = config.metrics
+    falls = first in config.lower_is_better or first in LOWER_IS_BETTER
     return Scored(
         metric=first,
         scores=found[first],
-        losses=[1 - score for score in found[first]],
+        losses=[score if falls else 1 - score for score in found[first]],
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=[said[:SHOWN] for said in answers],
         by_row={name: found[name] for name in more},
@@ -195,18 +197,20 @@ def _choose(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequen
         for name, places in picked.items()
     }
     first, *more = config.metrics
+    losses = [
+        -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
+        for sums, place in zip(found, right, strict=True)
+    ]
     return Scored(
         metric=first,
         scores=hits[first],
-        losses=[
-            -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
-            for sums, place in zip(found, right, strict=True)
-        ],
+        losses=losses,
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=[
             item.choices[place][:SHOWN] for item, place in zip(items, picked[first], strict=True)
         ],
         by_row={name: hits[name] for name in more},
+        others={"loss": sum(losses) / len(losses)},
     )
 
 

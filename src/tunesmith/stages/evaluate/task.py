@@ -60,13 +60,20 @@ class TaskConfig(Section):
     python: str = ""
     """A file in the project's folder and a function in it, `PATH.py:FUNCTION`, for metrics of your
     own: it is given a dict with `said`, `answers` (the right ones), `prompt` and `fields`, and
-    returns a dict of numbers, higher is better, by the names of `metrics` that it counts. It runs
-    in a process of its own, which neither writes nor reaches out."""
+    returns a dict of numbers by the names of `metrics` that it counts. It runs in a process of its
+    own, which neither writes nor reaches out."""
+    lower_is_better: tuple[str, ...] = ()
+    """Those of your own metrics of which less is better; of the others more is."""
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
         """Those of its metrics that the function of `python` counts."""
         return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """What rules can ask for."""
+        return (*self.metrics, "loss") if self.ask == "choose" else self.metrics
 
     @property
     def is_of_test_rows(self) -> bool:
@@ -114,6 +121,11 @@ class TaskConfig(Section):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
         if self.python and not strange:
             raise ValueError("metrics must name what the function of python counts")
+        for name in self.lower_is_better:
+            if name not in self.own_metrics:
+                raise ValueError(
+                    f"lower_is_better names {name!r}, which the function of python does not count"
+                )
         return self
 
 

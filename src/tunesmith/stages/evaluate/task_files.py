@@ -17,6 +17,7 @@ from tunesmith.records.evaluation import TaskRows
 from tunesmith.records.model import TASKS
 from tunesmith.records.transform import python_program
 from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.direction import require_metrics
 from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
@@ -50,7 +51,8 @@ def with_tasks(
 
     Raises:
         ConfigError: a file says something wrong, two tasks have one name, a rule names none of
-            them, or they cannot be asked of such a model.
+            them, or a metric that there is not or the wrong way round, or they cannot be asked of
+            such a model.
         NotFound: there is no such file.
         DataError: a file leads out of the project's folder, or is no text.
     """
@@ -78,6 +80,7 @@ def with_tasks(
     for rule in gate.rules:
         if rule.task:
             settings.nearest(f"{key}.rules", rule.task, names, "task")
+    require_metrics(gate, tasks, objective, data_format)
     return gate.with_tasks(tasks)
 
 
