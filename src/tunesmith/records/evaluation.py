@@ -134,6 +134,22 @@ class OwnRows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Apart:
+    """That no test row of one dataset is a training row of another, or resembles one."""
+
+    asked: str
+    """Name of the dataset whose test rows a task asks."""
+    trained: str
+    """Name of the one that the model is tuned on."""
+    num_asked: int
+    num_trained: int
+    words: float
+    """The share of common words, where a row is short, from which two rows are alike."""
+    runs: float
+    """The share of common runs of five words, where none is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
     """Which rows a slice has."""
 

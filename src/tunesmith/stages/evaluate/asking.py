@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypedDict, Unpack
 
+import pyarrow as pa
 import torch
 
 from tunesmith.core.errors import UsageError
@@ -21,12 +24,13 @@ from tunesmith.lm.lessons import beginning
 from tunesmith.lm.likelihood import answer_log_probs
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import LOWER_IS_BETTER, Evaluation, TaskRows
+from tunesmith.records.evaluation import LOWER_IS_BETTER, Apart, Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.rows import FORMATS
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS, nearest
 from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.examples import of_dataset, of_file, with_examples
 from tunesmith.stages.evaluate.function import counted
 from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
 from tunesmith.stages.evaluate.predictions import to_parquet
@@ -38,22 +42,30 @@ SHOWN = 2000
 """Characters of an answer that are kept for people to read; it is measured whole."""
 
 
+class Given(TypedDict, total=False):
+    """What a task is asked with beside the model and its dataset."""
+
+    rows: TaskRows | None
+    """Its own rows."""
+    program: Program | None
+    examples: TaskRows | None
+    """The rows that stand before a question, where it has rows of its own."""
+    other: Dataset | None
+    """The dataset whose test rows are asked."""
+    apart: Apart | None
+    """That no row of it was trained on."""
+
+
 def task_base(
-    config: TaskConfig,
-    ctx: Context,
-    *,
-    base: BaseModel,
-    dataset: Dataset,
-    rows: TaskRows | None = None,
-    program: Program | None = None,
+    config: TaskConfig, ctx: Context, *, base: BaseModel, dataset: Dataset, **given: Unpack[Given]
 ) -> Evaluation:
-    """How well `base` does at a task, under the instruction of `dataset`.
+    """How well `base` does at a task, under the instruction of `dataset`, or of the other one.
 
     Raises:
-        DataError: a row has no right answer, or cannot be rendered.
+        DataError: a row has no right answer, or cannot be rendered; or there are too few examples.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, (base, None), dataset, rows, program)
+    return _evaluate(config, ctx, (base, None), dataset, given)
 
 
 def task_tuned(
@@ -62,16 +74,15 @@ def task_tuned(
     *,
     model: ModelVersion,
     dataset: Dataset,
-    rows: TaskRows | None = None,
-    program: Program | None = None,
+    **given: Unpack[Given],
 ) -> Evaluation:
     """How well `model` does at a task, as it would be served.
 
     Raises:
-        DataError: a row has no right answer, or cannot be rendered.
+        DataError: a row has no right answer, or cannot be rendered; or there are too few examples.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, (model.base, model), dataset, rows, program)
+    return _evaluate(config, ctx, (model.base, model), dataset, given)
 
 
 def _evaluate(
@@ -79,21 +90,16 @@ def _evaluate(
     ctx: Context,
     asked: tuple[BaseModel, ModelVersion | None],
     dataset: Dataset,
-    rows: TaskRows | None,
-    program: Program | None,
+    given: Given,
 ) -> Evaluation:
     base, model = asked
-    instruction = model.instruction if model else dataset.instruction
-    if rows is None:
-        items = _test_items(ctx, dataset, instruction)
-    else:
-        items = list(items_of_own(config, rows, instruction))
+    items = asked_items(config, ctx, model.instruction if model else "", dataset, given)
     ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
     loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
     if config.ask == "choose":
         scored = _choose(config, ctx, loaded, items)
     else:
-        scored = _answer(config, ctx, loaded, items, program)
+        scored = _answer(config, ctx, loaded, items, given.get("program"))
     return Evaluation(
         model=model.name if model else base.name,
         subject="tuned" if model else "base",
@@ -110,11 +116,44 @@ def _evaluate(
     )
 
 
-def _test_items(ctx: Context, dataset: Dataset, instruction: str) -> list[Item]:
-    table = asked_rows(EvaluateConfig(), ctx.blobs, dataset, ctx.seed)
+def asked_items(
+    config: TaskConfig, ctx: Context, instruction: str, dataset: Dataset, given: Given
+) -> list[Item]:
+    """What is asked, examples before it: of the base and of a tuned model the same, unless the
+    latter was tuned under another `instruction` than its dataset has now.
+
+    Raises:
+        DataError: a row has no right answer, or there are too few examples.
+    """
+    other, rows = given.get("other"), given.get("rows")
+    asked = other or dataset
+    told = (other.instruction if other else "") or instruction or dataset.instruction
+    if rows is None:
+        table = asked_rows(EvaluateConfig(), ctx.blobs, asked, ctx.seed)
+        items, texts = _test_items(config, table, asked, told), table["text"].to_pylist()
+    else:
+        items = list(items_of_own(config, rows, told))
+        texts = [item.question for item in items]
+    if not config.num_fewshot:
+        return items
+    examples = given.get("examples")
+    pool = (
+        of_dataset(config, ctx.blobs, asked, told, ctx.seed)
+        if examples is None
+        else of_file(config, examples, told, ctx.seed)
+    )
+    return with_examples(config, items, texts, pool, ctx.seed)
+
+
+def _test_items(
+    config: TaskConfig, table: pa.Table, dataset: Dataset, instruction: str
+) -> list[Item]:
     kind = FORMATS[dataset.format]
     pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
-    return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
+    items = [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
+    if config.ask == "choose":
+        return [replace(item, choices=dataset.labels) for item in items]
+    return items
 
 
 def _answer(

@@ -113,6 +113,8 @@ class Sliced(Section):
 
     task: str = ""
     """Name of the task whose own rows they are; without one the dataset's test rows."""
+    dataset: str = ""
+    """Name of the other dataset whose test rows that task asks, if it does."""
     slice: SliceConfig
 
 
@@ -216,9 +218,13 @@ class GateConfig(Section):
 
     def slices(self) -> tuple[Sliced, ...]:
         """The slices that its rules ask for, each once."""
-        own = {task.config.name for task in self._read if not task.config.is_of_test_rows}
+        own = {
+            task.config.name: task.config.other
+            for task in self._read
+            if not task.config.is_of_test_rows
+        }
         found = {
-            (at, rule.slice.said): Sliced(task=at, slice=rule.slice)
+            (at, rule.slice.said): Sliced(task=at, dataset=own.get(at, ""), slice=rule.slice)
             for rule in self.rules
             if rule.slice is not None
             for at in [rule.task if rule.task in own else ""]

@@ -27,6 +27,8 @@ class Item:
     """A conversation; none where `plain` is asked as it stands."""
     tools: Sequence[Mapping[str, Any]] = ()
     plain: str = ""
+    question: str = ""
+    """What is asked, without what stands before it."""
     right: tuple[str, ...]
     choices: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -34,11 +36,10 @@ class Item:
 
     def given(self, said: str) -> dict[str, Any]:
         """What a function of the project is told of the answer `said`."""
-        prompt = self.messages[-1].content if self.messages else self.plain
         return {
             "said": said,
             "answers": list(self.right),
-            "prompt": prompt,
+            "prompt": self.question,
             "fields": dict(self.fields),
         }
 
@@ -57,6 +58,7 @@ def items_of_own(config: TaskConfig, rows: TaskRows, instruction: str) -> Iterat
             row_id=row.row_id,
             messages=messages,
             plain=row.prompt,
+            question=row.prompt,
             right=row.right,
             choices=row.choices,
             fields=row.fields,
@@ -80,17 +82,19 @@ def item_of(row_id: str, content: Content, instruction: str) -> Item:
             item = Item(
                 row_id=row_id,
                 messages=turns[: last[0]] if last else (),
+                question=turns[last[0] - 1].content if last and last[0] else "",
                 tools=content.tools,
                 right=(right,),
             )
         case Completion():
-            item = Item(row_id=row_id, plain=content.prompt, right=(content.completion,))
+            prompt = content.prompt
+            item = Item(row_id=row_id, plain=prompt, question=prompt, right=(content.completion,))
         case Labelled():
-            asked = question(instruction, content.text)
-            item = Item(row_id=row_id, messages=asked, right=(content.label,))
+            asked, text = question(instruction, content.text), content.text
+            item = Item(row_id=row_id, messages=asked, question=text, right=(content.label,))
         case Checked():
-            asked = asked_of(instruction, content.prompt)
-            item = Item(row_id=row_id, messages=asked, right=(content.answer,))
+            asked, text = asked_of(instruction, content.prompt), content.prompt
+            item = Item(row_id=row_id, messages=asked, question=text, right=(content.answer,))
         case _:
             raise TypeError(f"{type(content).__name__} is not answered in words")
     if not item.right[0].strip():

@@ -18,7 +18,7 @@ from tunesmith.records.model import TASKS
 from tunesmith.records.transform import python_program
 from tunesmith.stages.evaluate.config import GateConfig
 from tunesmith.stages.evaluate.direction import require_metrics
-from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig
+from tunesmith.stages.evaluate.task import ANSWERED, EXAMPLES, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
 """Of a file of a task."""
@@ -42,6 +42,10 @@ class Rows(Protocol):
     @property
     def format(self) -> str:
         """What a row says."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the data assets that its rows are of."""
 
 
 def with_tasks(
@@ -71,17 +75,45 @@ def with_tasks(
                 f"its model is tuned to {objective}, so it answers nothing in words",
                 remedy="tasks are for models that go on with a text; leave them out",
             )
-        if task.rows is None and data_format not in ANSWERED:
-            raise ConfigError(
-                f"{key}.tasks",
-                f"test rows of format {data_format!r} are not answered in words, as {name!r} asks",
-                remedy='give the task rows of its own: rows = "file:PATH.jsonl"',
-            )
+        _require_answered(task.config, f"{key}.tasks", models[gate.model].dataset, datasets)
+    by_name = {task.config.name: task.config for task in tasks}
     for rule in gate.rules:
         if rule.task:
             settings.nearest(f"{key}.rules", rule.task, names, "task")
+        if rule.task and rule.slice is not None and rule.slice.source:
+            of = datasets[by_name[rule.task].other or models[gate.model].dataset]
+            settings.nearest(f"{key}.rules.slice.source", rule.slice.source, of.sources, "source")
     require_metrics(gate, tasks, objective, data_format)
     return gate.with_tasks(tasks)
+
+
+def _require_answered(config: TaskConfig, key: str, own: str, datasets: Mapping[str, Rows]) -> None:
+    """The rows of a dataset that a task asks can be asked so."""
+    if config.has_own_rows:
+        return
+    if config.other:
+        settings.nearest(key, config.other, datasets, "dataset")
+    if config.other == own:
+        raise ConfigError(
+            key,
+            f"task {config.name!r} asks {own!r}, which is its model's own dataset",
+            remedy='write rows = "test"',
+        )
+    data_format = datasets[config.other or own].format
+    if config.ask == "choose" and data_format != "labels":
+        raise ConfigError(
+            key,
+            f"rows of format {data_format!r} have no labels to choose from, as {config.name!r} "
+            "asks",
+            remedy="ask for an answer, or name a dataset of format 'labels'",
+        )
+    if data_format not in ANSWERED:
+        raise ConfigError(
+            key,
+            f"test rows of format {data_format!r} are not answered in words, as {config.name!r} "
+            "asks",
+            remedy='give the task rows of its own: rows = "file:PATH.jsonl"',
+        )
 
 
 def read_task(path: str, project: Path, key: str) -> Task:
@@ -101,15 +133,17 @@ def read_task(path: str, project: Path, key: str) -> Task:
         config = settings.validate(TaskConfig, values)
     except ConfigError as error:
         raise ConfigError(key, f"{path}: {error.message}", remedy=error.remedy) from None
-    rows = None
-    if not config.is_of_test_rows:
-        text = _text(project, config.rows.removeprefix(FILE))
-        rows = TaskRows(task=config.name, text=text)
+    rows, examples = (
+        TaskRows(task=f"{config.name}{of}", text=_text(project, named.removeprefix(FILE)))
+        if named.startswith(FILE)
+        else None
+        for named, of in ((config.rows, ""), (config.examples, EXAMPLES))
+    )
     program = None
     if config.python:
         place = config.python.rpartition(":")[0]
         program = python_program(config.python, _text(project, place))
-    return Task(config=config, rows=rows, program=program)
+    return Task(config=config, rows=rows, program=program, examples=examples)
 
 
 def _text(project: Path, path: str) -> str:
