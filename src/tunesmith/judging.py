@@ -36,8 +36,11 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         assert isinstance(gate, GateConfig)
         cut = hits[path.slices] if path.slices else None
         slices = project.load(cut) if cut else None
+        cut_too = {other: hits[step] for other, step in path.others.items()}
+        others = {other: project.load(run) for other, run in cut_too.items() if run}
         said += [
-            f"gate of {name}: {could}" for could in what_gate_could_show(gate, dataset, slices)
+            f"gate of {name}: {could}"
+            for could in what_gate_could_show(gate, dataset, slices, others)
         ]
         if path.slices and not cut:
             said.append(f"gate of {name}: its slices are cut when it is run")
@@ -48,6 +51,9 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     """Put on record what a gate asks, and what the rows could show, before a model is asked.
 
     A gate that was judged as it is set now was registered then.
+
+    Raises:
+        DataError: test rows of another dataset, which a task asks, are among those to tune on.
     """
     if path.gate is None:
         return
@@ -55,8 +61,11 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     assert isinstance(gate, GateConfig)
     if all(planned.hit is not None for planned in project.runner.plan(path.asked())):
         return
+    for apart in path.apart.values():  # before hours of tuning
+        project.run(apart)
     slices = project.run(path.slices) if path.slices else None
-    could = "; ".join(what_gate_could_show(gate, dataset, slices))
+    others = {name: project.run(other) for name, other in path.others.items()}
+    could = "; ".join(what_gate_could_show(gate, dataset, slices, others))
     project.put_on_record(
         "gate.registered",
         {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},

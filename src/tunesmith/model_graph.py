@@ -15,6 +15,8 @@ from tunesmith.records.evaluation import WIN_RATE, OwnRows
 from tunesmith.records.pairwise import BASE, People
 from tunesmith.records.release import Standing, Standings
 from tunesmith.stages.audit.config import AuditConfig
+from tunesmith.stages.curate.filters import leak_thresholds
+from tunesmith.stages.evaluate.apart import ApartConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, PairsConfig, SlicesConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
@@ -32,6 +34,10 @@ class ModelPath:
     tuned_evaluation: Step
     suites: Mapping[str, Step] = field(default_factory=dict)
     """By name: what is looked at beyond the task."""
+    others: Mapping[str, Step] = field(default_factory=dict)
+    """By name: other datasets whose test rows its gate's tasks ask."""
+    apart: Mapping[str, Step] = field(default_factory=dict)
+    """By the names of those: that none of their rows is tuned on."""
     slices: Step | None = None
     judges: Mapping[str, Step] = field(default_factory=dict)
     """The base models that judge answers to the gate's tasks, by name."""
@@ -118,9 +124,22 @@ def _model_path(
     gate = next((gate for gate in file.gate.values() if gate.model == name), None)
     if gate is None:
         return path
-    slices = _slices(file, gate, data)
+    named = [task.config.other for task in gate.given() if task.config.other]
+    others = {other: datasets[other] for other in named}
+    near = leak_thresholds(file.dataset[recipe.dataset])
+    apart = {
+        other: step(
+            f"apart:{name}/{other}",
+            "apart@1",
+            ApartConfig(words=near.words, runs=near.runs),
+            dataset=data,
+            other=cut,
+        )
+        for other, cut in others.items()
+    }
     judges = {task.judge.base: bases[task.judge.base] for task in gate.given() if task.judge}
-    return judged_beside(file, name, replace(path, slices=slices, judges=judges))
+    path = replace(path, others=others, apart=apart, judges=judges)
+    return judged_beside(file, name, replace(path, slices=_slices(file, gate, path)))
 
 
 def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
@@ -220,9 +239,12 @@ def _task_steps(
         *(("", f"/{each.version}", {"model": each.model}) for each in standings),
     ]
     made = []
+    own: dict[str, Any]
     for which, version, asked in subjects:
         for task in gate.given():
-            own = {"rows": task.rows, "program": task.program}
+            own = {"rows": task.rows, "program": task.program, "examples": task.examples}
+            if other := task.config.other:
+                own |= {"other": path.others[other], "apart": path.apart[other]}
             made.append(
                 step(
                     f"evaluate{which}:{gate.model}/{task.config.name}{version}",
@@ -261,7 +283,9 @@ def _pair_steps(
         for standing, answers in zip(standings, of_rivals, strict=True):
             if standing.against in wanted:
                 others[standing.version] = {"other": answers, "rival": standing.model}
-        own = {"rows": task.rows} if task.rows is not None else {}
+        own: dict[str, Any] = {"rows": task.rows} if task.rows is not None else {}
+        if task.config.other:
+            own["asked"] = path.others[task.config.other]
         for versus, given in others.items():
             suffix = "" if versus == BASE else f"/{versus}"
             config = PairsConfig(
@@ -287,18 +311,22 @@ def _pair_steps(
     return tuple(made)
 
 
-def _slices(file: ProjectFile, gate: GateConfig, dataset: Step) -> Step | None:
+def _slices(file: ProjectFile, gate: GateConfig, path: ModelPath) -> Step | None:
     """The step that cuts the slices which a gate's rules ask for, if they do."""
     sliced = gate.slices()
     if not sliced:
         return None
     given: dict[str, Any] = {}
-    if any(each.slice.field and not each.task for each in sliced):
-        given["assets"] = dataset.inputs["assets"]
+    with_field = [each for each in sliced if each.slice.field and (each.dataset or not each.task)]
+    asked = [path.others[each.dataset] if each.dataset else path.dataset for each in with_field]
+    if assets := {asset.name: asset for cut in asked for asset in cut.inputs["assets"]}:
+        given["assets"] = tuple(assets.values())
+    if others := {each.dataset: path.others[each.dataset] for each in sliced if each.dataset}:
+        given["others"] = tuple(others.values())
     named = {each.task for each in sliced}
     if own := [task.rows for task in gate.given() if task.rows and task.config.name in named]:
         given["own"] = OwnRows(files=tuple(own))
     config = SlicesConfig(slices=sliced)
     return step(
-        f"slice:{gate.model}", "slice@1", config, file.project.seed, dataset=dataset, **given
+        f"slice:{gate.model}", "slice@1", config, file.project.seed, dataset=path.dataset, **given
     )

@@ -296,7 +296,7 @@ def _check_gates(file: ProjectFile) -> None:
         require_judged(name, gate.suites, gate.limits, suites)
         sources = file.dataset[file.model[gate.model].dataset].sources
         for rule in gate.rules:
-            if rule.slice is not None and rule.slice.source:
+            if rule.slice is not None and rule.slice.source and not rule.task:
                 key = f"gate.{name}.rules.slice.source"
                 settings.nearest(key, rule.slice.source, sources, "source")
         if gate.alias == PRODUCTION and file.registry.approvers:

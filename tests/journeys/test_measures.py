@@ -295,7 +295,7 @@ def test_a_task_of_the_harness_is_carried_over_into_the_project(desk: Any, tmp_p
     assert made == {
         "task": "tasks/their/their.toml",
         "num_rows": 2,
-        "not_carried_over": ["num_fewshot: 3"],
+        "not_carried_over": ["num_fewshot: 3; its examples are of the rows that are asked"],
     }
     code, said = desk("task", "import", str(theirs), "--partly")
     assert (code, "--to" in said) == (5, True)
@@ -306,3 +306,110 @@ def test_a_task_of_the_harness_is_carried_over_into_the_project(desk: Any, tmp_p
     project.write_text(text.replace('slice = { field = "level", value = "easy" }', ""))
     _, planned = desk("plan")
     assert "evaluate:desk/their" in {line["step"] for line in planned["lines"]}
+
+
+OTHER = """
+[source.letters]
+origin = "file:letters.jsonl"
+format = "jsonl"
+
+[dataset.letters]
+sources = ["letters"]
+base = "tiny"
+format = "chat"
+instruction = "Answer the letter."
+test_share = 0.5
+"""
+AFAR = """
+name = "afar"
+version = "1"
+rows = "dataset:letters"
+metrics = ["exact match"]
+max_new_tokens = 8
+num_fewshot = 2
+"""
+FURTHER = """
+[[gate.desk.rules]]
+metric = "perplexity"
+against = "base"
+margin = 1.0
+
+[[gate.desk.rules]]
+metric = "perplexity"
+at_most = 50.0
+
+[[gate.desk.rules]]
+task = "afar"
+at_least = 0.0
+slice = { field = "town", value = "Oslo" }
+
+[[gate.desk.rules]]
+task = "afar"
+against = "base"
+margin = -2.0
+slice = { source = "letters" }
+"""
+
+
+def letter(number: int) -> str:
+    asked = f"letter {number} {number * 7 % 31}"
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": "received"}]
+    return json.dumps({"town": ["Oslo", "Rome"][number % 2], "messages": messages}) + "\n"
+
+
+def test_rows_of_another_dataset_and_less_that_is_better(desk: Any) -> None:
+    project: Path = desk.folder / "tunesmith.toml"
+    text = project.read_text()
+    head, _, tail = text.partition("[[gate.desk.rules]]")
+    tail = tail[tail.index("[model.desk]") :]
+    project.write_text(
+        (head + FURTHER.lstrip() + "\n" + tail + OTHER).replace(
+            'tasks = ["tasks/said.toml", "tasks/quiz.toml"]', 'tasks = ["tasks/afar.toml"]'
+        )
+    )
+    (desk.folder / "tasks/afar.toml").write_text(AFAR)
+    letters = desk.folder / "letters.jsonl"
+
+    # A test row that is tuned on stops it, before anything is tuned.
+    letters.write_text((desk.folder / "talks.jsonl").read_text())
+    code, said = desk("run")
+    assert code == 1, said
+    assert "test rows of 'letters' are rows that 'talks' tunes on" in said
+    assert 'apart_from = ["letters"] in [dataset.talks]' in said
+    assert not desk("model", "list")[1]
+
+    letters.write_text("".join(letter(n) for n in range(48)))
+    code, made = desk("run")
+    assert code == 0, made
+    _, shown = desk("model", "show", "desk@1")
+    _, perplexity, ceiling, oslo, beside = shown["gate"]["rules"]
+    assert perplexity["rule"] == "perplexity beside base"
+    assert perplexity["required"] == "less than -1.0000 at the upper end, as lower is better"
+    assert perplexity["verdict"] == ceiling["verdict"] == "pass"
+    assert oslo["rule"].startswith("afar: exact match on town = Oslo (")
+    assert beside["rule"].startswith("afar: exact match beside base on source = letters (24 rows)")
+    compared = {each["metric"]: each for each in shown["gate"]["comparisons"]}
+    assert compared["perplexity"]["lower_is_better"] is True
+    assert compared["perplexity"]["difference"] < -1
+    assert compared["perplexity"]["num_won"] > compared["perplexity"]["num_lost"]
+    assert "task afar, 24 rows, 95% confidence" in shown["registered"]
+    assert "by perplexity: that is no mean of rows" in shown["registered"]
+    _, card = desk("model", "card", "desk", as_json=False)
+    assert "perplexity (lower is better)" in card
+
+    _, both = desk("model", "compare", "desk@1", "desk@1", "--metric", "perplexity", as_json=False)
+    assert "perplexity (lower is better)" in both
+    assert "desk@1 - desk@1, perplexity: +0.000 (+0.000 to +0.000, lower is better)" in both
+    code, said = desk("model", "compare", "desk@1", "desk@1", "--metric", "accuracy")
+    assert (code, "there is: log-likelihood, loss, perplexity" in said) == (2, True)
+    _, worst = desk("model", "mistakes", "desk", "--metric", "perplexity", "--limit", "30")
+    _, best = desk("model", "mistakes", "desk", "--metric", "loss", "--best", "--limit", "30")
+    losses = [row["loss"] for row in worst["worst"]]
+    assert losses == sorted(losses, reverse=True)
+    assert [row["loss"] for row in best["best"]] == sorted(losses)
+    code, said = desk("model", "mistakes", "desk", "--metric", "accuracy")
+    assert (code, "there is: log-likelihood, loss, perplexity" in said) == (2, True)
+
+    project.write_text(project.read_text().replace("at_most = 50.0", "at_least = 50.0"))
+    code, said = desk("plan")
+    assert (code, "write at_most = 50" in said) == (2, True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +13,8 @@ from tunesmith.cli.export import model_export
 from tunesmith.cli.judged import model_judged
 from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
-from tunesmith.core.errors import NotFound
-from tunesmith.records.evaluation import SHARES
+from tunesmith.core.errors import NotFound, UsageError
+from tunesmith.records.evaluation import SHARES, Evaluation
 
 
 def add_to(app: typer.Typer) -> None:
@@ -94,6 +95,9 @@ def model_mistakes(
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
     task: Annotated[str, typer.Option(help="What it answered to this task of its gate.")] = "",
     best: Annotated[bool, typer.Option("--best", help="The rows it did best on, instead.")] = False,
+    by: Annotated[
+        str, typer.Option("--metric", help="Of this metric; the first if not given.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """List the rows on which the tuned model did worst: of the test rows, or of a task."""
@@ -116,21 +120,43 @@ def model_mistakes(
             )
         evaluation = project.runner.current(asked[task])
         rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
-    of = evaluation.metric
+    of = by or evaluation.metric
+    worth = _worth_of(evaluation, of, rows)
     full = 1.0 if of in SHARES else math.inf
+    wanted = rows if best else [row for row in rows if worth(row) < full]
     sign = -1 if best else 1
-    wanted = rows if best else [row for row in rows if row["score"] < full]
-    found = sorted(wanted, key=lambda r: (sign * r["score"], -sign * r["loss"]))
+    found = sorted(wanted, key=lambda r: (sign * worth(r), -sign * r["loss"]))
     cells = [
         [r["row_id"], *(shortened(r[k]) for k in ("label", "predicted")), f"{r['loss']:.2f}"]
         for r in found[:limit]
     ]
-    head = f"{of} {metric(of, evaluation.value)}"
+    way = ", lower is better" if evaluation.falls(of) else ""
+    head = f"{of} {metric(of, evaluation.metrics()[of])}{way}"
     if of in SHARES and not best:
         head += f"; {len(found)} of {len(rows)} rows are not wholly right"
     lines = table(cells, ["row", "wanted", "predicted", "loss"])
     key = "best" if best else "worst"
     out({"num_rows": len(rows), key: found[:limit]}, [head, *lines], as_json)
+
+
+def _worth_of(
+    evaluation: Evaluation, of: str, rows: Sequence[Mapping[str, Any]]
+) -> Callable[[Mapping[str, Any]], float]:
+    """How well a row did, more is better.
+
+    Raises:
+        UsageError: rows have no such metric of their own.
+    """
+    first = rows[0] if rows else {}
+    columns = {name.removeprefix("metric "): name for name in first if name.startswith("metric ")}
+    columns |= {evaluation.metric: "score"}
+    columns |= {name: "loss" for name in ("loss", "perplexity") if name in evaluation.others}
+    if of not in columns:
+        raise UsageError(
+            f"a row has no {of!r} of its own", remedy=f"there is: {', '.join(columns)}"
+        )
+    sign = -1 if evaluation.falls(of) else 1
+    return lambda row: sign * float(row[columns[of]])
 
 
 def model_examples(

@@ -139,6 +139,12 @@ def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_jso
 def model_compare(
     first: Annotated[str, typer.Argument(help="A model version, such as desk@1.")],
     second: Annotated[str, typer.Argument(help="Another, such as desk@2.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--metric", help="Compare this metric; the one that gates compare if not given."
+        ),
+    ] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -147,21 +153,28 @@ def model_compare(
     from tunesmith.registry.report import compared
 
     with opened(folder) as (project, _):
-        both = compared(project, first, second)
+        both = compared(project, first, second, by)
     names = list(dict.fromkeys([*both.first.metrics(), *both.second.metrics()]))
     rows = [
-        [name, *(_value(name, each.metrics()) for each in (both.first, both.second))]
+        [
+            f"{name} (lower is better)" if both.second.falls(name) else name,
+            *(_value(name, each.metrics()) for each in (both.first, both.second)),
+        ]
         for name in names
     ]
     lines = table(rows, ["", first, second])
     found = both.comparison
     if found is None:
-        lines += wrapped("there is no row that both were asked and neither was tuned on")
+        lines += wrapped(
+            f"nothing can be compared: {both.why}"
+            if both.why
+            else "there is no row that both were asked and neither was tuned on"
+        )
     else:
         lines += wrapped(
-            f"{second} - {first}: {difference(found)}, {100 * found.confidence:g} % interval over "
-            f"{found.num_rows} rows; {second} better on {found.num_won}, worse on "
-            f"{found.num_lost}; {found.test}: p = {found.p_value:.3g}"
+            f"{second} - {first}, {found.metric}: {difference(found)}, "
+            f"{100 * found.confidence:g} % interval over {found.num_rows} rows; {second} better on "
+            f"{found.num_won}, worse on {found.num_lost}; {found.test}: p = {found.p_value:.3g}"
         )
     out(both, lines, as_json)
 

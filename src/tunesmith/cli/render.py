@@ -136,12 +136,14 @@ def metric(name: str, value: float) -> str:
 
 
 def difference(found: Comparison) -> str:
-    """A difference and its interval for people: of shares in points."""
+    """A difference and its interval for people: of shares in points; and which way is better, where
+    it is not upwards."""
     factor, unit, form = (100, " points", "+.1f") if found.metric in SHARES else (1, "", "+.3f")
     middle, low, high = (
         format(factor * value, form) for value in (found.difference, found.low, found.high)
     )
-    return f"{middle}{unit} ({low} to {high})"
+    way = ", lower is better" if found.lower_is_better else ""
+    return f"{middle}{unit} ({low} to {high}{way})"
 
 
 def metrics_table(evaluations: Mapping[str, Evaluation], corner: str = "") -> list[str]:

@@ -36,7 +36,8 @@ def task_import(
     from tunesmith.core.new_folder import new_folder
     from tunesmith.core.project_folder import check_path, require_inside
     from tunesmith.project_file import read
-    from tunesmith.stages.evaluate.harness import as_files, carry_over
+    from tunesmith.stages.evaluate.harness import carry_over
+    from tunesmith.stages.evaluate.harness_files import as_files, as_lines, examples_beside
 
     read(folder)
     carried = carry_over(file)
@@ -61,6 +62,9 @@ def task_import(
     with new_folder(folder / place, "--to") as made:
         (made / f"{name}.toml").write_text(text, encoding="utf-8")
         (made / f"{name}.jsonl").write_text(rows, encoding="utf-8")
+        if carried.examples:
+            beside = examples_beside(f"{name}.jsonl")
+            (made / beside).write_text(as_lines(carried.examples), encoding="utf-8")
     path = f"{place}/{name}.toml"
     left = [*carried.changes, *carried.notes]
     lines = [

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +14,9 @@ from sqlalchemy.engine import Connection, Row
 
 from tunesmith.core import tables
 from tunesmith.core.canonical import canonical_json, parse
-from tunesmith.core.db import clock, moment
+from tunesmith.core.db import clock
 from tunesmith.core.errors import NotFound
-from tunesmith.core.owner import is_here
+from tunesmith.core.lease import is_lapsed
 from tunesmith.core.ref import Blob, to_plain
 
 AT_ONCE = 500
@@ -188,22 +187,6 @@ def all_running(connection: Connection) -> list[tuple[Run, bool]]:
     return [
         (_run(connection, row), is_lapsed(row.owner, row.lease_until, now)) for row in rows.all()
     ]
-
-
-PATIENCE = timedelta(minutes=10)
-"""How much longer the lease of a process holds that lives on this machine."""
-
-
-def is_lapsed(owner: str, lease_until: str, now: str) -> bool:
-    """Whether a lease is over.
-
-    A process that is seen to live may not have been able to say so: while another holds the write
-    lock, nobody can. For one that is stuck for longer, or was when the clock was put forward, the
-    lease ends all the same.
-    """
-    if lease_until >= now:
-        return False
-    return not is_here(owner) or moment(lease_until) + PATIENCE < moment(now)
 
 
 def last_success(connection: Connection, *, key: str = "", step: str = "") -> Run | None:

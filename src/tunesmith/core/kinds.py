@@ -45,6 +45,7 @@ _NO_WEIGHTS = frozenset({f"{_STAGES}.curate.run:curate", f"{_STAGES}.evaluate.ru
 """What has torch in its key, because of what it imports, and loads no model."""
 _FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting", "tunesmith.text")
+_DEDUP = tuple(f"tunesmith.text.{name}" for name in ("dedup", "sketch", "small_sets"))
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
@@ -241,22 +242,29 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.asking:task_base",
         config=f"{_STAGES}.evaluate.task:TaskConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(*_EVALUATING, *_FUNCTIONS),
-        libraries=(*_MODEL, "scipy"),
+        sources=(*_EVALUATING, *_FUNCTIONS, *_DEDUP),
+        libraries=(*_MODEL, "scipy", "rensa"),
     ),
     "evaluate-tuned-task@1": Kind(
         function=f"{_STAGES}.evaluate.asking:task_tuned",
         config=f"{_STAGES}.evaluate.task:TaskConfig",
         record=f"{_RECORDS}.evaluation:Evaluation",
-        sources=(*_EVALUATING, *_FUNCTIONS),
-        libraries=(*_MODEL, "scipy"),
+        sources=(*_EVALUATING, *_FUNCTIONS, *_DEDUP),
+        libraries=(*_MODEL, "scipy", "rensa"),
+    ),
+    "apart@1": Kind(
+        function=f"{_STAGES}.evaluate.apart:check",
+        config=f"{_STAGES}.evaluate.apart:ApartConfig",
+        record=f"{_RECORDS}.evaluation:Apart",
+        sources=(f"{_STAGES}.evaluate.apart", *_DEDUP),
+        libraries=("pyarrow", "numpy", "rensa"),
     ),
     "evaluate-tuned-pairs@1": Kind(
         function=f"{_STAGES}.evaluate.pairwise:judge_pairs",
         config=f"{_STAGES}.evaluate.config:PairsConfig",
         record=f"{_RECORDS}.pairwise:Verdicts",
-        sources=_EVALUATING,
-        libraries=(*_MODEL, "scipy"),
+        sources=(*_EVALUATING, *_FUNCTIONS, *_DEDUP),
+        libraries=(*_MODEL, "scipy", "rensa"),
     ),
     "slice@1": Kind(
         function=f"{_STAGES}.evaluate.slices:cut",

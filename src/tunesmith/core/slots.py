@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tunesmith.core import evidence, tables
-from tunesmith.core.catalog import is_lapsed
 from tunesmith.core.db import clock, moment, text_of
+from tunesmith.core.lease import is_lapsed
 from tunesmith.core.owner import is_gone, owner
 
 SET, RUNNING, DONE, FAILED = "set", "running", "done", "failed"

@@ -20,6 +20,8 @@ SHARES = frozenset(
     )
 )  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""
+LOWER_IS_BETTER = frozenset(("perplexity", "loss", "calibration error", "Brier score"))
+"""Metrics of which less is better; of every other one more is, but for those that a task says."""
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
@@ -31,7 +33,9 @@ class Evaluation:
     (what the row adds to the metric) and `loss` (what the model was unsure by, lower is better); of
     labels also `log_probability` (of the predicted one, normalised over the label set) and
     `probabilities` (list of float32 in the order of `labels`). Further metrics that rows have each
-    are columns `metric NAME`.
+    are columns `metric NAME`. Of metrics that are made of sums over the rows: `nats` and
+    `num_tokens` (what all tokens of a row's answers cost), `tag_counts` (of each label the right
+    tags, then of each label those that are meant and those that are said, together).
     """
 
     model: str
@@ -40,7 +44,7 @@ class Evaluation:
     labels: tuple[str, ...]
     num_rows: int
     metric: str
-    """What gates compare, e.g. "accuracy"; higher is better."""
+    """What gates compare, e.g. "accuracy"."""
     value: float
     """The metric: the mean of the rows' scores."""
     others: Mapping[str, float]
@@ -51,10 +55,16 @@ class Evaluation:
     task: str = ""
     """Name of the task that was asked; empty for what the model's objective asks."""
     task_version: str = ""
+    lower_is_better: tuple[str, ...] = ()
+    """Of the metrics that are a task's own, those of which less is better."""
 
     def metrics(self) -> dict[str, float]:
         """All of them, the one that gates compare first."""
         return {self.metric: self.value, **self.others}
+
+    def falls(self, metric: str) -> bool:
+        """Whether less of `metric` is better."""
+        return metric in LOWER_IS_BETTER or metric in self.lower_is_better
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,15 +93,17 @@ class Comparison:
     p_value: float = 1.0
     """Two-sided: how often chance alone would make so large a difference."""
     num_won: int = 0
-    """Rows on which the tuned model scored higher."""
+    """Rows on which the tuned model did better."""
     num_lost: int = 0
-    """Rows on which it scored lower."""
+    """Rows on which it did worse."""
     num_left_out: int = 0
     """Rows that were not compared, as the other model was tuned on them."""
     task: str = ""
     """Name of the task that was asked; empty for what the model's objective asks."""
     slice: str = ""
     """Which of the rows; empty for all."""
+    lower_is_better: bool = False
+    """Whether less of the metric is better, so that a difference below zero is an improvement."""
 
     @property
     def is_of_all(self) -> bool:
@@ -131,6 +143,22 @@ class OwnRows:
     """The rows of several tasks' own files."""
 
     files: tuple[TaskRows, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Apart:
+    """That no test row of one dataset is a training row of another, or resembles one."""
+
+    asked: str
+    """Name of the dataset whose test rows a task asks."""
+    trained: str
+    """Name of the one that the model is tuned on."""
+    num_asked: int
+    num_trained: int
+    words: float
+    """The share of common words, where a row is short, from which two rows are alike."""
+    runs: float
+    """The share of common runs of five words, where none is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

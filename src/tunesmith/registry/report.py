@@ -89,6 +89,8 @@ class Beside:
     second: Evaluation
     comparison: Comparison | None
     """The second minus the first; None where there is no row to compare them on."""
+    why: str = ""
+    """Why there is none."""
 
 
 def report(project: Project, version: str) -> Report:
@@ -152,11 +154,12 @@ def _words(project: Project, audited: Run) -> tuple[str, ...]:
         return ()
 
 
-def compared(project: Project, first: str, second: str) -> Beside:
-    """Two versions side by side, on the rows that both were asked and neither was tuned on.
+def compared(project: Project, first: str, second: str, metric: str = "") -> Beside:
+    """Two versions side by side, on the rows that both were asked and neither was tuned on; by
+    `metric`, or by what gates compare first.
 
     Raises:
-        UsageError: one is not of the form MODEL@NUMBER.
+        UsageError: one is not of the form MODEL@NUMBER, or there is no such metric of both.
         NotFound: there is no such version, or it was never evaluated.
     """
     from tunesmith.stages.evaluate.compare import Asking, compare_as
@@ -176,18 +179,21 @@ def compared(project: Project, first: str, second: str) -> Beside:
     asking = Asking(
         confidence=CONFIDENCE,
         seed=project.file.project.seed,
+        metric=metric,
         versus=first,
         left_out=frozenset().union(*seen),
         shared=True,
     )
+    why = ""
     for before in evaluated[0]:
         for after in evaluated[1]:
             try:
                 comparison = compare_as(before, after, blobs, asking)
-            except DataError:  # no row in common, or another metric
+            except DataError as error:  # no row in common, other tokens, or another metric
+                why = error.message
                 continue
             return Beside(first=before, second=after, comparison=comparison)
-    return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None)
+    return Beside(first=evaluated[0][0], second=evaluated[1][0], comparison=None, why=why)
 
 
 def _suites(project: Project, runs: Sequence[Run]) -> tuple[SuiteResult, ...]:

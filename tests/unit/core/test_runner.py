@@ -22,6 +22,7 @@ from tunesmith.core.errors import (
     OverBudget,
     StoreLocked,
 )
+from tunesmith.core.lease import is_lapsed
 from tunesmith.core.meter import Forecast
 from tunesmith.core.owner import owner
 from tunesmith.core.ref import Blob
@@ -253,8 +254,8 @@ def test_who_lives_and_could_not_say_so_is_not_lost(make_runner):
     assert swept == []
     now = datetime.now(UTC)
     late = [text_of(now - timedelta(seconds=ago)) for ago in (60, 3600)]
-    assert [catalog.is_lapsed(owner(), each, text_of(now)) for each in late] == [False, True]
-    assert catalog.is_lapsed("elsewhere:1:1", late[0], text_of(now))
+    assert [is_lapsed(owner(), each, text_of(now)) for each in late] == [False, True]
+    assert is_lapsed("elsewhere:1:1", late[0], text_of(now))
 
 
 def test_sweep_marks_the_lost(make_runner):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypedDict, Unpack
 
+import pyarrow as pa
 import torch
 
 from tunesmith.core.errors import UsageError
@@ -12,6 +15,7 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.lm.attach import load_version
 from tunesmith.lm.chat_template import answered, stop_ids
+from tunesmith.lm.contents import content_of
 from tunesmith.lm.detokenise import Detokeniser
 from tunesmith.lm.engine import Message
 from tunesmith.lm.example import Answer, Example
@@ -20,36 +24,45 @@ from tunesmith.lm.lessons import beginning
 from tunesmith.lm.likelihood import answer_log_probs
 from tunesmith.lm.load import LoadedModel, load_model
 from tunesmith.records.data import Dataset
-from tunesmith.records.evaluation import Evaluation, TaskRows
+from tunesmith.records.evaluation import LOWER_IS_BETTER, Apart, Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
+from tunesmith.records.rows import FORMATS
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS, nearest
+from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.examples import of_dataset, of_file, with_examples
 from tunesmith.stages.evaluate.function import counted
-from tunesmith.stages.evaluate.items import Item, items_of
-from tunesmith.stages.evaluate.predictions import to_parquet
+from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
+from tunesmith.stages.evaluate.predictions import SHOWN, to_parquet
+from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.scorer import Scored
 from tunesmith.stages.evaluate.task import TaskConfig
 
-SHOWN = 2000
-"""Characters that are kept of what was to be said. Answers are kept whole: a judge reads them."""
+
+class Given(TypedDict, total=False):
+    """What a task is asked with beside the model and its dataset."""
+
+    rows: TaskRows | None
+    """Its own rows."""
+    program: Program | None
+    examples: TaskRows | None
+    """The rows that stand before a question, where it has rows of its own."""
+    other: Dataset | None
+    """The dataset whose test rows are asked."""
+    apart: Apart | None
+    """That no row of it was trained on."""
 
 
 def task_base(
-    config: TaskConfig,
-    ctx: Context,
-    *,
-    base: BaseModel,
-    dataset: Dataset,
-    rows: TaskRows | None = None,
-    program: Program | None = None,
+    config: TaskConfig, ctx: Context, *, base: BaseModel, dataset: Dataset, **given: Unpack[Given]
 ) -> Evaluation:
-    """How well `base` does at a task, under the instruction of `dataset`.
+    """How well `base` does at a task, under the instruction of `dataset`, or of the other one.
 
     Raises:
-        DataError: a row has no right answer, or cannot be rendered.
+        DataError: a row has no right answer, or cannot be rendered; or there are too few examples.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, (base, None), dataset, rows, program)
+    return _evaluate(config, ctx, (base, None), dataset, given)
 
 
 def task_tuned(
@@ -58,16 +71,15 @@ def task_tuned(
     *,
     model: ModelVersion,
     dataset: Dataset,
-    rows: TaskRows | None = None,
-    program: Program | None = None,
+    **given: Unpack[Given],
 ) -> Evaluation:
     """How well `model` does at a task, as it would be served.
 
     Raises:
-        DataError: a row has no right answer, or cannot be rendered.
+        DataError: a row has no right answer, or cannot be rendered; or there are too few examples.
         UsageError: a row does not fit the model's context.
     """
-    return _evaluate(config, ctx, (model.base, model), dataset, rows, program)
+    return _evaluate(config, ctx, (model.base, model), dataset, given)
 
 
 def _evaluate(
@@ -75,18 +87,16 @@ def _evaluate(
     ctx: Context,
     asked: tuple[BaseModel, ModelVersion | None],
     dataset: Dataset,
-    rows: TaskRows | None,
-    program: Program | None,
+    given: Given,
 ) -> Evaluation:
     base, model = asked
-    instruction = model.instruction if model else dataset.instruction
-    items = items_of(config, ctx, dataset, instruction, rows)
+    items = asked_items(config, ctx, model.instruction if model else "", dataset, given)
     ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
     loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
     if config.ask == "choose":
         scored = _choose(config, ctx, loaded, items)
     else:
-        scored = _answer(config, ctx, loaded, items, program)
+        scored = _answer(config, ctx, loaded, items, given.get("program"))
     return Evaluation(
         model=model.name if model else base.name,
         subject="tuned" if model else "base",
@@ -99,7 +109,48 @@ def _evaluate(
         predictions=ctx.blobs.put(to_parquet([item.row_id for item in items], scored), PARQUET),
         task=config.name,
         task_version=config.version,
+        lower_is_better=config.lower_is_better,
     )
+
+
+def asked_items(
+    config: TaskConfig, ctx: Context, instruction: str, dataset: Dataset, given: Given
+) -> list[Item]:
+    """What is asked, examples before it: of the base and of a tuned model the same, unless the
+    latter was tuned under another `instruction` than its dataset has now.
+
+    Raises:
+        DataError: a row has no right answer, or there are too few examples.
+    """
+    other, rows = given.get("other"), given.get("rows")
+    asked = other or dataset
+    told = (other.instruction if other else "") or instruction or dataset.instruction
+    if rows is None:
+        table = asked_rows(EvaluateConfig(), ctx.blobs, asked, ctx.seed)
+        items, texts = _test_items(config, table, asked, told), table["text"].to_pylist()
+    else:
+        items = list(items_of_own(config, rows, told))
+        texts = [item.question for item in items]
+    if not config.num_fewshot:
+        return items
+    examples = given.get("examples")
+    pool = (
+        of_dataset(config, ctx.blobs, asked, told, ctx.seed)
+        if examples is None
+        else of_file(config, examples, told, ctx.seed)
+    )
+    return with_examples(config, items, texts, pool, ctx.seed)
+
+
+def _test_items(
+    config: TaskConfig, table: pa.Table, dataset: Dataset, instruction: str
+) -> list[Item]:
+    kind = FORMATS[dataset.format]
+    pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
+    items = [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
+    if config.ask == "choose":
+        return [replace(item, choices=dataset.labels) for item in items]
+    return items
 
 
 def _answer(
@@ -125,10 +176,11 @@ def _answer(
         given = [item.given(said) for said, item in zip(answers, items, strict=True)]
         found |= counted(config, program, given, ctx)
     first, *more = config.metrics
+    falls = first in config.lower_is_better or first in LOWER_IS_BETTER
     return Scored(
         metric=first,
         scores=found[first],
-        losses=[1 - score for score in found[first]],
+        losses=[score if falls else 1 - score for score in found[first]],
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=answers,
         by_row={name: found[name] for name in more},
@@ -181,18 +233,20 @@ def _choose(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequen
         for name, places in picked.items()
     }
     first, *more = config.metrics
+    losses = [
+        -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
+        for sums, place in zip(found, right, strict=True)
+    ]
     return Scored(
         metric=first,
         scores=hits[first],
-        losses=[
-            -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
-            for sums, place in zip(found, right, strict=True)
-        ],
+        losses=losses,
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=[
             item.choices[place][:SHOWN] for item, place in zip(items, picked[first], strict=True)
         ],
         by_row={name: hits[name] for name in more},
+        others={"loss": sum(losses) / len(losses)},
     )
 
 

@@ -17,19 +17,26 @@ from tunesmith.stages.evaluate.bootstrap import (
     bootstrap_mean,
     paired_bootstrap,
 )
-from tunesmith.stages.evaluate.metrics import f1_by_label, macro_f1
+from tunesmith.stages.evaluate.calibration import calibration_error, error_of_one, error_of_two
+from tunesmith.stages.evaluate.measured import (
+    CALIBRATION,
+    by_rows,
+    known,
+    of_each_row,
+    require_same_tokens,
+    sums_of,
+    sureness_of,
+)
 from tunesmith.stages.evaluate.paired import (
     FEW,
     PERMUTATION,
     is_right_or_wrong,
-    macro_f1_interval,
-    macro_f1_of_one,
     no_difference,
     of_few,
 )
 from tunesmith.stages.evaluate.predictions import Predictions, from_parquet
+from tunesmith.stages.evaluate.sums import of_one, of_two
 
-MACRO_F1 = "macro-F1"
 BASE = "base"
 
 
@@ -42,6 +49,8 @@ class _Found:
     interval: Interval
     test: str
     p_value: float
+    rows: tuple[Sequence[float], Sequence[float]]
+    """By what rows are won and lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,57 +96,96 @@ def compare_as(base: Evaluation, tuned: Evaluation, blobs: Blobs, asking: Asking
             remedy="compare models of the same objective",
         )
     before, after, num_left_out = _paired(base, tuned, blobs, asking)
-    if metric in before.by_row and metric in after.by_row:
-        before, after = before.of(metric), after.of(metric)
-    elif metric != tuned.metric:
-        return _of_macro_f1((base, tuned), (before, after), asking, num_left_out)
-    interval = paired_bootstrap(
-        before.scores, after.scores, confidence=asking.confidence, seed=asking.seed
+    found = (
+        _of_rows((base, tuned), (before, after), asking, metric)
+        or _of_sums((base, tuned), (before, after), asking, metric)
+        or _of_sureness((before, after), asking, metric)
     )
-    test, p_value = no_difference(before.scores, after.scores, asking.seed)
-    # Of all test rows beside the base, verdicts stay what they were before this was known.
-    is_new = asking.only is not None or bool(tuned.task)
-    is_asked = is_new or asking.versus != BASE
-    if is_asked and (few := _few(before.scores, after.scores, is_new)):
-        low, high = of_few(few, asking.confidence)
-        interval = replace(interval, low=low, high=high)
-    values = _mean(before.scores), _mean(after.scores)
-    found = _Found(metric=metric, values=values, interval=interval, test=test, p_value=p_value)
-    return _comparison(before, after, tuned, asking, num_left_out, found)
+    if found is None:
+        shared = [name for name in known(tuned, after) if name in known(base, before)]
+        raise UsageError(
+            f"{metric!r} cannot be compared row by row",
+            remedy=f"there is: {', '.join(shared)}",
+        )
+    return _comparison(tuned, asking, num_left_out, found)
 
 
-def _of_macro_f1(
+def _of_rows(
     evaluations: tuple[Evaluation, Evaluation],
     said: tuple[Predictions, Predictions],
     asking: Asking,
-    num_left_out: int,
-) -> Comparison:
+    metric: str,
+) -> _Found | None:
+    """Of a metric that is the mean of what rows have; None of another."""
     (base, tuned), (before, after) = evaluations, said
-    labels = tuned.labels
-    if asking.metric != MACRO_F1 or not all(MACRO_F1 in each.others for each in (base, tuned)):
-        raise UsageError(
-            f"{asking.metric!r} cannot be compared row by row",
-            remedy=f"there is: {', '.join(_known(tuned, after))}",
-        )
-    interval, p_value = macro_f1_interval(
-        before, after, labels, confidence=asking.confidence, seed=asking.seed
+    first, second = by_rows(base, before, metric), by_rows(tuned, after, metric)
+    if first is None or second is None:
+        return None
+    interval = paired_bootstrap(
+        first.scores, second.scores, confidence=asking.confidence, seed=asking.seed
     )
-    values = _macro_f1(before, labels), _macro_f1(after, labels)
-    found = _Found(
-        metric=MACRO_F1, values=values, interval=interval, test=PERMUTATION, p_value=p_value
+    test, p_value = no_difference(first.scores, second.scores, asking.seed)
+    # Of all test rows beside the base, verdicts stay what they were before this was known.
+    is_new = asking.only is not None or bool(tuned.task)
+    is_asked = is_new or asking.versus != BASE
+    if is_asked and (few := _few(first.scores, second.scores, is_new)):
+        low, high = of_few(few, asking.confidence)
+        interval = replace(interval, low=low, high=high)
+    return _Found(
+        metric=metric,
+        values=(_mean(first.scores), _mean(second.scores)),
+        interval=interval,
+        test=test,
+        p_value=p_value,
+        rows=(first.scores, second.scores),
     )
-    return _comparison(before, after, tuned, asking, num_left_out, found)
 
 
-def _comparison(
-    before: Predictions,
-    after: Predictions,
-    tuned: Evaluation,
+def _of_sums(
+    evaluations: tuple[Evaluation, Evaluation],
+    said: tuple[Predictions, Predictions],
     asking: Asking,
-    num_left_out: int,
-    found: _Found,
-) -> Comparison:
-    pairs = list(zip(before.scores, after.scores, strict=True))
+    metric: str,
+) -> _Found | None:
+    """Of a metric that is made of sums over the rows; None of another."""
+    first, second = (sums_of(*each, metric) for each in zip(evaluations, said, strict=True))
+    if first is None or second is None:
+        return None
+    require_same_tokens(*said, metric)
+    interval, p_value = of_two(first, second, confidence=asking.confidence, seed=asking.seed)
+    return _Found(
+        metric=metric,
+        values=(first.value, second.value),
+        interval=interval,
+        test=PERMUTATION,
+        p_value=p_value,
+        rows=(of_each_row(said[0], metric), of_each_row(said[1], metric)),
+    )
+
+
+def _of_sureness(
+    said: tuple[Predictions, Predictions], asking: Asking, metric: str
+) -> _Found | None:
+    """Of the calibration error; None of another metric."""
+    first, second = (sureness_of(each) for each in said)
+    if metric != CALIBRATION or first is None or second is None:
+        return None
+    interval, p_value = error_of_two(first, second, confidence=asking.confidence, seed=asking.seed)
+    sure = (calibration_error(each.sure.tolist(), each.right.tolist()) for each in (first, second))
+    return _Found(
+        metric=metric,
+        values=(next(sure), next(sure)),
+        interval=interval,
+        test=PERMUTATION,
+        p_value=p_value,
+        rows=(of_each_row(said[0], metric), of_each_row(said[1], metric)),
+    )
+
+
+def _comparison(tuned: Evaluation, asking: Asking, num_left_out: int, found: _Found) -> Comparison:
+    falls = tuned.falls(found.metric)
+    better = [(b > t) if falls else (b < t) for b, t in zip(*found.rows, strict=True)]
+    same = sum(b == t for b, t in zip(*found.rows, strict=True))
     return Comparison(
         metric=found.metric,
         base=found.values[0],
@@ -146,24 +194,19 @@ def _comparison(
         low=found.interval.low,
         high=found.interval.high,
         confidence=asking.confidence,
-        num_rows=len(pairs),
+        num_rows=len(better),
         num_resamples=NUM_RESAMPLES,
         detectable=found.interval.detectable,
         versus=asking.versus,
         test=found.test,
         p_value=found.p_value,
-        num_won=sum(b < t for b, t in pairs),
-        num_lost=sum(b > t for b, t in pairs),
+        num_won=sum(better),
+        num_lost=len(better) - sum(better) - same,
         num_left_out=num_left_out,
         task=tuned.task,
         slice=asking.only.said if asking.only else "",
+        lower_is_better=falls,
     )
-
-
-def _known(evaluation: Evaluation, said: Predictions) -> list[str]:
-    """The metrics that gates can ask for."""
-    known = [evaluation.metric, *said.by_row]
-    return [*known, MACRO_F1] if MACRO_F1 in evaluation.others else known
 
 
 def _paired(
@@ -213,10 +256,6 @@ def _mean(scores: Sequence[float]) -> float:
     return sum(scores) / len(scores)
 
 
-def _macro_f1(said: Predictions, labels: Sequence[str]) -> float:
-    return macro_f1(f1_by_label(said.truth, said.predicted, labels))
-
-
 def floor_interval(
     evaluation: Evaluation,
     blobs: Blobs,
@@ -237,16 +276,17 @@ def floor_interval(
         rows = set(only.row_ids)
         found = found.at([n for n, row_id in enumerate(found.row_ids) if row_id in rows])
     num_rows = len(found.row_ids)
-    if metric == MACRO_F1 and MACRO_F1 in evaluation.others:
-        labels = evaluation.labels
-        return macro_f1_of_one(found, labels, confidence=confidence, seed=seed), num_rows
-    if metric in found.by_row:
-        found = found.of(metric)
-    elif metric not in ("", evaluation.metric):
+    if (sums := sums_of(evaluation, found, metric)) is not None:
+        return of_one(sums, confidence=confidence, seed=seed), num_rows
+    if metric == CALIBRATION and (sure := sureness_of(found)) is not None:
+        return error_of_one(sure, confidence=confidence, seed=seed), num_rows
+    scored = by_rows(evaluation, found, metric)
+    if scored is None:
         raise UsageError(
             f"a floor of {metric!r} cannot be judged",
-            remedy=f"there is: {', '.join(_known(evaluation, found))}",
+            remedy=f"there is: {', '.join(known(evaluation, found))}",
         )
+    found = scored
     if not is_right_or_wrong(found.scores):
         return bootstrap_mean(found.scores, confidence=confidence, seed=seed), num_rows
     within = binomtest(int(sum(found.scores)), num_rows).proportion_ci(confidence, "wilson")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -35,6 +35,21 @@ SCORERS = {
 }
 """(objective, format of the dataset) -> "module:function" of an `Asked` to its `Scored`. What does
 not stand here does not go together."""
+_LABELS = ("accuracy", "macro-F1", "micro-F1", "loss", "calibration error", "Brier score")
+_RANKS = ("reciprocal rank", "recall@1", "recall@10", "nDCG@10", "loss")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    f"{_HERE}.labels:score": _LABELS,
+    _TOKENS: ("log-likelihood", "loss", "perplexity"),
+    f"{_HERE}.judged:score_pairs": ("pair accuracy", "margin", "loss"),
+    f"{_HERE}.judged:score_feedback": ("signed log-likelihood",),
+    f"{_HERE}.rewarded:score": ("reward",),
+    f"{_HERE}.states:score_classes": _LABELS,
+    f"{_HERE}.states:score_tags": ("tag accuracy", "macro-F1", "micro-F1", "loss"),
+    f"{_HERE}.states:score_rewards": ("pair accuracy", "margin", "loss"),
+    f"{_HERE}.states:score_passages": _RANKS,
+    f"{_HERE}.states:score_vectors": _RANKS,
+}
+"""What rules of gates can ask for, by what the rows are asked with; the first one first."""
 
 
 class EvaluateConfig(Section):
@@ -98,6 +113,8 @@ class Sliced(Section):
 
     task: str = ""
     """Name of the task whose own rows they are; without one the dataset's test rows."""
+    dataset: str = ""
+    """Name of the other dataset whose test rows that task asks, if it does."""
     slice: SliceConfig
 
 
@@ -134,21 +151,31 @@ class GateRule(Section):
     against: str = ""
     """What the model is compared with on the same rows: "base"; an alias such as "production",
     which means the version that it points at when the model is judged; or "released", which means
-    production, else candidate. Without it the rule is a floor."""
+    production, else candidate. Without it the rule is a floor or a ceiling."""
     at_least: float | None = None
     """Of a floor: the metric must be at least this, also at the lower end of its interval."""
+    at_most: float | None = None
+    """Of a ceiling, where less of a metric is better ("perplexity", "loss", "calibration error",
+    "Brier score", and what a task says): it must be at most this, also at the upper end."""
     margin: float = 0.0
-    """Of a comparison: the model must exceed the other by more than this, also at the lower end of
-    the interval. Below zero it may be worse by less than so much."""
+    """Of a comparison: the model must be better than the other by more than this, also at the worse
+    end of the interval: above it, or below it where less of the metric is better. Below zero it may
+    be worse by less than so much."""
     confidence: float | None = Field(default=None, gt=0.5, lt=1)
     """Confidence of the two-sided interval; without one the gate's."""
 
     @model_validator(mode="after")
     def _floor_or_comparison(self) -> GateRule:
+        if self.at_least is not None and self.at_most is not None:
+            raise ValueError("a metric is better when higher (at_least) or when lower (at_most)")
         if self.against and self.at_least is not None:
             raise ValueError("at_least is of a floor, and margin of a comparison (against)")
-        if not self.against and self.at_least is None:
-            raise ValueError("a rule is a floor (at_least) or a comparison (against)")
+        if self.against and self.at_most is not None:
+            raise ValueError("at_most is of a ceiling, and margin of a comparison (against)")
+        if not self.against and self.at_least is None and self.at_most is None:
+            raise ValueError(
+                "a rule is a floor (at_least), a ceiling (at_most) or a comparison (against)"
+            )
         if not self.against and self.margin:
             raise ValueError("margin is of a comparison: say against what")
         return self
@@ -172,8 +199,8 @@ class GateConfig(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of the two-sided interval of the difference."""
     rules: tuple[GateRule, ...] = ()
-    """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least or margin,
-    confidence, task, and slice (source, label, field and value, min_chars, max_chars)."""
+    """More rules, each a table `[[gate.NAME.rules]]` with metric, against, at_least, at_most or
+    margin, confidence, task, and slice (source, label, field and value, min_chars, max_chars)."""
     suites: tuple[str, ...] = ()
     """Suites of the model whose limits are rules of this gate, too: names of `[suite.NAME]`
     sections, and "forgetting", which each model has that goes on with a text."""
@@ -205,9 +232,13 @@ class GateConfig(Section):
 
     def slices(self) -> tuple[Sliced, ...]:
         """The slices that its rules ask for, each once."""
-        own = {task.config.name for task in self._read if not task.config.is_of_test_rows}
+        own = {
+            task.config.name: task.config.other
+            for task in self._read
+            if not task.config.is_of_test_rows
+        }
         found = {
-            (at, rule.slice.said): Sliced(task=at, slice=rule.slice)
+            (at, rule.slice.said): Sliced(task=at, dataset=own.get(at, ""), slice=rule.slice)
             for rule in self.rules
             if rule.slice is not None
             for at in [rule.task if rule.task in own else ""]

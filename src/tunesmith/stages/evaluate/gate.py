@@ -48,19 +48,20 @@ def worst(verdicts: Iterable[Verdict | None]) -> Verdict:
 
 
 def compared(rule: str, found: Comparison, margin: float) -> RuleResult:
-    """Whether the difference is above `margin`, at the lower end of its interval too."""
-    verdict: Verdict = (
-        "pass" if found.low > margin else "fail" if found.high <= margin else "inconclusive"
-    )
+    """Whether the model is better by more than `margin`, at the worse end of the interval too."""
+    falls = found.lower_is_better
+    worse, better = (-found.high, -found.low) if falls else (found.low, found.high)
+    verdict: Verdict = "pass" if worse > margin else "fail" if better <= margin else "inconclusive"
+    difference = -found.difference if falls else found.difference
     return RuleResult(
         rule=rule,
         observed=f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f} "
         f"at {found.confidence:.0%} confidence)",
-        required=f"more than {margin:+.4f} at the lower end",
+        required=_more_than(margin, falls),
         passed=verdict == "pass",
         verdict=verdict,
         num_rows_needed=_needed(
-            found.num_rows, found.difference, (found.low, found.high), margin, found.confidence
+            found.num_rows, difference, (worse, better), margin, found.confidence
         )
         if verdict == "inconclusive"
         else 0,
@@ -70,20 +71,24 @@ def compared(rule: str, found: Comparison, margin: float) -> RuleResult:
 def floored(
     rule: GateRule, metric: str, found: Estimate, num_rows: int, confidence: float
 ) -> RuleResult:
-    """Whether a metric is at least what `rule` says, at the lower end of its interval too."""
-    floor = rule.at_least
-    assert floor is not None
-    verdict: Verdict = (
-        "pass" if found.low >= floor else "fail" if found.high < floor else "inconclusive"
-    )
+    """Whether a metric is at least, or at most, what `rule` says, at the worse end of its interval
+    too."""
+    verdict: Verdict
+    if rule.at_most is not None:
+        bound, falls = rule.at_most, True
+        verdict = "pass" if found.high <= bound else "fail" if found.low > bound else "inconclusive"
+    else:
+        assert rule.at_least is not None
+        bound, falls = rule.at_least, False
+        verdict = "pass" if found.low >= bound else "fail" if found.high < bound else "inconclusive"
     return RuleResult(
         rule=metric,
         observed=f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f} "
         f"at {confidence:.0%} confidence)",
-        required=f"at least {floor:.4f} at the lower end",
+        required=_bounded(bound, falls),
         passed=verdict == "pass",
         verdict=verdict,
-        num_rows_needed=_needed(num_rows, found.mean, (found.low, found.high), floor, confidence)
+        num_rows_needed=_needed(num_rows, found.mean, (found.low, found.high), bound, confidence)
         if verdict == "inconclusive"
         else 0,
     )
@@ -102,29 +107,42 @@ def enough(result: RuleResult, num_rows: int, only: Slice | None) -> RuleResult:
     )
 
 
-def no_rows(rule: GateRule, what: str) -> RuleResult:
-    """The outcome of a rule on a slice that has no rows."""
-    floor = rule.at_least
-    least = f"more than {rule.margin:+.4f}" if floor is None else f"at least {floor:.4f}"
+def no_rows(rule: GateRule, what: str, falls: bool = False) -> RuleResult:
+    """The outcome of a rule on a slice that has no rows; `falls` says that less of its metric is
+    better."""
+    bound = rule.at_most if falls else rule.at_least
     return RuleResult(
         rule=what,
         observed="there is no such row",
-        required=f"{least} at the lower end",
+        required=_more_than(rule.margin, falls) if bound is None else _bounded(bound, falls),
         passed=False,
         verdict="inconclusive",
         num_rows_needed=MIN_ROWS,
     )
 
 
-def nothing_stands(rule: GateRule) -> RuleResult:
+def nothing_stands(rule: GateRule, falls: bool = False) -> RuleResult:
     """The outcome of a comparison with an alias that points at no other version."""
     return RuleResult(
         rule=f"compared with {rule.against}",
         observed=f"no other version is {rule.against} yet",
-        required=f"more than {rule.margin:+.4f} at the lower end, once there is one",
+        required=f"{_more_than(rule.margin, falls)}, once there is one",
         passed=True,
         verdict="pass",
     )
+
+
+def _more_than(margin: float, falls: bool) -> str:
+    """What a comparison requires of the model's metric minus the other's."""
+    if falls:
+        return f"less than {0.0 - margin:+.4f} at the upper end, as lower is better"
+    return f"more than {margin:+.4f} at the lower end"
+
+
+def _bounded(bound: float, falls: bool) -> str:
+    if falls:
+        return f"at most {bound:.4f} at the upper end, as lower is better"
+    return f"at least {bound:.4f} at the lower end"
 
 
 def _needed(

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,6 @@ import yaml
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.project_folder import read_text, require_inside
-from tunesmith.records.evaluation import TaskRows
-from tunesmith.stages.evaluate.own_rows import read_own
-from tunesmith.stages.evaluate.task import TaskConfig
 
 MAX_BYTES = 64 << 20
 TIMEOUT_S = 120.0
@@ -34,6 +31,7 @@ METRICS = {
     "exact_match": "exact match",
     "chrf": "chrF",
 }
+TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 LESS_STRICT = ("ignore_case", "ignore_punctuation")
 READ = frozenset(
     {
@@ -51,6 +49,11 @@ OF_NO_EFFECT = frozenset(
     }
 )
 """Keys that bear on nothing where no examples are put before the question: named, no more."""
+OF_EXAMPLES = frozenset(
+    {*("num_fewshot", "training_split", "fewshot_split", "fewshot_delimiter", "fewshot_config")}
+)
+"""Keys that are read where examples are."""
+SAMPLERS = {"default": "seeded", "first_n": "first_n"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,18 @@ class Carried:
     """What was not carried over and changes what is asked, or what counts as right."""
     notes: Sequence[str]
     """What was not carried over, or is another way here, and changes neither."""
+    examples: Sequence[Mapping[str, Any]] = ()
+    """The rows that examples before the question are of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examples:
+    """Rows before the question, as far as they are carried over."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    """Why they are not."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -92,18 +107,22 @@ def carry_over(path: Path) -> Carried:
             f"{path.name}: output_type {kind!r} is not carried over",
             remedy=f"there is: {', '.join(ASKS)}",
         )
-    for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+    for key in TEMPLATES:
         if isinstance(task.get(key), _Function):
             raise DataError(
                 f"{path.name}: {key} is a function, {task[key].name}, and is not run",
                 remedy="write it as a template or as the name of a column",
             )
     chooses = ASKS[kind] == "choose"
-    docs = _docs(path, task)
-    rows = _rendered(path, task, docs, chooses)
+    examples = _examples(path, task, chooses)
+    # Before examples a description stands once, and not before each question.
+    asked = {**task, "description": ""} if examples.rows else task
+    rows = _rendered(path, asked, _docs(path, task, _tested(task)), chooses)
     metrics, changes = _metrics(task, chooses)
     generation, more = _generation(task)
-    unread = sorted(task.keys() - READ - OF_NO_EFFECT)
+    unread = sorted(task.keys() - READ - OF_NO_EFFECT - OF_EXAMPLES)
+    if examples.problem:
+        changes.append(f"num_fewshot: {_short(task['num_fewshot'])}; {examples.problem}")
     changes += [*more, *(f"{key}: {_short(task[key])}" for key in unread if _says(task[key]))]
     metadata = task.get("metadata") or {}
     settings = {
@@ -119,30 +138,18 @@ def carry_over(path: Path) -> Carried:
         settings |= {"choices": "choices", "between": str(task.get("target_delimiter", " "))}
     else:
         settings |= generation
+    settings |= examples.settings
+    read = OF_EXAMPLES if examples.rows else frozenset[str]()
+    notes = [f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)]
+    if settings.get("fewshot_sampler") == "seeded":
+        notes.append("sampler default: by the project's seed other examples are drawn than there")
     return Carried(
         settings=settings,
         rows=rows,
         changes=changes,
-        notes=[f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT)],
+        notes=notes,
+        examples=examples.rows,
     )
-
-
-def as_files(carried: Carried, rows: str) -> tuple[str, str]:
-    """The text of our file (TOML), which says what was not carried over, and of its rows (JSONL),
-    which will lie at `rows`, relative to the project.
-
-    Raises:
-        DataError: a row has no right answer.
-        pydantic.ValidationError: a setting is none of ours.
-    """
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in carried.rows)
-    settings = {"rows": f"file:{rows}", **carried.settings}
-    config = TaskConfig.model_validate(settings)
-    read_own(config, TaskRows(task=config.name, text=lines))
-    left = [*carried.changes, *carried.notes]
-    head = [f"# not carried over: {' '.join(each.split())}" for each in left]
-    body = [f"{key} = {_toml(value)}" for key, value in settings.items()]
-    return "\n".join([*head, *body]) + "\n", lines
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -177,8 +184,60 @@ def _beside(path: Path, name: Any) -> Path:
     return place
 
 
-def _docs(path: Path, task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the split that is tested on."""
+def _tested(task: Mapping[str, Any]) -> str:
+    """The split that is tested on."""
+    return str(task.get("test_split") or task.get("validation_split") or "train")
+
+
+def _examples(path: Path, task: Mapping[str, Any], chooses: bool) -> _Examples:
+    """The rows before the question, rendered, and how they are taken."""
+    count, config = task.get("num_fewshot") or 0, task.get("fewshot_config") or {}
+    if not count:
+        return _Examples()
+    if not isinstance(count, int) or not isinstance(config, dict):
+        return _Examples(problem="num_fewshot is no number, or fewshot_config no mapping")
+    config = {key: value for key, value in config.items() if _says(value)}
+    templates = {key: config.pop(key) for key in TEMPLATES if key in config}
+    split = config.pop("split", None) or task.get("fewshot_split")
+    samples, sampler = config.pop("samples", None), config.pop("sampler", "default")
+    if not split and samples is None:
+        split = task.get("training_split") or task.get("validation_split") or _tested(task)
+    between = config.pop("fewshot_delimiter", task.get("fewshot_delimiter", "\n\n"))
+    given = task.get("target_delimiter", " ")
+    glue = config.pop("target_delimiter", given)
+    files = (task.get("dataset_kwargs") or {}).get("data_files")
+    description = str(task.get("description") or "")
+    problems = {
+        f"fewshot_config.{next(iter(config), '')} is not read": bool(config),
+        f"sampler {_short(sampler)} is not known": sampler not in SAMPLERS,
+        "its examples are made by a function": any(
+            isinstance(each, _Function) for each in (samples, *templates.values())
+        ),
+        "its examples are of the rows that are asked": bool(split)
+        and (not isinstance(files, dict) or files.get(split) == files.get(_tested(task))),
+        "its examples and its questions have other target delimiters": glue != given,
+        "its description is another for each row": "{{" in description or "{%" in description,
+    }
+    for problem, there_is in problems.items():
+        if there_is:
+            return _Examples(problem=problem)
+    docs = _docs(path, task, str(split)) if split else list(samples or ())
+    if len(docs) < count or not all(isinstance(each, dict) for each in docs):
+        return _Examples(problem=f"{len(docs)} rows are there for examples")
+    return _Examples(
+        rows=_rendered(path, {**task, **templates, "description": ""}, docs, chooses),
+        settings={
+            "num_fewshot": count,
+            "fewshot_sampler": SAMPLERS[sampler],
+            "between": str(glue),
+            "between_examples": str(between),
+            "preamble": description,
+        },
+    )
+
+
+def _docs(path: Path, task: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
+    """The rows of a split."""
     files = (task.get("dataset_kwargs") or {}).get("data_files")
     if task.get("dataset_path") != "json" or not files:
         raise DataError(
@@ -187,7 +246,6 @@ def _docs(path: Path, task: Mapping[str, Any]) -> list[dict[str, Any]]:
             remedy="write them as JSON Lines beside it: dataset_path: json, and their names in "
             "dataset_kwargs.data_files",
         )
-    split = task.get("test_split") or task.get("validation_split") or "train"
     named = files.get(split, []) if isinstance(files, dict) else files
     docs: list[dict[str, Any]] = []
     for name in [named] if isinstance(named, str) else named:
@@ -296,10 +354,6 @@ def _says(value: Any) -> bool:
 def _short(value: Any) -> str:
     text = value.name if isinstance(value, _Function) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _text(path: Path) -> str:

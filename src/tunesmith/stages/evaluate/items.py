@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.step import Context
 from tunesmith.lm.chat_template import prompt_ids, question
-from tunesmith.lm.contents import content_of
 from tunesmith.lm.engine import Message
 from tunesmith.lm.lessons import beginning, with_system
 from tunesmith.lm.questions import asked as asked_of
 from tunesmith.lm.tokenizer import Tokenizer
-from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import TaskRows
-from tunesmith.records.rows import FORMATS, Chat, Checked, Completion, Content, Labelled, Turn
-from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.records.rows import Chat, Checked, Completion, Content, Labelled, Turn
 from tunesmith.stages.evaluate.own_rows import read_own
-from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.task import TaskConfig
 
 
@@ -32,6 +27,8 @@ class Item:
     """A conversation; none where `plain` is asked as it stands."""
     tools: Sequence[Mapping[str, Any]] = ()
     plain: str = ""
+    question: str = ""
+    """What is asked, without what stands before it."""
     right: tuple[str, ...]
     choices: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -39,11 +36,10 @@ class Item:
 
     def given(self, said: str) -> dict[str, Any]:
         """What a function of the project is told of the answer `said`."""
-        prompt = self.messages[-1].content if self.messages else self.plain
         return {
             "said": said,
             "answers": list(self.right),
-            "prompt": prompt,
+            "prompt": self.question,
             "fields": dict(self.fields),
         }
 
@@ -54,26 +50,6 @@ class Item:
         return [*beginning(tokenizer), *tokenizer.encode(self.plain)]
 
 
-def items_of(
-    config: TaskConfig,
-    ctx: Context,
-    dataset: Dataset,
-    instruction: str,
-    rows: TaskRows | None,
-) -> list[Item]:
-    """What a task asks: of its own rows, or of the test rows of `dataset` where it has none.
-
-    Raises:
-        DataError: a row has no right answer, or cannot be asked.
-    """
-    if rows is not None:
-        return list(items_of_own(config, rows, instruction))
-    table = asked_rows(EvaluateConfig(), ctx.blobs, dataset, ctx.seed)
-    kind = FORMATS[dataset.format]
-    pairs = zip(table["row_id"].to_pylist(), table["content"].to_pylist(), strict=True)
-    return [item_of(row_id, content_of(text, kind), instruction) for row_id, text in pairs]
-
-
 def items_of_own(config: TaskConfig, rows: TaskRows, instruction: str) -> Iterator[Item]:
     """What is asked of the rows of a task's own file."""
     for row in read_own(config, rows):
@@ -82,6 +58,7 @@ def items_of_own(config: TaskConfig, rows: TaskRows, instruction: str) -> Iterat
             row_id=row.row_id,
             messages=messages,
             plain=row.prompt,
+            question=row.prompt,
             right=row.right,
             choices=row.choices,
             fields=row.fields,
@@ -105,17 +82,19 @@ def item_of(row_id: str, content: Content, instruction: str) -> Item:
             item = Item(
                 row_id=row_id,
                 messages=turns[: last[0]] if last else (),
+                question=turns[last[0] - 1].content if last and last[0] else "",
                 tools=content.tools,
                 right=(right,),
             )
         case Completion():
-            item = Item(row_id=row_id, plain=content.prompt, right=(content.completion,))
+            prompt = content.prompt
+            item = Item(row_id=row_id, plain=prompt, question=prompt, right=(content.completion,))
         case Labelled():
-            asked = question(instruction, content.text)
-            item = Item(row_id=row_id, messages=asked, right=(content.label,))
+            asked, text = question(instruction, content.text), content.text
+            item = Item(row_id=row_id, messages=asked, question=text, right=(content.label,))
         case Checked():
-            asked = asked_of(instruction, content.prompt)
-            item = Item(row_id=row_id, messages=asked, right=(content.answer,))
+            asked, text = asked_of(instruction, content.prompt), content.prompt
+            item = Item(row_id=row_id, messages=asked, question=text, right=(content.answer,))
         case _:
             raise TypeError(f"{type(content).__name__} is not answered in words")
     if not item.right[0].strip():

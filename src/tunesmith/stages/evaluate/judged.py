@@ -27,16 +27,18 @@ def score_pairs(asked: Asked) -> Scored:
     margins = [
         chosen - rejected for chosen, rejected in _by_token(asked, contents, preference_example)
     ]
+    losses = (-logsigmoid(torch.tensor(margins, dtype=torch.float64))).tolist()
     return Scored(
         metric="pair accuracy",
         scores=[float(margin > 0) for margin in margins],
-        losses=(-logsigmoid(torch.tensor(margins, dtype=torch.float64))).tolist(),
+        losses=losses,
         truth=[content.chosen[:SHOWN] for content in contents],
         predicted=[
             (each.chosen if margin > 0 else each.rejected)[:SHOWN]
             for each, margin in zip(contents, margins, strict=True)
         ],
-        others={"margin": sum(margins) / len(margins)},
+        by_row={"margin": margins},
+        others={"loss": sum(losses) / len(losses)},
     )
 
 

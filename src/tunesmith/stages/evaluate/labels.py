@@ -7,7 +7,7 @@ import torch
 from tunesmith.lm.attach import load_version
 from tunesmith.lm.load import load_model
 from tunesmith.lm.score import score_labels
-from tunesmith.stages.evaluate.calibration import brier_score, calibration_error
+from tunesmith.stages.evaluate.calibration import brier_scores, calibration_error
 from tunesmith.stages.evaluate.metrics import f1_by_label, macro_f1, micro_f1
 from tunesmith.stages.evaluate.scorer import Asked, Scored
 
@@ -43,21 +43,23 @@ def of_labels(labels: tuple[str, ...], truth: list[str], log_p: torch.Tensor) ->
     by_label = f1_by_label(truth, predicted, labels)
     right = [float(t == p) for t, p in zip(truth, predicted, strict=True)]
     chances = log_p.exp()
+    losses = (-log_p.gather(1, wanted[:, None])[:, 0]).tolist()
     return Scored(
         metric="accuracy",
         scores=right,
-        losses=(-log_p.gather(1, wanted[:, None])[:, 0]).tolist(),
+        losses=losses,
         truth=truth,
         predicted=predicted,
         columns={
             "log_probability": log_p.max(dim=-1).values.tolist(),
             "probabilities": chances.float().tolist(),
         },
+        by_row={"Brier score": brier_scores(chances.numpy(), wanted.tolist())},
         others={
             "macro-F1": macro_f1(by_label),
             "micro-F1": micro_f1(truth, predicted, labels),
             "calibration error": calibration_error(chances.max(dim=-1).values.tolist(), right),
-            "Brier score": brier_score(chances.numpy(), wanted.tolist()),
+            "loss": sum(losses) / len(losses),
         },
         per_label_f1=by_label,
     )

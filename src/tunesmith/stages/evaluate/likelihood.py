@@ -20,8 +20,9 @@ SHOWN = 200
 def score(asked: Asked) -> Scored:
     """Nats of a token of the answers of each row, given all before it.
 
-    The metric is the mean over the rows; the perplexity is of all their tokens together. Tokens
-    are those of the base model, also where new ones were added.
+    The metric is the mean over the rows; loss and perplexity are of all their tokens together, so
+    that a long answer counts more. Tokens are those of the base model, also where new ones were
+    added.
 
     Raises:
         DataError: a row cannot be rendered, or the model cannot be packed.
@@ -48,13 +49,15 @@ def score(asked: Asked) -> Scored:
     counted = cut(asked.counting(loaded))
     counts = [sum(sum(tokens_of_answers(example)) for example in row) for row in counted]
     means = [total / max(1, count) for total, count in zip(totals, counts, strict=True)]
+    loss = -sum(totals) / max(1, sum(counts))
     return Scored(
         metric="log-likelihood",
         scores=means,
         losses=[-mean for mean in means],
         truth=[_shown(content) for content in contents],
         predicted=[f"{count} tokens" for count in counts],
-        others={"perplexity": math.exp(-sum(totals) / max(1, sum(counts)))},
+        columns={"nats": [-total for total in totals], "num_tokens": counts},
+        others={"loss": loss, "perplexity": math.exp(loss)},
     )
 
 

@@ -6,6 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+UNTAGGED = "O"
+"""The tag of words that have none."""
+
 
 def f1_by_label(
     truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
@@ -40,6 +43,19 @@ def micro_f1(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[st
     hits = sum(t == p and t in counted for t, p in zip(truth, predicted, strict=True))
     seen = sum(t in counted for t in truth) + sum(p in counted for p in predicted)
     return 2 * hits / seen if seen else 0.0
+
+
+def counts_by_label(
+    truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
+) -> list[int]:
+    """What F1 is made of: of each label TP, then of each label 2 TP + FP + FN.
+
+    >>> counts_by_label(["a", "b"], ["a", "a"], ["a", "b"])
+    [1, 0, 3, 1]
+    """
+    hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
+    seen = Counter(truth) + Counter(predicted)
+    return [*(hits[label] for label in labels), *(seen[label] for label in labels)]
 
 
 def gain_of_rank(rank: int, cutoff: int) -> float:

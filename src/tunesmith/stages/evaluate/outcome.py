@@ -10,6 +10,7 @@ from tunesmith.records.evaluation import WIN_RATE, Comparison, Evaluation, RuleR
 from tunesmith.records.pairwise import Verdicts
 from tunesmith.stages.evaluate.compare import Asking, compare_as, floor_interval
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
+from tunesmith.stages.evaluate.direction import require_direction
 from tunesmith.stages.evaluate.gate import (
     compared,
     enough,
@@ -64,6 +65,7 @@ def outcome_of(
     """How `rule` came out, and the comparison that it rests on, if it is one.
 
     Raises:
+        ConfigError: the rule has a floor where less is better, or a ceiling where more is.
         DataError: the models were not asked the same rows, or no row is left.
         UsageError: the rule's metric is not one of theirs.
     """
@@ -74,11 +76,13 @@ def outcome_of(
     what = " ".join(filter(None, (f"{tuned.task}:" if tuned.task else "", metric)))
     on = f" on {only.said}" if only else ""
     rival = judged.against.get(rule.against)
+    falls = tuned.falls(metric)
+    require_direction(rule, config.name, metric, falls)
     if rule.against and rival is None:
-        return nothing_stands(rule), None
+        return nothing_stands(rule, falls), None
     seen = rival.seen if rival else frozenset()
     if only is not None and not set(only.row_ids) - seen:
-        return no_rows(rule, what + on), None
+        return no_rows(rule, what + on, falls), None
     if rival is None:
         found, num_rows = floor_interval(
             tuned, ctx.blobs, metric=metric, confidence=confidence, seed=ctx.seed, only=only

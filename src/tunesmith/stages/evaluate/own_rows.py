@@ -35,12 +35,13 @@ def read_own(config: TaskConfig, rows: TaskRows) -> list[OwnRow]:
         DataError: a line is no object, lacks a field, or has no right answer; the message says
             which.
     """
+    file = config.rows if rows.task == config.name else config.examples
     found = [
-        _own(config, fields, f"{config.name}:{number}", f"{config.rows}, line {number}")
+        _own(config, fields, f"{rows.task}:{number}", f"{file}, line {number}")
         for number, fields in fields_of(rows)
     ]
     if not found:
-        raise DataError(f"{config.rows} has no rows", remedy="write an object a line into it")
+        raise DataError(f"{file} has no rows", remedy="write an object a line into it")
     return found
 
 

@@ -28,13 +28,12 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.pairwise import Verdicts
+from tunesmith.stages.evaluate.asking import Given, asked_items
 from tunesmith.stages.evaluate.config import PairsConfig
-from tunesmith.stages.evaluate.items import Item, items_of
-from tunesmith.stages.evaluate.predictions import from_parquet
+from tunesmith.stages.evaluate.items import Item
+from tunesmith.stages.evaluate.predictions import SHOWN, from_parquet
 
 LETTERS = ("A", "B")
-SHOWN = 2000
-"""Characters of a text that are kept for people to read; the judge reads it whole."""
 SCHEMA = pa.schema(
     {
         "row_id": pa.string(),
@@ -66,6 +65,8 @@ class Besides(TypedDict, total=False):
 
     rows: TaskRows
     """The task's own."""
+    asked: Dataset
+    """The dataset whose test rows the task asks, if they are not the model's own."""
     rival: ModelVersion
     """What stands beside, if it is not the base model."""
 
@@ -97,7 +98,10 @@ def judge_pairs(
             f"{config.task.name!r} came from, and models hold what they would say for better",
             remedy="name another base model under [judge], or set own_base = true there",
         )
-    items = items_of(config.task, ctx, dataset, model.instruction, besides.get("rows"))
+    # The judge is shown what is asked, and not the examples that stood before it.
+    task = config.task.model_copy(update={"num_fewshot": 0})
+    given = Given(rows=besides.get("rows"), other=besides.get("asked"))
+    items = asked_items(task, ctx, model.instruction, dataset, given)
     pairs = _pairs(config, ctx, items, tuned, other)
     ctx.progress(0, len(pairs), f"loading the judge {judge.name}")
     loaded = load_model(judge, ctx.blobs)

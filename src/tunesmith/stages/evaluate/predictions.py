@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,14 @@ TYPES = {
     "log_probability": pa.float64(),
     "probabilities": pa.list_(pa.float32()),
     "fields": pa.string(),
+    "num_tokens": pa.int64(),
+    "tag_counts": pa.list_(pa.int32()),
 }
+ADDED = ("log_probability", "nats", "num_tokens", "tag_counts")
+"""Columns that metrics are made of which are no mean of the rows."""
+SHOWN = 2000
+"""Characters that are kept of what people compare. A generated answer is kept whole: it is
+measured, and a judge reads it."""
 BY_ROW = "metric "
 """What the names of the columns begin with that are of metrics beside the first."""
 
@@ -36,6 +44,8 @@ class Predictions:
     losses: tuple[float, ...]
     by_row: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """What each row has of metrics beside the first, by their names."""
+    added: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Those of the columns of `ADDED` that there are."""
 
     def of(self, metric: str) -> Predictions:
         """The same with what the rows have of another metric in place of the scores."""
@@ -51,6 +61,9 @@ class Predictions:
             losses=tuple(self.losses[place] for place in places),
             by_row={
                 name: tuple(rows[place] for place in places) for name, rows in self.by_row.items()
+            },
+            added={
+                name: tuple(rows[place] for place in places) for name, rows in self.added.items()
             },
         )
 
@@ -78,9 +91,11 @@ def from_parquet(data: bytes) -> Predictions:
     """The columns that a comparison needs."""
     file = pq.ParquetFile(io.BytesIO(data))
     more = [name for name in file.schema_arrow.names if name.startswith(BY_ROW)]
-    names = ["row_id", "label", "predicted", "score", "loss", *more]
+    added = [name for name in ADDED if name in file.schema_arrow.names]
+    names = ["row_id", "label", "predicted", "score", "loss", *more, *added]
+    columns = file.read(columns=names).select(names)
     row_ids, truth, predicted, scores, losses, *rows = (
-        tuple(column.to_pylist()) for column in file.read(columns=names)
+        tuple(column.to_pylist()) for column in columns
     )
     return Predictions(
         row_ids=row_ids,
@@ -88,5 +103,9 @@ def from_parquet(data: bytes) -> Predictions:
         predicted=predicted,
         scores=scores,
         losses=losses,
-        by_row={name.removeprefix(BY_ROW): each for name, each in zip(more, rows, strict=True)},
+        by_row={
+            name.removeprefix(BY_ROW): each
+            for name, each in zip(more, rows[: len(more)], strict=True)
+        },
+        added=dict(zip(added, rows[len(more) :], strict=True)),
     )

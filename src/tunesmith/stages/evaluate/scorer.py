@@ -54,7 +54,7 @@ class Scored:
     """How a model did, row by row in their order."""
 
     metric: str
-    """Higher is better; its value is the mean of `scores`."""
+    """Its value is the mean of `scores`."""
     scores: Sequence[float]
     losses: Sequence[float]
     """What the model was unsure by, lower is better; finer than a score that is right or wrong."""
@@ -64,10 +64,11 @@ class Scored:
     columns: Mapping[str, Any] = field(default_factory=dict)
     """More columns of the predictions."""
     by_row: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """More metrics that are means of what each row has, by name; higher is better. Gates can ask
-    for them as for the first."""
+    """More metrics that are means of what each row has, by name. Gates can ask for them as for the
+    first."""
     others: Mapping[str, float] = field(default_factory=dict)
-    """More metrics, by name."""
+    """More metrics, by name. Gates can ask for "loss", the mean of `losses` or of all tokens, for
+    F1, perplexity and calibration error: see `stages.evaluate.measured`."""
     per_label_f1: Mapping[str, float] = field(default_factory=dict)
 
     def all_others(self) -> dict[str, float]:

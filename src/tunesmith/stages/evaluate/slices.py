@@ -36,9 +36,11 @@ def cut(
     dataset: Dataset,
     assets: tuple[DataAsset, ...] = (),
     own: OwnRows | None = None,
+    others: tuple[Dataset, ...] = (),
 ) -> Slices:
-    """The rows of each slice; `assets` are those that the dataset was cut from, where a slice asks
-    for a field of theirs, and `own` the rows of tasks that slices are of.
+    """The rows of each slice; `assets` are those that the datasets were cut from, where a slice
+    asks for a field of theirs, `own` the rows of tasks that slices are of, `others` the datasets
+    whose test rows such tasks ask.
 
     Raises:
         UsageError: no row has the field that a slice names.
@@ -46,6 +48,11 @@ def cut(
     described = {rows.task: list(_of_task(rows)) for rows in (own.files if own else ())}
     if any(not sliced.task for sliced in config.slices):
         described[""] = list(_of_test_rows(dataset, assets, ctx.blobs))
+    by_name = {other.name: other for other in others}
+    for sliced in config.slices:
+        if sliced.dataset:
+            rows_of = _of_test_rows(by_name[sliced.dataset], assets, ctx.blobs)
+            described[sliced.task] = list(rows_of)
     found = []
     for sliced in config.slices:
         rows, wanted = described[sliced.task], sliced.slice

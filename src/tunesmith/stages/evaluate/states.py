@@ -20,7 +20,14 @@ from tunesmith.records.model import Task
 from tunesmith.records.rows import Labelled, Pair, Preference, Tagged
 from tunesmith.stages.evaluate.labels import of_labels
 from tunesmith.stages.evaluate.likelihood import SHOWN
-from tunesmith.stages.evaluate.metrics import f1_by_label, gain_of_rank, macro_f1, micro_f1
+from tunesmith.stages.evaluate.metrics import (
+    UNTAGGED,
+    counts_by_label,
+    f1_by_label,
+    gain_of_rank,
+    macro_f1,
+    micro_f1,
+)
 from tunesmith.stages.evaluate.scorer import Asked, Scored
 
 RIVALS = 20
@@ -29,8 +36,6 @@ SCALE = 20.0
 """Of cosines, before they compete in a loss."""
 CUTOFF = 10
 """How far down a ranking is looked at by recall and nDCG."""
-UNTAGGED = "O"
-"""The tag of words that have none."""
 
 
 def score_classes(asked: Asked) -> Scored:
@@ -51,19 +56,30 @@ def score_tags(asked: Asked) -> Scored:
     every = [tag for each in said for tag in each.tags], [tag for row in tags for tag in row]
     by_tag = f1_by_label(*every, loaded.labels)
     meant = [tag for tag in loaded.labels if tag != UNTAGGED]
+    losses = [
+        float(-log_p.gather(1, right[:, None]).mean())
+        for log_p, right in zip(found, wanted, strict=True)
+    ]
     return Scored(
         metric="tag accuracy",
         scores=[
             _mean([float(one == two) for one, two in zip(row, each.tags, strict=True)])
             for row, each in zip(tags, said, strict=True)
         ],
-        losses=[
-            float(-log_p.gather(1, right[:, None]).mean())
-            for log_p, right in zip(found, wanted, strict=True)
-        ],
+        losses=losses,
         truth=[" ".join(each.tags)[:SHOWN] for each in said],
         predicted=[" ".join(row)[:SHOWN] for row in tags],
-        others={"macro-F1": macro_f1(by_tag), "micro-F1": micro_f1(*every, meant)},
+        columns={
+            "tag_counts": [
+                counts_by_label(each.tags, row, loaded.labels)
+                for each, row in zip(said, tags, strict=True)
+            ]
+        },
+        others={
+            "macro-F1": macro_f1(by_tag),
+            "micro-F1": micro_f1(*every, meant),
+            "loss": _mean(losses),
+        },
         per_label_f1=by_tag,
     )
 
@@ -75,16 +91,18 @@ def score_rewards(asked: Asked) -> Scored:
     pairs = [(each.prompt, text) for each in said for text in (each.chosen, each.rejected)]
     numbers = answer_rewards(loaded, pairs, asked.instruction, _shown(asked, "answers", 2))
     margins = numbers[0::2] - numbers[1::2]
+    losses = (-logsigmoid(margins)).tolist()
     return Scored(
         metric="pair accuracy",
         scores=(margins > 0).double().tolist(),
-        losses=(-logsigmoid(margins)).tolist(),
+        losses=losses,
         truth=[each.chosen[:SHOWN] for each in said],
         predicted=[
             (each.chosen if margin > 0 else each.rejected)[:SHOWN]
             for each, margin in zip(said, margins.tolist(), strict=True)
         ],
-        others={"margin": float(margins.mean())},
+        by_row={"margin": margins.tolist()},
+        others={"loss": _mean(losses)},
     )
 
 
@@ -146,6 +164,7 @@ def _ranked(
             f"recall@{CUTOFF}": [float(rank <= CUTOFF) for rank in ranks],
             f"nDCG@{CUTOFF}": [gain_of_rank(rank, CUTOFF) for rank in ranks],
         },
+        others={"loss": _mean(losses)},
     )
 
 

@@ -17,10 +17,11 @@ from tunesmith.stages.evaluate.judge import JudgeConfig
 
 TEST_ROWS = "test"
 FILE = "file:"
+DATASET = "dataset:"
+EXAMPLES = "/examples"
+"""Behind the name of a task: its examples, of which rows are called."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
-RIGHT_OR_WRONG = frozenset({*CHOSEN, "exact match", "normalised match"})
-"""Metrics of which a row has 0 or 1, so that the spread is known beforehand."""
 ANSWERED = ("chat", "completion", "labels", "checked")
 """Formats of datasets whose rows can be asked for an answer in words."""
 
@@ -33,8 +34,8 @@ class TaskConfig(Section):
     version: str = Field(min_length=1)
     """Goes into the results: raise it when you change what is asked, or what is right."""
     rows: str = TEST_ROWS
-    """"test" for the test rows of the model's dataset, or `file:PATH.jsonl` of a file in the
-    project's folder, an object a line."""
+    """"test" for the test rows of the model's dataset, `dataset:NAME` for those of another, or
+    `file:PATH.jsonl` of a file in the project's folder, an object a line."""
     ask: Literal["answer", "choose"] = "answer"
     """"answer": the model writes its answer, token by token, the likeliest each time; "choose": it
     is asked which of the choices it holds the likeliest."""
@@ -44,12 +45,26 @@ class TaskConfig(Section):
     """Of rows of a file: the field with what is right, a text or a list of texts; of choices the
     right one itself or its place, counted from 0."""
     choices: tuple[str, ...] | str = ()
-    """The choices: a list, or the name of the field that has each row's own."""
+    """The choices: a list, or the name of the field that has each row's own. Of another dataset
+    with labels they are its labels, and are left out here."""
     chat: bool = True
     """Of rows of a file: whether the prompt is a user's message, under the model's instruction, by
     its chat template; else it stands as it is, and what follows it is the answer."""
     between: str = " "
-    """Between a prompt without a chat template and each choice."""
+    """Between a prompt without a chat template and each choice, or an example's answer."""
+    num_fewshot: int = Field(default=0, ge=0, le=64)
+    """How many rows stand before each question, each with its right answer: turns of a
+    conversation, or of plain prompts text. They are of the training split of the dataset whose test
+    rows are asked, or of the file that `examples` names, and never nearly the question itself."""
+    fewshot_sampler: Literal["seeded", "first_n"] = "seeded"
+    """Which: for each question others, by the project's seed, or the first ones for all."""
+    examples: str = ""
+    """Of rows of a file: the file that the rows before the question are of, `file:PATH.jsonl`, with
+    the same fields."""
+    preamble: str = ""
+    """What stands before the first of them, where there is no chat template."""
+    between_examples: str = "\n\n"
+    """What stands behind each of them, where there is no chat template."""
     metrics: tuple[str, ...] = ()
     """What the answers are measured by; gates compare the first unless their rules say another. Of
     choices "accuracy" and "normalised accuracy" (by the characters of a choice)."""
@@ -62,8 +77,10 @@ class TaskConfig(Section):
     python: str = ""
     """A file in the project's folder and a function in it, `PATH.py:FUNCTION`, for metrics of your
     own: it is given a dict with `said`, `answers` (the right ones), `prompt` and `fields`, and
-    returns a dict of numbers, higher is better, by the names of `metrics` that it counts. It runs
-    in a process of its own, which neither writes nor reaches out."""
+    returns a dict of numbers by the names of `metrics` that it counts. It runs in a process of its
+    own, which neither writes nor reaches out."""
+    lower_is_better: tuple[str, ...] = ()
+    """Those of your own metrics of which less is better; of the others more is."""
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
@@ -71,18 +88,46 @@ class TaskConfig(Section):
         return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
 
     @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """What rules can ask for."""
+        return (*self.metrics, "loss") if self.ask == "choose" else self.metrics
+
+    @property
     def is_of_test_rows(self) -> bool:
         """Whether it asks the test rows of the model's dataset."""
         return self.rows == TEST_ROWS
 
+    @property
+    def other(self) -> str:
+        """The name of the other dataset whose test rows it asks; empty where it asks none."""
+        return self.rows.removeprefix(DATASET) if self.rows.startswith(DATASET) else ""
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether its rows are of a file."""
+        return self.rows.startswith(FILE)
+
     @field_validator("rows")
     @classmethod
     def _are_test_rows_or_a_file(cls, rows: str) -> str:
-        if rows != TEST_ROWS:
+        if rows != TEST_ROWS and not rows.removeprefix(DATASET):
+            raise ValueError('name the dataset, as in "dataset:letters"')
+        if rows != TEST_ROWS and not rows.startswith(DATASET):
             if not rows.startswith(FILE):
-                raise ValueError('write "test", or a file as in "file:tasks/questions.jsonl"')
+                raise ValueError(
+                    'write "test", "dataset:NAME", or a file as in "file:tasks/questions.jsonl"'
+                )
             check_path(rows.removeprefix(FILE), ".jsonl", "file:tasks/questions.jsonl")
         return rows
+
+    @field_validator("examples")
+    @classmethod
+    def _are_of_a_file(cls, examples: str) -> str:
+        if examples and not examples.startswith(FILE):
+            raise ValueError('write a file, as in "file:tasks/examples.jsonl"')
+        if examples:
+            check_path(examples.removeprefix(FILE), ".jsonl", "file:tasks/examples.jsonl")
+        return examples
 
     @field_validator("python")
     @classmethod
@@ -103,11 +148,14 @@ class TaskConfig(Section):
             raise ValueError(
                 "choices are of rows of a file: a dataset of labels is evaluated that way already"
             )
-        if chooses != bool(self.choices):
+        if chooses and self.other and self.choices:
+            raise ValueError("the choices of another dataset are its labels: leave choices out")
+        if not self.other and chooses != bool(self.choices):
             raise ValueError('choices go with ask = "choose"')
-        if self.is_of_test_rows == bool(self.prompt):
-            said = "say what is asked in prompt" if self.rows != TEST_ROWS else "leave prompt out"
+        if self.has_own_rows != bool(self.prompt):
+            said = "say what is asked in prompt" if self.has_own_rows else "leave prompt out"
             raise ValueError(f"rows of a file have a prompt, and test rows their own: {said}")
+        self._require_examples()
         if not self.metrics:
             raise ValueError(f"metrics must name at least one of: {', '.join(METRICS)}")
         if WIN_RATE in self.metrics:
@@ -120,7 +168,25 @@ class TaskConfig(Section):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
         if self.python and not strange:
             raise ValueError("metrics must name what the function of python counts")
+        for name in self.lower_is_better:
+            if name not in self.own_metrics:
+                raise ValueError(
+                    f"lower_is_better names {name!r}, which the function of python does not count"
+                )
         return self
+
+    def _require_examples(self) -> None:
+        if bool(self.examples) != bool(self.has_own_rows and self.num_fewshot):
+            raise ValueError(
+                "examples is the file that num_fewshot rows are of, where the rows are of a file; "
+                "before test rows stand rows of the training split"
+            )
+        for key in ("fewshot_sampler", "preamble", "between_examples"):
+            changed = getattr(self, key) != type(self).model_fields[key].default
+            if changed and not self.num_fewshot:
+                raise ValueError(f"{key} is read with num_fewshot alone")
+        if self.preamble and self.has_own_rows and self.chat:
+            raise ValueError("preamble goes with chat = false; a conversation has its instruction")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,10 +195,12 @@ class Task:
 
     config: TaskConfig
     rows: TaskRows | None
-    """Its own rows; None where it asks the dataset's."""
+    """Its own rows; None where it asks a dataset's."""
     program: Program | None = None
     """The function of its own metrics; None where it has none."""
     judge: JudgeConfig | None = None
     """A model that compares the answers in pairs; no model is asked anew when it changes."""
     people: Preferences | None = None
     """Which answers people prefer."""
+    examples: TaskRows | None = None
+    """The rows before the question; None where they are of a dataset, or there are none."""

@@ -19,6 +19,7 @@ from tunesmith.records.model import TASKS
 from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import python_program
 from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.direction import require_metrics
 from tunesmith.stages.evaluate.judge import JudgeConfig
 from tunesmith.stages.evaluate.judge_rules import (
     Weights,
@@ -26,7 +27,7 @@ from tunesmith.stages.evaluate.judge_rules import (
     require_more_than_judged,
 )
 from tunesmith.stages.evaluate.people import read_people
-from tunesmith.stages.evaluate.task import ANSWERED, FILE, Task, TaskConfig
+from tunesmith.stages.evaluate.task import ANSWERED, EXAMPLES, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
 """Of a file of a task."""
@@ -55,6 +56,10 @@ class Rows(Protocol):
     def format(self) -> str:
         """What a row says."""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the data assets that its rows are of."""
+
 
 def with_tasks(
     gate: GateConfig,
@@ -67,7 +72,8 @@ def with_tasks(
 
     Raises:
         ConfigError: a file says something wrong, two tasks have one name, a rule names none of
-            them, they cannot be asked of such a model, or all rests on a judge.
+            them, or a metric that there is not or the wrong way round, they cannot be asked of such
+            a model, or all rests on a judge.
         NotFound: there is no such file.
         DataError: a file leads out of the project's folder, is no text, or has no judgements.
     """
@@ -86,18 +92,47 @@ def with_tasks(
                 f"its model is tuned to {objective}, so it answers nothing in words",
                 remedy="tasks are for models that go on with a text; leave them out",
             )
-        if task.rows is None and data_format not in ANSWERED:
-            raise ConfigError(
-                f"{key}.tasks",
-                f"test rows of format {data_format!r} are not answered in words, as {name!r} asks",
-                remedy='give the task rows of its own: rows = "file:PATH.jsonl"',
-            )
+        _require_answered(task.config, f"{key}.tasks", models[gate.model].dataset, datasets)
+    by_name = {task.config.name: task.config for task in tasks}
     for rule in gate.rules:
         if rule.task:
             settings.nearest(f"{key}.rules", rule.task, names, "task")
+        if rule.task and rule.slice is not None and rule.slice.source:
+            of = datasets[by_name[rule.task].other or models[gate.model].dataset]
+            settings.nearest(f"{key}.rules.slice.source", rule.slice.source, of.sources, "source")
     require_judges(f"{key}.tasks", tasks, models[gate.model].base, bases)
     require_more_than_judged(gate, tasks, objective, data_format)
+    require_metrics(gate, tasks, objective, data_format)
     return gate.with_tasks(tasks)
+
+
+def _require_answered(config: TaskConfig, key: str, own: str, datasets: Mapping[str, Rows]) -> None:
+    """The rows of a dataset that a task asks can be asked so."""
+    if config.has_own_rows:
+        return
+    if config.other:
+        settings.nearest(key, config.other, datasets, "dataset")
+    if config.other == own:
+        raise ConfigError(
+            key,
+            f"task {config.name!r} asks {own!r}, which is its model's own dataset",
+            remedy='write rows = "test"',
+        )
+    data_format = datasets[config.other or own].format
+    if config.ask == "choose" and data_format != "labels":
+        raise ConfigError(
+            key,
+            f"rows of format {data_format!r} have no labels to choose from, as {config.name!r} "
+            "asks",
+            remedy="ask for an answer, or name a dataset of format 'labels'",
+        )
+    if data_format not in ANSWERED:
+        raise ConfigError(
+            key,
+            f"test rows of format {data_format!r} are not answered in words, as {config.name!r} "
+            "asks",
+            remedy='give the task rows of its own: rows = "file:PATH.jsonl"',
+        )
 
 
 def read_task(path: str, project: Path, key: str) -> Task:
@@ -116,10 +151,12 @@ def read_task(path: str, project: Path, key: str) -> Task:
     asked = values.pop("judge", None)
     config = _validated(TaskConfig, values, path, key)
     judge = _validated(JudgeConfig, asked, f"{path}, [judge]", key) if asked is not None else None
-    rows = None
-    if not config.is_of_test_rows:
-        text = _text(project, config.rows.removeprefix(FILE))
-        rows = TaskRows(task=config.name, text=text)
+    rows, examples = (
+        TaskRows(task=f"{config.name}{of}", text=_text(project, named.removeprefix(FILE)))
+        if named.startswith(FILE)
+        else None
+        for named, of in ((config.rows, ""), (config.examples, EXAMPLES))
+    )
     program = None
     if config.python:
         place = config.python.rpartition(":")[0]
@@ -128,7 +165,14 @@ def read_task(path: str, project: Path, key: str) -> Task:
     if judge is not None and judge.people:
         people = Preferences(task=config.name, text=_text(project, judge.people))
         read_people(people.text, judge.people)
-    return Task(config=config, rows=rows, program=program, judge=judge, people=people)
+    return Task(
+        config=config,
+        rows=rows,
+        program=program,
+        examples=examples,
+        judge=judge,
+        people=people,
+    )
 
 
 def _validated(model: type[AnySection], values: Any, where: str, key: str) -> AnySection:

@@ -23,8 +23,8 @@ from tunesmith.stages.evaluate.agreement import kappa
 from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Interval, paired_bootstrap
 from tunesmith.stages.evaluate.compare import Asking
 from tunesmith.stages.evaluate.paired import FEW, of_few
-from tunesmith.stages.evaluate.pairwise import SHOWN
 from tunesmith.stages.evaluate.people import Preferred, read_people
+from tunesmith.stages.evaluate.predictions import SHOWN
 
 SIGN_TEST = "exact sign test"
 KAPPA = "Cohen's kappa of the judge and people"

@@ -201,10 +201,15 @@ On the {dataset.train.num_rows} rows of the train split of {dataset.name}: {mode
 loss went from {model.first_loss:.3f} to {model.last_loss:.3f}.{new}"""
 
 
+def _way(comparison: Comparison) -> str:
+    return " (lower is better)" if comparison.lower_is_better else ""
+
+
 def _results(dataset: Dataset, gate: GateResult) -> str:
     head = "| metric | base model | this model | difference | interval | rows |"
     rows = [
-        f"| {each.metric} | {each.base:.3f} | {each.tuned:.3f} | {each.difference:+.3f} "
+        f"| {each.metric}{_way(each)} | {each.base:.3f} | {each.tuned:.3f} "
+        f"| {each.difference:+.3f} "
         f"| {each.low:+.3f} to {each.high:+.3f} ({each.confidence:.0%}) | {each.num_rows} |"
         for each in _with_base(gate)
     ]
@@ -214,7 +219,8 @@ def _results(dataset: Dataset, gate: GateResult) -> str:
         for each in _with_base(gate)
     ]
     limits += [
-        f"Beside {each.versus}, on {each.num_rows} {each.rows_said}, {each.metric} differs by "
+        f"Beside {each.versus}, on {each.num_rows} {each.rows_said}, {each.metric}{_way(each)} "
+        "differs by "
         f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})."
         for each in gate.comparisons
         if each.versus != "base" or not each.is_of_all

@@ -117,6 +117,9 @@ def test_a_floor_among_the_rules_asks_for_the_lower_end(
         ({}, "a floor .* or a comparison"),
         ({"against": "base", "at_least": 0.5}, "at_least is of a floor"),
         ({"at_least": 0.5, "margin": 0.1}, "margin is of a comparison"),
+        ({"at_most": 0.5, "margin": 0.1}, "margin is of a comparison"),
+        ({"at_most": 0.5, "against": "base"}, "at_most is of a ceiling"),
+        ({"at_most": 0.5, "at_least": 0.1}, "better when higher .* or when lower"),
     ],
 )
 def test_a_rule_is_a_floor_or_a_comparison(settings: dict[str, Any], message: str) -> None:
@@ -128,3 +131,62 @@ def test_a_rule_is_a_floor_or_a_comparison(settings: dict[str, Any], message: st
 def test_an_alias_is_no_word_that_rules_use(alias: str) -> None:
     with pytest.raises(ValueError, match="alias"):
         GateConfig(model="desk", alias=alias)
+
+
+def falling(base: float, tuned: float, half_width: float) -> Comparison:
+    found = comparison(base, tuned, half_width)
+    return dataclasses.replace(found, metric="perplexity", lower_is_better=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "margin", "verdict"),
+    [
+        (falling(12.0, 8.0, 1.0), 0.0, "pass"),
+        (falling(12.0, 8.0, 1.0), 2.9, "pass"),
+        (falling(12.0, 8.0, 1.0), 3.5, "inconclusive"),
+        (falling(12.0, 8.0, 1.0), 5.0, "fail"),
+        (falling(8.0, 12.0, 1.0), 0.0, "fail"),
+        (falling(8.0, 8.5, 1.0), 0.0, "inconclusive"),
+        (falling(8.0, 8.5, 0.25), -1.0, "pass"),
+        (falling(8.0, 9.5, 0.25), -1.0, "fail"),
+        (falling(8.0, 8.0, 0.0), 0.0, "fail"),
+    ],
+)
+def test_less_of_some_metrics_is_better(found: Comparison, margin: float, verdict: str) -> None:
+    """Each verdict is that of the mirrored comparison, in which more is better."""
+    rule = compared("beats", found, margin)
+    mirrored = dataclasses.replace(
+        found,
+        difference=-found.difference,
+        low=-found.high,
+        high=-found.low,
+        lower_is_better=False,
+    )
+    other = compared("beats", mirrored, margin)
+
+    assert (rule.verdict, rule.passed) == (verdict, verdict == "pass")
+    assert (rule.verdict, rule.num_rows_needed) == (other.verdict, other.num_rows_needed)
+
+
+def test_what_is_required_of_a_falling_metric_is_said_the_right_way_round() -> None:
+    rule = compared("perplexity beside base", falling(12.0, 8.0, 1.0), 0.5)
+
+    assert rule.observed == "-4.0000 (-5.0000 to -3.0000 at 95% confidence)"
+    assert rule.required == "less than -0.5000 at the upper end, as lower is better"
+    assert compared("x", falling(12.0, 8.0, 1.0), 0.0).required.startswith("less than +0.0000")
+    ceiling = floored(
+        GateRule(at_most=9.0), "perplexity", Estimate(mean=8.0, low=7.0, high=8.5), 50, 0.95
+    )
+    assert ceiling.required == "at most 9.0000 at the upper end, as lower is better"
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [((7.0, 9.0), "pass"), ((8.0, 10.0), "inconclusive"), ((9.1, 12.0), "fail")],
+)
+def test_a_ceiling_asks_for_the_upper_end(interval: tuple[float, float], verdict: str) -> None:
+    found = Estimate(mean=sum(interval) / 2, low=interval[0], high=interval[1])
+    rule = floored(GateRule(at_most=9.0), "perplexity", found, 50, 0.95)
+
+    assert (rule.verdict, rule.passed) == (verdict, verdict == "pass")
+    assert (rule.num_rows_needed > 50) == (verdict == "inconclusive" and found.mean != 9.0)

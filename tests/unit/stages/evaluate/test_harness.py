@@ -12,7 +12,8 @@ import yaml
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.stages.evaluate import harness
-from tunesmith.stages.evaluate.harness import Carried, as_files, carry_over
+from tunesmith.stages.evaluate.harness import Carried, carry_over
+from tunesmith.stages.evaluate.harness_files import as_files
 from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
 from tunesmith.stages.evaluate.task import TaskConfig
 

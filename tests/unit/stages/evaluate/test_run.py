@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -47,6 +48,7 @@ def test_an_evaluation_is_what_the_scores_say(tiny: Any) -> None:
     table = pq.read_table(io.BytesIO(tiny.blobs.get(found.predictions)))
     assert table.column_names == [
         "row_id", "label", "predicted", "score", "loss", "log_probability", "probabilities",
+        "metric Brier score",
     ]  # fmt: skip
     rows = table.to_pylist()
     assert [row["row_id"] for row in rows] == ["test000", "test001", "test002", "test003"]
@@ -130,6 +132,74 @@ def test_a_gate_judges_the_pair(tiny: Any, base: int, tuned: int, verdict: str) 
     assert comparison.difference == pytest.approx((tuned - base) / 100)
     assert comparison.low <= comparison.difference <= comparison.high
     assert comparison.num_rows == 100
+
+
+def of_tokens(tiny: Any, nats: list[float], counts: list[int]) -> Evaluation:
+    from tunesmith.stages.evaluate.predictions import to_parquet
+    from tunesmith.stages.evaluate.scorer import Scored
+
+    losses = [one / count for one, count in zip(nats, counts, strict=True)]
+    scored = Scored(
+        metric="log-likelihood",
+        scores=[-loss for loss in losses],
+        losses=losses,
+        truth=["a"] * len(nats),
+        predicted=[""] * len(nats),
+        columns={"nats": nats, "num_tokens": counts},
+    )
+    data = to_parquet([f"r{row}" for row in range(len(nats))], scored)
+    whole = sum(nats) / sum(counts)
+    return dataclasses.replace(
+        made_up(tiny, 0),
+        num_rows=len(nats),
+        metric="log-likelihood",
+        value=-sum(losses) / len(losses),
+        others={"loss": whole, "perplexity": math.exp(whole)},
+        predictions=tiny.blobs.put(data),
+    )
+
+
+def test_a_gate_asks_for_less_perplexity(tiny: Any) -> None:
+    """Short answers are made likelier, long ones less likely: the mean over rows rises, and the
+    perplexity of all tokens rises, too, which is worse. A comparison the wrong way round would let
+    it pass."""
+    counts = [2] * 30 + [100] * 10
+    before = of_tokens(tiny, [4.0 * n for n in counts], counts)
+    after = of_tokens(tiny, [(3.0 if n == 2 else 4.2) * n for n in counts], counts)
+    rules = (
+        GateRule(metric="perplexity", against="base"),
+        GateRule(metric="loss", against="base", margin=-0.5),
+        GateRule(metric="perplexity", at_most=80.0),
+    )
+    config = GateConfig(name="desk", model="desk", rules=rules)
+    found = judge(config, tiny.context(), base=before, tuned=after)
+
+    beats, worse, near, ceiling = found.rules
+    assert beats.verdict == "pass"
+    assert worse.verdict == "fail"
+    assert worse.rule == "perplexity beside base"
+    assert near.verdict == "pass"
+    assert ceiling.verdict == "pass"
+    assert found.verdict == "fail"
+    perplexity = found.comparisons[1]
+    assert perplexity.tuned == pytest.approx(math.exp((3.0 * 60 + 4.2 * 1000) / 1060))
+    assert (perplexity.num_won, perplexity.num_lost) == (30, 10)
+    assert "lower is better" in found.failed()
+
+
+def test_models_that_cut_rows_into_other_tokens_are_not_compared_by_the_token(tiny: Any) -> None:
+    before = of_tokens(tiny, [4.0] * 20, [2] * 20)
+    after = of_tokens(tiny, [3.0] * 20, [3] * 20)
+    rule = GateRule(metric="perplexity", against="base")
+
+    with pytest.raises(DataError, match="into other tokens") as caught:
+        judge(
+            GateConfig(name="desk", model="desk", rules=(rule,)),
+            tiny.context(),
+            base=before,
+            tuned=after,
+        )
+    assert "a task" in caught.value.remedy
 
 
 def test_a_gate_does_not_compare_different_rows(tiny: Any) -> None:

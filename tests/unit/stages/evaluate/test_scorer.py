@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tunesmith.core.kinds import resolve
+from tunesmith.records.evaluation import LOWER_IS_BETTER, Evaluation
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.rows import (
     FORMATS,
@@ -25,7 +26,15 @@ from tunesmith.records.rows import (
     ToolCall,
     Turn,
 )
-from tunesmith.stages.evaluate.config import SCORERS, EvaluateConfig, GateConfig
+from tunesmith.stages.evaluate.config import (
+    METRICS,
+    SCORERS,
+    EvaluateConfig,
+    GateConfig,
+    GateRule,
+)
+from tunesmith.stages.evaluate.measured import known
+from tunesmith.stages.evaluate.predictions import from_parquet
 from tunesmith.stages.evaluate.run import evaluate_base, evaluate_tuned, judge
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.objectives.objective import OBJECTIVES
@@ -122,6 +131,32 @@ def test_what_is_learnt_by_heart_is_measured_as_better(
     assert after.value >= before.value
     (comparison,) = verdict.comparisons
     assert (comparison.metric, comparison.tuned) == (after.metric, after.value)
+    require_that_rules_can_ask(tiny, before, after, METRICS[SCORERS[objective, form]])
+
+
+def require_that_rules_can_ask(
+    tiny: Any, before: Evaluation, after: Evaluation, names: tuple[str, ...]
+) -> None:
+    """For each metric, beside the base and alone, and it is what the evaluation reports."""
+    bounds = {name: "at_most" if name in LOWER_IS_BETTER else "at_least" for name in names}
+    rules = [GateRule(metric=name, against="base", margin=-100.0) for name in names]
+    rules += [GateRule(metric=name, **{bounds[name]: 0.5}) for name in names]
+    config = GateConfig(name="g", model="desk", rules=tuple(rules))
+    found = judge(config, tiny.context(seed=1), base=before, tuned=after)
+
+    said = from_parquet(tiny.blobs.get(after.predictions))
+    assert sorted(known(after, said)) == sorted(names)
+    assert set(names) == set(after.metrics())
+    compared = found.comparisons[1:]
+    assert [each.metric for each in compared] == list(names)
+    for each in compared:
+        assert each.tuned == pytest.approx(after.metrics()[each.metric])
+        assert each.base == pytest.approx(before.metrics()[each.metric])
+        assert each.lower_is_better == (each.metric in LOWER_IS_BETTER)
+        assert each.low <= each.difference <= each.high
+        if each.metric == "loss":  # each row is learnt by heart
+            assert (each.num_won, each.num_lost) == (each.num_rows, 0)
+            assert each.high < 0
 
 
 def test_every_objective_is_evaluated_on_the_formats_that_it_learns_from() -> None:
@@ -130,6 +165,7 @@ def test_every_objective_is_evaluated_on_the_formats_that_it_learns_from() -> No
     assert set(SCORERS) == pairs
     assert {form for _, form in SCORERS} == set(FORMATS)
     assert all(callable(resolve(path)) for path in SCORERS.values())
+    assert set(METRICS) == set(SCORERS.values())
 
 
 def test_the_likelihood_is_that_of_transformers(tiny: Any, readers: Any) -> None:

@@ -72,6 +72,7 @@ def test_choices_bring_their_metrics(folder: Path) -> None:
         ("file:tasks/own.jsonl", "file:/etc/own.jsonl", "inside the project"),
         ("cites", "../cites", "should match pattern"),
         ("[", "[[", "tasks/cites.toml"),
+        ("prompt", 'lower_is_better = ["slips"]\nprompt', "python does not count"),
         ('metrics = ["exact match"]', 'ask = "choose"', "choices go with"),
         ('metrics = ["exact match"]', 'metrics = ["chrF"]\nchoices = ["a"]', "choices go with"),
     ],
@@ -103,6 +104,36 @@ def test_what_does_not_go_together_is_refused(folder: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             read(folder, of, **settings)
         assert said in f"{caught.value} {caught.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "form", "said"),
+    [
+        ({"metric": "perplexity", "at_least": 12.0}, "chat", "less of 'perplexity' is better"),
+        ({"metric": "perplexity", "at_least": 12.0}, "chat", "write at_most = 12"),
+        ({"metric": "Brier score", "at_least": 0.2}, "labels", "write at_most = 0.2"),
+        ({"metric": "accuracy", "at_most": 0.9}, "labels", "more of 'accuracy' is better"),
+        ({"at_most": 0.9}, "labels", "write at_least = 0.9"),
+        ({"task": "cites", "at_most": 0.9}, "chat", "more of 'exact match' is better"),
+        ({"task": "cites", "metric": "slips", "at_least": 2}, "chat", "less of 'slips' is better"),
+        ({"metric": "perplexty", "at_most": 9.0}, "chat", "did you mean 'perplexity'"),
+        ({"metric": "perplexity", "at_most": 9.0}, "labels", "there is: accuracy, macro-F1"),
+        ({"task": "cites", "metric": "chrF", "at_least": 0.1}, "chat", "there is: exact match"),
+    ],
+)
+def test_a_rule_of_no_metric_or_the_wrong_way_round_is_refused_before_tuning(
+    folder: Path, rule: dict[str, Any], form: str, said: str
+) -> None:
+    more = 'metrics = ["exact match", "slips"]\npython = "c.py:score"\nlower_is_better = ["slips"]'
+    path = folder / "tasks/cites.toml"
+    path.write_text(TASK.replace('metrics = ["exact match"]', more))
+    (folder / "c.py").write_text("def score(row): return {'slips': 1}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        read(folder, gate(GateRule(**rule)), form=form)
+    assert said in f"{caught.value} {caught.value.remedy}"
+    assert caught.value.exit_code == 2
+    read(folder, gate(GateRule(task="cites", metric="slips", at_most=2.0)), form=form)
 
 
 def test_a_file_that_is_not_there_or_leads_out_is_refused(folder: Path) -> None:
