@@ -298,8 +298,9 @@ def current_alias(connection: Connection, kind: str, name: str, alias: str) -> A
 
 
 def add_trace(connection: Connection, trace: Any) -> None:
-    """Store one served request."""
-    connection.execute(tables.traces.insert().values(**to_plain(trace), at=clock(connection)))
+    """Store one served request; a NUL in it, which a server cannot keep, as U+FFFD."""
+    plain = {name: without_nul(value) for name, value in to_plain(trace).items()}
+    connection.execute(tables.traces.insert().values(**plain, at=clock(connection)))
 
 
 def traces(connection: Connection, service: str, model: str) -> Sequence[Row[Any]]:
@@ -314,6 +315,15 @@ def traces(connection: Connection, service: str, model: str) -> Sequence[Row[Any
         )
         .order_by(tables.traces.c.id)
     ).all()
+
+
+def without_nul(value: Any) -> Any:
+    """A text as each database can hold it; what is no text as it is.
+
+    >>> without_nul("a\\0b")
+    'a\ufffdb'
+    """
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def encode(value: Any) -> str | None:
