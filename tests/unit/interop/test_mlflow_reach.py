@@ -39,6 +39,9 @@ class Mlflow:
         self.redirects: dict[str, str] = {}
         """By the beginning of a path."""
         self.files: dict[str, bytes] = {}
+        self.data: dict[str, Any] = {}
+        """What was logged of each run."""
+        self.models: dict[str, Any] = {}
         this = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,6 +93,8 @@ class Mlflow:
         if path.endswith("runs/get"):
             (id,) = parse_qs(asked.query)["run_id"]
             return json.dumps({"run": self._run(int(id, 16))}).encode()
+        if path.endswith(("registered-models/search", "model-versions/search")):
+            return json.dumps(self.models).encode()
         return b"{}"
 
     def _run(self, number: int) -> dict[str, Any]:
@@ -97,7 +102,7 @@ class Mlflow:
         info = {"run_id": id, "run_uuid": id, "run_name": "r", "experiment_id": "1"}
         said = {"artifact_uri": self.places[number], "lifecycle_stage": "active"}
         times = {"status": "FINISHED", "start_time": 1, "end_time": 2, "user_id": "u"}
-        return {"info": {**info, **said, **times}, "data": {}}
+        return {"info": {**info, **said, **times}, "data": self.data}
 
 
 @pytest.fixture
@@ -241,6 +246,35 @@ def test_what_mlflow_raises_is_said_in_our_words(
     broken.write_text("no database" * 100)
     with pytest.raises(DataError, match="MLflow failed: "):
         taken(tmp_path, f"sqlite:///{broken}")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"tags": [{"key": "a\0b", "value": "x"}]}, "character that cannot be stored"),
+        ({"tags": [{"key": "a", "value": "x\0"}]}, "character that cannot be stored"),
+        ({"params": [{"key": "a", "value": "x\0"}]}, "character that cannot be stored"),
+        ({"params": [{"key": "a" * 251, "value": "x"}]}, "name of 251 characters"),
+    ],
+)
+def test_what_not_every_database_can_hold_is_refused(
+    make_server: Callable[[], Mlflow], tmp_path: Path, data: dict[str, Any], said: str
+) -> None:
+    """By SQLite too, from which a store may move to a server."""
+    there = make_server()
+    there.places, there.data = ["mlflow-artifacts:/1"], data
+    with pytest.raises(DataError, match=said):
+        taken(tmp_path, f"http://{there.host}", there.host)
+
+
+def test_a_number_of_a_version_that_is_none(
+    make_server: Callable[[], Mlflow], tmp_path: Path
+) -> None:
+    there = make_server()
+    model = {"name": "clf", "version": "first"}
+    there.models = {"registered_models": [{"name": "clf"}], "model_versions": [model]}
+    with pytest.raises(DataError, match="'first' is no number of a model version"):
+        taken(tmp_path, f"http://{there.host}", there.host)
 
 
 def test_of_a_database_the_files_beside_it_are_read(tmp_path: Path) -> None:
