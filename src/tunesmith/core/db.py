@@ -40,6 +40,9 @@ SQLSTATE_DISK_FULL = "53100"
 WRITE_LOCK = 0x74756E65
 """Which of a server's advisory locks is the write lock; each of its databases has its own."""
 
+SqlError = sa.exc.SQLAlchemyError
+"""What a program that opens a database of its own (MLflow) may raise."""
+
 Transaction = Connection
 """What a caller was given by `Database.read` or `write`."""
 

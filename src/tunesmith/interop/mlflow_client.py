@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from tunesmith.core.db import SqlError
 from tunesmith.core.errors import DataError, MissingExtra, NotFound, UsageError
 from tunesmith.interop.only import only
 from tunesmith.stages.ingest.reach import Place, place_of
@@ -46,9 +47,8 @@ def client(uri: str, hosts: Collection[str]) -> Iterator[Any]:
     from alembic.util import CommandError
     from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
     from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
 
-    foreign = (mlflow.MlflowException, RequestException, ParseError, CommandError, SQLAlchemyError)
+    foreign = (mlflow.MlflowException, RequestException, ParseError, CommandError, SqlError)
     with contextlib.ExitStack() as held:
         refused = held.enter_context(only(place, hosts)) if place else []
         try:

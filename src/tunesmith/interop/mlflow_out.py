@@ -93,8 +93,9 @@ def export_mlflow(
     with project.runner.database.read() as connection:
         first = next(evidence.entries(connection))
         versions = {each.digest: each for each in catalog.all_versions(connection)}
+    file = database_file(uri)  # before MLflow would make its folder
     with client(uri, project.file.project.hosts) as to:
-        experiment = _experiment(to, project.file.project.name, database_file(uri))
+        experiment = _experiment(to, project.file.project.name, file)
         if server(uri) is not None:  # before anything is there that would lack its files
             _files_at(uri, to.get_experiment(experiment).artifact_location)
         export = _Export(

@@ -68,21 +68,28 @@ def only(place: Place, hosts: Collection[str]) -> Iterator[list[DataError]]:
                 failed = error
         raise failed or OSError("it has no address")
 
-    proxies = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, _no_proxy():
         send, connect = HTTPAdapter.send, connection.create_connection
         try:
-            os.environ.update(dict.fromkeys(proxies, "*"))
             HTTPAdapter.send = send_there  # type: ignore[assignment, method-assign]
             connection.create_connection = connect_there  # type: ignore[assignment]
             yield refused
         finally:
             HTTPAdapter.send = send  # type: ignore[method-assign]
             connection.create_connection = connect
-            for name, value in proxies.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_proxy() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    os.environ.update(dict.fromkeys(before, "*"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _server(url: str) -> tuple[str, str, int] | None:
