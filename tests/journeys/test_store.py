@@ -270,3 +270,39 @@ def test_a_password_is_not_printed(tmp_path: Path) -> None:
     assert "me:***@db.invalid" in shown
     assert "secret" not in shown
     assert "secret" not in Desk(tmp_path)("verify", code=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:se/cret@db.invalid/x", "postgresql://me:***@db.invalid/x"),
+        ("postgresql://db.invalid/x?user=me&password=se/cret", "postgresql://db.invalid/x"),
+        ("postgresql://me:p@se/cret@db.invalid/x", "***"),
+        ("postgresql://db.invalid:se/cret", "***"),
+        ("no URL: se/cret", "***"),
+    ],
+)
+def test_a_password_is_not_printed_however_it_is_written(
+    tmp_path: Path, url: str, shown: str
+) -> None:
+    (tmp_path / "tunesmith.toml").write_text(f"[project]\nname = 'x'\ndatabase = '{url}'\n")
+    desk = Desk(tmp_path)
+    (value,) = (each["value"] for each in desk("config", "show") if "database" in each["key"])
+    assert value == shown
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:se@db.invalid:po/cret", "no URL: se/cret"])
+def test_what_is_no_address_of_a_database_is_said(tmp_path: Path, url: str) -> None:
+    (tmp_path / "tunesmith.toml").write_text(f"[project]\nname = 'x'\ndatabase = '{url}'\n")
+    said = Desk(tmp_path)("runs", code=2)
+    assert "project.database: '***' cannot be opened" in said
+    assert "cret" not in said
+
+
+def test_no_list_is_shorter_than_one(tmp_path: Path) -> None:
+    """Of -1 SQLite makes all, and a server an error."""
+    from tunesmith.cli.main import app
+
+    (tmp_path / "tunesmith.toml").write_text("[project]\nname = 'x'\n")
+    done = CliRunner().invoke(app, ["runs", "--limit", "-1", "-p", str(tmp_path)])
+    assert (done.exit_code, "greater than or equal to 1" in done.output) == (2, True), done.output

@@ -129,6 +129,10 @@ def import_from_mlflow(
     lines = [
         f"{made.num_new} runs of {made.num_experiments} experiments, {made.num_known} were here; "
         f"digests of {made.num_artifacts} artefacts",
+        *(
+            f"the artefacts of {number} runs were not read: they are said to lie at {place}"
+            for place, number in made.left_out.items()
+        ),
         *(f"model version {each}" for each in made.new_versions),
         "see them with `tunesmith tracked`",
     ]

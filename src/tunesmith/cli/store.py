@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 def runs(
     folder: Folder = HERE,
-    limit: Annotated[int, typer.Option(help="The newest this many.")] = 30,
+    limit: Annotated[int, typer.Option(help="The newest this many.", min=1)] = 30,
     as_json: Json = False,
 ) -> None:
     """List runs: what ran, how it ended, what it used, how far off its forecast was; as JSON with

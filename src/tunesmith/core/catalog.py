@@ -5,7 +5,7 @@ Functions take the caller's transaction, so that what belongs together becomes v
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,10 @@ from sqlalchemy.engine import Connection, Row
 
 from tunesmith.core import tables
 from tunesmith.core.canonical import canonical_json, parse
-from tunesmith.core.db import clock
+from tunesmith.core.db import clock, in_parts
 from tunesmith.core.errors import NotFound
 from tunesmith.core.lease import is_lapsed
 from tunesmith.core.ref import Blob, to_plain
-
-AT_ONCE = 500
-"""Ids in one query: less than any database minds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,15 +234,6 @@ def runs_of(connection: Connection, ids: Collection[int]) -> dict[int, Run]:
     return {row.id: run_of(row, outputs) for row in rows}
 
 
-def in_parts(
-    connection: Connection, query: sa.Select[Any], column: sa.Column[Any], ids: Collection[int]
-) -> Iterator[Row[Any]]:
-    """The rows of `query` whose `column` is among `ids`, a few hundred ids in one question."""
-    every = list(ids)
-    for start in range(0, len(every), AT_ONCE):
-        yield from connection.execute(query.where(column.in_(every[start : start + AT_ONCE])))
-
-
 def run_blobs(connection: Connection, run_id: int) -> list[Blob]:
     """The blobs that a run's output needs, its record among them."""
     columns = tables.run_blobs.c
@@ -330,8 +318,9 @@ def current_alias(connection: Connection, kind: str, name: str, alias: str) -> A
 
 
 def add_trace(connection: Connection, trace: Any) -> None:
-    """Store one served request."""
-    connection.execute(tables.traces.insert().values(**to_plain(trace), at=clock(connection)))
+    """Store one served request; a NUL in it, which a server cannot keep, as U+FFFD."""
+    plain = {name: without_nul(value) for name, value in to_plain(trace).items()}
+    connection.execute(tables.traces.insert().values(**plain, at=clock(connection)))
 
 
 def traces(connection: Connection, service: str, model: str) -> Sequence[Row[Any]]:
@@ -346,6 +335,15 @@ def traces(connection: Connection, service: str, model: str) -> Sequence[Row[Any
         )
         .order_by(tables.traces.c.id)
     ).all()
+
+
+def without_nul(value: Any) -> Any:
+    """A text as each database can hold it; what is no text as it is.
+
+    >>> without_nul("a\\0b")
+    'a\ufffdb'
+    """
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def encode(value: Any) -> str | None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tunesmith.core.errors import (
     ConfigError,
@@ -36,6 +35,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """As Linux names them in /proc/mounts. What is not here is taken for local."""
 
+SQLSTATES_LOCKED = ("55P03", "40P01", "40001")
+"""A lock that was not given in time, a deadlock, a conflict of transactions."""
+
+SQLSTATE_DISK_FULL = "53100"
+
 WRITE_LOCK = 0x74756E65
 """Which of a server's advisory locks is the write lock; each of its databases has its own."""
 
@@ -45,6 +49,12 @@ is free. A commit holds it for about four milliseconds, most of it to wait for t
 
 _DRAW = random.SystemRandom()
 """Apart from Python's own generator: what a step draws from that does not depend on who writes."""
+
+IDS_AT_ONCE = 500
+"""Ids in one query: less than any database minds."""
+
+SqlError = sa.exc.SQLAlchemyError
+"""What a program that opens a database of its own (MLflow) may raise."""
 
 Transaction = Connection
 """What a caller was given by `Database.read` or `write`."""
@@ -56,10 +66,13 @@ class Database:
     def __init__(self, url: str, *, busy_timeout_s: float = 60.0) -> None:
         try:
             self.engine = _engine(_with_driver(url), busy_timeout_s)
-        except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+        except (sa.exc.ArgumentError, ModuleNotFoundError, ValueError) as error:
+            # A ValueError is of a port that is none, and may repeat what should have been something
+            # else.
+            why = "its port is no number" if type(error) is ValueError else error
             raise ConfigError(
                 "project.database",
-                f"{without_password(url)!r} cannot be opened: {error}",
+                f"{without_password(url)!r} cannot be opened: {why}",
                 remedy="leave it out for SQLite, or give a SQLAlchemy URL and install its driver",
             ) from error
         self._busy_timeout_s = busy_timeout_s
@@ -107,30 +120,38 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as error:  # when a transaction was to begin
-            raise self._translated(str(error)) from error
-        except DatabaseError as error:
+            raise self._translated(error) from error
+        except sa.exc.TimeoutError as error:
+            raise StoreLocked(
+                f"every connection to the store {self.engine.url.database} stayed in use",
+                remedy="try again, with fewer requests at a time",
+            ) from error
+        except DBAPIError as error:
             if isinstance(error, IntegrityError):
                 raise  # a rule of the schema: the caller's to handle
-            raise self._translated(str(error.orig)) from error
+            raise self._translated(error.orig) from error
 
-    def _translated(self, text: str) -> TunesmithError:
-        store = f"the store {self.engine.url.database}"
-        if "locked" in text or "busy" in text or "lock timeout" in text:
+    def _translated(self, error: BaseException | None) -> TunesmithError:
+        """By SQLite's primary result code and a server's SQLSTATE; texts may say anything."""
+        store, text = f"the store {self.engine.url.database}", str(error)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        state = getattr(error, "sqlstate", None)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or state in SQLSTATES_LOCKED:
             return StoreLocked(
                 f"{store} stayed locked for {self._busy_timeout_s:g} s by another process",
                 remedy="wait until that process is done, or end it, and try again",
             )
-        if "full" in text:
+        if code == sqlite3.SQLITE_FULL or state == SQLSTATE_DISK_FULL:
             return StoreFull(
                 f"no space left for {store}",
                 remedy="free some space and run it again; nothing was half-written",
             )
-        if "disk I/O" in text:
+        if code == sqlite3.SQLITE_IOERR:
             return StoreError(
                 f"the disk refused to write {store}",
                 remedy="check its space, quota and health, and run the same command again",
             )
-        if "readonly" in text or "unable to open" in text:
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             return StoreError(
                 f"{store} cannot be written: {text}",
                 remedy="check the permissions of the folder .tunesmith and of its files",
@@ -142,12 +163,23 @@ class Database:
 
 
 def without_password(url: str) -> str:
-    """A database's URL as it may be printed.
+    """A database's URL as it may be printed: without its password, and without what follows "?",
+    where a driver takes one, too.
 
-    >>> without_password("postgresql://me:secret@db/tunesmith")
+    >>> without_password("postgresql://me:se/cret@db/tunesmith?sslmode=require")
     'postgresql://me:***@db/tunesmith'
+    >>> without_password("postgresql://me:p@ss@db/tunesmith")
+    '***'
     """
-    return re.sub(r"(?<=://)([^/@]*?):[^/]*(?=@)", r"\1:***", url)
+    if not url:
+        return url
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return "***"
+    if parsed.get_backend_name() != "sqlite" and url.count("@") > 1:
+        return "***"  # where the password ends is then a guess
+    return parsed.set(query={}).render_as_string()
 
 
 def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
@@ -167,6 +199,15 @@ def clock(connection: Connection, *, plus_s: float = 0.0) -> str:
         )
         value = connection.execute(sa.text(statement), {"plus": plus_s}).scalar_one()
     return str(value)
+
+
+def in_parts(
+    connection: Connection, query: sa.Select[Any], column: sa.Column[Any], ids: Collection[int]
+) -> Iterator[Row[Any]]:
+    """The rows of `query` whose `column` is among `ids`, a few hundred ids in one question."""
+    every = list(ids)
+    for start in range(0, len(every), IDS_AT_ONCE):
+        yield from connection.execute(query.where(column.in_(every[start : start + IDS_AT_ONCE])))
 
 
 def moment(text: str) -> datetime:

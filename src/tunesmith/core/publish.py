@@ -63,7 +63,7 @@ class Publisher:
                 connection,
                 attempt.run_id,
                 status="interrupted" if stopped else "failed",
-                error=f"{type(error).__name__}: {error}",
+                error=catalog.without_nul(f"{type(error).__name__}: {error}"),
                 usage=catalog.encode(usage),
                 forecast=catalog.encode(attempt.forecast),
             )

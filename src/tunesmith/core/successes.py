@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, tables, waiver
 from tunesmith.core.catalog import Run
-from tunesmith.core.db import Database
+from tunesmith.core.db import Database, in_parts
 from tunesmith.core.ref import Blob
 from tunesmith.core.waiver import Waiver
 
@@ -61,9 +61,9 @@ class Successes:
     def _load(self, connection: Connection, ids: list[int]) -> None:
         held = tables.run_blobs
         wanted = sa.select(held).order_by(held.c.run_id, held.c.sha256)
-        for row in catalog.in_parts(connection, wanted, held.c.run_id, ids):
+        for row in in_parts(connection, wanted, held.c.run_id, ids):
             blob = Blob(sha256=row.sha256, num_bytes=row.num_bytes, media_type=row.media_type)
             self._blobs.setdefault(row.run_id, []).append(blob)
         of = {(run_id, blob.sha256): blob for run_id in ids for blob in self._blobs.get(run_id, ())}
-        for row in catalog.in_parts(connection, sa.select(tables.runs), tables.runs.c.id, ids):
+        for row in in_parts(connection, sa.select(tables.runs), tables.runs.c.id, ids):
             self._runs[row.id] = catalog.run_of(row, of)

@@ -23,7 +23,8 @@ from tunesmith.core.db import moment
 from tunesmith.core.errors import Conflict, NotFound, SignatureError
 from tunesmith.core.ref import Blob, find
 from tunesmith.core.step import Progress
-from tunesmith.interop.mlflow_client import client, database_file
+from tunesmith.interop import mlflow_files
+from tunesmith.interop.mlflow_client import client, database_file, server
 from tunesmith.interop.mlflow_model import write_model
 from tunesmith.project import Project
 from tunesmith.records.evaluation import Evaluation
@@ -60,6 +61,7 @@ class _Export:
 
     project: Project
     client: Any
+    uri: str
     experiment: str
     """Its id."""
     store: str
@@ -82,7 +84,7 @@ def export_mlflow(
         with_base: copy the base model's weights into each model, so that MLflow can load it.
 
     Raises:
-        UsageError, DataError, MissingExtra: see `client`.
+        UsageError, DataError, MissingExtra: see `client`; a server's files go elsewhere, too.
         NotFound: nothing has run yet.
         Conflict: the experiment is deleted there; or somebody is being forgotten.
     """
@@ -92,18 +94,26 @@ def export_mlflow(
     with project.runner.database.read() as connection:
         first = next(evidence.entries(connection))
         versions = {each.digest: each for each in catalog.all_versions(connection)}
-    file = database_file(uri)
-    to = client(uri, project.file.project.hosts)
-    export = _Export(
-        project=project,
-        client=to,
-        experiment=_experiment(to, project.file.project.name, file),
-        store=first.digest[:32],
-        versions=versions,
-        with_base=with_base,
-    )
+    file = database_file(uri)  # before MLflow would make its folder
+    with client(uri, project.file.project.hosts) as to:
+        experiment = _experiment(to, project.file.project.name, file)
+        if server(uri) is not None:  # before anything is there that would lack its files
+            mlflow_files.files_at(uri, to.get_experiment(experiment).artifact_location)
+        export = _Export(
+            project=project,
+            client=to,
+            uri=uri,
+            experiment=experiment,
+            store=first.digest[:32],
+            versions=versions,
+            with_base=with_base,
+        )
+        return _bring_all(export, runs, progress)
+
+
+def _bring_all(export: _Export, runs: list[Run], progress: Progress) -> Exported:
     known, num_new = _known(export), 0
-    _put_on_record(export, uri, [run for run in runs if not _is_there(known.get(run.id))])
+    _put_on_record(export, export.uri, [run for run in runs if not _is_there(known.get(run.id))])
     for number, run in enumerate(runs):
         progress(number, len(runs), run.step)
         there = known.get(run.id)
@@ -112,8 +122,8 @@ def export_mlflow(
             known[run.id] = _bring(export, run, there)
     new_versions, aliases = _bring_versions(export, known)
     return Exported(
-        to=uri,
-        experiment=project.file.project.name,
+        to=export.uri,
+        experiment=export.project.file.project.name,
         num_new=num_new,
         num_known=len(runs) - num_new,
         new_versions=tuple(new_versions),
@@ -197,7 +207,7 @@ def _bring(export: _Export, run: Run, there: Any) -> Any:
     record = None if erased else export.project.load(run)
     _log(to, id, _params(run), _points(export, run, record), _tags(run))
     _log_inputs(export, id, run)
-    _log_files(export, id, run, record)
+    _log_files(export, there.info, run, record)
     to.set_terminated(id, STATUS[run.status], _ms(run.finished_at or run.started_at))
     to.set_tag(id, EXPORTED, "yes")
     return to.get_run(id)
@@ -293,7 +303,7 @@ def _log_inputs(export: _Export, id: str, run: Run) -> None:
         export.client.log_inputs(id, found)
 
 
-def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
+def _log_files(export: _Export, there: Any, run: Run, record: Any) -> None:
     """The record; of a model its folder; of a release its card. No rows leave."""
     if record is None:
         return
@@ -311,10 +321,13 @@ def _log_files(export: _Export, id: str, run: Run, record: Any) -> None:
             try:
                 require_signed_if_asked(export.project, record, name)
             except SignatureError as error:
-                export.client.set_tag(id, "tunesmith.left_out", error.message)
+                export.client.set_tag(there.run_id, "tunesmith.left_out", error.message)
             else:
                 write_model(record, name, digest, blobs, folder / MODEL, with_base=export.with_base)
-        export.client.log_artifacts(id, str(folder))
+        if server(export.uri) is None:
+            export.client.log_artifacts(there.run_id, temporary)
+        else:
+            mlflow_files.files_at(export.uri, there.artifact_uri).log_artifacts(temporary)
 
 
 def _is_erased(project: Project, model: ModelVersion) -> bool:

@@ -7,23 +7,46 @@ import os
 import re
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tunesmith.core import backup, evidence, migrations, quarantine, restore
+from tunesmith.core import backup, catalog, evidence, migrations, quarantine, restore, tables
 from tunesmith.core.backup import back_up, chosen, snapshots
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.db import Database
-from tunesmith.core.errors import BlobCorrupt, Conflict, NotFound, StoreError, StoreTooNew
+from tunesmith.core.errors import (
+    BlobCorrupt,
+    Conflict,
+    DataError,
+    NotFound,
+    StoreError,
+    StoreTooNew,
+)
 from tunesmith.core.execute import InlineExecutor
 from tunesmith.core.restore import drill
 from tunesmith.core.retention import StoreSection
 from tunesmith.core.runner import Runner
 from tunesmith.core.step import Step
+from tunesmith.core.tracked import runs
 from tunesmith.core.verify import repair, verify
+from tunesmith.records.service import Trace
 from tunesmith.testing import EchoConfig
+
+TRACE = Trace(
+    service="desk",
+    model="desk@1",
+    source="served",
+    traffic="served",
+    text="a",
+    answer="b",
+    num_prompt_tokens=1,
+    num_answer_tokens=1,
+    finish_reason="stop",
+    wall_s=0.5,
+)
 
 
 def quiet(_done: float, _total: float, _what: str) -> None:
@@ -128,6 +151,40 @@ def test_a_restored_store_is_the_store(store, to, tmp_path):
     again.database.close()
     with pytest.raises(Conflict, match="not an empty folder"):
         restore.restore(to, found, made, on_progress=quiet)
+
+
+def test_a_store_that_tracked_nothing_yet_moves_to_a_server(make_store, postgres, to, tmp_path):
+    """Its only experiment has the number 0; and an older version kept a NUL in a trace."""
+    old = make_store("old")
+    old.run("ein Wort")
+    with old.database.write() as connection:
+        runs.ensure_default(connection)
+        catalog.add_trace(connection, TRACE)
+        connection.execute(tables.traces.update().values(text="a\0b"))
+    old.back_up(to)
+    server = Database(postgres())
+    restore.restore(to, chosen(to), tmp_path / "new", server=server, on_progress=quiet)
+    with server.write() as connection:
+        assert runs.create_experiment(connection, "the first") == 1
+        assert connection.execute(sa.select(tables.traces.c.text)).scalar_one() == "a\ufffdb"
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_character_that_a_server_cannot_keep_is_kept_as_another_by_both(
+    make_store, postgres, kind
+):
+    store = make_store("nul", postgres() if kind == "postgres" else "")
+    with store.database.write() as connection:
+        catalog.add_trace(connection, replace(TRACE, text="a\0b", answer="\0"))
+        kept = connection.execute(sa.select(tables.traces.c.text, tables.traces.c.answer)).one()
+        assert tuple(kept) == ("a\ufffdb", "\ufffd")
+    config = EchoConfig(name="one", text="", error="it ends at \0")
+    with pytest.raises(DataError):
+        store.runner.run(Step(name="one", kind="echo@1", config=config))
+    (failed,) = store.rows()["runs"]
+    assert "failed" in failed
+    assert any("it ends at \ufffd" in str(each) for each in failed)
 
 
 @pytest.mark.parametrize("source", ["sqlite", "postgres"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,9 +13,9 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tunesmith.core import db, evidence
+from tunesmith.core import db, evidence, tables
 from tunesmith.core.db import NETWORK_FILE_SYSTEMS, Database, clock, refuse_network_disk
-from tunesmith.core.errors import ConfigError, StoreError, StoreLocked
+from tunesmith.core.errors import ConfigError, StoreError, StoreFull, StoreLocked
 from tunesmith.core.migrations import migrate
 
 WRITER = """
@@ -221,6 +222,59 @@ def test_waiting_for_the_lock_changes_no_other_waiting(tmp_path):
     for use in (database.write, database.read):
         with use() as connection:
             assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() == 7000
+    database.close()
+
+
+def test_a_full_disk_is_told_by_its_code_and_not_by_a_word(tmp_path, postgres):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    migrate(database, tmp_path)
+    with pytest.raises(StoreFull, match="no space left"), database.write() as connection:
+        _fill_up(connection)
+    with pytest.raises(StoreError, match="no such table") as error, database.read() as connection:
+        connection.exec_driver_sql('SELECT * FROM "locked, busy and full"')
+    assert type(error.value) is StoreError
+    database.close()
+
+    server = Database(postgres())
+    migrate(server, tmp_path)
+    long = "".join(chr(0x4E00 + number) for number in range(1500))  # does not compress
+    row = {"name": long, "description": "", "created_ms": 0, "changed_ms": 0}
+    with pytest.raises(StoreError, match="full text indexing") as error, server.write() as writes:
+        writes.execute(tables.tracked_models.insert().values(row))
+    assert type(error.value) is StoreError
+    server.close()
+
+
+def _fill_up(connection):
+    connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    for number in range(1000):
+        evidence.append(connection, "x", "y", {"number": number, "text": "x" * 4000})
+
+
+def test_a_servers_lock_that_stays_and_its_full_disk_are_told_by_their_codes(postgres, tmp_path):
+    url = postgres()
+    holds, waits = Database(url), Database(url, busy_timeout_s=0.1)
+    migrate(holds, tmp_path)
+    with holds.write(), pytest.raises(StoreLocked, match="another process"), waits.write():
+        pass
+    # A disk that is full for Postgres alone is not to be had here; it says so with this code.
+    full = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'disk_full'; END $$"
+    with pytest.raises(StoreFull), holds.write() as connection:
+        connection.exec_driver_sql(full)
+    holds.close()
+    waits.close()
+
+
+def test_connections_that_are_all_in_use_are_a_clear_error(tmp_path, monkeypatch):
+    database = Database(f"sqlite:///{tmp_path / 'tunesmith.db'}")
+    migrate(database, tmp_path)
+    pool = database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.05)
+    with contextlib.ExitStack() as held:
+        for _ in range(pool.size() + pool._max_overflow):
+            held.enter_context(database.read())
+        with pytest.raises(StoreLocked, match="every connection"), database.read():
+            pass
     database.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -14,6 +15,7 @@ from tunesmith.core.ref import Blob
 from tunesmith.core.tracked import files, find, models, runs
 from tunesmith.core.tracked.find import Condition, Order
 from tunesmith.core.tracked.runs import Point
+from tunesmith.stages.serve.tracking.names import artifact_path
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -117,3 +119,32 @@ def test_a_cursor_moves(database):
             cursors.advance(connection, "x", seq)
             assert cursors.position(connection, "x") == seq
         assert cursors.position(connection, "y") == 0
+
+
+def test_the_longest_names_that_are_taken_fit_into_every_index(database):
+    """An entry of a Postgres index is at most 2,704 bytes long, and does not compress these."""
+    draw = random.Random(1)
+
+    def long(num_characters):
+        return "".join(chr(draw.randrange(0x10000, 0x1FFFF)) for _ in range(num_characters))
+
+    name, experiment, key = long(256), long(500), long(250)
+    with database.write() as connection:
+        runs.ensure_default(connection)
+        id = start(connection, 1, runs.create_experiment(connection, experiment))
+        runs.set_tags(connection, id, {key: "x"})
+        runs.add_points(connection, id, [Point(key, 1.0, 0, 0)])
+        dataset = {"name": long(500), "digest": long(64)}
+        runs.add_inputs(connection, id, [{"tags": [], "dataset": dataset}])
+        path = artifact_path(long(500))
+        files.add_artifact(connection, id, path, Blob(sha256="0" * 64, num_bytes=1))
+        models.register(connection, name, "")
+        values = {"owner": id, "path": "", "digest": "0" * 64, "run": id, "description": ""}
+        number = models.create_version(connection, name, values)
+        runs.set_tags(connection, models.version_owner(name, number), {key: "x"})
+        models.set_alias(connection, name, "a" * 250, number)
+    with database.read() as connection:
+        assert runs.experiments(connection, name=experiment)[0].name == experiment
+        assert runs.run(connection, id).tags == {key: "x"}
+        assert list(files.artifacts(connection, id)) == [path]
+        assert models.version(connection, name, number).tags == {key: "x"}

@@ -240,6 +240,8 @@ def create_version(connection: Connection, name: str, values: Mapping[str, Any])
             {**values, "name": name, "number": number, "created_ms": now, "changed_ms": now}
         )
     )
+    model = tables.tracked_models
+    connection.execute(model.update().where(model.c.name == name).values(changed_ms=now))
     return number
 
 

@@ -139,7 +139,7 @@ def experiment(connection: Connection, id: int) -> Experiment:
 
 
 def change_experiment(connection: Connection, id: int, **values: Any) -> None:
-    """Write a new name or stage.
+    """Write a new name, or a stage, which its runs have from then on, too.
 
     Raises:
         NotFound: there is no such experiment.
@@ -157,6 +157,9 @@ def change_experiment(connection: Connection, id: int, **values: Any) -> None:
     )
     if done.rowcount == 0:
         raise NotFound(f"there is no experiment {id}")
+    if "stage" in values:
+        of = tables.tracked_runs
+        connection.execute(of.update().where(of.c.experiment == id).values(stage=values["stage"]))
 
 
 # Runs.

@@ -18,6 +18,7 @@ from tunesmith.core.errors import (
     BlobMissing,
     Conflict,
     NotFound,
+    StoreError,
     StoreFull,
     StoreLocked,
     TunesmithError,
@@ -93,6 +94,8 @@ def _code(error: TunesmithError, path: str) -> tuple[int, str]:
             return 507, "RESOURCE_EXHAUSTED"
         case BlobCorrupt():
             return 500, "DATA_LOSS"
+        case StoreError():  # the database is away, say: clients wait and try again
+            return 503, "TEMPORARILY_UNAVAILABLE"
         case _:
             return 500, "INTERNAL_ERROR"
 

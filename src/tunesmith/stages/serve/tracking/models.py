@@ -10,9 +10,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, Field
 
 from tunesmith.core.db import Database, Transaction
-from tunesmith.core.errors import NotFound
+from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.core.tracked import files, models, runs
-from tunesmith.core.tracked.find import Condition
 from tunesmith.stages.serve.tracking import where, wire
 from tunesmith.stages.serve.tracking.names import location, source, storable
 from tunesmith.stages.serve.tracking.wire import (
@@ -53,9 +52,24 @@ class _Params(Body):
     params: Annotated[tuple[Pair, ...], Field(max_length=1000)] = ()
 
 
+class _LoggedOrder(Body):
+    field_name: str
+    ascending: bool = True
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+    def text(self) -> str:
+        """As `order_by` is written elsewhere."""
+        if self.dataset_name or self.dataset_digest:
+            raise UsageError("order_by a metric of one dataset is not offered")
+        return f"{self.field_name} {'ASC' if self.ascending else 'DESC'}"
+
+
 class _LoggedPage(Page):
     experiment_ids: Annotated[tuple[ExperimentId, ...], Field(max_length=1000)] = ()
     filter: str = ""
+    datasets: tuple[Any, ...] = ()
+    order_by: Annotated[tuple[_LoggedOrder, ...], Field(max_length=50)] = ()
     max_results: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
@@ -102,6 +116,22 @@ class _NewAlias(_Aliased):
 
 class _ModelPage(Page):
     filter: str = ""
+    order_by: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+
+
+# What is asked for and ordered by -> the field of the record.
+_TIMES = {"creation_timestamp": "created_ms", "last_updated_timestamp": "changed_ms"}
+_LOGGED = {
+    "name": "name",
+    "model_id": "id",
+    "model_type": "type",
+    "status": "status",
+    "source_run_id": "run",
+    "creation_time": "created_ms",
+    **_TIMES,
+}
+_MODEL = {"name": "name", "timestamp": "changed_ms", **_TIMES}
+_VERSION = {"name": "name", "version_number": "number", "run_id": "run", **_TIMES}
 
 
 def routes(database: Database) -> APIRouter:
@@ -159,15 +189,13 @@ def _logged(router: APIRouter, database: Database) -> None:
 
     @router.post("/logged-models/search")
     def search(body: _LoggedPage) -> Response:
-        names = ("name", "model_id", "model_type", "status", "source_run_id")
-        asked = where.conditions(body.filter, names)
+        if body.datasets:
+            raise UsageError("searching models by a dataset is not offered")
+        asked = where.conditions(body.filter, _LOGGED)
+        by = where.orders([each.text() for each in body.order_by], _LOGGED, ("attribute", "metric"))
         with database.read() as connection:
-            found = [
-                each
-                for each in models.logged(connection, experiments=body.experiment_ids)
-                if all(where.holds(one, _of_logged(each, one)) for one in asked)
-            ]
-        page, token = body.cut(found)
+            found = models.logged(connection, experiments=body.experiment_ids)
+        page, token = body.cut(where.chosen(found, asked, by, _LOGGED))
         return answer({"models": [wire.logged(each) for each in page], **token})
 
 
@@ -213,14 +241,11 @@ def _registered(router: APIRouter, database: Database) -> None:
 
     @router.get("/registered-models/search")
     def search(query: Annotated[_ModelPage, Query()]) -> Response:
-        asked = where.conditions(query.filter, ("name",))
+        asked = where.conditions(query.filter, _MODEL)
+        by = where.orders(query.order_by, _MODEL, where.ATTRIBUTE)
         with database.read() as connection:
-            found = [
-                each
-                for each in models.registered(connection)
-                if all(where.holds(one, where.of_named(one, each.name, each.tags)) for one in asked)
-            ]
-        page, token = query.cut(found)
+            found = models.registered(connection)
+        page, token = query.cut(where.chosen(found, asked, by, _MODEL))
         return answer({"registered_models": [wire.registered(each) for each in page], **token})
 
     @router.patch("/registered-models/update")
@@ -293,13 +318,10 @@ def _found_versions(router: APIRouter, database: Database) -> None:
 
     @router.get("/model-versions/search")
     def search(query: Annotated[_ModelPage, Query()]) -> Response:
-        asked = where.conditions(query.filter, ("name", "run_id", "version_number"))
+        asked = where.conditions(query.filter, _VERSION)
+        by = where.orders(query.order_by, _VERSION, where.ATTRIBUTE)
         with database.read() as connection:
-            found = [
-                each
-                for each in models.versions(connection)
-                if all(where.holds(one, _of_version(each, one)) for one in asked)
-            ]
+            found = where.chosen(models.versions(connection), asked, by, _VERSION)
             page, token = query.cut(found)
             shown = [_shown(connection, each) for each in page]
         return answer({"model_versions": shown, **token})
@@ -339,29 +361,13 @@ def _aliases(router: APIRouter, database: Database) -> None:
 
 
 def _shown(connection: Transaction, version: models.RegisteredVersion) -> dict[str, Any]:
-    if version.owner.startswith("m-"):
-        experiment = models.logged_model(connection, version.owner).experiment
+    if version.owner.startswith("m-"):  # a version stays when the model it was made of is deleted
+        experiment = models.logged(connection, id=version.owner)[0].experiment
     elif version.owner:
         experiment = runs.run(connection, version.owner).experiment
     else:  # it was taken over from elsewhere, without its files
         return wire.version(version, "")
     return wire.version(version, location(experiment, version.owner, version.path))
-
-
-def _of_logged(model: models.LoggedModel, asked: Condition) -> str | float | None:
-    if asked.place == "attribute":
-        names = {"model_id": "id", "model_type": "type", "source_run_id": "run"}
-        return str(getattr(model, names.get(asked.key, asked.key)))
-    if asked.place == "metric":
-        return next((each.value for each in model.latest if each.key == asked.key), None)
-    return (model.tags if asked.place == "tag" else model.params).get(asked.key)
-
-
-def _of_version(version: models.RegisteredVersion, asked: Condition) -> str | float | None:
-    if asked.place == "attribute":
-        names = {"run_id": "run", "version_number": "number"}
-        return str(getattr(version, names.get(asked.key, asked.key)))
-    return version.tags.get(asked.key)
 
 
 def _plain(pairs: Sequence[Pair]) -> dict[str, str]:

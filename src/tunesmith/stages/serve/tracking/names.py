@@ -13,6 +13,8 @@ RUN_ID = r"^[0-9a-f]{32}$"
 LOGGED_ID = r"^m-[0-9a-f]{32}$"
 SCHEME = "mlflow-artifacts:/"
 MAX_PATH = 1000
+MAX_BYTES = 2000
+"""... of a path: an entry of a Postgres index is at most 2,704 long, with the owner."""
 _RUN_PLACE = re.compile(
     r"(?P<experiment>[0-9]{1,10})/(?P<owner>[0-9a-f]{32})/artifacts(/(?P<path>.*))?"
 )
@@ -56,6 +58,7 @@ def _is_plain(path: str) -> bool:
     parts = path.split("/")
     return (
         0 < len(path) <= MAX_PATH
+        and len(path.encode(errors="surrogatepass")) <= MAX_BYTES
         and not any(part in ("", ".", "..") for part in parts)
         and not any(part.endswith((" ", ".")) or part.startswith(" ") for part in parts)
         and not set(path) & set('\\:*?"<>|#;')

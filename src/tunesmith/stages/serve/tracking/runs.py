@@ -35,6 +35,13 @@ from tunesmith.stages.serve.tracking.wire import (
 
 RUN_NAME = "mlflow.runName"
 USER = "mlflow.user"
+_EXPERIMENT = {
+    "name": "name",
+    "experiment_id": "id",
+    "creation_time": "created_ms",
+    "last_update_time": "changed_ms",
+}
+"""What is asked for and ordered by -> the field of the record."""
 
 
 class _Experiment(Body):
@@ -44,6 +51,7 @@ class _Experiment(Body):
 
 class _ExperimentPage(Page):
     filter: str = ""
+    order_by: Annotated[tuple[str, ...], Field(max_length=50)] = ()
     view_type: View = "ACTIVE_ONLY"
 
 
@@ -169,14 +177,11 @@ def _experiments(router: APIRouter, database: Database) -> None:
 
     @router.post("/experiments/search")
     def search(body: _ExperimentPage) -> Response:
-        asked = where.conditions(body.filter, ("name",))
+        asked = where.conditions(body.filter, _EXPERIMENT)
+        by = where.orders(body.order_by, _EXPERIMENT, where.ATTRIBUTE)
         with database.read() as connection:
-            found = [
-                each
-                for each in runs.experiments(connection, stages=STAGES[body.view_type])
-                if all(where.holds(one, where.of_named(one, each.name, each.tags)) for one in asked)
-            ]
-        page, token = body.cut(found)
+            found = runs.experiments(connection, stages=STAGES[body.view_type])
+        page, token = body.cut(where.chosen(found, asked, by, _EXPERIMENT))
         return answer({"experiments": [wire.experiment(each) for each in page], **token})
 
     @router.get("/experiments/search")

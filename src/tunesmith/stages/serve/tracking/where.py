@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, get_args
 
 from tunesmith.core.errors import UsageError
 from tunesmith.core.tracked.find import ATTRIBUTES, Condition, Operator, Order, Place
@@ -20,7 +21,10 @@ _SAME = {
     **dict.fromkeys(("run name", "Run name", "Run Name"), "run_name"),
     **dict.fromkeys(("Created", "created"), "start_time"),
 }
-_NUMBERS = ("start_time", "end_time")
+_NUMBERS = (
+    *("start_time", "end_time", "creation_time", "last_update_time", "experiment_id"),
+    *("version_number", "timestamp", "creation_timestamp", "last_updated_timestamp"),
+)
 _KEY = r"""`(?P<ticked>[^`]+)`|"(?P<quoted>[^"]+)"|(?P<plain>[\w.\-/@]+)"""
 _NAME = rf"((?P<place>[A-Za-z]+)\.)?({_KEY})"
 _TEXT = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
@@ -33,9 +37,21 @@ _AND = re.compile(r"AND\b", re.IGNORECASE)
 _ORDER = re.compile(rf"\s*{_NAME}(\s+(?P<way>ASC|DESC))?\s*", re.IGNORECASE)
 MAX_LENGTH = 10_000
 MAX_CONDITIONS = 50
+ATTRIBUTE: tuple[Place, ...] = ("attribute",)
 
 
-def conditions(text: str, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list[Condition]:
+class Named(Protocol):
+    """What has tags; of some kinds parameters and last points, too."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """By key."""
+
+
+Record = TypeVar("Record", bound=Named)
+
+
+def conditions(text: str, attributes: Collection[str] = tuple(ATTRIBUTES)) -> list[Condition]:
     """What a filter asks for; `attributes` are the names that stand without a place.
 
     Raises:
@@ -61,21 +77,71 @@ def conditions(text: str, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list
     return found
 
 
-def orders(texts: Sequence[str], attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list[Order]:
-    """What `order_by` asks for.
+def orders(
+    texts: Sequence[str],
+    attributes: Collection[str] = tuple(ATTRIBUTES),
+    places: Collection[Place] = get_args(Place),
+) -> list[Order]:
+    """What `order_by` asks for, which may be of `places`.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or asks for what nothing is ordered by.
     """
+    if len(texts) > MAX_CONDITIONS:
+        raise UsageError(f"order_by has more than {MAX_CONDITIONS} parts")
     found = []
-    for text in texts[:MAX_CONDITIONS]:
+    for text in texts:
         match = _ORDER.fullmatch(text[:MAX_LENGTH])
         if match is None:
             raise _unreadable(text, 0)
         place, key = _named(match, attributes)
+        if place not in places:
+            raise UsageError(
+                f"order_by {text[:60]!r} is not offered",
+                remedy=f"order by one of {', '.join(attributes)}",
+            )
         descending = (match["way"] or "").upper() == "DESC"
         found.append(Order(place=place, key=key, descending=descending))
     return found
+
+
+def chosen(
+    found: Sequence[Record],
+    asked: Sequence[Condition],
+    by: Sequence[Order],
+    names: Mapping[str, str],
+) -> list[Record]:
+    """Those of which every condition holds, in an order; what is equal in it, or has no such value,
+    stays as it was, and the latter comes last. `names` is attribute -> field of a record."""
+    kept = [
+        each
+        for each in found
+        if all(holds(one, _value(each, one.place, one.key, names)) for one in asked)
+    ]
+    for order in reversed(by):
+        values = [_value(each, order.place, order.key, names) for each in kept]
+        have = [pair for pair in zip(values, kept, strict=True) if pair[0] is not None]
+        have.sort(key=lambda pair: pair[0], reverse=order.descending)  # type: ignore[arg-type, return-value]
+        lack = [each for value, each in zip(values, kept, strict=True) if value is None]
+        kept = [*(each for _, each in have), *lack]
+    return kept
+
+
+def _value(record: Named, place: Place, key: str, names: Mapping[str, str]) -> str | float | None:
+    match place:
+        case "attribute":
+            value: str | float = getattr(record, names[key])
+            return value
+        case "tag":
+            return record.tags.get(key)
+        case "param":
+            return getattr(record, "params", {}).get(key)
+        case "metric":
+            latest = {each.key: each.value for each in getattr(record, "latest", ())}
+            found = latest.get(key)
+            return None if found is None or math.isnan(found) else found
+        case "dataset":
+            return None
 
 
 def holds(condition: Condition, value: str | float | None) -> bool:
@@ -104,12 +170,7 @@ def holds(condition: Condition, value: str | float | None) -> bool:
     return compare[condition.operator](value, wanted)
 
 
-def of_named(condition: Condition, name: str, tags: Mapping[str, str]) -> str | None:
-    """What a condition asks of something that has a name and tags."""
-    return name if condition.place == "attribute" else tags.get(condition.key)
-
-
-def _condition(match: re.Match[str], attributes: Sequence[str]) -> Condition:
+def _condition(match: re.Match[str], attributes: Collection[str]) -> Condition:
     place, key = _named(match, attributes)
     operator = re.sub(r"\s+", " ", match["operator"].upper())
     assert operator in get_args(Operator)
@@ -118,6 +179,8 @@ def _condition(match: re.Match[str], attributes: Sequence[str]) -> Condition:
         value = tuple(_unquoted(each) for each in re.findall(_TEXT, match["list"]))
     elif match["text"] is not None:
         value = _unquoted(match["text"])
+        if key == "version_number" and re.fullmatch("[0-9]{1,9}", value):
+            value = float(value)  # MLflow takes these in quotes, too
     else:
         try:
             value = float(match["number"])
@@ -137,7 +200,7 @@ def _condition(match: re.Match[str], attributes: Sequence[str]) -> Condition:
     return Condition(place=place, key=key, operator=operator, value=value)  # type: ignore[arg-type]
 
 
-def _named(match: re.Match[str], attributes: Sequence[str]) -> tuple[Place, str]:
+def _named(match: re.Match[str], attributes: Collection[str]) -> tuple[Place, str]:
     key = match["ticked"] or match["quoted"] or match["plain"]
     place: Place = "attribute"
     if match["place"]:

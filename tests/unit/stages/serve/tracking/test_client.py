@@ -194,3 +194,34 @@ def test_nothing_of_it_is_among_our_own_runs_or_in_the_evidence(client, service)
     with service.database.read() as connection:
         assert catalog.all_runs(connection) == []
         assert list(evidence.entries(connection)) == []
+
+
+def test_another_project_takes_over_what_is_here_and_brings_its_own(client, service, tmp_path):
+    """A real server below a path of its address, by our import and export's own means."""
+    import hashlib
+    from contextlib import closing
+
+    from tunesmith.core.tracked import runs
+    from tunesmith.interop.mlflow_client import client as reaching
+    from tunesmith.interop.mlflow_in import import_mlflow
+    from tunesmith.interop.mlflow_out import _files_at
+    from tunesmith.project import open_project
+
+    run = client.create_run(client.create_experiment("taken over"))
+    uri, hosts = f"{service.url}/mlflow", [service.url.removeprefix("http://")]
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "weights").write_bytes(b"abc")
+    with reaching(uri, hosts):
+        _files_at(uri, run.info.artifact_uri).log_artifacts(str(tmp_path), "a b/ä")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "tunesmith.toml").write_text(f'[project]\nname = "x"\nhosts = ["{hosts[0]}"]\n')
+    with closing(open_project(project)) as opened:
+        made = import_mlflow(opened, uri)
+        with opened.runner.database.read() as connection:
+            tags = runs.run(connection, run.info.run_id).tags
+    assert made.left_out == {}
+    assert {key: value for key, value in tags.items() if key.startswith("tunesmith.sha256")} == {
+        f"tunesmith.sha256.a b/ä/{name}": hashlib.sha256(data).hexdigest()
+        for name, data in (("empty", b""), ("weights", b"abc"))
+    }

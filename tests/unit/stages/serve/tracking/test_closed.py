@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import InterfaceError
 from starlette.routing import Mount
 
 from tunesmith.core.errors import UsageError
@@ -273,3 +274,36 @@ def _raw(service, method: str, target: str) -> int:
         return answered.status
     finally:
         connection.close()
+
+
+def test_a_store_that_is_busy_or_away_is_said_to_be(service, monkeypatch):
+    """Clients wait and try again at 503; whatever the reason is that no connection is to be had."""
+    pool = service.database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.05)
+    with contextlib.ExitStack() as held:
+        for _ in range(pool.size() + pool._max_overflow):
+            held.enter_context(service.database.read())
+        said = service.get("experiments/get", experiment_id="0")
+    assert (said.status_code, said.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "every connection" in said.json()["message"]
+
+    def gone(*_given):
+        raise InterfaceError("SELECT 1", {}, RuntimeError("the connection is closed"))
+
+    with monkeypatch.context() as changed:
+        changed.setattr(service.database.engine, "connect", gone)
+        said = service.get("experiments/get", experiment_id="0")
+    assert (said.status_code, said.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert service.get("experiments/get", experiment_id="0").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [("a" * 1000, True), ("a" * 1001, False), ("ä" * 1000, True), ("字" * 700, False)],
+)
+def test_a_path_is_as_long_as_every_database_can_index(path, taken):
+    if taken:
+        assert artifact_path(path) == path
+    else:
+        with pytest.raises(UsageError, match="no path of an artefact"):
+            artifact_path(path)
