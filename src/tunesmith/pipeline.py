@@ -20,12 +20,12 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
-from tunesmith.core.step import Step, ordered
+from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
-from tunesmith.graph import Graph, WatchPath, build, export_of, named, watch_traffic
+from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
-from tunesmith.ledger.runs import facts
+from tunesmith.ledger.runs import facts, served_models
 from tunesmith.model_graph import ModelPath
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
@@ -313,10 +313,10 @@ def books(project: Project) -> Register:
     done = {run.id: _read(project, run) for run in runs if run.status == "succeeded"}
     passed = {id: made.verdict == "pass" for id, made in done.items() if type(made) is GateResult}
     aliases = {id: made.move.alias for id, made in done.items() if type(made) is Release}
-    served = _served_models(build(project.file), runs)
+    served = served_models(runs)
     promoted: dict[str, str] = {}
     with project.runner.database.read() as connection:
-        for name in project.file.model:
+        for name in sorted({name for names in served.values() for name in names}):
             for change in lifecycle.changes(connection, name):
                 if change.what == "approved" and change.body["alias"] == PRODUCTION:
                     promoted.setdefault(name, change.at)
@@ -329,22 +329,3 @@ def _read(project: Project, run: Run) -> Any:
         return project.load(run)
     except (StoreError, ValueError):
         return None
-
-
-_BESIDE = (
-    *("export@1", "probe@1"),
-    *("evaluate-tuned@1", "evaluate-tuned-task@1", "evaluate-tuned-pairs@1"),
-)
-
-
-def _served_models(graph: Graph, runs: Iterable[Run]) -> dict[str, str]:
-    """Which model a step serves: each step on the path of exactly one, each of its exports, and
-    each evaluation of what it was judged beside; and each suite, of a model that had it once."""
-    served: dict[str, set[str]] = {}
-    for name, path in graph.models.items():
-        for step in ordered(*path.steps()):
-            served.setdefault(step.name, set()).add(name)
-    for beside in {run.step for run in runs if run.kind in _BESIDE}:
-        if "/" in beside:
-            served[beside] = {beside.partition(":")[2].partition("/")[0]} & graph.models.keys()
-    return {step: names.pop() for step, names in served.items() if len(names) == 1}

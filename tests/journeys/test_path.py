@@ -14,7 +14,9 @@ import time
 import pytest
 
 from tunesmith.core.waiver import Waiver, record
+from tunesmith.pipeline import books
 from tunesmith.project import open_project
+from tunesmith.project_file import FILE, read
 
 
 def states(project) -> dict[str, str]:
@@ -88,6 +90,43 @@ def test_the_ledger_expenses_what_is_not_shown_and_says_what_is_missing(finished
     assert all(entry["paragraph"] and entry["reason"] for entry in book["entries"])
     assert book["missing"]
     assert "missing" in finished.tunesmith("ledger", "register")
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        # Another model on the same dataset, and everything under another name.
+        [("[gate.desk]", '[model.two]\nbase = "tiny"\ndataset = "small"\nrank = 2\n[gate.desk]')],
+        [("[model.desk]", "[model.other]"), ('model = "desk"', 'model = "other"'),
+         ('models = ["desk"]', 'models = ["other"]')],
+    ],
+    ids=["added", "renamed"],
+)  # fmt: skip
+def test_no_edit_of_the_project_file_rewrites_the_books(finished, tmp_path, edits):
+    text = (finished.folder / FILE).read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / FILE).write_text(text)
+    opened = open_project(finished.folder)
+    try:
+        before = books(opened)
+        edited = books(dataclasses.replace(opened, file=read(tmp_path)[0]))
+    finally:
+        opened.close()
+    assert {e.step: e.model for e in before.entries}["curate:small"] == "desk"
+    assert edited.entries == before.entries
+    assert edited.holdings == before.holdings
+
+
+def test_a_price_that_cannot_be_is_refused(finished):
+    for price, said in (("1e30", "at most 1,000,000,000"), ("1e-40", "too little to be counted")):
+        failed = finished.process(
+            "ledger", "register", TUNESMITH__LEDGER__PER_CPU_HOUR=f'"{price}"'
+        )
+        assert failed.returncode == 2
+        assert "ledger.per_cpu_hour" in failed.stderr
+        assert said in failed.stderr
 
 
 def test_verify_holds(finished):

@@ -40,6 +40,10 @@ def ledger_register(folder: Folder = HERE, as_json: Json = False) -> None:
         lines += wrapped(f"[{number}] {paragraph} (rule {rule}): {reason}")
     for holding in book.holdings:
         lines += ["", f"model {holding.model}: {display(holding.capitalised)} capitalised"]
+        if holding.available_since:
+            lines.append(f"  available for use since {holding.available_since[:10]}")
+        elif holding.available_from:
+            lines.append(f"  planned to be available for use on {holding.available_from[:10]}")
         for criterion in holding.criteria:
             lines.append(f"  57({criterion.letter}) {criterion.state.replace('_', ' ')}")
             lines += [f"      has: {found}" for found in criterion.evidence]

@@ -31,9 +31,35 @@ def _iso_day(value: Any) -> Any:
     return value
 
 
+MOST = Decimal(10) ** 9
+"""Of any currency more than an hour of a core or of a person costs; what thousands of such hours
+cost is still exact to `cost.GRID`."""
+LEAST = Decimal("0.000001")
+"""A smaller price would vanish on `cost.GRID`, and what it prices would look as if it cost
+nothing."""
+
+
+def _no_more_than_the_most(value: Decimal) -> Decimal:
+    if value > MOST:
+        raise ValueError(f"{value} is more than an amount can be here: at most {MOST:,}")
+    return value
+
+
+def _enough_to_be_seen(value: Decimal) -> Decimal:
+    if 0 < value < LEAST:
+        raise ValueError(
+            f"{value} is too little to be counted: write at least {LEAST}, or 0 for no price"
+        )
+    return value
+
+
 Amount = Annotated[
-    Decimal, pydantic.BeforeValidator(_no_float), pydantic.Field(ge=0, allow_inf_nan=False)
+    Decimal,
+    pydantic.BeforeValidator(_no_float),
+    pydantic.Field(ge=0, allow_inf_nan=False),
+    pydantic.AfterValidator(_no_more_than_the_most),
 ]
+Price = Annotated[Amount, pydantic.AfterValidator(_enough_to_be_seen)]
 Day = Annotated[str, pydantic.BeforeValidator(_iso_day)]
 
 
@@ -50,7 +76,44 @@ class CriterionConfig(Section):
     """The day (YYYY-MM-DD) from which it was shown; without it, it shows nothing. It is taken as
     stated: when the statement was first written is not known here."""
     met: bool = True
-    """False states that the criterion is not met from that day on."""
+    """False states that the criterion is not met from that day on, until a later statement."""
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _of_different_days(
+    statements: tuple[CriterionConfig, ...],
+) -> tuple[CriterionConfig, ...]:
+    days = [each.date for each in statements]
+    if twice := sorted({day for day in days if days.count(day) > 1}):
+        raise ValueError(
+            f"two statements are of one day, {twice[0]}; which one holds cannot be told"
+            if twice[0]
+            else "two statements have no day; give each its own"
+        )
+    return tuple(sorted(statements, key=lambda each: each.date))
+
+
+Statements = Annotated[
+    tuple[CriterionConfig, ...],
+    pydantic.BeforeValidator(_listed),
+    pydantic.AfterValidator(_of_different_days),
+]
+"""What was stated of a criterion, by day: at any moment the newest one not after it holds. One
+statement may be written without a list."""
+Criteria = dict[Letter, Statements]
+
+
+class AssetConfig(Section):
+    """What people state about one model alone: IAS 38.57 is asked of each asset."""
+
+    criteria: Criteria = pydantic.Field(default_factory=dict)
+    """Statements about the criteria (a) to (f), by letter; from the day of the first of a letter on
+    they hold in place of the general ones."""
+    available_on: Day = ""
+    """The day (YYYY-MM-DD) on which this model was, or is to be, available for use."""
 
 
 class LedgerConfig(Section):
@@ -58,11 +121,11 @@ class LedgerConfig(Section):
 
     currency: str = pydantic.Field(default="EUR", pattern="^[A-Z]{3}$")
     """ISO 4217 code of the currency of the books."""
-    per_cpu_hour: Amount = Decimal(0)
+    per_cpu_hour: Price = Decimal(0)
     """Price of one core for an hour, in quotes, e.g. "0.02"."""
-    per_kwh: Amount = Decimal(0)
+    per_kwh: Price = Decimal(0)
     """Price of a kilowatt hour, in quotes, e.g. "0.30"."""
-    per_review_hour: Amount = Decimal(0)
+    per_review_hour: Price = Decimal(0)
     """Price of an hour of a person who reviews rows, in quotes, e.g. "48.00": `tunesmith review
     status` says what a row cost. The register has runs alone, and so not this."""
     budget_per_run: Amount | None = None
@@ -70,11 +133,15 @@ class LedgerConfig(Section):
     more is not begun, one that has cost more keeps what it did and stops. A run that goes on from
     there has the whole budget again. All runs of a search over recipes share one budget. Left out:
     no limit."""
-    criteria: dict[Letter, CriterionConfig] = pydantic.Field(default_factory=dict)
-    """Statements about the criteria (a) to (f) of IAS 38.57, by letter."""
+    criteria: Criteria = pydantic.Field(default_factory=dict)
+    """Statements about the criteria (a) to (f) of IAS 38.57, by letter: one, or a list, each of
+    another day, of which the newest holds. They are about the only model on record: from the day on
+    which a second one has runs each model needs its own, in `models`."""
     available_on: Day = ""
-    """The day (YYYY-MM-DD) on which the model was available for use; empty: when it was first
-    released under the alias "production"."""
+    """The day (YYYY-MM-DD) on which the only model on record was, or is to be, available for use. A
+    release under the alias "production" before that day counts; empty: it alone counts."""
+    models: dict[str, AssetConfig] = pydantic.Field(default_factory=dict)
+    """What is stated about one model alone, by its name."""
 
     @property
     def rates(self) -> Rates:

@@ -6,7 +6,7 @@ every cost and changes no measurement.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING
 
 from tunesmith.records.money import Money, Rates
@@ -19,6 +19,8 @@ JOULES_PER_KWH = Decimal(3_600_000)
 GRID = Decimal("1e-12")
 """Costs are kept as whole multiples of this part of a currency unit. A quotient such as 1/3600 has
 no last digit; on a fixed grid sums are exact, so that they agree in any order."""
+_WIDE = Context(prec=200)
+"""Enough digits for any amount on the grid: with 28, those of a wide forecast would not fit."""
 
 
 def price(usage: Usage | Forecast | Preview, rates: Rates) -> Money:
@@ -30,7 +32,7 @@ def price(usage: Usage | Forecast | Preview, rates: Rates) -> Money:
     cpu_s = _decimal(usage.cpu_s, "cpu_s")
     joules = _decimal(usage.joules, "joules")
     amount = cpu_s * rates.per_cpu_hour / SECONDS_PER_HOUR + joules * rates.per_kwh / JOULES_PER_KWH
-    return Money(amount=amount.quantize(GRID, rounding=ROUND_HALF_EVEN), currency=rates.currency)
+    return Money(amount=on_grid(amount), currency=rates.currency)
 
 
 def price_review(seconds: float, rates: Rates) -> Money:
@@ -40,7 +42,12 @@ def price_review(seconds: float, rates: Rates) -> Money:
         ValueError: it is negative or not a number.
     """
     amount = _decimal(seconds, "seconds") * rates.per_review_hour / SECONDS_PER_HOUR
-    return Money(amount=amount.quantize(GRID, rounding=ROUND_HALF_EVEN), currency=rates.currency)
+    return Money(amount=on_grid(amount), currency=rates.currency)
+
+
+def on_grid(amount: Decimal) -> Decimal:
+    """The multiple of `GRID` that is nearest to `amount`."""
+    return amount.quantize(GRID, rounding=ROUND_HALF_EVEN, context=_WIDE)
 
 
 def zero(currency: str) -> Money:
@@ -59,7 +66,8 @@ def display(money: Money, minor_units: int = 2) -> str:
     digits = minor_units
     if money.amount and money.amount.adjusted() < -minor_units:
         digits = 1 - money.amount.adjusted()  # two significant digits
-    rounded = money.amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+    smallest = Decimal(1).scaleb(-digits)
+    rounded = money.amount.quantize(smallest, rounding=ROUND_HALF_UP, context=_WIDE)
     return f"{rounded:f} {money.currency}"
 
 

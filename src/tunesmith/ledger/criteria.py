@@ -4,7 +4,10 @@ The log of runs can show two of them: (a) by a gate whose thresholds stood in th
 before it was run, (f) by runs that were measured and priced. The others are statements of people,
 and their days are taken as stated: no log tells when a statement was first written. So a statement
 that is dated back reads like one made in time, and only the dated document that it rests on can
-show that no expense was reinstated (IAS 38.71).
+show that no expense was reinstated (IAS 38.71). One of a later day changes nothing before it.
+
+Each asset is asked (IAS 38.57). A general statement does not say which model it is about: it is
+about the one that there is, and from the moment that a second one has a run it shows nothing more.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tunesmith.ledger.config import CriterionConfig, LedgerConfig, Letter
-from tunesmith.ledger.facts import RunFacts, ended, moment
+from tunesmith.ledger.config import AssetConfig, CriterionConfig, LedgerConfig, Letter
+from tunesmith.ledger.facts import RunFacts, ended, first_own_run, moment
 
 State = Literal["met", "not_met", "not_shown"]
 
@@ -80,13 +83,22 @@ def assess(
         (run for run in runs if at is None or ended(run) <= at),
         key=lambda run: (ended(run), run.run),
     )
-    return tuple(_assess(letter, known, config, model, at) for letter in CRITERIA)
+    stated = Stated(config=config, model=model, at=at, others=others_on_record(runs, model, at))
+    return tuple(_assess(letter, known, stated) for letter in CRITERIA)
 
 
 def timeline(runs: Sequence[RunFacts], config: LedgerConfig, model: str) -> tuple[Turn, ...]:
     """Every moment at which the criteria could come to stand differently, in order."""
     events = {ended(run) for run in runs if run.gate_passed is not None and run.model == model}
-    events |= {moment(each.date) for each in config.criteria.values() if each.date}
+    events |= {
+        moment(each.date)
+        for criteria in (config.criteria, config.models.get(model, AssetConfig()).criteria)
+        for statements in criteria.values()
+        for each in statements
+        if each.date
+    }
+    first = first_own_run(runs)
+    events |= {at for other, at in first.items() if other != model}
     if measured := [ended(run) for run in runs if run.usage]:
         events.add(min(measured))
     return tuple(
@@ -122,27 +134,53 @@ def windows(turns: Sequence[Turn]) -> tuple[Window, ...]:
     return tuple(found)
 
 
-def _assess(
-    letter: Letter,
-    known: Sequence[RunFacts],
-    config: LedgerConfig,
-    model: str,
-    at: datetime.datetime | None,
-) -> Assessment:
-    stated = config.criteria.get(letter)
-    if letter == "a":
-        found = _feasibility(known, model)
-    elif letter == "f":
-        found = _measurement(known, config)
-    else:
-        found = _statement(letter, stated, at)
-    if stated and letter in ("a", "f"):
-        # A person can add to what the log shows, or deny it, but not stand in for it.
-        human = _statement(letter, stated, at)
-        if human.state == "not_met":
-            return human
-        return _with_evidence(found, human.evidence)
-    return found
+def others_on_record(
+    runs: Sequence[RunFacts], model: str, at: datetime.datetime | None
+) -> tuple[str, ...]:
+    """The other models that had a run of their own by `at` (None: ever), by name."""
+    return tuple(
+        other
+        for other, first in sorted(first_own_run(runs).items())
+        if other != model and (at is None or first <= at)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stated:
+    """What people have stated about `model` by `at` (None: ever)."""
+
+    config: LedgerConfig
+    model: str
+    at: datetime.datetime | None
+    others: tuple[str, ...]
+
+    def own(self, letter: Letter) -> tuple[CriterionConfig, ...]:
+        """Statements about this model alone, by day."""
+        return self.config.models.get(self.model, AssetConfig()).criteria.get(letter, ())
+
+    def general(self, letter: Letter) -> tuple[CriterionConfig, ...]:
+        """Those that are about it because it is the only one, by day."""
+        return () if self.others else self.config.criteria.get(letter, ())
+
+    def dated(self, statements: Sequence[CriterionConfig]) -> list[CriterionConfig]:
+        """Those of a day not after `at`."""
+        return [
+            each
+            for each in statements
+            if each.date and (self.at is None or moment(each.date) <= self.at)
+        ]
+
+
+def _assess(letter: Letter, known: Sequence[RunFacts], stated: Stated) -> Assessment:
+    human = _statement(letter, stated)
+    if letter not in ("a", "f"):
+        return human
+    if human.state == "not_met":  # a person can deny what the log shows...
+        return human
+    found = (
+        _feasibility(known, stated.model) if letter == "a" else _measurement(known, stated.config)
+    )
+    return _with_evidence(found, human.evidence)  # ... or add to it, but not stand in for it
 
 
 def _feasibility(known: Sequence[RunFacts], model: str) -> Assessment:
@@ -183,34 +221,65 @@ def _measurement(known: Sequence[RunFacts], config: LedgerConfig) -> Assessment:
     )
 
 
-def _statement(
-    letter: Letter, stated: CriterionConfig | None, at: datetime.datetime | None
-) -> Assessment:
-    if stated is None:
-        wanted = HUMAN_EVIDENCE.get(letter, "a statement")
-        return _assessment(
-            letter, "not_shown", missing=(f"a statement in [ledger.criteria.{letter}]: {wanted}",)
+def _statement(letter: Letter, stated: Stated) -> Assessment:
+    own, general = stated.own(letter), stated.general(letter)
+    of_own = f"[ledger.models.{stated.model}.criteria.{letter}]"
+    place, those = of_own, stated.dated(own)
+    if not those and (general or not own):
+        those = stated.dated(general)
+        place = of_own if stated.others else f"[ledger.criteria.{letter}]"
+    if not those:
+        missing = _without(letter, stated, (*own, *general), place)
+        return _assessment(letter, "not_shown", missing=missing)
+    newest = those[-1]
+    if lacks := _lacks(newest, place):
+        return _assessment(letter, "not_shown", missing=lacks)
+    complete = [each for each in those if not _lacks(each, place)]
+    missing = () if newest.evidence else (f"a reference to evidence for ({letter})",)
+    if letter in HUMAN_EVIDENCE and not complete[0].met:
+        missing += (
+            f"what {place} stated before {complete[0].date}, when it is withdrawn: "
+            "keep the earlier statement in the list",
         )
-    lacks = [name for name in ("statement", "approver", "date") if not getattr(stated, name)]
-    if lacks:
-        return _assessment(
-            letter,
-            "not_shown",
-            missing=tuple(f"{name} in [ledger.criteria.{letter}]" for name in lacks),
-        )
-    since = moment(stated.date)
-    if at is not None and since > at:
-        return _assessment(letter, "not_shown", missing=(f"it is stated from {stated.date}",))
-    said = f"{stated.statement} ({stated.approver}, {stated.date})"
-    if stated.evidence:
-        said += f" [{stated.evidence}]"
+    first = len(complete) - 1
+    while first > 0 and complete[first - 1].met == newest.met:
+        first -= 1
     return _assessment(
         letter,
-        "met" if stated.met else "not_met",
-        since=since.isoformat(),
-        evidence=(said,),
-        missing=() if stated.evidence else (f"a reference to evidence for ({letter})",),
+        "met" if newest.met else "not_met",
+        since=moment(complete[first].date).isoformat(),
+        evidence=tuple(_said(each) for each in complete),
+        missing=missing,
     )
+
+
+def _without(
+    letter: Letter, stated: Stated, not_yet: Sequence[CriterionConfig], place: str
+) -> tuple[str, ...]:
+    """What is missing where no statement of a day not after the moment is there."""
+    if later := sorted(each.date for each in not_yet if each.date):
+        return (f"it is stated from {later[0]}",)
+    if not_yet:
+        return _lacks(not_yet[0], place)
+    if stated.others and stated.config.criteria.get(letter):
+        several = ", ".join(sorted((stated.model, *stated.others)))
+        return (f"a statement in {place}: the general one does not say which of {several}",)
+    return (f"a statement in {place}: {HUMAN_EVIDENCE.get(letter, 'a statement')}",)
+
+
+def _lacks(statement: CriterionConfig, place: str) -> tuple[str, ...]:
+    return tuple(
+        f"{name} in {place}"
+        for name in ("statement", "approver", "date")
+        if not getattr(statement, name)
+    )
+
+
+def _said(statement: CriterionConfig) -> str:
+    said = f"{statement.statement} ({statement.approver}, {statement.date})"
+    if not statement.met:
+        said = f"not met: {said}"
+    return f"{said} [{statement.evidence}]" if statement.evidence else said
 
 
 def _assessment(

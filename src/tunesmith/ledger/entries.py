@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.ledger.config import LedgerConfig
+from tunesmith.ledger.config import AssetConfig, LedgerConfig
 from tunesmith.ledger.cost import price, zero
-from tunesmith.ledger.criteria import Turn, unmet_at
-from tunesmith.ledger.facts import RunFacts, ended, moment, started
+from tunesmith.ledger.criteria import Turn, others_on_record, unmet_at
+from tunesmith.ledger.facts import RunFacts, ended, first_own_run, moment, started
 from tunesmith.ledger.phases import Phase, Standing, Treatment, classify
 from tunesmith.records.money import Money
 from tunesmith.records.release import PRODUCTION
@@ -66,14 +66,13 @@ def enter(
 def available_since(
     runs: Sequence[RunFacts], config: LedgerConfig, model: str, promoted_at: str = ""
 ) -> datetime.datetime | None:
-    """When `model` became available for use (IAS 38.97); None while it is not.
+    """When `model` became, or is to become, available for use (IAS 38.97); None if nothing tells.
 
-    As stated, else when it was first released as production, or promoted to it (`promoted_at`, ISO
-    8601; empty: never). A candidate is not in use yet: to release one ends no development.
+    The first of the days that are stated and of when it was first released as production, or
+    promoted to it (`promoted_at`, ISO 8601; empty: never): no day that is stated afterwards takes
+    back that it was in use. A candidate is not in use yet: to release one ends no development.
     """
-    if config.available_on:
-        return moment(config.available_on)
-    releases = [
+    found = [
         ended(run)
         for run in runs
         if run.model == model
@@ -82,5 +81,12 @@ def available_since(
         and run.alias == PRODUCTION
     ]
     if promoted_at:
-        releases.append(moment(promoted_at))
-    return min(releases, default=None)
+        found.append(moment(promoted_at))
+    if own := config.models.get(model, AssetConfig()).available_on:
+        found.append(moment(own))
+    if config.available_on:
+        day = moment(config.available_on)
+        first = first_own_run(runs).get(model, day)
+        if not others_on_record(runs, model, max(day, first)):
+            found.append(day)
+    return min(found, default=None)

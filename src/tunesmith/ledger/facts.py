@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from tunesmith.core.meter import Usage
+
+OF_ONE_MODEL = frozenset(
+    {"finetune", "evaluate", "probe", "slice", "audit", "gate", "release", "export"}
+)
+"""Stages whose steps have the name of the model that they are for."""
+TRIAL = "~"
+"""In the name of a step it parts the model from a recipe that was tried beside its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +36,8 @@ class RunFacts:
     """What was measured; None when the run ended before it could be."""
     model: str | None
     """The model that the run served; None when it served no one model."""
+    shared_by: tuple[str, ...] = ()
+    """The models that it served where they are several."""
     gate_passed: bool | None = None
     """Of a gate: whether the verdict was "pass"; None for every other stage."""
     subject: Literal["base", "tuned"] | None = None
@@ -56,3 +66,17 @@ def started(run: RunFacts) -> datetime.datetime:
 def ended(run: RunFacts) -> datetime.datetime:
     """When `run` ended: what it found was not known earlier."""
     return started(run) + datetime.timedelta(seconds=run.usage.wall_s if run.usage else 0.0)
+
+
+def is_trial(run: RunFacts) -> bool:
+    """Whether `run` is for a recipe that was tried beside a model's own."""
+    return run.stage in OF_ONE_MODEL and TRIAL in run.step
+
+
+def first_own_run(runs: Iterable[RunFacts]) -> dict[str, datetime.datetime]:
+    """When each model was first on record: its first run that was for it by name started."""
+    first: dict[str, datetime.datetime] = {}
+    for run in runs:
+        if run.model is not None and run.stage in OF_ONE_MODEL:
+            first[run.model] = min(started(run), first.get(run.model, started(run)))
+    return first

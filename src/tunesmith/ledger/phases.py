@@ -10,7 +10,7 @@ from typing import Literal
 
 from tunesmith.ledger.config import Letter
 from tunesmith.ledger.criteria import CRITERIA
-from tunesmith.ledger.facts import RunFacts
+from tunesmith.ledger.facts import RunFacts, is_trial
 from tunesmith.ledger.rules import RULES
 
 Phase = Literal["research", "development", "inefficiency", "maintenance", "operation"]
@@ -78,9 +78,7 @@ def classify(run: RunFacts, standing: Standing) -> Classification:
     if run.stage == "retrain":
         return _expense("maintenance", "R12", "it considers whether to retrain")
     if run.model is None:
-        return _expense(
-            "research", "R04", "which model it served is not recorded, so it cannot be told apart"
-        )
+        return _expense("research", "R04", _of_no_model(run))
     if standing.available_since:
         return _expense(
             "maintenance",
@@ -106,9 +104,22 @@ def classify(run: RunFacts, standing: Standing) -> Classification:
 def _besides(run: RunFacts) -> str:
     """What `run` serves: the name in its step, e.g. "index:licences" or "monitor:desk/tags"."""
     name = run.step.partition(":")[2].partition("/")[0]
-    # An index or a monitor is no model.
-    instead = "one model alone" if run.stage in SHARED else "a model"
-    return f"serves the {SERVED_BESIDES[run.stage]} {name}, not {instead}"
+    serves = f"serves the {SERVED_BESIDES[run.stage]} {name}"
+    if run.stage in SHARED:
+        return f"{serves}, not one model alone: {_used_by(run)}"
+    return f"{serves}, not a model"  # an index or a monitor is none
+
+
+def _of_no_model(run: RunFacts) -> str:
+    if is_trial(run):
+        return "it tries a recipe beside the model's own"
+    return f"it cannot be told apart: {_used_by(run)}"
+
+
+def _used_by(run: RunFacts) -> str:
+    if run.shared_by:
+        return f"what it made was for {' and '.join(run.shared_by)}"
+    return "the process that ran it tuned no model on what it made"
 
 
 _ENDINGS = {"failed": "failed", "interrupted": "was interrupted"}

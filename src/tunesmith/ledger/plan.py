@@ -14,7 +14,7 @@ from decimal import Decimal
 from tunesmith.core.catalog import Run
 from tunesmith.core.meter import Usage
 from tunesmith.core.plan import Planned
-from tunesmith.ledger.cost import GRID, price, zero
+from tunesmith.ledger.cost import on_grid, price, zero
 from tunesmith.records.money import Money, Rates
 
 NUM_RUNS = 10
@@ -160,7 +160,7 @@ def _expected(step: str, state: str, reason: str, used: Sequence[Usage], rates: 
     cost, low, high = interval([price(each, rates).amount for each in used])
 
     def money(amount: Decimal) -> Money:
-        return Money(amount=amount.quantize(GRID), currency=rates.currency)
+        return Money(amount=on_grid(amount), currency=rates.currency)
 
     return Line(
         step=step,

@@ -1,7 +1,8 @@
 """The register: every run priced, classified and either capitalised or expensed.
 
-A pure function of the facts and the settings: deriving it again gives the same entries, in
-whatever order the facts come, and a later run changes no earlier entry.
+A pure function of the facts, the settings and the moment of the report: deriving it again gives
+the same entries, in whatever order the facts come, and neither a later run nor a statement of a
+later day changes an earlier entry.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from tunesmith.ledger.config import LedgerConfig
 from tunesmith.ledger.cost import zero
 from tunesmith.ledger.criteria import Assessment, Window, assess, timeline, windows
 from tunesmith.ledger.entries import Entry, available_since, enter
-from tunesmith.ledger.facts import RunFacts, started
-from tunesmith.ledger.phases import SERVED_BESIDES, Phase
+from tunesmith.ledger.facts import RunFacts, is_trial, started
+from tunesmith.ledger.phases import OPERATION, SERVED_BESIDES, Phase
 from tunesmith.ledger.rules import RULES_VERSION
 from tunesmith.records.money import Money
 
@@ -30,6 +31,9 @@ class Holding:
     """When costs could be capitalised; none when the six criteria were never all met."""
     available_since: str
     """ISO 8601 moment of availability for use; empty when it is not yet available."""
+    available_from: str
+    """ISO 8601 moment from which it is planned to be available; empty when it is, or none is
+    stated."""
     capitalised: Money
 
 
@@ -66,9 +70,14 @@ NOT_PROVEN = (
 
 
 def register(
-    runs: Sequence[RunFacts], config: LedgerConfig, promoted: Mapping[str, str] | None = None
+    runs: Sequence[RunFacts],
+    config: LedgerConfig,
+    promoted: Mapping[str, str] | None = None,
+    at: datetime.datetime | None = None,
 ) -> Register:
     """The register of `runs` under `config`; `promoted` says when a model was first in production.
+
+    `at` is the moment of the report (None: now): what is stated from a later day is planned.
 
     Raises:
         ValueError: two facts have the same run id, or a time or measurement is malformed.
@@ -79,6 +88,7 @@ def register(
     models = sorted({run.model for run in ordered if run.model is not None})
     turns = {model: timeline(ordered, config, model) for model in models}
     promoted = promoted or {}
+    at = at or datetime.datetime.now(datetime.UTC)
     available = {
         model: available_since(ordered, config, model, promoted.get(model, "")) for model in models
     }
@@ -91,9 +101,10 @@ def register(
     holdings = tuple(
         Holding(
             model=model,
-            criteria=assess(ordered, config, model),
-            windows=windows(turns[model]),
-            available_since=_iso(available[model]),
+            criteria=assess(ordered, config, model, at),
+            windows=windows([turn for turn in turns[model] if turn.at <= at]),
+            available_since=_iso(available[model], until=at),
+            available_from=_iso(available[model], after=at),
             capitalised=_sum(
                 (e for e in entries if e.model == model and e.treatment == "capitalise"), config
             ),
@@ -112,13 +123,13 @@ def register(
         by_phase={
             phase: _sum((e for e in entries if e.phase == phase), config) for phase in PHASES
         },
-        missing=_missing(holdings, entries, config),
+        missing=(*_missing(holdings, ordered, config), *_as_stated(config), NOT_HERE),
     )
 
 
 def _missing(
-    holdings: Sequence[Holding], entries: Sequence[Entry], config: LedgerConfig
-) -> tuple[str, ...]:
+    holdings: Sequence[Holding], runs: Sequence[RunFacts], config: LedgerConfig
+) -> list[str]:
     found: list[str] = []
     for holding in holdings:
         found += [
@@ -127,28 +138,56 @@ def _missing(
             for what in each.missing
         ]
         if holding.capitalised.amount and not holding.available_since:
+            planned = holding.available_from and f" (planned: {holding.available_from[:10]})"
             found.append(
-                f"{holding.model}: when it became available for use; until then it is tested for "
-                "impairment every year (IAS 36.10(a))"
+                f"{holding.model}: when it became available for use{planned}; until then it is "
+                "tested for impairment every year (IAS 36.10(a))"
             )
-    unmeasured = sum(1 for entry in entries if not entry.measured)
+    found += [
+        f"a run for {model}, which [ledger.models.{model}] is about: see whether the name is right"
+        for model in sorted(config.models.keys() - {each.model for each in holdings})
+    ]
+    if config.available_on and len(holdings) > 1:
+        found += [
+            f"available_on in [ledger.models.{holding.model}]: the general one is that of the only "
+            "model on record on that day"
+            for holding in holdings
+            if not (holding.available_since or holding.available_from)
+        ]
+    unmeasured = sum(1 for run in runs if run.usage is None)
     if unmeasured:
         found.append(f"the usage of {unmeasured} runs, which are entered at zero")
-    unassigned = sum(
-        1 for e in entries if e.model is None and e.rule == "R04" and e.stage not in SERVED_BESIDES
-    )
+    unassigned = sum(1 for run in runs if _is_unassigned(run))
     if unassigned:
         found.append(f"which model {unassigned} runs served, without which they are expensed")
-    return (*found, *_as_stated(config), NOT_HERE)
+    return found
+
+
+def _is_unassigned(run: RunFacts) -> bool:
+    """Whether `run` is expensed because no record tells what it was for."""
+    is_known = run.model is not None or run.shared_by or is_trial(run)
+    by_itself = run.stage in SERVED_BESIDES or run.stage in OPERATION or run.stage == "retrain"
+    return run.status == "succeeded" and not is_known and not by_itself
 
 
 def _as_stated(config: LedgerConfig) -> list[str]:
     """What rests on the word of people: the days that their statements name."""
-    dated = [letter for letter in sorted(config.criteria) if config.criteria[letter].date]
-    found = [
-        f"the day of ({letter}) is as stated; keep the dated document it rests on"
-        for letter in dated
-    ]
+    places = {"": config.criteria}
+    places |= {f" of {model}": its.criteria for model, its in sorted(config.models.items())}
+    found = []
+    for whose, criteria in places.items():
+        for letter in sorted(criteria):
+            num_days = sum(bool(each.date) for each in criteria[letter])
+            if num_days == 1:
+                found.append(
+                    f"the day of ({letter}){whose} is as stated; "
+                    "keep the dated document it rests on"
+                )
+            elif num_days:
+                found.append(
+                    f"the {num_days} days of ({letter}){whose} are as stated; keep the dated "
+                    "documents they rest on"
+                )
     return [*found, NOT_PROVEN] if found else []
 
 
@@ -156,5 +195,13 @@ def _sum(entries: Iterable[Entry], config: LedgerConfig) -> Money:
     return sum((entry.cost for entry in entries), zero(config.currency))
 
 
-def _iso(at: datetime.datetime | None) -> str:
-    return at.isoformat() if at else ""
+def _iso(
+    moment: datetime.datetime | None,
+    *,
+    until: datetime.datetime | None = None,
+    after: datetime.datetime | None = None,
+) -> str:
+    """`moment`, if there is one that is not later than `until`, or is later than `after`."""
+    if moment is None or (until and moment > until) or (after and moment <= after):
+        return ""
+    return moment.isoformat()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RULES_VERSION = "ias38-1"
+RULES_VERSION = "ias38-2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -59,4 +59,6 @@ def test_availability_is_as_stated_or_the_first_release_as_production() -> None:
     assert available_since(runs, CONFIG, "desk") == moment("2026-01-03")
     assert available_since(runs, CONFIG, "other") is None
     stated = CONFIG.model_copy(update={"available_on": "2026-05-01"})
-    assert available_since(runs, stated, "desk") == moment("2026-05-01")
+    assert available_since(runs[:2], stated, "desk") == moment("2026-05-01")
+    # What is stated of a later day does not take back that it was in production.
+    assert available_since(runs, stated, "desk") == moment("2026-01-03")

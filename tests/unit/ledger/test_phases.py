@@ -10,6 +10,7 @@ from tunesmith.ledger.phases import Standing, classify
 OPEN = Standing(unmet=(), available_since="")
 CLOSED = Standing(unmet=("a", "b"), available_since="")
 NOT_B = Standing(unmet=("b",), available_since="")
+UNUSED = "the process that ran it tuned no model on what it made"
 IN_USE = Standing(unmet=(), available_since="2026-01-01T00:00:00+00:00")
 
 
@@ -64,19 +65,19 @@ def test_the_phase_of_a_run(
             "ingest",
             "ingest:licences",
             "research",
-            "serves the data asset licences, not one model alone",
+            f"serves the data asset licences, not one model alone: {UNUSED}",
         ),
         (
             "value",
             "value:notices/minilm",
             "research",
-            "serves the dataset notices, not one model alone",
+            f"serves the dataset notices, not one model alone: {UNUSED}",
         ),
         (
             "fetch",
             "fetch:pack==1.0",
             "research",
-            "serves the package pack==1.0, not one model alone",
+            f"serves the package pack==1.0, not one model alone: {UNUSED}",
         ),
     ],
 )
@@ -85,6 +86,31 @@ def test_what_serves_no_model_says_what_it_serves(
 ) -> None:
     found = classify(facts(stage, step=step, model=None), OPEN)
     assert (found.phase, found.treatment, found.reason) == (phase, "expense", reason)
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (facts("curate", model=None), f"it cannot be told apart: {UNUSED}"),
+        (
+            facts("curate", model=None, shared_by=("desk", "two")),
+            "it cannot be told apart: what it made was for desk and two",
+        ),
+        (
+            facts("ingest", step="ingest:notices", model=None, shared_by=("desk", "two")),
+            "serves the data asset notices, not one model alone: what it made was for desk and two",
+        ),
+        (
+            facts("finetune", step="finetune:desk~head", model=None),
+            "it tries a recipe beside the model's own",
+        ),
+    ],
+)
+def test_the_reason_of_a_run_of_no_one_model_is_what_is_on_record(
+    run: RunFacts, reason: str
+) -> None:
+    found = classify(run, OPEN)
+    assert (found.treatment, found.rule, found.reason) == ("expense", "R04", reason)
 
 
 def test_a_proposal_considers() -> None:

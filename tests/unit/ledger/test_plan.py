@@ -12,6 +12,7 @@ from scipy import stats
 from tunesmith.core.catalog import Run
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import Step
+from tunesmith.ledger.cost import display
 from tunesmith.ledger.plan import NUM_RUNS, interval, look_back, price_plan
 from tunesmith.records.money import Rates
 from tunesmith.testing import EchoConfig
@@ -33,6 +34,18 @@ def run(id: int, step: str, wall_s: float, status: str = "succeeded") -> Run:
 def planned(name: str, last: Run | None) -> Planned:
     step = Step(name=name, kind="echo@1", config=EchoConfig())
     return Planned(step=step, hit=None, reason="its code changed", last=last)
+
+
+def test_what_two_very_different_runs_let_expect_has_a_price_however_wide():
+    """0.1 s and 1000 s: with one degree of freedom the upper end has more than 28 digits."""
+    earlier = [run(1, "tune", 0.1), run(2, "tune", 1000.0)]
+    (line,) = price_plan([planned("tune", earlier[-1])], RATES, earlier).lines
+    assert line.cost_high is not None
+    logs = [math.log(2 * 0.1), math.log(2 * 1000.0)]  # 3600 an hour is 1 a second
+    mean, spread = sum(logs) / 2, abs(logs[1] - logs[0]) / math.sqrt(2)
+    wanted = mean + stats.t.ppf(0.95, 1) * spread * math.sqrt(1.5)
+    assert float(line.cost_high.amount.ln()) == pytest.approx(wanted, rel=1e-4)
+    display(line.cost_high)
 
 
 def test_the_interval_is_students_t_of_the_logarithms():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.meter import Usage
 from tunesmith.ledger.config import LedgerConfig
-from tunesmith.ledger.facts import RunFacts
+from tunesmith.ledger.facts import RunFacts, moment
 from tunesmith.ledger.register import NOT_PROVEN, register
 
 STATED = {
@@ -267,3 +267,197 @@ def test_only_development_is_capitalised(runs: list[RunFacts]) -> None:
         assert (entry.treatment == "capitalise") == (entry.phase == "development")
         assert entry.reason
         assert entry.paragraph
+
+
+# Nothing that is written later changes what was entered.
+
+WITHDRAWN = {
+    "statement": "There is no market any more.",
+    "approver": "A. Board",
+    "date": "2025-12-10",
+    "met": False,
+}
+
+
+def with_criteria(config: LedgerConfig, **criteria: Any) -> LedgerConfig:
+    parsed = LedgerConfig.model_validate({"criteria": criteria}).criteria
+    return config.model_copy(update={"criteria": {**config.criteria, **parsed}})
+
+
+def test_a_withdrawal_ends_the_window_and_leaves_what_was_capitalised() -> None:
+    """3 in the window, 5 from the withdrawal on, 7 once it is stated again: 10 of 15 an asset."""
+    runs = [
+        gate("r1", "2025-12-01"),
+        facts("r2", "2025-12-02", 3),
+        facts("r3", "2025-12-10", 5),
+        facts("r4", "2025-12-20", 7),
+    ]
+    assert register(runs[:2], CONFIG).capitalised.amount == Decimal(3)
+    withdrawn = with_criteria(CONFIG, d=[STATED["d"], WITHDRAWN])
+    found = register(runs[:3], withdrawn)
+    assert (found.capitalised.amount, found.expensed.amount) == (Decimal(3), Decimal(5))
+    (d,) = (each for each in found.holdings[0].criteria if each.letter == "d")
+    assert (d.state, d.since) == ("not_met", "2025-12-10T00:00:00+00:00")
+    assert d.evidence[1] == "not met: There is no market any more. (A. Board, 2025-12-10)"
+    again = {**STATED["d"], "statement": "A customer signed.", "date": "2025-12-20"}
+    found = register(runs, with_criteria(CONFIG, d=[STATED["d"], WITHDRAWN, again]))
+    assert (found.capitalised.amount, found.expensed.amount) == (Decimal(10), Decimal(5))
+    assert [(w.opens_at[:10], w.closes_at[:10]) for w in found.holdings[0].windows] == [
+        ("2025-12-01", "2025-12-10"),
+        ("2025-12-20", ""),
+    ]
+
+
+def test_a_withdrawal_without_what_it_withdraws_is_said_to_lack_it() -> None:
+    lines = register([gate("r1", "2025-12-01")], with_criteria(CONFIG, d=WITHDRAWN)).missing
+    assert (
+        "desk (d): what [ledger.criteria.d] stated before 2025-12-10, when it is withdrawn: "
+        "keep the earlier statement in the list"
+    ) in lines
+
+
+def of_two(day: str = "2025-12-05") -> list[RunFacts]:
+    """Until `day` desk is alone; from then on there is toy, whose gate passes, too."""
+    toy = {"model": "toy", "wall_s": 0.0}
+    return [
+        gate("r1", "2025-12-01"),
+        facts("r2", "2025-12-02", 3),
+        facts("r3", day, 0, stage="gate", gate_passed=True, **toy),
+        facts("r4", "2025-12-06", 5),
+        facts("r5", "2025-12-06", 7, **toy),
+    ]
+
+
+def test_a_general_statement_is_about_the_only_model_there_is() -> None:
+    found = register(of_two(), CONFIG)
+    assert {h.model: h.capitalised.amount for h in found.holdings} == {"desk": 3, "toy": 0}
+    assert (
+        "toy (b): a statement in [ledger.models.toy.criteria.b]: the general one does not say "
+        "which of desk, toy"
+    ) in found.missing
+    assert found.entries[1].treatment == "capitalise"  # from when it was alone
+
+
+def test_a_statement_about_one_model_opens_no_window_of_another() -> None:
+    own = LedgerConfig.model_validate({"models": {"toy": {"criteria": STATED}}}).models
+    config = CONFIG.model_copy(update={"models": own})
+    found = register(of_two(), config)
+    assert {h.model: h.capitalised.amount for h in found.holdings} == {"desk": 3, "toy": 7}
+    alone = config.model_copy(update={"criteria": {}})
+    found = register(of_two(), alone)
+    assert {h.model: h.capitalised.amount for h in found.holdings} == {"desk": 0, "toy": 7}
+    assert "the day of (b) of toy is as stated; keep the dated document it rests on" in (
+        found.missing
+    )
+
+
+def test_a_day_of_availability_is_that_of_one_model() -> None:
+    own = LedgerConfig.model_validate({"models": {"toy": {"criteria": STATED}}}).models
+    runs = [*of_two(), facts("r6", "2025-12-08", 2, model="toy")]
+    # The general day is desk's, which was alone on it; toy came later.
+    general = CONFIG.model_copy(update={"available_on": "2025-12-04", "models": own})
+    found = register(runs, general)
+    assert {h.model: h.available_since[:10] for h in found.holdings} == {
+        "desk": "2025-12-04",
+        "toy": "",
+    }
+    assert [e.phase for e in found.entries if e.model == "toy"][-1] == "development"
+    # Of a day on which there were both it says of neither.
+    found = register(runs, general.model_copy(update={"available_on": "2025-12-07"}))
+    assert {h.available_since for h in found.holdings} == {""}
+    assert any(line.startswith("available_on in [ledger.models.toy]") for line in found.missing)
+    toy = own["toy"].model_copy(update={"available_on": "2025-12-07"})
+    found = register(runs, CONFIG.model_copy(update={"available_on": "", "models": {"toy": toy}}))
+    assert {h.model: h.capitalised.amount for h in found.holdings} == {"desk": 3, "toy": 7}
+
+
+def test_a_day_in_the_future_is_planned_and_the_model_is_still_to_be_tested() -> None:
+    runs = [gate("r1", "2025-12-01"), facts("r2", "2025-12-02", 3)]
+    before, after = moment("2026-05-31"), moment("2026-06-01")
+    found = register(runs, CONFIG, at=before)
+    (holding,) = found.holdings
+    assert holding.available_since == ""
+    assert holding.available_from == "2026-06-01T00:00:00+00:00"
+    assert (
+        "desk: when it became available for use (planned: 2026-06-01); until then it is tested "
+        "for impairment every year (IAS 36.10(a))"
+    ) in found.missing
+    then = register(runs, CONFIG, at=after)
+    assert then.holdings[0].available_since == "2026-06-01T00:00:00+00:00"
+    assert then.holdings[0].available_from == ""
+    assert not any("36.10(a)" in line for line in then.missing)
+    assert then.entries == found.entries
+
+
+def test_what_is_stated_from_a_later_day_is_not_met_yet() -> None:
+    later = with_criteria(CONFIG, e={**STATED["e"], "date": "2026-02-01"})
+    (holding,) = register([gate("r1", "2025-12-01")], later, at=moment("2026-01-01")).holdings
+    assert holding.criteria[4].missing == ("it is stated from 2026-02-01",)
+    assert holding.windows == ()
+
+
+def test_a_section_of_a_model_without_runs_may_be_a_wrong_name() -> None:
+    own = LedgerConfig.model_validate({"models": {"dsk": {"criteria": STATED}}}).models
+    found = register([gate("r1", "2025-12-01")], CONFIG.model_copy(update={"models": own}))
+    assert any(
+        line.startswith("a run for dsk, which [ledger.models.dsk]") for line in found.missing
+    )
+
+
+LATER = "2026-01-01"  # after every run of `histories`
+statements = st.builds(
+    lambda day, met, name: {
+        "statement": "It is so.",
+        "approver": name,
+        "date": f"2026-{day // 28 + 1:02}-{day % 28 + 1:02}",
+        "met": met,
+    },
+    st.integers(0, 300),
+    st.booleans(),
+    st.sampled_from(["A. Board", ""]),
+)
+lists = st.lists(statements, max_size=3, unique_by=lambda each: str(each["date"]))
+criteria = st.dictionaries(st.sampled_from("abcdef"), lists)
+days = st.sampled_from(["", LATER, "2027-07-01"])
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    histories(),
+    criteria,
+    st.dictionaries(
+        st.sampled_from(["desk", "other", "new"]),
+        st.fixed_dictionaries({"criteria": criteria, "available_on": days}),
+    ),
+    days,
+    st.booleans(),
+)
+def test_no_statement_of_a_later_day_changes_an_entry(
+    runs: list[RunFacts],
+    general: dict[str, Any],
+    models: dict[str, Any],
+    available_on: str,
+    has_own: bool,
+) -> None:
+    stated: dict[str, Any] = {letter: [STATED[letter]] for letter in STATED}
+    before: dict[str, Any] = {"per_cpu_hour": "0.0237", "criteria": stated}
+    if has_own:
+        before["models"] = {"desk": {"criteria": stated}, "other": {"criteria": stated}}
+    entries = register(runs, LedgerConfig.model_validate(before)).entries
+    edited = {**before, "available_on": available_on}
+    edited["criteria"] = _added(stated, general)
+    edited["models"] = {
+        **before.get("models", {}),
+        **{
+            name: {**its, "criteria": _added(stated if has_own else {}, its["criteria"])}
+            for name, its in models.items()
+        },
+    }
+    assert register(runs, LedgerConfig.model_validate(edited)).entries == entries
+
+
+def _added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    return {
+        letter: [*earlier.get(letter, []), *later.get(letter, [])]
+        for letter in earlier.keys() | later.keys()
+    }
