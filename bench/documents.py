@@ -7,8 +7,9 @@ reads policy.pdf(.gz), policy.html/, policy.epub and policy.txt(.gz) of the fold
 
 - for each format, the share of its sentences that stand in the text version, word for word, and of
   the text version's sentences that stand in it;
-- for each pair of formats, how many passages of the one are passages of the other ("same"), and
-  how many stand in it whatever its cuts ("in it");
+- for each pair of formats, how many passages of the one are passages of the other ("same"), how
+  many stand in it whatever its cuts ("in it"), and of the passages that stand in all formats,
+  whatever their cuts, how many are passages of the other ("of those in all");
 - for each pair, why the others differ: `--missing N` shows N of them.
 
 Compared are words: letters and digits, in lower case. So white space, quotation marks, bullets and
@@ -24,6 +25,7 @@ import argparse
 import gzip
 import io
 import itertools
+import json
 import re
 import time
 import unicodedata
@@ -32,6 +34,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.retrieve.store import Document
+from tunesmith.stages.index.select import to_document
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.entry import Entry
@@ -41,7 +45,7 @@ from tunesmith.text.normalise import normalise
 
 FORMATS = {".txt": "text", ".pdf": "pdf", ".epub": "epub", ".html": "html"}
 MIN_WORDS = 5
-_LINK = re.compile(r"[\[(<]https?://[^\])>]*[\])>]")
+_LINK = re.compile(r"[\[(<]https?:\n?//[^\])>]*[\])>]")
 _NOTE = re.compile(r"\[\d+\]|(?<=[^\W\d_][.,;:)])\d{1,2}(?!\w)")
 _WORD = re.compile(r"[^\W_]+")
 _MARK = re.compile("[\"*'’`“”]")
@@ -82,8 +86,9 @@ def words(text: str) -> str:
     return f" {' '.join(_WORD.findall(text))} "
 
 
-def texts(path: Path, format: str) -> list[str]:
-    """The texts of a file, or of the files of a folder that are not about the others."""
+def texts(path: Path, format: str) -> list[Document]:
+    """The text of a file, or those of the files of a folder that are not about the others, as an
+    index is given them."""
     files = [path]
     if path.is_dir():
         others = ("search", "genindex", "index")
@@ -95,7 +100,13 @@ def texts(path: Path, format: str) -> list[str]:
         data = gzip.decompress(data) if file.suffix == ".gz" else data
         for entry in read_file(source, File(name=file.name, stream=io.BytesIO(data))):
             assert isinstance(entry, Entry), entry
-            found.append(normalise(entry.text or ""))
+            row = {
+                "pointer": file.name,
+                "label": "",
+                "text": normalise(entry.text or ""),
+                "attributes": json.dumps(entry.fields),
+            }
+            found.append(to_document(row))
     return found
 
 
@@ -106,14 +117,15 @@ def sentence_words(sentence: str) -> str:
     return words(_ITEM.sub("", sentence, count=1)).strip()
 
 
-def version(texts: list[str]) -> Version:
+def version(documents: list[Document]) -> Version:
     """The words and passages of the files of a version."""
     everything: list[str] = []
     passages: list[Passage] = []
-    for text in texts:
+    for document in documents:
+        text = document.text
         sentences = [(span, sentence_words(span.text)) for span in chunk.sentences(text)]
         everything += (said for _, said in sentences if said)
-        spans = chunk.passages(text)
+        spans = chunk.passages(text, sections=document.sections)
         for span, after in zip(spans, [*spans[1:], None], strict=True):
             lengths: dict[str, int] = {}
             said = ""
@@ -208,7 +220,7 @@ def main() -> None:
                 start = time.perf_counter()
                 versions[format] = texts(path, format)
                 seconds = time.perf_counter() - start
-                size = sum(map(len, versions[format]))
+                size = sum(len(found.text) for found in versions[format])
                 print(
                     f"{format:5} {len(versions[format]):3} files, {size:7} characters,"
                     f" {seconds:.1f} s"
@@ -218,8 +230,8 @@ def main() -> None:
     for format, found in versions.items():
         if format == "text":
             continue
-        sentences = [span.text for text in found for span in chunk.sentences(text)]
-        back = [span.text for text in versions["text"] for span in chunk.sentences(text)]
+        sentences = [span.text for of in found for span in chunk.sentences(of.text)]
+        back = [span.text for of in versions["text"] for span in chunk.sentences(of.text)]
         there, total, missing = share(sentences, whole["text"].said)
         here, total_back, missing_back = share(back, whole[format].said)
         print(f"{format:6} {there:5}/{total:5} {there / total:6.1%} {here / total_back:13.1%}")
@@ -227,15 +239,23 @@ def main() -> None:
             print(f"    not in text: {text[:200]!r}")
         for text in missing_back[: options.missing]:
             print(f"    not in {format}: {text[:200]!r}")
-    print("\npassages of, in      all   same         in it")
+    print("\npassages of, in      all   same         in it        of those in all")
     for one, other in itertools.permutations(whole, 2):
         passages = whole[one].passages
         others = list(differences(whole[one], whole[other]))
         same = len(passages) - len(others)
         within = same + sum(why.startswith("same words") for why, _ in others)
+        said = Counter(passage.said for passage in whole[other].passages)
+        common = [
+            passage.said
+            for passage in passages
+            if all(f" {passage.said} " in version.said for version in whole.values())
+        ]
+        alike = sum((Counter(common) & said).values())
         print(
             f"{one:5} {other:5} {len(passages):11} {same:6} {same / len(passages):6.1%}"
             f" {within:5} {within / len(passages):6.1%}"
+            f" {alike:6}/{len(common):4} {alike / max(1, len(common)):6.1%}"
         )
         for why, count in Counter(why for why, _ in others).most_common():
             print(f"    {count:4} {why}")

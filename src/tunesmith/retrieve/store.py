@@ -76,6 +76,8 @@ class Document:
     """In the index: canonical (`tunesmith.text.normalise`), without what a reader cannot see."""
     pages: tuple[Page, ...] = ()
     """Its pages or sections, in order and disjoint; of the canonical text."""
+    sections: tuple[int, ...] = ()
+    """Where sections begin, at their headings; no passage goes on from one to the next."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +119,7 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
             _insert_document(database, num_documents, document)
             _insert_pages(database, num_documents, document.pages)
             sentences = deque(chunk.sentences(document.text))
-            for passage in chunk.passages(document.text):
+            for passage in chunk.passages(document.text, sections=document.sections):
                 num_passages += 1
                 _insert_passage(database, num_passages, num_documents, document, passage)
                 while sentences and sentences[0].end <= passage.end:
@@ -133,8 +135,9 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
 def _canonical(document: Document) -> Document:
     """As it is indexed; of a text that was not canonical the pages lie elsewhere."""
     text = normalise(document.text)
-    pages = document.pages if text == document.text else ()
-    return dataclasses.replace(document, text=text, pages=pages)
+    if text == document.text:
+        return document
+    return dataclasses.replace(document, text=text, pages=(), sections=())
 
 
 def _insert_document(database: sqlite3.Connection, number: int, document: Document) -> None:

@@ -7,14 +7,16 @@ every machine and a citation can be checked by eye.
 
 from __future__ import annotations
 
+import bisect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 MAX_CHARS = 1000
 """Default bound of a sentence and of a passage, in characters (about 250 tokens of English)."""
-FULL = 0.7
-"""Letters of a full passage, as a share of the most characters: English has about 0.75."""
+FULL = 0.65
+"""Letters of a full passage, as a share of the most characters: English has about 0.75, and less
+among marks and addresses, so that the most characters end a passage seldom."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +47,12 @@ _LEADING_WORDS = _set(
 )
 """After these words a number at the start of a line is part of the sentence, not of a list."""
 
-_END = re.compile(r"[.!?][\"'”’»)\]]*(?=\s)")
+_END = re.compile(
+    r"""[.!?]["'”’»)\]]*
+    (?:(?:[^\S\n]?\[\d{1,3}\])+ | (?:\n\[\d{1,3}\])+(?=\n|\Z))?(?=\s|\Z)""",
+    re.VERBOSE,
+)
+"""What ends a sentence, with the numbers of its footnotes."""
 _WORD_BEFORE = re.compile(r"[\w.&]+\Z")
 _INITIALS = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]\Z")
 _NUMBER_AHEAD = re.compile(r"[\[(\"“]*(?:\d|[A-Z]\b|[IVXLC]+\b)")
@@ -59,10 +66,31 @@ _CLAUSE = re.compile(
     re.VERBOSE,
 )
 """The number of a clause at the start of a line; "(c) 1999" is a copyright sign."""
+_LONE_NUMBER = re.compile(r"[ \t]*\d{1,3}(?:\.\d{1,3})+[ \t]*\Z")
 _BULLET = re.compile(r"[ \t]*(?:[-–—•·▪◦]|\*)(?=[ \t])")
 _HEADING = re.compile(r"[ \t]*#{1,6} \S")
+_MARKED_HEADING = re.compile(r"^#{1,6} [^\W_]", re.MULTILINE)
+_UNDERLINED = re.compile(
+    r"(?:\A|\n\n|^([=\-~*^+#\"])\1{2,}\n)(?P<title>.*[^\W_].*)\n(?P<line>([=\-~*^+#\"])\4{2,})$",
+    re.MULTILINE,
+)
+"""A line alone between a blank one, or a rule, and a rule (Markdown, reStructuredText)."""
+_NUMBERED_HEADING = re.compile(
+    r"""(?:\A|(?<=\n\n))
+    (?: (?:chapter|appendix|part)[ ]+(?:\d{1,3}|[A-Z]|[IVXLC]{1,6}) (?:[.:][ ]+\S.*)?
+      | (?:\d{1,3}|[A-Z])(?:\.\d{1,3})+\.?[ ]+["“(]?[^\W\d_].* )
+    (?:\n.+){0,2}(?<![.:;,])(?=\n\n|\Z)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A paragraph of up to three lines that begins with the number of a chapter, or one of two parts or
+more, and is no sentence."""
+_CONTENTS = 5
+"""Headings, one after another, that are a list of contents."""
+_MAX_HEADING = 100
+"""Letters of a heading, with the number of its chapter above it."""
+_NOTE = re.compile(r"\^?\[\d{1,3}\]\s")
 _WORDS = re.compile(r"[^\W_]")
-_ADDRESS = re.compile(r"[(<\[]?[a-z]+://\S+")
+_ADDRESS = re.compile(r"[(<\[]?[a-z]+:\n?//\S+")
 
 
 def sentences(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
@@ -81,38 +109,137 @@ def sentences(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
     return found
 
 
-def passages(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
+def passages(
+    document: str, *, sections: Collection[int] = (), max_chars: int = MAX_CHARS
+) -> list[Span]:
     """`document` as disjoint runs of whole sentences, each of at most `max_chars` characters.
 
-    A passage ends before the sentence that would make it too long, and at a blank line once it is
-    half full. Full it is by its letters, `FULL` of `max_chars`: quotation marks, bullets, numbers
-    of items and addresses behind links differ between a document's PDF, HTML and text, and each
-    cut that one of them moved would move the next ones. The sentences are those of
+    A passage is a section, a note or a list of contents, or a part of one: where it would be too
+    long it ends before the first paragraph or item that begins once it is half full, else before
+    the first such sentence. So a cut depends on its own section alone, and where a document's PDF
+    differs from its HTML or text, passages of other sections stay the same. A heading that nothing
+    stands below goes with the next one. `sections` are the offsets at which headings begin, as a
+    reader of the document's format knows; those that are marked, numbered or underlined are told
+    from the text. A note is a paragraph that begins with its number in brackets: formats have them
+    at other places.
+
+    Full it is by its letters, `FULL` of `max_chars`: quotation marks, bullets, numbers of items and
+    addresses behind links differ between formats, too. The sentences are those of
     `sentences(document, max_chars=max_chars)`.
     """
     found: list[Span] = []
-    full = FULL * max_chars
-    start = end = -1
-    said = 0
-    for sentence in sentences(document, max_chars=max_chars):
-        more = _num_letters(sentence.text)
-        if start >= 0:
-            is_too_long = sentence.end - start > max_chars or said + more > full
-            if is_too_long or (2 * said >= full and _is_blank(document[end : sentence.start])):
-                found.append(Span(start=start, end=end, text=document[start:end]))
-                start, said = sentence.start, 0
-        else:
-            start = sentence.start
-        end = sentence.end
-        said += more
-    if start >= 0:
-        found.append(Span(start=start, end=end, text=document[start:end]))
+    for section in _sections(document, sorted({*sections, *_headings(document)}), max_chars):
+        start = 0
+        while start < len(section):
+            end = _end_of_passage(section, start, max_chars)
+            first, last = section[start].span.start, section[end - 1].span.end
+            found.append(Span(start=first, end=last, text=document[first:last]))
+            start = end
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Said:
+    """A sentence as its passage is made."""
+
+    span: Span
+    num_letters: int
+    is_first: bool
+    """Whether a paragraph or an item begins with it."""
+
+
+def _sections(document: str, begun: list[int], max_chars: int) -> Iterator[list[_Said]]:
+    """The sentences of each section, of each note, and of each list of contents."""
+    said = sentences(document, max_chars=max_chars)
+    begun = sorted({*begun, *_contents(said, begun)})
+    found: list[_Said] = []
+    end = at = 0
+    heading = 0
+    """Letters of the section so far, if all of it may be its heading."""
+    for span in said:
+        before = at
+        at = bisect.bisect_right(begun, span.start, lo=at)
+        begins = at > before
+        is_first = _is_blank(document[end : span.start]) or _is_item(document, span)
+        is_note = is_first and bool(_NOTE.match(span.text))
+        if found and (is_note or (begins and not 0 < heading <= _MAX_HEADING)):
+            yield found
+            found = []
+        num_letters = _num_letters(span.text)
+        is_heading = begins or (heading > 0 and is_first and span.text[-1] not in "!?")
+        is_heading &= span.text[-1] not in ".:;," and not _BULLET.match(span.text)
+        heading = is_heading * (num_letters + heading * (not begins))
+        found.append(_Said(span=span, num_letters=num_letters, is_first=is_first))
+        end = span.end
+    if found:
+        yield found
+
+
+def _contents(said: list[Span], begun: list[int]) -> Iterator[int]:
+    """Where lists of contents begin, and what follows them: sentences that are headings of the
+    document, one after another, in the order in which these stand."""
+    letters = [_letters(span.text) for span in said]
+    places: dict[str, list[int]] = {}
+    firsts = [bisect.bisect_left(said, at, key=lambda span: span.start) for at in begun]
+    for first in firsts:
+        # The first sentence, or the second, below the number of a chapter, or both.
+        for name in {*letters[first : first + 2], "".join(letters[first : first + 2])}:
+            places.setdefault(name, []).append(first)
+    begins = frozenset(firsts)
+    start = 0
+    last = -1
+    for at in range(len(said) + 1):
+        later = places.get(letters[at], []) if at < len(said) and at not in begins else []
+        place = bisect.bisect_right(later, last)
+        if place < len(later):
+            last = later[place]
+            continue
+        if at - start >= _CONTENTS:
+            yield said[start].start
+            yield from (span.start for span in said[at : at + 1])
+        start, last = (at, later[0]) if later else (at + 1, -1)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text)).casefold()
+
+
+def _is_item(document: str, span: Span) -> bool:
+    is_line = span.start == 0 or document[span.start - 1] == "\n"
+    return is_line and bool(_BULLET.match(span.text) or _CLAUSE.match(span.text))
+
+
+def _end_of_passage(section: list[_Said], start: int, max_chars: int) -> int:
+    """Before which sentence the passage ends that begins with sentence `start`."""
+    full = FULL * max_chars
+    said = 0
+    begins = sentence_begins = 0
+    for at in range(start, len(section)):
+        sentence = section[at]
+        if at > start:
+            if 2 * said >= full:
+                sentence_begins = sentence_begins or at
+                begins = begins or (at if sentence.is_first else 0)
+            is_too_long = sentence.span.end - section[start].span.start > max_chars
+            if is_too_long or said + sentence.num_letters > full:
+                return begins or sentence_begins or at
+        said += sentence.num_letters
+    return len(section)
+
+
+def _headings(document: str) -> Iterator[int]:
+    """Where headings begin that are marked, numbered or underlined."""
+    for pattern in (_NUMBERED_HEADING, _MARKED_HEADING):
+        for match in pattern.finditer(document):
+            yield match.start()
+    for match in _UNDERLINED.finditer(document):
+        if match["line"][0] in "=-" or len(match["line"]) >= len(match["title"]):
+            yield match.start("title")
 
 
 def _num_letters(text: str) -> int:
     """Letters of `text`, without addresses."""
-    if "://" in text:
+    if "//" in text:
         text = _ADDRESS.sub("", text)
     return sum(map(str.isalpha, text))
 
@@ -152,6 +279,8 @@ def _starts_block(previous: str, line: str, previous_is_first: bool) -> bool:
     if bullet := _BULLET.match(line):
         # A star on every line is the frame of a comment, not a list.
         return not (bullet.group().endswith("*") and previous.lstrip().startswith("*"))
+    if _LONE_NUMBER.match(line) and previous.rstrip()[-1] in ".:;!?":
+        return True
     if clause := _CLAUSE.match(line):
         words = previous.split()
         if words[-1].lower().strip("(\"'“") in _LEADING_WORDS:
@@ -170,9 +299,11 @@ def _is_joint(word: str) -> bool:
 
 def _split_block(document: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     first = start
-    clause = _CLAUSE.match(document, start, end)
+    bullet = _BULLET.match(document, start, end)
+    position = bullet.end() if bullet else start
     # The full stop of the clause's own number ends nothing.
-    position = clause.end() if clause else start
+    if clause := _CLAUSE.match(document, position, end):
+        position = clause.end()
     while match := _END.search(document, position, end):
         position = match.end()
         if _ends_sentence(document, first, match.start(), position, end):

@@ -1,3 +1,4 @@
+import dataclasses
 import sqlite3
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_span_is_on_the_pages_that_it_touches(tmp_path):
         assert store.pages("a", 4, 13) == ["page 1", "page 2", "Scope"]
         assert store.pages("a", 5, 6) == []
         assert store.pages("b", 0, 5) == [], "its text was not canonical: the offsets are others"
+
+
+def test_no_passage_goes_on_from_one_section_to_the_next(tmp_path):
+    text = "One\n\nA first text. It ends.\n\nTwo\n\nA second text."
+    document = Document(
+        key="a", title="A", names=("a",), text=text, sections=(0, text.index("Two"))
+    )
+    counts = build(tmp_path / "a.sqlite", [document], lambda *_: None)
+    assert (counts.num_passages, counts.num_sentences) == (2, 5)
+    # Of a text that is not canonical, the places are elsewhere.
+    odd = dataclasses.replace(document, text=text.replace("\n\n", "\n\n\n"))
+    assert build(tmp_path / "b.sqlite", [odd], lambda *_: None).num_passages == 1

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from tunesmith.core.errors import DataError
 from tunesmith.retrieve.store import Document, Page
@@ -67,6 +68,7 @@ def to_document(row: dict[str, str]) -> Document:
         names=tuple(dict.fromkeys([own, *known])),
         text=row["text"],
         pages=tuple(_pages(pages)),
+        sections=tuple(_sections(attributes)),
     )
 
 
@@ -83,3 +85,15 @@ def _pages(found: object) -> Iterator[Page]:
                 case [int(start), int(end), int() | str() as name]:
                     shown = name if isinstance(name, str) else f"page {name}"
                     yield Page(start=start, end=end, name=shown)
+
+
+def _sections(attributes: dict[str, Any]) -> Iterator[int]:
+    """Where the sections of a document begin; slides are sections, numbered pages are none."""
+    match attributes:
+        case {"pages": list(), "sections": list(starts)}:
+            yield from (start for start in starts if isinstance(start, int))
+        case {"pages": list(pages)}:
+            for page in pages:
+                match page:
+                    case [int(start), int(), str()]:
+                        yield start

@@ -62,3 +62,23 @@ def test_a_document_with_a_page_map_is_called_by_its_file_and_has_its_pages():
     assert document.pages == ((0, 3, "page 1"), (4, 9, "Scope"))
     assert to_document(_row("mit", pages=[])).key == "mit"
     assert to_document(_row("mit", pages="12-14")).pages == ()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sections"),
+    [
+        ({"pages": [[0, 3, 1], [5, 9, 2]]}, ()),
+        ({"pages": [[0, 3, 1]], "sections": [0, 2]}, (0, 2)),
+        ({"pages": [[0, 3, "One"], [5, 9, "Two"]]}, (0, 5)),
+        ({"sections": [1, 2]}, ()),
+        ({"pages": 3}, ()),
+    ],
+)
+def test_sections_begin_where_the_map_says(attributes, sections):
+    row = {
+        "label": "a",
+        "pointer": "a",
+        "text": "One\n\nTwo.",
+        "attributes": json.dumps(attributes),
+    }
+    assert to_document(row).sections == sections

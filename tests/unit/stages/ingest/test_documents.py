@@ -16,9 +16,12 @@ from tunesmith.core.errors import MissingExtra
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.documents.canonical import PARAGRAPH, Part, document
-from tunesmith.stages.ingest.documents.pdf import parts, without_edges
+from tunesmith.stages.ingest.documents.pdf import _of_contents, parts
+from tunesmith.stages.ingest.documents.pdf_edges import without_edges, without_running_heads
 from tunesmith.stages.ingest.documents.pdf_lines import Line
 from tunesmith.stages.ingest.documents.pdf_notes import with_notes
+from tunesmith.stages.ingest.documents.pdf_sections import Entry as Outlined
+from tunesmith.stages.ingest.documents.pdf_sections import with_sections
 from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.text.normalise import normalise
@@ -62,11 +65,14 @@ def zipped(members: dict[str, str]) -> bytes:
 
 PARTS = st.lists(
     st.builds(
-        lambda page, text, joint: Part(page=page, text=text, joint=joint),
+        lambda page, text, joint, begins: Part(
+            page=page, text=text, joint=joint, begins_section=begins
+        ),
         st.none() | st.integers(1, 9) | st.sampled_from(["a", "b"]),
         st.text(st.characters(), max_size=12)
         | st.sampled_from([" \n\n ", "a\r\n\tb", "â€™", "&amp;"]),
         st.sampled_from(["\n", PARAGRAPH]),
+        st.booleans(),
     ),
     max_size=6,
 )
@@ -81,10 +87,26 @@ def test_the_map_says_where_each_part_is_in_a_canonical_text(made: list[Part]) -
     entry = document("a", b"", made, {})
     text = entry.text or ""
     assert normalise(text) == text
-    expected = [(part.page, normalise(part.text)) for part in made if normalise(part.text)]
-    assert [(page, text[start:end]) for start, end, page in entry.fields["pages"]] == [
-        (page, said) for page, said in expected if page is not None
-    ]
+    expected: list[tuple[Any, str]] = []
+    begun = []
+    at = 0
+    said = [part for part in made if normalise(part.text)]
+    for before, part in zip([None, *said], said, strict=False):
+        joint = part.joint if before else ""
+        at += len(joint)
+        if part.begins_section:
+            begun.append(at)
+        at += len(normalise(part.text))
+        if part.page is None:
+            continue
+        if before and part.begins_section and before.page == part.page:
+            # On the page that the part before is on, of which the map has one span.
+            expected[-1] = (part.page, expected[-1][1] + joint + normalise(part.text))
+        else:
+            expected.append((part.page, normalise(part.text)))
+    found = [(page, text[start:end]) for start, end, page in entry.fields["pages"]]
+    assert found == expected
+    assert entry.fields.get("sections", []) == begun
 
 
 HTML = """<!doctype html><html><head><title> A
@@ -119,6 +141,24 @@ def test_the_number_before_a_footnote_is_in_brackets_as_the_one_in_the_text() ->
         "<p>In 3 <span>4</span> ways.</p>"
     )
     assert one("html", page).text == "areas[1] are\n\n[1] A note.\n\nIn 3 4 ways."
+
+
+def test_a_definition_stands_below_its_term() -> None:
+    page = (
+        "<p>Kinds:</p><dl><dt>One</dt><dd><p>It is.</p><p>More.</p></dd><dt>Two<dd>So.</dl><p>End."
+    )
+    assert one("html", page).text == "Kinds:\n\nOne\nIt is.\n\nMore.\n\nTwo\nSo.\n\nEnd."
+
+
+def test_the_heading_of_an_aside_begins_no_section_and_docbooks_navigation_is_none() -> None:
+    page = (
+        '<body><div class="navheader"><h2>Next</h2></div><h2>One</h2><p>a</p>'
+        '<div class="tip"><table><tr><td><h3 class="title">Tip</h3></td></tr></table><p>b</p></div>'
+        '<div class="note"><h3>Note</h3><p>c</p></div><h3>Two</h3><p>d</p></body>'
+    )
+    entry = one("html", page)
+    assert entry.text == "One\n\na\n\nTip\n\nb\n\nNote\n\nc\n\nTwo\n\nd"
+    assert list(sections(entry)) == ["One", "Two"]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +292,133 @@ def test_a_page_number_without_a_space_beside_it_is_left_out() -> None:
     assert [len(lines) for lines in without_edges(pages)] == [1] * 5
 
 
+def test_the_other_line_of_a_footer_is_left_out_on_the_one_page_that_has_it() -> None:
+    names = ["Ada", "Bea", "Cleo", "Dora"]
+    pages = [[line(name, 700), line(f"Page {n}", 40)] for n, name in enumerate(names)]
+    pages[2].append(line("of the manual)", 28))
+    assert [[one.text for one in kept] for kept in without_edges(pages)] == [[n] for n in names]
+
+
+def outlined(title: str, page: int, top: float | None = None, level: int = 0) -> Outlined:
+    return Outlined(title=title, level=level, page=page, top=top)
+
+
+def test_running_heads_that_say_the_titles_of_sections_are_left_out() -> None:
+    titles = ["Scope of it", "Terms and words", "Copies of it all", "A warranty"]
+    entries = [outlined(title, page) for page, title in enumerate(titles)]
+    heads = [
+        "CHAPTER 1. SCOPE OF IT",
+        "2. TERMS AND WORDS",
+        "SCOPE OF IT 3. COPIES OF…",
+        "Section 4: A warranty",
+    ]
+    pages = [[line(head, 780), line(f"Text of {head}.", 700)] for head in heads]
+    kept = [[one.text for one in lines] for lines in without_running_heads(pages, entries)]
+    assert kept == [[f"Text of {head}."] for head in heads]
+    # A line at another place, one that says no title, and a title of larger type are text.
+    others = [
+        [line("Scope of it", 600)],
+        [line("We saw a scope of it there", 780)],
+        [line("Scope of it", 780, 14)],
+    ]
+    assert without_running_heads(pages[:2] + others, entries) == pages[:2] + others
+
+
+def test_sections_begin_where_the_outline_leads_or_at_larger_type() -> None:
+    lines = [line("end of the one before", 740), line("Chapter", 700, 20), line("1", 680, 20),
+             line("Scope of", 650, 20), line("the licence", 630, 20), line("Scope is a word.", 600),
+             line("1.1 Terms", 570, 14), line("A term.", 550)]  # fmt: skip
+    entries = [outlined("Scope of the licence", 0, 720), outlined("Terms", 0, 590, 1)]
+
+    def begun(pages: list[list[Line]]) -> list[str]:
+        return [one.text for page in pages for one in page if one.begins_section]
+
+    assert begun(with_sections([lines], entries)) == ["Chapter", "1.1 Terms"]
+    assert begun(with_sections([lines], [outlined("Terms", 0), outlined("Not there", 0, 700)])) == [
+        "1.1 Terms"
+    ]
+    assert begun(with_sections([lines * 1 + [line("x" * 90, 500)]], [])) == ["Chapter", "1.1 Terms"]
+
+
+def test_a_chapter_and_its_first_section_begin_apart() -> None:
+    lines = [line("ONE", 690, 20), line("ABOUT IT", 660, 20), line("1.1 Scope", 630, 14),
+             line("This text is about it, and not about others.", 600)]  # fmt: skip
+    (kept,) = with_sections([lines], [outlined("About it", 0, 720), outlined("Scope", 0, 650, 1)])
+    assert [one.text for one in kept if one.begins_section] == ["ONE", "1.1 Scope"]
+
+
+def test_a_page_with_sections_is_one_of_the_map() -> None:
+    head = Line(text="Two", first=650, last=650, size=14.0, begins_section=True)
+    text, by_page = pdf_text([[line("One.", 700), head, line("It is.", 630)], [line("Next.", 700)]])
+    assert text == "One.\n\nTwo\n\nIt is.\n\nNext."
+    assert by_page == {1: "One.\n\nTwo\n\nIt is.", 2: "Next."}
+    entry = document("a", b"", parts([[line("One.", 700), head]]), {})
+    assert entry.fields["sections"] == [6]
+
+
+def test_what_was_broken_behind_a_mark_is_whole_if_it_is_elsewhere() -> None:
+    lines = [
+        line("See invoke-rc.d, and /usr/share/doc here.", 700),
+        line("Use invoke-rc.", 688),
+        line("d. In /usr/share/", 676),
+        line("doc or on https:", 664),
+        line("//a.b/c. See it.", 652),
+        line("The end, and/", 640),
+        line("or not.", 628),
+    ]
+    assert pdf_text([lines])[0] == (
+        "See invoke-rc.d, and /usr/share/doc here.\nUse invoke-rc.d. In /usr/share/doc or on "
+        "https://a.b/c. See it.\nThe end, and/\nor not."
+    )
+
+
+def placed(text: str, at: float, left: float, right: float) -> Line:
+    return Line(text=text, first=at, last=at, size=10.0, left=left, right=right)
+
+
+def test_a_paragraph_ends_where_a_word_would_have_stood_or_the_next_is_indented() -> None:
+    lines = [
+        placed("A line that is full and ends here.", 700, 72, 500),
+        placed("It goes on so.", 688, 72, 180),
+        placed("Another begins and is full to here.", 676, 72, 500),
+        placed("Indented it is, and full.", 664, 87, 500),
+        placed("1. An item that is full to its end.", 652, 72, 500),
+        placed("Its other line", 640, 87, 180),
+        placed("code(a)", 628, 72, 120),
+        placed("Code(b)", 616, 72, 120),
+    ]
+    assert pdf_text([lines])[0] == (
+        "A line that is full and ends here.\nIt goes on so.\n\nAnother begins and is full to here."
+        "\n\nIndented it is, and full.\n1. An item that is full to its end.\nIts other line\n"
+        "code(a)\nCode(b)"
+    )
+
+
+def test_a_list_of_contents_is_one_of_items_whose_long_ones_are_whole() -> None:
+    lead = " . . . . . . 7"
+    lines = [
+        line("CONTENTS", 700, 14),
+        line(f"1 Scope{lead}", 670),
+        line("1.1 A title that is", 658),
+        line(f"long{lead}", 646),
+        line(f"2 Terms{lead}", 634),
+    ]
+    kept = [one.text for one in _of_contents(lines)]
+    assert kept == ["- CONTENTS", "- 1 Scope", "- 1.1 A title that is", "long", "- 2 Terms"]
+
+
+def test_numbers_of_two_notes_side_by_side_and_at_the_start_of_a_line_are_told_apart() -> None:
+    both = Line(text="links,23 and", first=700, last=700, size=10.0, raised=((6, "23"),))
+    begins = Line(text="4 Here is one.", first=688, last=688, size=10.0, raised=((0, "4"),))
+    (kept,) = with_notes(
+        [[both, line("so.", 694), begins, note("2 A.", 90), note("3 B.", 81), note("4 C.", 72)]]
+    )
+    assert [one.text for one in kept] == [
+        "links,[2][3] and", "so.", "[4] Here is one.", "[2] A.", "[3] B.", "[4] C.",
+    ]  # fmt: skip
+    assert [one.begins_note for one in kept] == [False, False, False, True, True, True]
+
+
 def note(text: str, at: float) -> Line:
     return Line(text=text, first=at, last=at, size=8.0, raised=((0, text.split()[0]),))
 
@@ -340,6 +507,25 @@ def test_numbers_of_footnotes_that_are_lines_of_their_own_and_chapters_are_read(
         "This is the text that most of the page consists of.\nThe fox is quick, [1]\n"
         "and it goes on\nto the end of the chapter.\n\n[1] A fox is a small dog.\n\n"
         "Another chapter begins."
+    )
+
+
+def test_a_number_of_a_footnote_that_begins_a_line_ends_no_paragraph() -> None:
+    page = shown(
+        (10, 72, 700, "This is the text that most of the page consists of."),
+        (10, 72, 688, "The fox is quick, as everybody knows"),
+        (6, 72, 681, "1"),
+        (10, 76, 676, "and it goes on."),
+        (5, 72, 99, "1"),
+        (8, 76, 92, "A fox is a small dog."),
+    )
+    assert one("pdf", made_pdf([page, page], [0, 1])).text == "\n\n".join(
+        [
+            "This is the text that most of the page consists of.\nThe fox is quick, as everybody "
+            "knows\n[1] and it goes on.",
+            "[1] A fox is a small dog.",
+        ]
+        * 2
     )
 
 

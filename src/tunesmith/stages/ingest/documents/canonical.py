@@ -28,18 +28,22 @@ class Part:
     text: str
     joint: str = PARAGRAPH
     """What stands between it and the part before: a line end where a sentence may go on."""
+    begins_section: bool = False
+    """Whether it begins with a heading, on the page that the part before is on or another one."""
 
 
 def document(pointer: str, data: bytes, parts: Iterable[Part], fields: Mapping[str, Any]) -> Entry:
     """The record of a document: its text, its `fields`, and `pages`, a list of [start, end, page].
 
-    Spans are in order and disjoint; a part without a page has none.
+    Spans are in order and disjoint; a part without a page has none. `sections` is where sections
+    begin that are no pages of the map, if there are any.
 
     Raises:
         Unreadable: there is no text, or more than a row may have.
     """
     pieces: list[str] = []
     pages: list[tuple[int, int, int | str]] = []
+    sections: list[int] = []
     at = 0
     for part in parts:
         text = normalise(part.text)
@@ -49,6 +53,10 @@ def document(pointer: str, data: bytes, parts: Iterable[Part], fields: Mapping[s
         pieces += joint, text
         start = at + len(joint)
         at = start + len(text)
+        if part.begins_section:
+            sections.append(start)
+            if pages and pages[-1][2] == part.page and pages[-1][1] == start - len(joint):
+                start = pages.pop()[0]
         if part.page is not None:
             pages.append((start, at, part.page))
         if at > MAX_ROW_BYTES:
@@ -62,6 +70,8 @@ def document(pointer: str, data: bytes, parts: Iterable[Part], fields: Mapping[s
         raise Unreadable("not-text", "what its parts say has no one form when they are joined")
     said = {name: value for name, value in fields.items() if value not in ("", None)}
     said["pages"] = pages
+    if sections:
+        said["sections"] = sections
     identify(said)
     return Entry(pointer=pointer, fields=said, text=text, data=data)
 
@@ -76,6 +86,8 @@ class Writer:
         self._breaks = 0
         self._marker = ""
         """What stands before the next text: the dot of an item, the border of a cell."""
+        self._is_term = False
+        """Whether a term was said last, whose definition stands on the next line."""
         self._cells: list[int] = []
         """Of each open table row, its cells so far."""
         self._heading: list[str] | None = None
@@ -92,7 +104,7 @@ class Writer:
                 pieces.append(" ")
         elif text:
             pieces.append("\n" * self._breaks + self._marker + text)
-            self._breaks, self._marker = 0, ""
+            self._breaks, self._marker, self._is_term = 0, "", False
 
     def line(self) -> None:
         """What follows begins a line."""
@@ -104,9 +116,14 @@ class Writer:
         self._breaks = min(self._breaks + 1, 2)
 
     def paragraph(self) -> None:
-        """What follows begins a paragraph; in a cell of a table, a line."""
+        """What follows begins a paragraph; in a cell of a table, and after a term, a line."""
         if not self._marker:
-            self._breaks = max(self._breaks, 1 if self._cells else 2)
+            self._breaks = max(self._breaks, 1 if self._cells or self._is_term else 2)
+
+    def end_term(self) -> None:
+        """A term of a list of definitions ends."""
+        self.line()
+        self._is_term = True
 
     def item(self, marker: str) -> None:
         """What follows is an item of a list."""

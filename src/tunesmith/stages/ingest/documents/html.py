@@ -37,6 +37,11 @@ _UNSEEN = frozenset(
     ]
 )
 _UNSEEN_ROLES = frozenset(["navigation", "search", "banner", "contentinfo"])
+_UNSEEN_CLASSES = frozenset(["navheader", "navfooter"])
+"""How DocBook marks what leads to other pages."""
+_ASIDES = frozenset(["admonition", "caution", "important", "note", "tip", "warning"])
+"""How DocBook, AsciiDoc and reStructuredText mark what stands beside the text: the heading of one
+begins no section."""
 _PARAGRAPHS = frozenset(
     [
         "p",
@@ -210,25 +215,27 @@ def write_markup(writer: Writer, events: Iterator[Event]) -> None:
     """Write the elements of HTML as they are read by people."""
     lists: list[int | None] = []
     stack: list[str] = []
-    unseen = pre = notes = 0
+    unseen = pre = notes = asides = 0
     for event in events:
         match event:
             case Start(name, attributes):
                 notes += bool(notes) or _is_note(name, attributes)
+                asides += bool(asides) or _has_class(attributes, _ASIDES)
                 if unseen or _is_unseen(name, attributes, stack[-1] if stack else ""):
                     unseen += 1
                 else:
                     pre += name == "pre"
-                    _start(writer, name, attributes, lists)
+                    _start(writer, "p" if asides and name in _HEADINGS else name, attributes, lists)
                 stack.append(name)
             case End(name):
                 stack.pop()
+                in_aside, asides = bool(asides), asides - bool(asides)
                 notes -= bool(notes)
                 if unseen:
                     unseen -= 1
                 else:
                     pre -= name == "pre"
-                    _end(writer, name, lists)
+                    _end(writer, "p" if in_aside and name in _HEADINGS else name, lists)
             case Text(text) if notes and not unseen and text.strip().isdigit():
                 # Without brackets it would look like a part of the sentence.
                 if "dt" in stack[-3:]:
@@ -246,8 +253,13 @@ def _is_unseen(name: str, attributes: Mapping[str, str], parent: str) -> bool:
         or attributes.get("role") in _UNSEEN_ROLES
         or "hidden" in attributes
         or attributes.get("aria-hidden") == "true"
+        or _has_class(attributes, _UNSEEN_CLASSES)
         or (name == "a" and "headerlink" in attributes.get("class", "").split())
     )
+
+
+def _has_class(attributes: Mapping[str, str], wanted: frozenset[str]) -> bool:
+    return not wanted.isdisjoint(attributes.get("class", "").split())
 
 
 def _is_note(name: str, attributes: Mapping[str, str]) -> bool:
@@ -294,6 +306,8 @@ def _end(writer: Writer, name: str, lists: list[int | None]) -> None:
         writer.end_heading()
     elif name == "tr":
         writer.end_row()
+    elif name == "dt":
+        writer.end_term()
     elif name in _LINES or name == "li":
         writer.line()
     elif name in _PARAGRAPHS and not (lists and name in ("ul", "ol")):

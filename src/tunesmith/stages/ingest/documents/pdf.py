@@ -15,12 +15,19 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from tunesmith.core.errors import MissingExtra
 from tunesmith.stages.ingest.documents.canonical import PARAGRAPH, Part, document
+from tunesmith.stages.ingest.documents.pdf_edges import (
+    OFTEN,
+    SAME_PLACE,
+    without_edges,
+    without_running_heads,
+)
 from tunesmith.stages.ingest.documents.pdf_lines import Line, read_lines
 from tunesmith.stages.ingest.documents.pdf_notes import with_notes, without_notes
+from tunesmith.stages.ingest.documents.pdf_sections import Entry as Outlined
+from tunesmith.stages.ingest.documents.pdf_sections import outline, with_sections
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
@@ -30,31 +37,30 @@ from tunesmith.stages.ingest.entry import (
 )
 
 MAX_PAGES = 20_000
-_EDGE = 2
-"""Lines at the top and at the bottom of a page that may be a header or a footer."""
-_OFTEN = 3
-"""Pages that have a line at the same place, for it to be a header or a footer."""
-_SAME_PLACE = 3.0
-"""Points."""
 _WIDER = 1.25
 """A distance of lines this many times the usual one ends a paragraph."""
+_WIDER_LARGE = 1.3
+"""The same, times the size of its characters, for the lines of a heading."""
 _OTHER_SIZE = 1.05
+_ROOM = 1.5
+"""Times the room that a word needs, so that it would have stood on the line before."""
+_INDENTED, _INDENTED_MOST = 0.8, 4.0
+"""How far the first line of a paragraph is indented, in sizes of its characters."""
+_ITEM = re.compile(r"[^\w\s]\s|\[?\(?\w{1,4}[.)\]]")
+"""How an item of a list begins, whose other lines are indented."""
+_ENDS = re.compile(r"[.!?:][\"'”’»)\]]*(?:\[\d{1,3}\])*$")
+_BEGINS = re.compile(r"[\W_]*[A-Z]")
 _HYPHEN = "\x02"
 """How PDFium marks a hyphen at the end of a line; it joins the two lines."""
+_SECTION = "\x1d"
+"""Stands before a heading until the words are whole."""
 _HYPHENATED = re.compile(rf"((?:[^\W\d_]+-)*[^\W\d_]*){_HYPHEN}[\r\n ]*([^\W\d_]*(?:-[^\W\d_]+)*)")
+_BREAKS = tuple("./:_=@~")
+"""After these a path, an address or a name may go on in the next line."""
+_OUTER = ".,;:!?()[]<>\"'“”‘’"
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEADER = re.compile(r"(?:[ ]?\.){4,}[ ]?")
 _PAGE_AT_END = re.compile(r"(?:^|\s+)(?:\d{1,6}|[ivxlc]+)\s*$")
-_OVERLEAF = re.compile(
-    r"\W*(?:table \S+ )?continue[sd]\b(?: (?:on|from|to|the|next|previous|page))+\W*", re.IGNORECASE
-)
-"""What stands below and above a table or a listing that goes on overleaf, and nothing else."""
-_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
-_MAX_NUMBERS = 8
-"""Of a line, that may be the page's."""
-_PAGE_AT_START = re.compile(r"[0-9]{1,6}(?=\s|$|[^\W\d_]{2})")
-_PAGE_AT_THE_END = re.compile(r"(?:(?<=\s)|(?<=[^\W\d_]{2})|^)[0-9]{1,6}$")
-_ROMAN = re.compile("[ivxlc]+", re.IGNORECASE)
 _DATE = re.compile(r"D:(\d{4})(\d\d)(\d\d)")
 
 
@@ -90,11 +96,12 @@ def read_pdf(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
             if num_chars > MAX_ROW_BYTES:
                 raise Unreadable("too-large", f"a text may have {MAX_ROW_BYTES} characters")
         fields = {**_facts(file.get_metadata_dict()), "num_pages": num_pages}
-        begins = _chapters(file)
+        entries = outline(file)
     finally:
         file.close()
-    pages = [_of_contents(lines) for lines in with_notes(pages)]
-    yield document(member, data, parts(pages, begins), fields)
+    pages = with_sections([_of_contents(lines) for lines in with_notes(pages)], entries)
+    pages = without_running_heads(pages, entries)
+    yield document(member, data, parts(pages, _chapters(entries)), fields)
 
 
 def parts(pages: list[list[Line]], chapters: Iterable[int] = ()) -> Iterator[Part]:
@@ -104,23 +111,29 @@ def parts(pages: list[list[Line]], chapters: Iterable[int] = ()) -> Iterator[Par
     the pages, counted from 0, on which one begins. They wait where a sentence goes on overleaf.
     """
     kept, notes = without_notes(without_edges(pages))
-    usual = _usual_distance(kept)
-    texts, noted = ([_laid_out(lines, usual) for lines in some] for some in (kept, notes))
+    texts, noted = (
+        [_laid_out(lines, usual) for lines in some]
+        for some in (kept, notes)
+        for usual in [_usual_distance(some)]
+    )
     # Without the halves of words, else each half would look like a word.
     whole = (_HYPHENATED.sub(" ", text) for text in texts + noted)
     words = Counter(word.casefold() for text in whole for word in _WORD.findall(text))
+    tokens = frozenset(word.strip(_OUTER) for text in texts + noted for word in text.split())
     starts = sorted(chapters)
-    done = num_pages = 0
-    for part in _joined_pages(texts, words):
-        before, num_pages = num_pages, int(part.page or 0)
-        if part.joint == PARAGRAPH and any(done < start <= num_pages - 1 for start in starts):
-            yield from _joined_pages(noted[:before], words, skip=done)
-            done = before
+    done = 0
+    for part in _joined_pages(texts, words, tokens):
+        num_before = int(part.page or 0) - 1
+        if part.joint == PARAGRAPH and any(done < start <= num_before for start in starts):
+            yield from _joined_pages(noted[:num_before], words, tokens, skip=done)
+            done = num_before
         yield part
-    yield from _joined_pages(noted, words, skip=done)
+    yield from _joined_pages(noted, words, tokens, skip=done)
 
 
-def _joined_pages(texts: list[str], words: Counter[str], skip: int = 0) -> Iterator[Part]:
+def _joined_pages(
+    texts: list[str], words: Counter[str], tokens: frozenset[str], skip: int = 0
+) -> Iterator[Part]:
     """The pages after the first `skip`: words whole, and how each is joined to the one before."""
     joint, ahead = PARAGRAPH, ""
     for number, text in enumerate(texts[skip:], start=skip + 1):
@@ -133,112 +146,39 @@ def _joined_pages(texts: list[str], words: Counter[str], skip: int = 0) -> Itera
         if text.endswith(_HYPHEN) and (rest := re.match(r"[^\W\d_]+[^\w\s]*", following)):
             ahead = rest.group()
         whole = _HYPHENATED.sub(lambda match: _joined(match, words), text + ahead)
-        yield Part(page=number, text=whole, joint=joint)
+        whole = _unbroken(whole, tokens)
+        for at, section in enumerate(whole.split(_SECTION)):
+            if section:
+                yield Part(page=number, text=section, joint=joint, begins_section=at > 0)
+                joint = PARAGRAPH
         goes_on = bool(ahead) or (text[-1] not in ".!?:" and following[:1].islower())
         joint = "\n" if goes_on else PARAGRAPH
 
 
-def _chapters(file: Any) -> list[int]:
+def _chapters(entries: list[Outlined]) -> list[int]:
     """The pages, from 0, on which a chapter begins: the highest level of the outline that has two
     entries or more, since the one entry above them is the title."""
     pages: dict[int, list[int]] = {}
-    for entry in file.get_toc():
-        place = entry.get_dest()
-        page = place.get_index() if place is not None else None
-        pages.setdefault(entry.level, []).extend([] if page is None else [page])
+    for entry in entries:
+        pages.setdefault(entry.level, []).append(entry.page)
     return next((found for _, found in sorted(pages.items()) if len(found) > 1), [])
 
 
 def _of_contents(lines: list[Line]) -> list[Line]:
-    """The lines of a page of contents without what leads to page numbers, and without these."""
-    if sum(bool(_LEADER.search(line.text)) for line in lines) < _OFTEN:
+    """The lines of a page of contents as items, as HTML has them, without what leads to page
+    numbers, and without these."""
+    if sum(bool(_LEADER.search(line.text)) for line in lines) < OFTEN:
         return lines
-    plain = (
-        dataclasses.replace(line, text=_PAGE_AT_END.sub("", _LEADER.sub(" ", line.text)).strip())
-        for line in lines
-    )
-    return [line for line in plain if line.text]
-
-
-def without_edges(pages: list[list[Line]]) -> list[list[Line]]:
-    """The pages without the lines at their top and bottom that are on many of them at one place,
-    whatever number of the page is in them, and without page numbers and what stands beside them."""
-    seen: Counter[tuple[str, int]] = Counter()
-    numbers: Counter[tuple[int, int]] = Counter()
-    for index, lines in enumerate(pages):
-        edges = [lines[at] for at in _edges(lines)]
-        seen.update(
-            {
-                (form, slot)
-                for line in edges
-                for form in _forms(line, index)
-                for slot in _slots(line)
-            }
-        )
-        numbers.update(
-            {
-                (value - index, slot)
-                for line in edges
-                for value in _numbers(line)
-                for slot in _slots(line)
-            }
-        )
-    counted = {slot for (_, slot), count in numbers.items() if count >= _OFTEN}
-
-    def is_edge(index: int, line: Line) -> bool:
-        forms = _forms(line, index)
-        if any(seen[form, slot] >= _OFTEN for form in forms for slot in _slots(line)):
-            return True
-        return any(
-            numbers[value - index, slot] >= _OFTEN
-            for value in _numbers(line)
-            for slot in _slots(line)
-        ) or (_has_roman_number(line) and any(slot in counted for slot in _slots(line)))
-
-    kept = []
-    for index, lines in enumerate(pages):
-        dropped = {at for at in _edges(lines) if is_edge(index, lines[at])}
-        kept.append(
-            [
-                line
-                for at, line in enumerate(lines)
-                if at not in dropped and not _OVERLEAF.fullmatch(line.text)
-            ]
-        )
-    return kept
-
-
-def _edges(lines: list[Line]) -> list[int]:
-    """Which lines of a page are at its top or its bottom."""
-    total = len(lines)
-    return [at for at in range(total) if at < _EDGE or at >= total - _EDGE]
-
-
-def _slots(line: Line) -> tuple[int, int]:
-    """The places that a line is at, of which lines at nearly the same height share one."""
-    slot = int(line.first // _SAME_PLACE)
-    return slot, slot + 1
-
-
-def _forms(line: Line, index: int) -> set[str]:
-    """What a line has in common with that of other pages: its words, and these with one number as
-    its distance from the page's. Headings that differ in their numbers have none in common."""
-    text = " ".join(line.text.casefold().split())
-    return {text} | {
-        f"{text[: found.start()]}#{int(found.group()) - index}#{text[found.end() :]}"
-        for found in itertools.islice(_NUMBER.finditer(text), _MAX_NUMBERS)
-    }
-
-
-def _numbers(line: Line) -> set[int]:
-    """The page number that a line may begin or end with, perhaps without a space beside it."""
-    found = (_PAGE_AT_START.match(line.text), _PAGE_AT_THE_END.search(line.text))
-    return {int(match.group()) for match in found if match}
-
-
-def _has_roman_number(line: Line) -> bool:
-    words = line.text.split()
-    return bool(_ROMAN.fullmatch(words[0]) or _ROMAN.fullmatch(words[-1]))
+    found = []
+    begins = True
+    for line, following in itertools.zip_longest(lines, lines[1:]):
+        text = _PAGE_AT_END.sub("", _LEADER.sub(" ", line.text)).strip()
+        if text:
+            found.append(dataclasses.replace(line, text=f"- {text}" if begins else text))
+        # What leads to no page goes on in the next line, as long entries do, but the heading.
+        is_other = following is not None and line.size > _OTHER_SIZE * following.size
+        begins = is_other or len(text) < len(line.text.strip())
+    return found
 
 
 def _usual_distance(pages: list[list[Line]]) -> float:
@@ -257,16 +197,33 @@ def _laid_out(lines: list[Line], usual: float) -> str:
     or the next footnote."""
     pieces: list[str] = []
     before: Line | None = None
+    edge = max((line.right for line in lines), default=0.0)
     for line in lines:
         if before is not None:
             distance = before.last - line.first
             sizes = sorted((before.size, line.size))
-            is_new = not -_SAME_PLACE < distance <= _WIDER * max(usual, line.size)
+            is_new = not -SAME_PLACE < distance <= max(_WIDER * usual, _WIDER_LARGE * line.size)
             is_new |= sizes[1] > _OTHER_SIZE * sizes[0] or line.begins_note
+            is_new |= distance > 0 and _ends_paragraph(before, line, edge)
             pieces.append(PARAGRAPH if is_new else "\n")
+        if line.begins_section:
+            pieces[-1:] = [_SECTION]
         pieces.append(line.text)
         before = line
     return "".join(pieces)
+
+
+def _ends_paragraph(line: Line, following: Line, edge: float) -> bool:
+    """Whether a paragraph ends with `line`: with a sentence, although the first word of the
+    following line would have stood beside it, or this line is indented."""
+    word = following.text.split()[0]
+    if not _ENDS.search(line.text) or not _BEGINS.match(word):
+        return False
+    indent = following.left - line.left
+    if _INDENTED * line.size < indent < _INDENTED_MOST * line.size:
+        return not _ITEM.match(line.text)
+    width = (following.right - following.left) / max(1, len(following.text))
+    return edge - line.right > _ROOM * width * (len(word) + 1)
 
 
 def _joined(match: re.Match[str], words: Counter[str]) -> str:
@@ -282,6 +239,22 @@ def _joined(match: re.Match[str], words: Counter[str]) -> str:
     are_words = all(len(half) > 2 and words[half.casefold()] > 1 for half in halves)
     is_name = right[0].isupper() or left[1:] != left[1:].lower()
     return hyphenated if are_words or is_name else joined
+
+
+def _unbroken(text: str, tokens: frozenset[str]) -> str:
+    """The text with paths, addresses and names whole that stood on both sides of a line's end: if
+    it is an address or if the document has it whole elsewhere; nothing marks that it was broken."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if lines and line and lines[-1].endswith(_BREAKS):
+            left, right = lines[-1].rsplit(None, 1)[-1], line.split(None, 1)[0]
+            is_address = left.endswith(("http:", "https:")) and right.startswith("//")
+            is_whole = any(map(str.isalnum, left)) and f"{left}{right}".strip(_OUTER) in tokens
+            if is_address or is_whole:
+                lines[-1] += line
+                continue
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _facts(metadata: dict[str, str]) -> dict[str, str]:

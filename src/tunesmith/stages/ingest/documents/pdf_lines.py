@@ -22,15 +22,20 @@ class Line:
 
     text: str
     first: float
-    """Where its first character stands."""
+    """Where its first character stands that is not raised."""
     last: float
     """Where its last one does that is not raised: below, if a word was hyphenated."""
     size: float
     """Of its characters, as the one in the middle has it."""
+    left: float = 0.0
+    right: float = 0.0
+    """Where it begins and ends, in points from the left of the page."""
     raised: tuple[tuple[int, str], ...] = ()
     """Where in the text small digits stand, which may be the number of a footnote, and which."""
     begins_note: bool = False
     """Whether it begins with the number of a footnote that the text refers to."""
+    begins_section: bool = False
+    """Whether it is the first line of a section's heading."""
 
 
 def read_lines(page: Any) -> list[Line]:
@@ -68,10 +73,14 @@ def _read_lines(text_page: Any) -> Iterator[_Read]:
         visible = [place for place in range(start, at) if not chr(codes[place]).isspace()]
         if visible and (text := _characters(codes[visible[0] : visible[-1] + 1])).strip():
             middle = visible[len(visible) // 2]
+            left, first, _, _ = text_page.get_charbox(visible[0], loose=True)
+            _, last, right, _ = text_page.get_charbox(visible[-1], loose=True)
             line = Line(
                 text=text,
-                first=text_page.get_charbox(visible[0], loose=True)[1],
-                last=text_page.get_charbox(visible[-1], loose=True)[1],
+                first=first,
+                last=last,
+                left=left,
+                right=right,
                 size=pdfium.FPDFText_GetFontSize(text_page, middle),
             )
             places = list(range(visible[0], visible[-1] + 1))
@@ -123,6 +132,12 @@ def _raised(one: _Read, text_page: Any) -> Line:
             begin = -1
     places = tuple((len(_characters(one.codes[:at])), number) for at, number in runs.items())
     line = dataclasses.replace(one.line, raised=places)
+    if 0 in runs:
+        # The line begins where the character after the number stands, not higher.
+        following = range(len(runs[0]), len(one.codes))
+        after = next((at for at in following if not chr(one.codes[at]).isspace()), 0)
+        first = text_page.get_charbox(one.places[after], loose=True)[1]
+        line = dataclasses.replace(line, first=first)
     begin = max(runs, default=0)
     if not begin or begin + len(runs[begin]) < len(one.codes):
         return line
@@ -134,5 +149,5 @@ def _raised(one: _Read, text_page: Any) -> Line:
 
 def _characters(codes: list[int]) -> str:
     """Characters from their numbers; two halves of one are one, and a half alone is none."""
-    text = "".join(map(chr, codes)).replace("\0", "")
+    text = "".join(map(chr, codes)).replace("\0", "").replace("\x1d", "")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
