@@ -104,10 +104,8 @@ def commands(service: str, install: str = ECHO) -> list[str]:
         return [("" if "if" in step else "needs ") + step["run"] for step in steps]
     job = file["tunesmith"]
     assert job["before_script"][0] == install
-    return [
-        "needs " + "\n".join([*job["before_script"], *job["script"]]),
-        "\n".join(job["after_script"]),
-    ]
+    assert "after_script" not in job, "its exit code counts for nothing there"
+    return ["needs " + "\n".join([*job["before_script"], *job["script"]])]
 
 
 def run_as(
@@ -209,6 +207,21 @@ def test_a_run_that_fails_is_red_and_is_reported_all_the_same(repository, servic
     codes, _ = run_as(service, repository)
     assert [code for code in codes if code], "its exit code is not lost in the pipe"
     assert "all hold" in (repository / "models" / "desk" / "verify.txt").read_text()
+
+
+@pytest.mark.parametrize("service", SCHEMAS)
+@pytest.mark.parametrize(("run", "verify", "first"), [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3)])
+def test_the_first_that_fails_is_the_exit_code(repository, service, run, verify, first):
+    """Evidence that does not hold is red, too, and is looked at after a red run."""
+    programs = repository / "bin"
+    programs.mkdir()
+    (programs / "tunesmith").write_text(
+        f'#!/bin/sh\necho "$1"\ncase "$1" in run) exit {run};; verify) exit {verify};; esac\n'
+    )
+    (programs / "tunesmith").chmod(0o755)
+    codes, _ = run_as(service, repository, environment={"PATH": f"{programs}:/usr/bin:/bin"})
+    assert next((code for code in codes if code), 0) == first
+    assert (repository / "models" / "desk" / "verify.txt").read_text() == "verify\n"
 
 
 @pytest.mark.slow
