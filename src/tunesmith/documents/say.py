@@ -78,8 +78,8 @@ def comparisons(value: list[dict[str, Any]]) -> list[str]:
     rows = [
         [
             each["metric"],
-            line(each.get("task") or "its own"),
-            line(each.get("slice") or "all"),
+            each.get("task") or "its own",
+            each.get("slice") or "all",
             each["versus"],
             f"{each['base']:.3f}",
             f"{each['tuned']:.3f}",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tunesmith.records.rivals import Estimate
@@ -40,7 +41,9 @@ def _each_somewhat(generator: np.random.Generator, num_rows: int) -> Array:
     return shares
 
 
-def _within(groups: Sequence[Array], generator: np.random.Generator, num_rows: int) -> Array:
+def _within(
+    groups: Sequence[NDArray[np.intp]], generator: np.random.Generator, num_rows: int
+) -> Array:
     weights = np.ones((AT_ONCE, num_rows))
     for places in groups:
         size = len(places)
