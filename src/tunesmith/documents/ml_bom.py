@@ -177,7 +177,7 @@ def _metrics(reading: Reading) -> Iterator[dict[str, Any]]:
         yield {
             "type": f"{each['metric']}: difference from {each['versus']}",
             "value": _number(each["difference"]),
-            "slice": where,
+            "slice": _compared(each) or where,
             "confidenceInterval": _interval(each["low"], each["high"]),
         }
     for suite, figure in figures(reading):
@@ -189,6 +189,12 @@ def _metrics(reading: Reading) -> Iterator[dict[str, Any]]:
                 "slice": f"suite {suite}, {figure.num_rows} examples",
                 "confidenceInterval": _interval(of.low, of.high),
             }
+
+
+def _compared(comparison: Mapping[str, Any]) -> str:
+    """Of which task and which rows; empty for the test split, asked as it was tuned."""
+    task, rows = comparison.get("task"), comparison.get("slice")
+    return ", ".join([*([f"task {task}"] if task else []), *([f"rows of {rows}"] if rows else [])])
 
 
 def _number(value: float) -> str:

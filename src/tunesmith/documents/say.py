@@ -78,6 +78,8 @@ def comparisons(value: list[dict[str, Any]]) -> list[str]:
     rows = [
         [
             each["metric"],
+            each.get("task") or "its own",
+            each.get("slice") or "all",
             each["versus"],
             f"{each['base']:.3f}",
             f"{each['tuned']:.3f}",
@@ -87,7 +89,8 @@ def comparisons(value: list[dict[str, Any]]) -> list[str]:
         ]
         for each in value
     ]
-    head = ["metric", "beside", "that model", "this model", "difference", "interval", "rows"]
+    what = ("metric", "task", "rows of", "beside")
+    head = [*what, "that model", "this model", "difference", "interval", "rows"]
     return ["", *table(head, rows)]
 
 

@@ -136,3 +136,31 @@ def test_without_a_grid_nothing_is_said_of_emissions(with_facts):
     made = with_facts({"declared.grams_co2_per_kwh": None})
     assert "co2" not in compiled(made, "ml-bom").text.lower()
     assert problem(compiled(made, "ml-bom").text) is None
+
+
+def test_a_comparison_says_what_it_is_of(base, with_facts):
+    """A task's rows, or some of them, are not the test split."""
+    (beside,) = base.value("gate.comparisons")
+    of = [("", ""), ("answers", ""), ("", "language = de"), ("answers", "language = de")]
+    made = with_facts(
+        {"gate.comparisons": [{**beside, "task": task, "slice": rows} for task, rows in of]}
+    )
+
+    model = data(Reading(made))["metadata"]["component"]["modelCard"]
+    found = [
+        each["slice"]
+        for each in model["quantitativeAnalysis"]["performanceMetrics"]
+        if each["type"] == "accuracy: difference from base"
+    ]
+
+    assert found == [
+        f"test split of {base.value('dataset.ref')}",
+        "task answers",
+        "rows of language = de",
+        "task answers, rows of language = de",
+    ]
+    for kind in ("model-card", "annex-iv"):
+        text = compiled(made, kind).text
+        assert "| metric | task | rows of | beside |" in text
+        assert "| accuracy | its own | all | base |" in text
+        assert "| accuracy | answers | language = de | base |" in text

@@ -35,7 +35,7 @@ from tunesmith.stages.evaluate.paired import (
     of_few,
 )
 from tunesmith.stages.evaluate.predictions import Predictions, from_parquet
-from tunesmith.stages.evaluate.sums import of_one, of_two
+from tunesmith.stages.evaluate.sums import of_one, of_seen, of_two
 
 BASE = "base"
 
@@ -152,6 +152,8 @@ def _of_sums(
     if first is None or second is None:
         return None
     require_same_tokens(*said, metric)
+    if len(said[1].row_ids) < evaluations[1].num_rows:
+        first, second = of_seen(first, second)
     interval, p_value = of_two(first, second, confidence=asking.confidence, seed=asking.seed)
     return _Found(
         metric=metric,
@@ -277,6 +279,8 @@ def floor_interval(
         found = found.at([n for n, row_id in enumerate(found.row_ids) if row_id in rows])
     num_rows = len(found.row_ids)
     if (sums := sums_of(evaluation, found, metric)) is not None:
+        if only is not None:
+            (sums,) = of_seen(sums)
         return of_one(sums, confidence=confidence, seed=seed), num_rows
     if metric == CALIBRATION and (sure := sureness_of(found)) is not None:
         return error_of_one(sure, confidence=confidence, seed=seed), num_rows

@@ -18,6 +18,7 @@ import yaml
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.project_folder import read_text, require_inside
+from tunesmith.stages.evaluate.harness_shapes import require_shapes
 
 MAX_BYTES = 64 << 20
 TIMEOUT_S = 120.0
@@ -91,6 +92,8 @@ class _Function:
 
 
 _Loader.add_constructor("!function", lambda _loader, node: _Function(str(node.value)))
+# A date is rendered as it is written, and JSON has none.
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: str(node.value))
 
 
 def carry_over(path: Path) -> Carried:
@@ -159,7 +162,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path.name} is no task of the harness: it has no doc_to_text",
             remedy="name the YAML file of one task, not of a group",
         )
-    return found
+    require_shapes(path.name, found)
+    return {key: value for key, value in found.items() if value is not None or key in TEMPLATES}
 
 
 def _with_included(path: Path, depth: int) -> dict[str, Any]:
@@ -170,7 +174,8 @@ def _with_included(path: Path, depth: int) -> dict[str, Any]:
         raise DataError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or depth > MAX_INCLUDED:
         raise DataError(f"{path.name} is no task of the harness")
-    named = found.pop("include", [])
+    named = found.pop("include", None) or []
+    require_shapes(path.name, {"include": named})
     whole: dict[str, Any] = {}
     for name in [named] if isinstance(named, str) else named:
         whole |= _with_included(_beside(path, name), depth + 1)
@@ -209,7 +214,8 @@ def _examples(path: Path, task: Mapping[str, Any], chooses: bool) -> _Examples:
     description = str(task.get("description") or "")
     problems = {
         f"fewshot_config.{next(iter(config), '')} is not read": bool(config),
-        f"sampler {_short(sampler)} is not known": sampler not in SAMPLERS,
+        f"sampler {_short(sampler)} is not known": sampler not in list(SAMPLERS),
+        "its samples are no list": not isinstance(samples, list | _Function | None),
         "its examples are made by a function": any(
             isinstance(each, _Function) for each in (samples, *templates.values())
         ),
@@ -333,11 +339,12 @@ def _metrics(task: Mapping[str, Any], chooses: bool) -> tuple[list[str], list[st
 
 def _generation(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """How an answer is made, and what is not carried over of it."""
-    given = dict(task.get("generation_kwargs") or {})
+    asked = task.get("generation_kwargs", {})
+    given = {key: value for key, value in asked.items() if value is not None}
     until = given.pop("until", "\n\n")
     settings = {
         "stop": [until] if isinstance(until, str) else [str(each) for each in until],
-        "max_new_tokens": int(given.pop("max_gen_toks", 256)),
+        "max_new_tokens": given.pop("max_gen_toks", 256),
     }
     changes = []
     for key, value in given.items():

@@ -3,14 +3,21 @@
 What each row adds to each sum is known, so that a resample is one product of matrices: how often
 each row was drawn, times what it adds. Percentile interval over whole rows: Efron and Tibshirani
 (1993), chapter 13; of a ratio of sums, tokens that stand in one row stay together.
+
+Macro-F1 is no smooth function of the rows: a label that was not drawn would count as 0. So its rows
+are resampled within their true labels, of n rows n - 1 of which each counts n / (n - 1) times (Rao
+and Wu, JASA 83, 1988: drawing n would make rare labels look too sure); those of many tags each by
+weights that are never 0, the Bayesian bootstrap (Rubin, Annals of Statistics 9, 1981).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tunesmith.records.rivals import Estimate
@@ -19,6 +26,31 @@ from tunesmith.stages.evaluate.power import POWER
 
 AT_ONCE = 500
 """Resamples that are held at a time."""
+Draw = Callable[[np.random.Generator, int], Array]
+"""How often each of so many rows counts, (AT_ONCE, num_rows)."""
+
+
+def _each_alike(generator: np.random.Generator, num_rows: int) -> Array:
+    chance = np.full(num_rows, 1 / num_rows)
+    return generator.multinomial(num_rows, chance, size=AT_ONCE).astype(np.float64)
+
+
+def _each_somewhat(generator: np.random.Generator, num_rows: int) -> Array:
+    weights = generator.standard_exponential((AT_ONCE, num_rows))
+    shares: Array = num_rows * weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _within(
+    groups: Sequence[NDArray[np.intp]], generator: np.random.Generator, num_rows: int
+) -> Array:
+    weights = np.ones((AT_ONCE, num_rows))
+    for places in groups:
+        size = len(places)
+        if size > 1:  # of one row nothing else can be drawn
+            drawn = generator.multinomial(size - 1, np.full(size, 1 / size), size=AT_ONCE)
+            weights[:, places] = drawn * (size / (size - 1))
+    return weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +61,11 @@ class Sums:
     """(num_rows, num_parts)"""
     of: Callable[[Array], Array]
     """(num_resamples, num_parts) to (num_resamples,)"""
+    draw: Draw = _each_alike
+    is_macro: bool = False
+    """Whether it is macro-F1: TP of each label, then 2 TP + FP + FN of each. It is less of a
+    resample than of all rows, by which an interval would end too low; so that reaches as far above
+    what was found as below."""
 
     @property
     def value(self) -> float:
@@ -39,7 +76,13 @@ class Sums:
 def of_labels(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Sums:
     """Macro-F1, of rows that have one label each."""
     meant, said = _one_hot(truth, labels), _one_hot(predicted, labels)
-    return Sums(parts=np.concatenate([meant * said, meant + said], axis=1), of=_macro)
+    groups = [found for column in meant.T if len(found := np.flatnonzero(column))]
+    return Sums(
+        parts=np.concatenate([meant * said, meant + said], axis=1),
+        of=_macro,
+        draw=partial(_within, groups),
+        is_macro=True,
+    )
 
 
 def of_tags(counts: Sequence[Sequence[int]], meant: Sequence[int] | None = None) -> Sums:
@@ -47,7 +90,7 @@ def of_tags(counts: Sequence[Sequence[int]], meant: Sequence[int] | None = None)
     places of the labels that count, micro-F1 of these."""
     parts = np.asarray(counts, dtype=np.float64)
     if meant is None:
-        return Sums(parts=parts, of=_macro)
+        return Sums(parts=parts, of=_macro, draw=_each_somewhat, is_macro=True)
     num_labels = parts.shape[1] // 2
     hits, seen = parts[:, list(meant)], parts[:, [num_labels + place for place in meant]]
     both = np.stack([2 * hits.sum(axis=1), seen.sum(axis=1)], axis=1)
@@ -60,12 +103,26 @@ def of_tokens(nats: Sequence[float], num_tokens: Sequence[int], *, perplexity: b
     return Sums(parts=parts, of=_perplexity if perplexity else _ratio)
 
 
+def of_seen(*every: Sums) -> tuple[Sums, ...]:
+    """The same, of macro-F1 without the labels that these rows neither have nor were given by
+    any: of some rows of all a label may have none, and no model could be right about it."""
+    if not all(each.is_macro for each in every):
+        return every
+    seen = [np.split(each.parts.sum(axis=0), 2)[1] > 0 for each in every]
+    kept = np.tile(np.any(seen, axis=0), 2)
+    if not kept.any():
+        return every
+    return tuple(replace(each, parts=each.parts[:, kept]) for each in every)
+
+
 def of_one(sums: Sums, *, confidence: float, seed: int) -> Estimate:
     """The metric of one model, with its bootstrap interval."""
-    resampled = np.concatenate([sums.of(w @ sums.parts) for w in _resamples(len(sums.parts), seed)])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Estimate(mean=sums.value, low=float(low), high=float(high))
+    value = sums.value
+    resampled = np.concatenate([sums.of(w @ sums.parts) for w in _resamples(sums, seed)])
+    low, high = _ends(sums, value, resampled, confidence)
+    if sums.is_macro:
+        low, high = max(0.0, low), min(1.0, high)
+    return Estimate(mean=value, low=low, high=high)
 
 
 def of_two(before: Sums, after: Sums, *, confidence: float, seed: int) -> tuple[Interval, float]:
@@ -75,17 +132,18 @@ def of_two(before: Sums, after: Sums, *, confidence: float, seed: int) -> tuple[
     resampled = np.concatenate(
         [
             after.of(weights @ after.parts) - before.of(weights @ before.parts)
-            for weights in _resamples(num_rows, seed)
+            for weights in _resamples(after, seed)
         ]
     )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
     quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
     difference = after.value - before.value
+    low, high = _ends(after, difference, resampled, confidence)
+    if after.is_macro:
+        low, high = max(-1.0, low), min(1.0, high)
     interval = Interval(
         difference=difference,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         detectable=float(quantiles * resampled.std()),
     )
 
@@ -108,12 +166,21 @@ def permuted(found: float, seed: int, num_rows: int, of: Callable[[Array], Array
     return (as_large + 1) / (NUM_RESAMPLES + 1)
 
 
-def _resamples(num_rows: int, seed: int) -> Iterator[Array]:
-    """How often each row was drawn, (AT_ONCE, num_rows), until there are NUM_RESAMPLES."""
+def _ends(sums: Sums, found: float, resampled: Array, confidence: float) -> tuple[float, float]:
+    """Where the interval of what was found begins and ends."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
+    if not sums.is_macro:
+        return low, high
+    reach = max(abs(found - low), abs(found - high))
+    return found - reach, found + reach
+
+
+def _resamples(sums: Sums, seed: int) -> Iterator[Array]:
+    """How often each row counts, (AT_ONCE, num_rows), until there are NUM_RESAMPLES."""
     generator = np.random.default_rng(seed)
-    chance = np.full(num_rows, 1 / num_rows)
     for _ in range(NUM_RESAMPLES // AT_ONCE):
-        yield generator.multinomial(num_rows, chance, size=AT_ONCE).astype(np.float64)
+        yield sums.draw(generator, len(sums.parts))
 
 
 def _one_hot(names: Sequence[str], labels: Sequence[str]) -> Array:

@@ -220,3 +220,61 @@ def test_what_is_included_lies_beneath(carry: Carry, tmp_path: Path) -> None:
     for place, said in (("task.yaml", "no task"), ("../x.yaml", "leads out")):
         with pytest.raises(DataError, match=said):
             carry({"include": place, "task": "mine"}, WRITE_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "expected"),
+    [
+        ("metadata: 1.0", "metadata", "a mapping"),
+        ("metric_list: [exact_match]", "metric_list", "a list of mappings"),
+        ("metric_list: {metric: acc}", "metric_list", "a list of mappings"),
+        ("generation_kwargs: [1]", "generation_kwargs", "a mapping"),
+        ("generation_kwargs: {max_gen_toks: abc}", "generation_kwargs.max_gen_toks", "a whole"),
+        ("generation_kwargs: {max_gen_toks: true}", "generation_kwargs.max_gen_toks", "a whole"),
+        ("generation_kwargs: {until: 5}", "generation_kwargs.until", "a list of texts"),
+        ("include: 5", "include", "a list of texts"),
+        ("include: [5]", "include", "a list of texts"),
+        ("dataset_kwargs: [1]", "dataset_kwargs", "a mapping"),
+        ("dataset_kwargs: {data_files: 5}", "dataset_kwargs.data_files", "names of files"),
+        ("dataset_kwargs: {data_files: {train: 5}}", "dataset_kwargs.data_files", "names of"),
+        ("output_type: [generate_until]", "output_type", "a text"),
+        ("target_delimiter: 5", "target_delimiter", "a text"),
+        ("fewshot_config: {split: [a]}", "fewshot_config.split", "a text"),
+        ("5: five", "the key 5", "no text"),
+    ],
+)
+def test_a_key_of_another_shape_is_named(carry: Carry, more: str, key: str, expected: str) -> None:
+    task = {name: value for name, value in WRITE.items() if not more.startswith(f"{name}:")}
+
+    with pytest.raises(DataError) as told:
+        carry(task, WRITE_ROWS, more)
+
+    assert told.value.message.startswith(f"task.yaml: {key} is ")
+    assert expected in told.value.message
+    assert told.value.remedy
+
+
+def test_what_is_null_is_as_if_it_was_not_there(carry: Carry) -> None:
+    nothing = dict.fromkeys(("metadata", "metric_list", "include", "target_delimiter"))
+    plain = {key: value for key, value in WRITE.items() if key not in nothing}
+    kwargs = {"until": None, "max_gen_toks": None}
+
+    found = carry({**plain, **nothing, "generation_kwargs": kwargs}, WRITE_ROWS)
+
+    assert found == carry({**plain, "generation_kwargs": {}}, WRITE_ROWS)
+
+
+@pytest.mark.parametrize("config", [{"samples": 5}, {"sampler": ["first_n"]}])
+def test_examples_of_another_shape_are_left_out(carry: Carry, config: dict[str, Any]) -> None:
+    found = carry({**WRITE, "num_fewshot": 1, "fewshot_config": config}, WRITE_ROWS)
+
+    assert not found.examples
+    assert any(each.startswith("num_fewshot: 1; ") for each in found.changes)
+
+
+def test_a_date_is_a_text(carry: Carry) -> None:
+    more = "num_fewshot: 1\nfewshot_config: {samples: [{q: 2026-01-02, a: b}]}\n"
+
+    (row,) = carry(WRITE, WRITE_ROWS, more).examples
+
+    assert "2026-01-02" in row["prompt"]

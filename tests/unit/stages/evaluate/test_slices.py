@@ -282,3 +282,42 @@ def test_what_slices_could_show_is_said_beforehand(tiny: Any) -> None:
     (_, none) = what_gate_could_show(gate, dataset, slices(range(0)))
     assert "nothing can be shown" in none
     assert len(what_gate_could_show(gate, dataset, None)) == 1
+
+
+def test_macro_f1_of_a_slice_is_of_the_labels_that_it_can_have(tiny: Any) -> None:
+    """Of `label = a` a model that is right on each row has 1, and not a quarter."""
+    from tunesmith.stages.evaluate.compare import Asking, compare_as, floor_interval
+    from tunesmith.stages.evaluate.predictions import to_parquet
+    from tunesmith.stages.evaluate.scorer import Scored
+
+    labels = ("a", "b", "c", "d")
+    truth = [label for label in labels for _ in range(24)]
+    ids = [str(row) for row in range(96)]
+
+    def said(predicted: list[str]) -> Evaluation:
+        right = [float(t == p) for t, p in zip(truth, predicted, strict=True)]
+        others = {"macro-F1": sum(right) / 96}
+        scored = Scored(
+            metric="accuracy", scores=right, losses=right, truth=truth, predicted=predicted,
+            others=others,
+        )  # fmt: skip
+        return Evaluation(
+            model="m", subject="tuned", labels=labels, num_rows=96, metric="accuracy", value=0.0,
+            others=others, per_label_f1={},
+            predictions=tiny.blobs.put(to_parquet(ids, scored)),
+        )  # fmt: skip
+
+    only = Slice(task="", said="label = a", row_ids=tuple(ids[:24]))
+    perfect, half = said(truth), said(["b"] * 12 + truth[12:])
+
+    within, num_rows = floor_interval(
+        perfect, tiny.blobs, metric="macro-F1", confidence=0.95, seed=1, only=only
+    )
+    asking = Asking(confidence=0.95, seed=1, metric="macro-F1", only=only)
+    beside = compare_as(half, perfect, tiny.blobs, asking)
+
+    assert (within.mean, within.low, within.high, num_rows) == (1, 1, 1, 24)
+    # Half of the rows of a: F1 2/3; b, which one of them said, is 0 of both.
+    assert (beside.base, beside.tuned) == pytest.approx((1 / 3, 1 / 2))
+    whole, _ = floor_interval(half, tiny.blobs, metric="macro-F1", confidence=0.95, seed=1)
+    assert whole.mean == pytest.approx((2 / 3 + 48 / 60 + 2) / 4)

@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
 from tunesmith.stages.evaluate.metrics import counts_by_label
 from tunesmith.stages.evaluate.predictions import Predictions
-from tunesmith.stages.evaluate.sums import Sums, of_labels, of_one, of_tags, of_tokens, of_two
+from tunesmith.stages.evaluate.sums import (
+    Sums,
+    of_labels,
+    of_one,
+    of_seen,
+    of_tags,
+    of_tokens,
+    of_two,
+)
 
 LABELS = ("a", "b", "c")
 
@@ -157,3 +165,67 @@ def test_f1_of_tags_is_that_of_scikit_learn() -> None:
 
 def test_rows_without_a_token_have_no_loss() -> None:
     assert of_tokens([0.0], [0], perplexity=True).value == 1.0
+
+
+LABEL = st.sampled_from(LABELS)
+
+
+@given(rows=st.lists(st.tuples(LABEL, LABEL, LABEL), min_size=1, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_an_interval_of_macro_f1_holds_what_was_found(rows: list[tuple[str, str, str]]) -> None:
+    truth, one, other = zip(*rows, strict=True)
+    tags = [
+        of_tags([counts_by_label([t], [p], LABELS) for t, p in zip(truth, said, strict=True)])
+        for said in (one, other)
+    ]
+    for pair in ([of_labels(truth, said, LABELS) for said in (one, other)], tags):
+        for sums in (*pair, *of_seen(*pair)):
+            within = of_one(sums, confidence=0.9, seed=0)
+            assert 0 <= within.low <= within.mean <= within.high <= 1
+        found, _ = of_two(*pair, confidence=0.9, seed=0)
+        assert -1 <= found.low <= found.difference <= found.high <= 1
+
+
+@pytest.mark.parametrize("rows_each", [1, 2, 4])
+def test_a_model_that_is_right_on_each_row_is_surely_perfect(rows_each: int) -> None:
+    labels = [f"l{number}" for number in range(50)]
+    truth = labels * rows_each
+    counts = [counts_by_label([label], [label], labels) for label in truth]
+
+    for sums in (of_labels(truth, truth, labels), of_tags(counts)):
+        within = of_one(sums, confidence=0.95, seed=0)
+        assert (within.mean, within.low, within.high) == pytest.approx((1, 1, 1))
+
+
+def test_a_label_that_some_rows_cannot_have_does_not_count() -> None:
+    """One that either model said there does, as scikit-learn has it."""
+    truth, one, other = ["a"] * 24, ["a"] * 24, ["a"] * 23 + ["b"]
+    alone, other_sums = (of_labels(truth, said, LABELS) for said in (one, other))
+    expected = f1_score(truth, other, average="macro")
+
+    assert of_seen(alone)[0].value == 1
+    assert of_seen(other_sums)[0].value == pytest.approx(expected)
+    assert [each.value for each in of_seen(alone, other_sums)] == [0.5, pytest.approx(expected)]
+
+
+def test_intervals_of_many_labels_hold_the_truth_about_as_often_as_they_say() -> None:
+    """96 rows, 24 labels, right by chance in 0.8 + 0.2 / 24 of the rows, so that by symmetry each
+    label's F1, and their mean, is that too; another model in 0.7 + 0.3 / 24."""
+    labels = [str(number) for number in range(24)]
+    draws = np.random.default_rng(5)
+    of_each = [share + (1 - share) / 24 for share in (0.7, 0.8)]
+    held = {"one": 0, "two": 0}
+    for seed in range(60):
+        truth = draws.choice(labels, 96)
+        said = [
+            np.where(draws.random(96) < share, truth, draws.choice(labels, 96))
+            for share in (0.7, 0.8)
+        ]
+        before, after = (of_labels(truth.tolist(), each.tolist(), labels) for each in said)
+        one = of_one(after, confidence=0.95, seed=seed)
+        two, _ = of_two(before, after, confidence=0.95, seed=seed)
+        held["one"] += one.low <= of_each[1] <= one.high
+        held["two"] += two.low <= of_each[1] - of_each[0] <= two.high
+
+    assert held["one"] >= 48  # 80 %; of rows drawn from all labels it was 55 %
+    assert held["two"] >= 51  # 85 %
