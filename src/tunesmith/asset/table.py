@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 10_000
+_ROWS_AT_ONCE = 100
+"""Turned into Arrow together, while they are in the processor's cache: thousands of strings are
+memory that is new each time."""
 
 
 class Table:
@@ -29,6 +32,11 @@ class Table:
         self.num_rows = 0
         self._schema = pa.schema([(name, pa.string()) for name in columns])
         self._columns: list[list[str]] = [[] for _ in columns]
+        """The last rows, which are strings still."""
+        self._arrays: list[list[pa.Array]] = [[] for _ in columns]
+        """The rows of the group before these."""
+        self._room = ROWS_PER_GROUP
+        """Rows that the group still lacks."""
         packed = [name for name in columns if name not in all_different]
         self._writer = pq.ParquetWriter(
             path,
@@ -47,29 +55,45 @@ class Table:
         # By columns, as rows that are kept make Python look through all of them for garbage.
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-        self.num_rows += 1
-        if len(self._columns[0]) == ROWS_PER_GROUP:
-            self._hand_over()
+        self._added(1)
 
     def extend(self, columns: Sequence[Sequence[str]]) -> None:
         """Add many rows, by columns."""
         num_rows, at = len(columns[0]), 0
         while at < num_rows:
-            past = min(num_rows, at + ROWS_PER_GROUP - len(self._columns[0]))
+            past = min(num_rows, at + self._room)
             for column, values in zip(self._columns, columns, strict=True):
                 column += values[at:past]
+            self._added(past - at)
             at = past
-            if len(self._columns[0]) == ROWS_PER_GROUP:
-                self._hand_over()
+
+    def _added(self, num_rows: int) -> None:
         self.num_rows += num_rows
+        self._room -= num_rows
+        if self._room == 0 or len(self._columns[0]) >= _ROWS_AT_ONCE:
+            self._pack()
+        if self._room == 0:
+            self._hand_over()
+
+    def _pack(self) -> None:
+        for arrays, column in zip(self._arrays, self._columns, strict=True):
+            arrays.append(pa.array(column, pa.string()))
+            column.clear()
 
     def _hand_over(self) -> None:
         if self._written is not None:
             self._written.result()
-        arrays = [pa.array(values, pa.string()) for values in self._columns]
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
-        self._columns = [[] for _ in arrays]
-        self._written = self._thread.submit(self._writer.write_table, table)
+        self._written = self._thread.submit(self._write, self._arrays)
+        self._arrays = [[] for _ in self._columns]
+        self._room = ROWS_PER_GROUP
+
+    def _write(self, columns: list[list[pa.Array]]) -> None:
+        chunked = [pa.chunked_array(arrays) for arrays in columns]
+        columns.clear()
+        # As one piece, since where pages end depends on it.
+        table = pa.Table.from_arrays(chunked, schema=self._schema).combine_chunks()
+        del chunked
+        self._writer.write_table(table)
 
     def __exit__(
         self,
@@ -78,7 +102,8 @@ class Table:
         _trace: TracebackType | None,
     ) -> None:
         with self._thread, self._writer:
-            if kind is None and self._columns[0]:
+            if kind is None and self._room < ROWS_PER_GROUP:
+                self._pack()
                 self._hand_over()
             if self._written is not None:
                 self._written.result()

@@ -22,6 +22,7 @@ from typing import IO, Protocol
 
 from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.hashing import HashedBeside
 from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.project_folder import NO_SPACE
 from tunesmith.core.ref import Blob
@@ -260,13 +261,13 @@ def _files(folders: Iterable[Path]) -> Iterator[BlobFile]:
 
 
 def _copy(data: bytes | Path, target: IO[bytes]) -> tuple[str, int]:
-    digest = hashlib.sha256()
     num_bytes = 0
-    for chunk in _chunks(data):
-        digest.update(chunk)
-        num_bytes += len(chunk)
-        target.write(chunk)
-    return digest.hexdigest(), num_bytes
+    with HashedBeside() as digest:
+        for chunk in _chunks(data):
+            digest.update(chunk)
+            num_bytes += len(chunk)
+            target.write(chunk)
+        return digest.hexdigest(), num_bytes
 
 
 def _chunks(data: bytes | Path) -> Iterator[bytes]:

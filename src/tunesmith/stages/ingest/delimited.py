@@ -4,12 +4,11 @@ quotes."""
 from __future__ import annotations
 
 import csv
-import io
-import itertools
 from collections.abc import Iterator
 from typing import IO
 
 from tunesmith.stages.ingest.batch import Batch, Blocks
+from tunesmith.stages.ingest.csv_block import records
 from tunesmith.stages.ingest.entry import (
     MAX_ROW_BYTES,
     Entry,
@@ -21,9 +20,6 @@ from tunesmith.stages.ingest.entry import (
     too_large,
 )
 
-_ESCAPED = b'"\\' + bytes(set(range(0x20)) - set(b"\r\n"))
-"""What JSON writes in another way. A value with the end of a line in it stands in quotes."""
-
 
 class _Lines:
     """The lines of a file as the csv module wants them; those of a bad record can be given back.
@@ -33,7 +29,7 @@ class _Lines:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._blocks = Blocks(stream)
-        self._lines = bounded_lines(self._blocks.stream)
+        self._lines = bounded_lines(self._blocks)
         self._again: list[bytes] = []
         self.taken: list[bytes] = []
         """The lines of the record that is being read."""
@@ -67,10 +63,14 @@ class _Lines:
         """Whole lines that come next, if records begin and end with them; it may be none."""
         return b"" if self._again else self._blocks.look()
 
-    def skip(self, lines: list[bytes], *, before_odd: bool) -> None:
-        """Go on behind `lines`, which were looked at; whether something unusual is next."""
-        self.number += len(lines)
-        self._blocks.take(sum(map(len, lines)) + len(lines), before_odd=before_odd)
+    def look_further(self, seen: bytes) -> bytes:
+        """The same, and more."""
+        return self._blocks.look_further(seen)
+
+    def skip(self, num_bytes: int, num_lines: int, *, before_odd: bool) -> None:
+        """Go on behind what was looked at; whether something unusual is next."""
+        self.number += num_lines
+        self._blocks.take(num_bytes, before_odd=before_odd)
 
 
 def read_csv(
@@ -130,34 +130,20 @@ def _record(pointer: str, names: list[str], values: list[str], data: bytes) -> E
 def _plain_records(member: str, lines: _Lines, names: list[str], delimiter: str) -> Batch | None:
     """The records that come next, up to one that is none, or does not end in what is at hand."""
     block = lines.look()
-    try:
-        text, is_odd = block.decode(), False
-    except UnicodeDecodeError as error:
-        block = block[: block.rfind(b"\n", 0, error.start) + 1]
-        text, is_odd = block.decode(), True
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
-    found, ends = [], [0]
-    try:
-        for values in reader:
-            if len(values) != len(names):
-                is_odd = True
-                break
-            found.append(values)
-            ends.append(reader.line_num)
-    except csv.Error:  # or it only goes on behind the block
-        is_odd = is_odd or reader.line_num < block.count(b"\n")
-    there = block.split(b"\n", ends[-1])[: ends[-1]]
-    pointers = [f"{member}#{lines.number + 1 + end}" for end in ends[:-1]]
-    lines.skip(there, before_odd=is_odd)
-    if not found:
+    found = records(block, delimiter, len(names))
+    while block and not found.data and not found.is_odd:
+        more = lines.look_further(block)
+        if len(more) == len(block):
+            break
+        block = more
+        found = records(block, delimiter, len(names))
+    number = lines.number + 1
+    lines.skip(found.num_bytes, found.num_lines, before_odd=found.is_odd)
+    if not found.data:
         return None
-    data = there
-    if len(there) > len(found):
-        data = [b"\n".join(there[at:past]) for at, past in itertools.pairwise(ends)]
-    escaped = _ESCAPED.replace(delimiter.encode(), b"")
     return Batch(
-        pointers=pointers,
-        columns=dict(zip(names, zip(*found, strict=True), strict=True)),
-        data=[each.rstrip(b"\r\n") for each in data],
-        is_verbatim=len(block.translate(None, escaped)) == len(block),
+        pointers=[f"{member}#{number + start}" for start in found.starts],
+        columns=dict(zip(names, found.columns, strict=True)),
+        data=found.data,
+        is_verbatim=found.is_verbatim,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
 
 MAX_ROW_BYTES = 16 << 20
 MAX_FILE_BYTES = 256 << 20
@@ -89,7 +89,15 @@ def problem_of_names(names: Sequence[str]) -> str:
     return f"the first line names {twice[0]!r} twice" if twice else ""
 
 
-def bounded_lines(stream: IO[bytes]) -> Iterator[bytes]:
+class Lines(Protocol):
+    """What lines are read from: a stream, or `Blocks`."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """The next line; of one that is longer, no more than `limit` bytes."""
+        ...
+
+
+def bounded_lines(stream: Lines) -> Iterator[bytes]:
     """The lines of `stream`; of one with more than `MAX_ROW_BYTES`, one byte more than that."""
     while line := stream.readline(MAX_ROW_BYTES + 1):
         yield line

@@ -27,7 +27,7 @@ _MARK = b"\xef\xbb\xbf"
 def read_json_lines(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined | Batch]:
     """The records of a file, and the lines that are none; blank lines are neither."""
     blocks = Blocks(stream)
-    lines = bounded_lines(blocks.stream)
+    lines = bounded_lines(blocks)
     number = 1
     while True:
         while batch := _flat_records(member, number, blocks):

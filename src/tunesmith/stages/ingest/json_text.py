@@ -100,13 +100,17 @@ def write_flat(fields: Mapping[str, Any]) -> str:
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def write_columns(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """As `write`, of each of the records that are given by columns; their values are strings that
-    stand in JSON as they are."""
+def write_columns(columns: Mapping[str, Sequence[str]], *, are_verbatim: bool) -> list[str]:
+    """As `write`, of each of the records that are given by columns, whose values are strings; they
+    are verbatim if they stand in JSON as they are."""
     names = sorted(columns)
+    rows = zip(*(columns[name] for name in names), strict=True)
+    if not are_verbatim:
+        dumps = orjson.dumps
+        return [dumps(dict(zip(names, row, strict=True))).decode() for row in rows]
     said = (orjson.dumps(name).decode().replace("%", "%%") for name in names)
     form = "{%s}" % ",".join(f'{name}:"%s"' for name in said)  # noqa: UP031
-    return [form % values for values in zip(*(columns[name] for name in names), strict=True)]
+    return [form % row for row in rows]
 
 
 def _flat_object(text: bytes) -> dict[str, Any] | None:
@@ -130,15 +134,14 @@ def _are_flat(texts: Sequence[bytes], found: Sequence[Any]) -> bool:
     kinds = Counter(map(type, values))
     if not _are_plain(values, kinds):
         return False
-    num_quotes = sum(text.count(b'"') for _, text in zip(found, texts, strict=False))
-    num_more = num_quotes - 2 * (len(values) + kinds[str])
+    whole = b"\n".join(texts[: len(found)])
+    num_more = whole.count(b'"') - 2 * (len(values) + kinds[str])
     if num_more == 0:
         return True
     said = [value for value in values if type(value) is str]
     names = itertools.chain.from_iterable(found)
     inside = "\0".join(said).count('"') + "\0".join(names).count('"')
-    other_way = any(b"\\u0022" in text for _, text in zip(found, texts, strict=False))
-    return num_more == inside and not other_way
+    return num_more == inside and b"\\u0022" not in whole
 
 
 def _are_plain(values: Collection[Any], kinds: Collection[type]) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged, NotFound
+from tunesmith.core.hashing import HashedBeside
 from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
@@ -76,12 +77,14 @@ def _pack_file(archive: zipfile.ZipFile, name: str, source: BufferedReader, cut:
         if left is not None:
             archive.writestr(zipfile.ZipInfo(name, EPOCH), left)
         return hashlib.sha256(data).hexdigest()
-    digest = hashlib.sha256()
-    with archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink:
+    with (
+        HashedBeside() as digest,
+        archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as sink,
+    ):
         while chunk := source.read(1 << 20):
             digest.update(chunk)
             sink.write(chunk)
-    return digest.hexdigest()
+        return digest.hexdigest()
 
 
 def as_it_is_now(source: SourceConfig, project: Path) -> SourceConfig:

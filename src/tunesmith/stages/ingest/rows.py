@@ -107,8 +107,9 @@ def to_rows(
     """The rows that records are; None where `to_row` has to say of each what it is."""
     if config.where:
         return None
-    if batch.is_verbatim and not config.title:
-        attributes = json_text.write_columns(batch.columns)
+    if batch.records is None and not config.title:
+        verbatim = batch.is_verbatim
+        attributes = json_text.write_columns(batch.columns, are_verbatim=verbatim)
     else:
         records = batch.fields
         if config.title:

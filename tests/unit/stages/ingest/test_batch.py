@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from dataclasses import astuple
 from typing import Any
 
@@ -14,26 +15,29 @@ from hypothesis import strategies as st
 from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row
 from tunesmith.stages.ingest import batch
-from tunesmith.stages.ingest.batch import Blocks
+from tunesmith.stages.ingest.batch import BLOCK_BYTES, Blocks
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.stages.ingest.json_text import write, write_columns
 from tunesmith.stages.ingest.repairs import Mending
 from tunesmith.stages.ingest.rows import Rows
-from tunesmith.stages.ingest.run import rows_of
+from tunesmith.stages.ingest.run import contract_of, rows_of
 
 CONTRACTS: tuple[dict[str, Any], ...] = (
     {},
     {"a": {"type": "integer", "minimum": 2, "required": False}, "b": {"values": ["x", "7", ""]}},
     {"a": {"type": "number", "unique": True, "required": False}, "b": {"required": False}},
+    {"a": {"type": "number", "maximum": 7}, "b": {"type": "integer", "required": False}},
+    {"a": {"type": "number", "values": [1, 7], "required": False}, "b": {"required": False}},
     {"a": {"type": "boolean", "required": False}, "b": {"pattern": "[xy].*", "required": False}},
     {"a": {"type": "date", "required": False}, "b": {"type": "list", "required": False}},
 )
 VALUES = st.sampled_from(
     [
         "", "1", "7", "2.5", "true", "x", " x ", "yes, no", 'a "b"', "Ü", "2026-01-02", "1e400",
-        "x\n", "x\r\ny", "a\\b", "100%s", "a\tb", "a\x01b", "a\x7fb", "\u2028",
+        "x\n", "x\r\ny", "a\\b", "100%s", "a\tb", "a\x01b", "a\x7fb", "\u2028", '"', '""', '"q',
+        "1\x002", " 3 ", "-5", ".5", "1e3", "1,5", "+7.", "0x1", "1_0", "٣",
     ]
 )  # fmt: skip
 PLAIN = st.sampled_from(
@@ -45,7 +49,7 @@ PLAIN = st.sampled_from(
 
 
 def quoted(value: str) -> str:
-    is_plain = not set(value) & set('",\n')
+    is_plain = not set(value) & set('",\r\n')
     return value if is_plain else '"{}"'.format(value.replace('"', '""'))
 
 
@@ -127,6 +131,8 @@ def test_lines_of_json(
     block=st.sampled_from([16, 40, 1 << 18]),
 )
 @example(lines=[b"2,x\n", b"3,\n"], extra={}, contract=CONTRACTS[1], block=99)
+@example(lines=[b"2,x\n", b"1,x\n", b"3,x\n"], extra={}, contract=CONTRACTS[1], block=99)
+@example(lines=[b"1,2\n", b"8,3\n"], extra={}, contract=CONTRACTS[3], block=99)
 def test_records_of_csv(
     lines: list[bytes], extra: dict[str, Any], contract: dict[str, Any], block: int
 ) -> None:
@@ -140,7 +146,42 @@ def test_records_of_csv(
 def test_columns_are_written_as_records_are(names: list[str], rows: list[str]) -> None:
     columns = {name: [f"{value}{place}" for value in rows] for place, name in enumerate(names)}
     records = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    assert write_columns(columns) == [write(record) for record in records]
+    said = [write(record) for record in records]
+    assert write_columns(columns, are_verbatim=False) == said
+    assert write_columns(columns, are_verbatim=True) == said
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_record_longer_than_a_block_comes_with_others(format: str) -> None:
+    lines = "a\n" * BLOCK_BYTES
+    long = f'1,"{lines}"\n' if format == "csv" else json.dumps({"a": "1", "b": lines}) + "\n"
+    short = "2,x\n" if format == "csv" else '{"a": "2", "b": "x"}\n'
+    data = ("a,b\n" if format == "csv" else "") + short + long + short
+    found, num_batched = taken(configured(format, {"text": "b"}, {}), data.encode())
+    assert [row.text for row in found] == ["x", lines.strip("\n"), "x"]
+    assert num_batched == 3
+
+
+class Damaged(io.BytesIO):
+    """A file that can be read up to where its damage begins."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not (data := super().read(size)):
+            raise zipfile.BadZipFile("Bad CRC-32")
+        return data
+
+
+@pytest.mark.parametrize(
+    ("format", "data"),
+    [("csv", b'a,b\n1,x\n2,"y\nz"\n3,"goes on\n'), ("jsonl", b'{"a": 1}\n{"a": 2}\n{"a": ')],
+)
+def test_what_stands_before_damage_is_read(format: str, data: bytes) -> None:
+    config = configured(format, {}, {})
+    file = File(name="f", stream=Damaged(data))
+    *_, last = found = list(rows_of(config, contract_of(config), file, Mending(None)))
+    assert sum(len(each.row_ids) for each in found if isinstance(each, Rows)) == 2
+    assert isinstance(last, Quarantined)
+    assert (last.rule, len(found)) == ("not-whole", 2)
 
 
 def compare(config: SourceConfig, data: bytes, block: int) -> None:

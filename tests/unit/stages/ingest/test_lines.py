@@ -139,7 +139,8 @@ def test_a_row_that_is_too_large_costs_itself_alone(
 ) -> None:
     for module in (entry, json_lines, delimited):
         monkeypatch.setattr(module, "MAX_ROW_BYTES", 100)
-    monkeypatch.setattr(batch, "BLOCK_BYTES", 100)  # which is far less than a row may have
+    for name in ("BLOCK_BYTES", "BUFFER_BYTES"):  # which are far less than a row may have
+        monkeypatch.setattr(batch, name, 50)
     lines = b'{"a": "%s"}\n{"a": "small"}\n' % (b"x" * 1000)
     rows, refused = taken(ctx, ingest(source(), ctx, package=make_package({"a.jsonl": lines})))
     assert ([row["pointer"] for row in rows], refused) == (
