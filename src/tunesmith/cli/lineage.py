@@ -57,7 +57,9 @@ def add_to(data: typer.Typer) -> None:
 
 
 def data_log(
-    name: Annotated[str, typer.Argument(help="Name of a source or a dataset; all without.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Name of a source or a dataset, or NAME@VERSION; all without.")
+    ] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
