@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def data_show(
     name: Annotated[
         str,
-        typer.Argument(
-            help="Name of a dataset, source or transform, or NAME@VERSION of a dataset."
-        ),
+        typer.Argument(help="Dataset (or NAME@VERSION of one), source or transform."),
     ] = "",
     folder: Folder = HERE,
     as_json: Json = False,
@@ -38,8 +36,8 @@ def data_show(
             if "@" in name:
                 raise UsageError(
                     f"of a data asset the catalogue knows how it is now, and not {name}",
-                    remedy=f"tunesmith data show {asset}; of the version: tunesmith data log {name}, "
-                    f"tunesmith data dropped {name}",
+                    remedy=f"tunesmith data show {asset}, or, of that version, `data log {name}`, "
+                    f"`data dropped {name}`",
                 )
             asset_page(project, asset, as_json)
             return

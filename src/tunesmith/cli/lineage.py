@@ -57,9 +57,7 @@ def add_to(data: typer.Typer) -> None:
 
 
 def data_log(
-    name: Annotated[
-        str, typer.Argument(help="Name of a source or a dataset, or NAME@VERSION; all without.")
-    ] = "",
+    name: Annotated[str, typer.Argument(help="Source or dataset, or NAME@VERSION of one.")] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
