@@ -39,7 +39,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def data_dropped(
-    name: Annotated[str, typer.Argument(help="Name of a data asset or a dataset.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a data asset or a dataset, or NAME@VERSION of one.")
+    ],
     folder: Folder = HERE,
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
     as_json: Json = False,
@@ -50,18 +52,25 @@ def data_dropped(
     from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.core.errors import NotFound
+    from tunesmith.lineage.versions import find, path_of
     from tunesmith.records.data import DataAsset
 
     with opened(folder) as (project, _):
         steps = graph.build(project.file)
         known = {**steps.assets, **steps.datasets}
-        if name not in known:
+        if "@" in name:
+            held = find(project, name)
+            table_of = "quarantine" if isinstance(held.record, DataAsset) else "dropped"
+            path = path_of(project, held, table_of)
+        elif name in known:
+            record = project.runner.current(known[name])
+            blob = record.quarantine if isinstance(record, DataAsset) else record.dropped
+            path = project.runner.blobs.path(blob)
+        else:
             raise NotFound(
                 f"there is no source or dataset {name!r}", remedy=f"there is: {', '.join(known)}"
             )
-        record = project.runner.current(known[name])
-        blob = record.quarantine if isinstance(record, DataAsset) else record.dropped
-        rows = pq.read_table(project.runner.blobs.path(blob)).to_pylist()
+        rows = pq.read_table(path).to_pylist()
     headings = [key for key in rows[0] if key != "value"] if rows else ["reason"]
     lines = table([[row[key] for key in headings] for row in rows[:limit]], headings)
     out(rows, [*lines, *left_out(len(rows), limit)], as_json)

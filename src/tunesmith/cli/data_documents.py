@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ Version = Annotated[
 
 
 def data_card(
-    name: Annotated[str, typer.Argument(help="Name of a dataset.")],
+    name: Version,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -23,10 +23,14 @@ def data_card(
     from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.lineage.versions import dataset_version
 
     with opened(folder) as (project, _):
-        only(project.file.dataset, name, "dataset")
-        record = project.runner.current(graph.build(project.file).datasets[name])
+        if "@" in name:
+            record: Any = dataset_version(project, name).record
+        else:
+            only(project.file.dataset, name, "dataset")
+            record = project.runner.current(graph.build(project.file).datasets[name])
         card = project.runner.blobs.get(record.card).decode()
     out({"dataset": record, "card": card}, [card], as_json)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def data_show(
-    name: Annotated[str, typer.Argument(help="Name of a dataset, source or transform.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(help="Dataset (or NAME@VERSION of one), source or transform."),
+    ] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -25,14 +28,25 @@ def data_show(
     from tunesmith.cli.closing import by_kind, contradicting, sizes, true_size
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.lineage.versions import dataset_version
     from tunesmith.records.data import SemanticSize
 
     with opened(folder) as (project, _):
-        if asset := _asset(project, name):
+        if asset := _asset(project, name.partition("@")[0]):
+            if "@" in name:
+                raise UsageError(
+                    f"of a data asset the catalogue knows how it is now, and not {name}",
+                    remedy=f"tunesmith data show {asset}, or, of that version, `data log {name}`, "
+                    f"`data dropped {name}`",
+                )
             asset_page(project, asset, as_json)
             return
-        name = only(project.file.dataset, name.removeprefix("dataset:"), "dataset")
-        record = project.runner.current(graph.build(project.file).datasets[name])
+        name = name.removeprefix("dataset:")
+        if "@" in name:
+            record: Any = dataset_version(project, name).record
+        else:
+            name = only(project.file.dataset, name, "dataset")
+            record = project.runner.current(graph.build(project.file).datasets[name])
     found = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
     if record.pii_treatment == "off":
         found = "not looked for"

@@ -57,7 +57,7 @@ def add_to(data: typer.Typer) -> None:
 
 
 def data_log(
-    name: Annotated[str, typer.Argument(help="Name of a source or a dataset; all without.")] = "",
+    name: Annotated[str, typer.Argument(help="Source or dataset, or NAME@VERSION of one.")] = "",
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -263,10 +263,11 @@ def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
 
 
 def _plan(plan: ErasurePlan) -> list[str]:
+    counted = _counted(plan.row_ids, plan.num_quarantined)
     held = [[h.kind, h.name, f"run {h.run}", h.how] for h in plan.holders]
     shown = table(held, ["what", "which", "made by", "how"])
     return [
-        *wrapped(f"{plan.subject}: {len(plan.row_ids)} rows, found by {plan.named_by}"),
+        *wrapped(f"{plan.subject}: {counted}, found by {plan.named_by}"),
         "",
         "held by",
         *(f"  {each}" for each in shown),
@@ -279,6 +280,10 @@ def _plan(plan: ErasurePlan) -> list[str]:
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
         f"to do it: tunesmith data forget {plan.subject.replace(',', '')}",
     ]
+
+
+def _counted(row_ids: Sequence[str], num_quarantined: int) -> str:
+    return f"{len(row_ids)} rows{f' ({num_quarantined} in quarantine)' if num_quarantined else ''}"
 
 
 def _remedies(remedies: Sequence[Remedy]) -> list[str]:
@@ -311,8 +316,9 @@ def _left_the_store(copies: Sequence[str]) -> list[str]:
 def _certificate(made: ErasureCertificate) -> list[str]:
     lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
     return [
-        f"erased {len(made.rows)} rows: {len(made.purged)} blobs and {made.num_traces} served "
-        "requests are gone, and they are kept out of what is read from now on",
+        f"erased {_counted(made.rows, made.num_quarantined)}: {len(made.purged)} blobs and "
+        f"{made.num_traces} served requests are gone, and they are kept out of what is read from "
+        "now on",
         *(f"made again without them: {each}" for each in made.rewritten),
         *lost,
         f"searched {made.num_blobs} blobs and the database, {size(made.num_bytes)}, for "

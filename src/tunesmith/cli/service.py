@@ -151,6 +151,12 @@ def only(sections: Mapping[str, Anything], name: str, what: str) -> str:
     if name:
         if name not in sections:
             known = ", ".join(sections) or "none"
+            plain = name.partition("@")[0]
+            if "@" in name and plain in sections:
+                raise UsageError(
+                    f"this command tells of {what} {plain!r} as it is now, and of no {name}",
+                    remedy=f"name {plain}; `tunesmith data log {name}` tells of a version of data",
+                )
             raise NotFound(f"there is no {what} {name!r}", remedy=f"there is: {known}")
         return name
     if not sections:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +139,19 @@ def keyed(key: bytes, what: str, value: str | bytes) -> str:
 def subject_of(value: Any) -> str:
     """Whom a value of a subject field names; empty where it names nobody."""
     return "" if value is None or isinstance(value, list | dict) else str(value).strip()
+
+
+def one_form(subject: str) -> str:
+    """A subject as it is compared: a letter and its accent are one character, as people type it
+    (NFC), or two, as some systems write it (NFD), and mean the same person."""
+    return unicodedata.normalize("NFC", subject.strip())
+
+
+def is_told(key: bytes, subject: str, digests: Collection[str]) -> bool:
+    """Whether `subject` is among those whom `digests` tell, in whichever form each was written:
+    who was forgotten before there was one form is known by the form that was typed."""
+    forms = {subject, *(unicodedata.normalize(form, subject) for form in ("NFC", "NFD"))} - {""}
+    return any(keyed(key, "subject", form) in digests for form in forms)
 
 
 # Served requests.

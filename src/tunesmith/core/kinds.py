@@ -298,6 +298,7 @@ KINDS: Mapping[str, Kind] = {
         sources=(
             f"{_STAGES}.release",
             "tunesmith.text.licences",
+            "tunesmith.text.licence_spellings",
             "tunesmith.text.spdx",
             f"{_RECORDS}.pairwise",
             f"{_RECORDS}.suite",

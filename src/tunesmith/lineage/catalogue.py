@@ -38,6 +38,7 @@ from tunesmith.text.licences import (
     disallowed,
     doubts,
     obligations,
+    restrictions,
     stated,
 )
 
@@ -180,7 +181,7 @@ def _said(record: DataAsset, sources: Sequence[SourceConfig]) -> dict[str, str]:
 
 def verdict(found: LicenceStatements) -> str:
     """What is to be thought of a licence, in a word or two."""
-    if doubts(found):
+    if doubts(found) or any(map(restrictions, stated(found))):
         return "doubtful"
     if any(disallowed(each, ()) for each in stated(found)):
         return "not for tuning"

@@ -34,6 +34,8 @@ class _Sought:
     """Versions of data by the digest of their record."""
     holding: Collection[str]
     """Digests of those of them that have the rows."""
+    refusing: Collection[str]
+    """... and of those that have records of theirs in quarantine, which only a checkout copies."""
     sources: Collection[str]
     models: Collection[str]
 
@@ -56,6 +58,7 @@ def copies(
             for each in placed
             if each.counts.keys() & {"rows", "train", "test"}
         },
+        refusing={e.held.version.digest for e in placed if "quarantine" in e.counts},
         sources=sources,
         models=models,
     )
@@ -94,7 +97,7 @@ def _left(sought: _Sought, body: Mapping[str, Any], since: str) -> Iterator[str]
     where = f"in {body['where']} {since}"
     if body["has"] == "rows":
         for name, digest in zip(body["of"], body["digests"], strict=True):
-            doubt = _doubt(sought, digest)
+            doubt = "" if digest in sought.refusing else _doubt(sought, digest)
             if doubt is not None:
                 yield f"{name} as {body['form']}, {where}{doubt}: {TASKS['rows']}"
         return

@@ -25,7 +25,8 @@ from tunesmith.graph import build, steps
 from tunesmith.lineage import forget_repairs, scan
 from tunesmith.lineage import journal as journals
 from tunesmith.lineage.journal import Journal
-from tunesmith.lineage.plan import Person, files_of, plan
+from tunesmith.lineage.person import Person
+from tunesmith.lineage.plan import files_of, plan
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.versions import all_held
 from tunesmith.project import Project
@@ -55,6 +56,7 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
             or something of them was found after all.
     """
     store = project.folder / STORE
+    wanted = [erasure.one_form(each) for each in wanted]
     _require_quiet(project)
     journal = journals.read(store)
     if journal is None:
@@ -105,7 +107,7 @@ def _earlier(
     for body in reversed(done):
         made = _certificate(project, body)
         rows = {erasure.keyed(key, "row", each) for each in wanted}
-        if made.subject == erasure.keyed(key, "subject", wanted[0]) or rows <= set(made.rows):
+        if erasure.is_told(key, wanted[0], {made.subject}) or rows <= set(made.rows):
             return body["begun"], made
     return None
 
@@ -161,9 +163,11 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
 def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[dict[str, str], ...]:
     """Blobs that have a row of theirs, and what they are; and those that only have a text."""
     what, kinds, records = _known(project)
-    said = {form for row in person.rows for form in (row.text, normalise(row.text))}
+    said = {form for row in person.rows for form in (row.text, normalise(row.text))} - {""}
     runs = project.runs()
     found, mentions = forget_repairs.blobs_with(project, person, runs)
+    # What a quarantine shows of a record is too little to find it by.
+    found |= {each.held.tables["quarantine"].sha256 for each in person.refused}
     with project.runner.database.read() as connection:
         for holder in planned.holders:
             for blob in catalog.run_blobs(connection, holder.run):
@@ -265,6 +269,7 @@ def _carry_out(project: Project, store: Path, journal: Journal, begun: int) -> E
         found=(),
         files=journal.plan.files,
         copies=journal.plan.copies,
+        num_quarantined=journal.plan.num_quarantined,
     )
     return _certify(project, store, begun, certificate, journal.texts)
 

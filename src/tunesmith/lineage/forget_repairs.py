@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow.parquet as pq
 
+from tunesmith.core import erasure
 from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError
 from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import scan
 from tunesmith.lineage.journal import Journal
-from tunesmith.lineage.plan import Person
+from tunesmith.lineage.person import Person
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.versions import all_held, readable
 from tunesmith.project import Project
@@ -94,6 +95,7 @@ def _theirs(
     """The repairs of records that are among the rows, are about the subject, or have a text of
     theirs in them."""
     source = project.file.source.get(name)
+    field = source.subject if source else ""
     for repair in repairs:
         said = json.dumps(
             [
@@ -106,7 +108,7 @@ def _theirs(
         )
         if (
             repair.record in row_ids
-            or (subject and subject in kept.subjects_of(repair, source.subject if source else ""))
+            or (subject and subject in map(erasure.one_form, kept.subjects_of(repair, field)))
             or wanted.are_in(f"{repair.why}\0{said}".encode())
         ):
             yield repair

@@ -229,8 +229,9 @@ def duplicates_of(
 def rows_of_subject(
     connection: duckdb.DuckDBPyConnection, path: str, name: str, subject: str
 ) -> list[dict[str, Any]]:
-    """The rows of a data asset whose field `name` says `subject`."""
-    condition = "contains(attributes, ?) AND trim(json_extract_string(attributes, ?)) = ?"
+    """The rows of a data asset whose field `name` says `subject`, which is in NFC."""
+    condition = """contains(nfc_normalize(attributes), ?)
+        AND nfc_normalize(trim(json_extract_string(attributes, ?))) = ?"""
     return rows_where(connection, path, condition, [_inside(subject), _json_path(name), subject])
 
 
@@ -246,8 +247,9 @@ def rows_made_from(
 def rows_with_label(
     connection: duckdb.DuckDBPyConnection, path: str, _name: str, label: str
 ) -> list[dict[str, Any]]:
-    """The rows of a data asset whose label is `label`, whatever field it was read from."""
-    return rows_where(connection, path, "label = ?", [label])
+    """The rows of a data asset whose label is `label`, which is in NFC, whatever field it was read
+    from."""
+    return rows_where(connection, path, "nfc_normalize(label) = ?", [label])
 
 
 def copies_of(

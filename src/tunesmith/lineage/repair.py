@@ -16,7 +16,6 @@ from pathlib import Path
 from tunesmith.asset.checks import all_hold, evaluate
 from tunesmith.core import erasure, evidence
 from tunesmith.core.db import clock
-from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, NotAllowed, UsageError
 from tunesmith.core.project_folder import STORE
 from tunesmith.graph import build
@@ -195,7 +194,7 @@ def _require_not_erased(project: Project, source: SourceConfig, drafts: Iterable
     key = erasure.key_of(project.folder / STORE)
     for draft in drafts:
         who = kept.subjects_of(draft, source.subject)
-        if any(keyed(key, "subject", each) in source.erased.digests for each in who):
+        if any(erasure.is_told(key, each, source.erased.digests) for each in who):
             raise NotAllowed(
                 f"{draft.pointer}: its repair would make it a record of somebody who was forgotten",
                 remedy="take the record out of the source",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import unicodedata
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,10 +38,12 @@ class Needles:
 
 
 def needles(texts: Iterable[str]) -> Needles:
-    """How `texts` may be written: as they are, normalised, in JSON, in CSV, or joined by spaces."""
+    """How `texts` may be written: as they are, normalised, with accents as characters of their own
+    or not, in JSON, in CSV, or joined by spaces."""
     forms: dict[bytes, None] = {}
     for text in texts:
-        for said in (text, normalise(text)):
+        composed = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+        for said in dict.fromkeys((text, normalise(text), *composed)):
             for form in (
                 said,
                 json.dumps(said, ensure_ascii=False)[1:-1],

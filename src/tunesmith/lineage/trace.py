@@ -30,7 +30,7 @@ from tunesmith.text.normalise import normalise
 MIN_PREFIX = 4
 _ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
 _DUPLICATES = ("exact duplicate", "near duplicate")
-_TO = {"train": "to train", "test": "to test", "dropped": "dropped"}
+_TO = {"train": "to train", "test": "to test", "dropped": "dropped", "quarantine": "in quarantine"}
 _OF_ROWS = {"embed@1": ("vectors", "its vector"), "value@1": ("values", "what it is worth")}
 _NAMED_BY_MODEL = {
     *("evaluate-base@1", "evaluate-tuned@1", "evaluate-base-task@1", "evaluate-tuned-task@1"),
@@ -135,7 +135,8 @@ def downwards(
     for each in placed:
         held = each.held
         digest = held.version.digest
-        tuned[digest] = "tuned on it"
+        if set(each.counts) != {"quarantine"}:  # of which nothing was made
+            tuned[digest] = "tuned on it"
         if held.kind == "dataset":
             if "train" not in each.counts:
                 del tuned[digest]
@@ -146,7 +147,7 @@ def downwards(
             for name, count in each.counts.items()
         )
         yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=each.detail or how)
-    sources = {each.held.version.digest for each in placed if each.held.kind == "source"}
+    sources = {e.held.version.digest for e in placed if e.held.kind == "source"} & tuned.keys()
     valued = {*tuned, *asked} - sources  # it is on a side of these datasets
     purged = {h.version.digest for h in all_held(project) if h.kind == "dataset" and h.is_erased}
     for run in runs:
@@ -223,8 +224,9 @@ def _only(
         what = f"with an id that begins {wanted}" if is_id else "with this text"
         raise NotFound(
             f"no version of a data asset has a row {what}",
-            remedy="a row id is in the first column of `tunesmith data checkout`'s tables; what "
-            "was erased is not found any more",
+            remedy="a row id is in the first column of `tunesmith data checkout`'s tables; "
+            "`tunesmith data quarantine SOURCE` shows what is in quarantine; what was erased is "
+            "not found any more",
         )
     if len(found) > 1:
         some = "; ".join(f"{key} ({row['pointer']})" for key, (_, row) in list(found.items())[:5])

@@ -128,10 +128,16 @@ def dataset_facts(project: Project, ref: str) -> DatasetFacts:
         UsageError: it is no such reference.
         NotFound: there is no such version.
     """
-    return _facts(project, _dataset(project, ref))
+    return _facts(project, dataset_version(project, ref))
 
 
-def _dataset(project: Project, ref: str) -> Held:
+def dataset_version(project: Project, ref: str) -> Held:
+    """The version of a dataset that `ref` names; see `find`.
+
+    Raises:
+        UsageError: it is no such reference.
+        NotFound: there is no such version.
+    """
     name = ref.partition("@")[0].removeprefix("dataset:")
     known = dict.fromkeys(h.version.name for h in all_held(project) if h.kind == "dataset")
     if name not in known:
@@ -148,7 +154,7 @@ def described(project: Project, ref: str) -> dict[str, Any]:
     Raises:
         UsageError, NotFound: see `dataset_facts`; or its files were erased.
     """
-    held = _dataset(project, ref)
+    held = dataset_version(project, ref)
     for name in ("train", "test"):
         path_of(project, held, name)
     return croissant(_facts(project, held))
@@ -160,11 +166,15 @@ def _facts(project: Project, held: Held) -> DatasetFacts:
 
 
 def log(project: Project, name: str = "") -> list[VersionLine]:
-    """What is known of each version, oldest first; of all, or of those of one name.
+    """What is known of each version, oldest first; of all, of those of one name, or of the one that
+    `name` says.
 
     Raises:
-        UsageError, NotFound: see `named`.
+        UsageError, NotFound: see `named` and `find`.
     """
+    if "@" in name:
+        number = find(project, name).version.number
+        return [line for line in log(project, name.partition("@")[0]) if line.number == number]
     every = named(project, name) if name else all_held(project)
     lines = [line_of(every[0], None)] if every else []
     for before, held in pairwise(every):

@@ -227,6 +227,8 @@ class ErasurePlan:
     copies: tuple[str, ...] = ()
     """What left the store and has, or may have, something of theirs: what, where to, when, by whom,
     and what is left to do there."""
+    num_quarantined: int = 0
+    """Records of theirs that versions have in quarantine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,6 +264,8 @@ class ErasureCertificate:
     """Files of the project's folder that still hold the person: not the store's to change."""
     copies: tuple[str, ...] = ()
     """Copies that left the store and have, or may have, the person: for others to erase."""
+    num_quarantined: int = 0
+    """Records of theirs that were in quarantine."""
 
 
 # What left the store.

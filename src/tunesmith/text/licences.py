@@ -7,12 +7,14 @@ by which a person decides, and no legal advice.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from tunesmith.records.licence import LicenceStatements, Statement
+from tunesmith.text.licence_spellings import as_spdx, restricting
 from tunesmith.text.spdx import NotAnExpression, fold, refused
 
 NOT_STATED = "not stated"
@@ -92,11 +94,18 @@ _VERSIONS = re.compile(r"(-only|-or-later|\+)$")
 _UNKNOWN = Licence(family="unknown", obligations=())
 
 
+@functools.lru_cache(maxsize=1024)
+def spdx_of(said: str) -> str:
+    """The expression that a licence is, in whichever usual way it is written; itself where that is
+    not certain."""
+    return as_spdx(said, LICENCES)
+
+
 def licence_of(expression: str) -> Licence:
     """What an expression comes to: of an AND all that is asked and the most demanding family, of an
     OR its least demanding side. An exception only permits more, and is not counted on."""
     try:
-        return fold(expression, _named, of_any=_least, of_all=_most)
+        return fold(spdx_of(expression), _named, of_any=_least, of_all=_most)
     except NotAnExpression:
         return _UNKNOWN
 
@@ -120,14 +129,19 @@ def unclear(expressions: Sequence[str]) -> tuple[str, ...]:
 def disallowed(expression: str, allowed: Sequence[str]) -> tuple[str, ...]:
     """The licences in an expression that tuning data may not have; none if it may be used.
 
-    `allowed` lists licences and families. Without it all are, but those `NOT_FOR_TUNING`.
+    `allowed` lists licences and families. Without it all are, but those `NOT_FOR_TUNING`, and what
+    is not known and has words of these: see `restrictions`.
     """
     if not allowed:
-        return (expression,) if licence_of(expression).family in NOT_FOR_TUNING else ()
+        is_not = licence_of(expression).family in NOT_FOR_TUNING or restrictions(expression)
+        return (expression,) if is_not else ()
     families = [each for each in allowed if each in FAMILIES]
+    allowed = (*allowed, *map(spdx_of, allowed))
+    if not refused(expression, allowed):
+        return ()
     try:
         return fold(
-            expression,
+            spdx_of(expression),
             lambda name, exception: (
                 ()
                 if _named(name, "").family in families
@@ -140,6 +154,12 @@ def disallowed(expression: str, allowed: Sequence[str]) -> tuple[str, ...]:
         return refused(expression, allowed)
 
 
+def restrictions(expression: str) -> tuple[str, ...]:
+    """Words of a licence that nobody here knows, by which it may permit no commercial use or no
+    derivatives; none of one that is known."""
+    return restricting(expression) if licence_of(expression).family == "unknown" else ()
+
+
 def differing(found: LicenceStatements) -> tuple[Statement, ...]:
     """The statements of another licence than the declared one; none where none is declared."""
     if found.declared == NOT_STATED:
@@ -147,7 +167,9 @@ def differing(found: LicenceStatements) -> tuple[Statement, ...]:
     return tuple(
         each
         for each in found.statements
-        if each.kind != "others" and each.says and refused(each.says, _names(found.declared))
+        if each.kind != "others"
+        and each.says
+        and refused(spdx_of(each.says), _names(spdx_of(found.declared)))
     )
 
 

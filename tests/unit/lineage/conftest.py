@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tunesmith.graph import build
@@ -72,6 +76,24 @@ class Folder:
             yield project
         finally:
             project.close()
+
+    def everything(self) -> bytes:
+        """All that the store says, decoded by means of these tests' own."""
+        parts: list[bytes] = []
+        for path in sorted((self.path / ".tunesmith").rglob("*")):
+            data = path.read_bytes() if path.is_file() else b""
+            parts.append(data)
+            if data.startswith(b"PAR1"):
+                rows = pq.read_table(path).to_pylist()
+                parts.append(json.dumps(rows, ensure_ascii=False).encode())
+            elif data.startswith(b"PK"):
+                with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                    parts += [archive.read(name) for name in archive.namelist()]
+            elif data.startswith(b"SQLite"):
+                with sqlite3.connect(path) as database:
+                    parts.append("\n".join(database.iterdump()).encode())
+                database.close()
+        return b"\n".join(parts)
 
     def run(self) -> None:
         """Read the sources and index the letters."""

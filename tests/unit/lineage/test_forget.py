@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,27 +32,9 @@ def note(number: int, **changes) -> dict:
     return {"who": who, "note": f"Note {number} of {who}.", "kind": "abc"[number % 3], **changes}
 
 
-def everything(store: Path) -> bytes:
-    """All that a store says, decoded by means of this test's own."""
-    parts: list[bytes] = []
-    for path in sorted(path for path in store.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        parts.append(data)
-        if data.startswith(b"PAR1"):
-            parts.append(json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False).encode())
-        elif data.startswith(b"PK"):
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                parts += [archive.read(name) for name in archive.namelist()]
-        elif data.startswith(b"SQLite"):
-            with sqlite3.connect(path) as database:
-                parts.append("\n".join(database.iterdump()).encode())
-            database.close()
-    return b"\n".join(parts)
-
-
 def held(folder) -> list[str]:
     """What of the person is in the store."""
-    said = everything(folder.path / ".tunesmith")
+    said = folder.everything()
     words = ["never ägain", "never \\u00e4gain", "left the house at seven", folder.who]
     return [word for word in words if word.encode() in said]
 
@@ -133,7 +112,7 @@ def test_they_do_not_come_back(folder):
         assert (newest.num_in, newest.num_rows, newest.num_erased) == (6, 3, 2)
         assert verify(project.runner.database, project.runner.blobs).problems == ()
     assert held(folder) == []
-    assert b"Something new" not in everything(folder.path / ".tunesmith")
+    assert b"Something new" not in folder.everything()
 
 
 def test_rows_are_forgotten_by_id_with_their_copies(folder):
@@ -150,7 +129,7 @@ def test_rows_are_forgotten_by_id_with_their_copies(folder):
         assert (newest.num_rows, newest.num_erased) == (2, 2)
         with pytest.raises(NotFound):
             trace(project, ids[0])
-    assert b"written down twice" not in everything(folder.path / ".tunesmith")
+    assert b"written down twice" not in folder.everything()
 
 
 def test_what_others_say_too_stays_and_is_named(folder):
@@ -317,7 +296,7 @@ def test_what_was_generated_from_a_row_of_theirs_goes_too(folder):
         assert "made.jsonl" in planned.files
         certificate = forget(project, [folder.who])
         assert not certificate.found
-    said = everything(folder.path / ".tunesmith").decode(errors="replace")
+    said = folder.everything().decode(errors="replace")
     left = [number for number in range(4) if f"Generated text number {number}." in said]
     assert left == [1]
     folder.run()  # the file still has them: they do not come back

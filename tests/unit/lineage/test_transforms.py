@@ -258,3 +258,18 @@ def test_a_person_whom_no_row_of_a_source_names_is_not_half_forgotten(calls):
         origin = trace(project, "never ägain").row_id
         assert origin in planned.obstacles[0]
         assert forget(project, [origin]).found == ()
+
+
+def test_a_row_that_a_transform_alone_knows_of_and_refused_is_forgotten(calls):
+    """Its name is too short to be searched for, and no row of a data asset has it."""
+    (calls.path / "clean.py").write_text(CALL.replace("person-[0-9]+", "^[a-z0-9-]+"))
+    write_calls(calls, ["p-7: ", "p-8: Another line of somebody."])
+    run(calls)
+    with calls.opened() as project:
+        assert log(project, "calls")[-1].num_quarantined == 1
+        _, planned = plan(project, ["p-7"])
+        assert planned.num_quarantined == 1
+        assert ("transform", "calls@2") in {(h.kind, h.name) for h in planned.holders}
+        assert forget(project, ["p-7"]).found == ()
+        assert log(project, "calls")[-1].num_quarantined == 0
+    assert "p-7" not in everything(calls)

@@ -17,6 +17,8 @@ from tunesmith.text.licences import (
     doubts,
     licence_of,
     obligations,
+    restrictions,
+    spdx_of,
     stated,
     unclear,
 )
@@ -114,6 +116,23 @@ def test_obligations_say_who_asks_for_them() -> None:
         ("CC-BY-NC-4.0", ("CC-BY-NC-4.0",), ()),
         ("internal", ("permissive",), ("internal",)),
         ("not stated", ("permissive",), ("not stated",)),
+        # However it is written.
+        ("CC BY-NC 4.0", (), ("CC BY-NC 4.0",)),
+        ("MIT and CC BY-NC 4.0", (), ("MIT and CC BY-NC 4.0",)),
+        ("MIT or CC BY-NC 4.0", (), ()),
+        ("CC BY-NC 4.0", ("CC-BY-NC-4.0",), ()),
+        ("CC-BY-NC-4.0", ("CC BY-NC 4.0",), ()),
+        ("Apache License, Version 2.0", ("permissive",), ()),
+        ("GPLv3", ("permissive",), ("GPL-3.0",)),
+        # What nobody knows passes, unless it says something of the kind.
+        ("CC BY-NC", (), ("CC BY-NC",)),
+        ("LicenseRef-noncommercial", (), ("LicenseRef-noncommercial",)),
+        ("MIT AND LicenseRef-research-only", (), ("MIT AND LicenseRef-research-only",)),
+        ("for research use only", (), ("for research use only",)),
+        ("contract 17, no derivatives", (), ("contract 17, no derivatives",)),
+        ("customer contract 17", (), ()),
+        ("not stated", (), ()),
+        ("for research use only", ("for research use only",), ()),
     ],
 )
 def test_a_list_names_licences_and_families(
@@ -149,3 +168,61 @@ def test_where_none_is_declared_the_package_counts() -> None:
     assert stated(said("not stated", ("package", "CC-BY-NC-4.0"))) == ("CC-BY-NC-4.0",)
     assert stated(said("MIT", ("package", "CC-BY-NC-4.0"))) == ("MIT",)
     assert stated(said("not stated")) == ()
+
+
+SPELLINGS = {
+    "CC-BY-NC-4.0": ["CC BY-NC 4.0", "cc by nc 4.0", "CC-BY-NC 4.0 International",
+        "Creative Commons Attribution-NonCommercial 4.0",
+        "Creative Commons Attribution-NonCommercial 4.0 International License"],
+    "CC-BY-NC-ND-3.0": ["Creative Commons Attribution NonCommercial NoDerivs 3.0 Unported"],
+    "CC-BY-NC-SA-4.0": ["Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International"],
+    "CC-BY-4.0": ["Creative Commons Attribution 4.0 International", "CC BY 4"],
+    "CC0-1.0": ["CC0", "CC0 1.0 Universal", "CC-0"],
+    "GPL-3.0": ["GPLv3", "GPL 3", "GNU General Public License v3.0", "GNU GPL version 3"],
+    "GPL-3.0-or-later": ["GPLv3+", "GPL v3 or later",
+        "GNU General Public License, version 3 or any later version"],
+    "LGPL-2.1": ["GNU Lesser General Public License v2.1", "LGPLv2.1"],
+    "AGPL-3.0": ["AGPLv3", "GNU Affero General Public License 3"],
+    "Apache-2.0": ["Apache 2", "Apache2", "Apache 2.0", "Apache License 2.0",
+        "Apache License, Version 2.0", "the Apache Software License 2.0"],
+    "MIT": ["MIT License", "The MIT Licence"],
+    "BSD-3-Clause": ["BSD 3-Clause", "3-clause BSD", "Three-Clause BSD License"],
+    "MPL-2.0": ["Mozilla Public License 2.0", "MPL 2"],
+    "ODbL-1.0": ["ODbL", "Open Database License 1.0"],
+    "MIT OR Apache-2.0": ["MIT or Apache 2.0", "MIT License OR Apache License 2.0"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [(said, meant) for meant, all_of in SPELLINGS.items() for said in all_of]
+)
+def test_a_licence_is_known_however_it_is_written(said: str, meant: str) -> None:
+    assert spdx_of(said) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("internal", "not stated", "", "like MIT", "MIT, but for us", "CC BY-NC", "public domain"),
+        *("LicenseRef-MIT-like", "MIT OR by agreement", "GPL", "BSD", "Apache", "MIT or later"),
+        *("GPL-2.0-only WITH Classpath-exception-2.0", "MIT AND (GPL-3.0-only OR ISC)"),
+    ],
+)
+def test_what_is_not_certain_is_left_as_it_stands(said: str) -> None:
+    assert spdx_of(said) == said
+
+
+@given(NAMES)
+def test_an_identifier_is_itself_with_blanks_and_in_capitals(name: str) -> None:
+    blank = name.replace("-", " ")
+    assert {spdx_of(each) for each in (name, blank, name.upper(), f"{blank} License")} == {name}
+
+
+def test_words_of_restriction_are_words() -> None:
+    for harmless in ("brand and sync finance", "internal use only", "handbook", "evaluation desk"):
+        assert restrictions(harmless) == ()
+    assert restrictions("Proprietary, all rights reserved") == (
+        "proprietary",
+        "all rights reserved",
+    )
+    assert restrictions("CC-BY-NC-4.0") == (), "what it asks for is known"

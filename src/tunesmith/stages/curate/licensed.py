@@ -8,7 +8,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.records.data import DataAsset
 from tunesmith.records.licence import LicenceStatements, Statement
 from tunesmith.stages.curate.config import DatasetConfig
-from tunesmith.text.licences import NOT_STATED, disallowed, doubts, licence_of, stated
+from tunesmith.text.licences import NOT_STATED, disallowed, doubts, licence_of, restrictions, stated
 
 _SHOWN = 3
 _ALLOWED = (
@@ -79,9 +79,15 @@ def _require_allowed(config: DatasetConfig, found: LicenceStatements) -> None:
         return
     for licence in stated(found):
         if disallowed(licence, ()) and found.name not in config.licence_cleared:
+            words = " and ".join(map(repr, restrictions(licence)))
+            why = (
+                f"none that is known, and says {words}: it is doubtful"
+                if words
+                else licence_of(licence).family
+            )
             raise DataError(
                 f"dataset {config.name!r} may not use source {found.name!r}: its licence is "
-                f"{licence}, which is {licence_of(licence).family}",
+                f"{licence}, which is {why}",
                 remedy=f"{_ALLOWED}; or " + _DECIDE.format(name=found.name, of=config.name),
             )
 

@@ -182,9 +182,9 @@ def is_told(
         return True
     if record.entry is None:
         return False
-    subject = _subject(config, record.entry)
-    return keyed(key, "row", Ids(config, member).first(record.entry.data)) in digests or bool(
-        subject and keyed(key, "subject", subject) in digests
+    first = Ids(config, member).first(record.entry.data)
+    return keyed(key, "row", first) in digests or erasure.is_told(
+        key, _subject(config, record.entry), digests
     )
 
 

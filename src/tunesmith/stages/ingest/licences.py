@@ -24,7 +24,7 @@ from tunesmith.stages.ingest.container import File, files_of, is_container
 from tunesmith.stages.ingest.describing import LicenceConfig
 from tunesmith.stages.ingest.entry import Quarantined
 from tunesmith.text.licence_texts import licences_in, name_of, standard_texts
-from tunesmith.text.licences import licence_of
+from tunesmith.text.licences import licence_of, spdx_of
 from tunesmith.text.others import RESERVED, signs_of_others
 
 MAX_FILES = 100
@@ -134,9 +134,12 @@ def _of_package(name: str, said: list[str], text: str, where: str) -> Iterator[S
 
 
 def _expression(said: str) -> str:
-    if licence_of(said).family != "unknown":
+    meant = spdx_of(said)
+    is_known = licence_of(meant).family != "unknown"
+    if is_known and meant.casefold() == said.casefold():
         return said
-    return name_of(said[:200]) or next(iter(standard_texts(said)), "")
+    found = name_of(said[:200]) or next(iter(standard_texts(said)), "")
+    return found or (meant if is_known else "")
 
 
 def _in_metadata(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,32 @@ class Looked:
             reason=self.bad.reason,
             fields=self.fields,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsRead:
+    """A record as it stands in a source, whatever is wrong with it."""
+
+    record: str
+    """Its id."""
+    first: str
+    """The id of the first record of its file that says the same."""
+    entry: Entry
+
+
+def read_again(
+    config: SourceConfig, blobs: Blobs, package: Package, folder: Path, pointers: Collection[str]
+) -> Iterator[AsRead]:
+    """The records of a package that stand at `pointers` and can be read, just as `ingest` reads
+    them; `folder` is for what is unpacked.
+
+    Raises:
+        PackageError, NotFound: see `ingest`.
+    """
+    files = {"#".join(p.split("#")[: n + 1]) for p in pointers for n in range(p.count("#") + 1)}
+    for entry, record, ids in _entries(config, blobs, package, folder, files):
+        if isinstance(entry, Entry) and ids is not None and entry.pointer in pointers:
+            yield AsRead(record=record, first=ids.first(entry.data), entry=entry)
 
 
 def look(
@@ -120,20 +146,33 @@ def _found(
     """(record as it was read, its id, what it is after its repair); of one that could not be read,
     what is wrong with it, twice."""
     contract = contract_of(config)
+    for entry, record, _ in _entries(config, blobs, package, folder):
+        if isinstance(entry, Quarantined):
+            yield entry, "", entry
+            continue
+        yield entry, record, to_row(config, contract, mending.mend(entry, record), record)
+
+
+def _entries(
+    config: SourceConfig,
+    blobs: Blobs,
+    package: Package,
+    folder: Path,
+    names: Collection[str] | None = None,
+) -> Iterator[tuple[Entry | Quarantined, str, Ids | None]]:
+    """(record as it was read, its id, the ids of its file), of all files or of those with one of
+    `names`; of one that could not be read what is wrong with it, and no id."""
     with open_archive(blobs.path(package.wheel), package.filename) as archive:
         for member in members_of(archive, config, package):
             for file in files_of(archive, member, config.members, folder):
                 if isinstance(file, Quarantined):
-                    yield file, "", file
+                    yield file, "", None
+                    continue
+                if names is not None and file.name not in names:
                     continue
                 ids = Ids(config, file.name)
                 for entry in read_file(config, file):
-                    if isinstance(entry, Quarantined):
-                        yield entry, "", entry
-                        continue
-                    record = ids.next(entry.data)
-                    mended = mending.mend(entry, record)
-                    yield entry, record, to_row(config, contract, mended, record)
+                    yield entry, ids.next(entry.data) if isinstance(entry, Entry) else "", ids
 
 
 def _unreadable(bad: Quarantined) -> Looked:

@@ -170,8 +170,7 @@ def _teller(
     digests = frozenset(erased.digests)
 
     def tells(fields: Mapping[str, Any]) -> bool:
-        subject = erasure.subject_of(fields.get(config.subject))
-        return bool(subject) and erasure.keyed(key, "subject", subject) in digests
+        return erasure.is_told(key, erasure.subject_of(fields.get(config.subject)), digests)
 
     return tells
 

@@ -67,7 +67,18 @@ def test_a_source_behind_the_one_that_is_named_is_looked_at(asset: DataAsset) ->
         require_licences(config(sources=["joined"]), [made_of_it], [found(LYRICS)])
 
 
-@pytest.mark.parametrize("licence", ["CC-BY-NC-4.0", "CC-BY-ND-4.0", "MIT AND CC-BY-NC-SA-4.0"])
+def test_an_unknown_licence_that_speaks_of_research_alone_is_doubtful(asset: DataAsset) -> None:
+    said = found(declared="Hospital terms (research use only)")
+    with pytest.raises(DataError) as caught:
+        require_licences(config(), [asset], [said])
+    assert "none that is known, and says 'research use': it is doubtful" in str(caught.value)
+    assert "licence_cleared = { rows" in caught.value.remedy
+    require_licences(config(licence_cleared={"rows": WHO}), [asset], [said])
+
+
+@pytest.mark.parametrize(
+    "licence", ["CC-BY-NC-4.0", "CC BY-NC 4.0", "CC-BY-ND-4.0", "MIT AND CC-BY-NC-SA-4.0"]
+)
 def test_no_commercial_use_and_no_derivatives_are_not_for_tuning(
     asset: DataAsset, licence: str
 ) -> None:
