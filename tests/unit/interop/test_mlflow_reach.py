@@ -20,8 +20,8 @@ import pytest
 from tunesmith.core.errors import DataError
 from tunesmith.core.tracked import runs
 from tunesmith.interop.mlflow_client import client
+from tunesmith.interop.mlflow_files import files_at
 from tunesmith.interop.mlflow_in import Imported, import_mlflow
-from tunesmith.interop.mlflow_out import _files_at
 from tunesmith.project import open_project
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
@@ -315,9 +315,9 @@ def test_an_export_sends_files_to_the_server_alone(
     there = make_server()
     uri = f"http://{there.host}"
     with pytest.raises(DataError, match=r"says that files go to .* is not followed"):
-        _files_at(uri, place)
+        files_at(uri, place)
     (tmp_path / "weights").write_bytes(b"abc")
     (tmp_path / "empty").write_bytes(b"")
     with client(uri, [there.host]):
-        _files_at(uri, "mlflow-artifacts:/1/a").log_artifacts(str(tmp_path))
+        files_at(uri, "mlflow-artifacts:/1/a").log_artifacts(str(tmp_path))
     assert set(there.asked) == {f"{FILES}/1/a/weights", f"{FILES}/1/a/empty"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
-from tunesmith.records.evaluation import LOWER_IS_BETTER
+from tunesmith.records.evaluation import LOWER_IS_BETTER, WIN_RATE
 from tunesmith.stages.evaluate.config import METRICS, SCORERS, GateConfig, GateRule
 from tunesmith.stages.evaluate.task import Task
 
@@ -22,10 +22,12 @@ def require_metrics(
         ConfigError: one does not.
     """
     by_name = {task.config.name: task.config for task in tasks}
+    judged = {task.config.name for task in tasks if task.judge}
     of_model = METRICS[SCORERS[objective, data_format]]
     for rule in gate.rules:
         task = by_name.get(rule.task)
         names = task.all_metrics if task else of_model
+        names = (*names, WIN_RATE) if rule.task in judged else names
         metric = rule.metric or names[0]
         settings.nearest(f"gate.{gate.name}.rules", metric, names, "metric")
         falls = metric in LOWER_IS_BETTER or (task is not None and metric in task.lower_is_better)

@@ -203,8 +203,8 @@ def test_another_project_takes_over_what_is_here_and_brings_its_own(client, serv
 
     from tunesmith.core.tracked import runs
     from tunesmith.interop.mlflow_client import client as reaching
+    from tunesmith.interop.mlflow_files import files_at
     from tunesmith.interop.mlflow_in import import_mlflow
-    from tunesmith.interop.mlflow_out import _files_at
     from tunesmith.project import open_project
 
     run = client.create_run(client.create_experiment("taken over"))
@@ -212,7 +212,7 @@ def test_another_project_takes_over_what_is_here_and_brings_its_own(client, serv
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "weights").write_bytes(b"abc")
     with reaching(uri, hosts):
-        _files_at(uri, run.info.artifact_uri).log_artifacts(str(tmp_path), "a b/ä")
+        files_at(uri, run.info.artifact_uri).log_artifacts(str(tmp_path), "a b/ä")
     project = tmp_path / "project"
     project.mkdir()
     (project / "tunesmith.toml").write_text(f'[project]\nname = "x"\nhosts = ["{hosts[0]}"]\n')
