@@ -156,3 +156,22 @@ def test_the_commands_say_what_they_did(twice):
         app, ["data", "tag", "notes", "x", "--as", "eve", "-p", str(twice.path)]
     )
     assert "may not act as eve" in str(done.exception)
+
+
+def test_commands_take_a_tag_or_say_that_they_tell_of_now_alone(twice):
+    def done(*words: str):
+        return CliRunner().invoke(app, ["data", *words, "-p", str(twice.path)])
+
+    def said(*words: str) -> str:
+        return done(*words).stdout
+
+    with twice.opened() as project:
+        tag(project, "notes@1", "as-filed", acting(project))
+    assert said("log", "notes@as-filed").startswith("source notes@1")
+    assert "notes@2" not in said("log", "notes@1")
+    assert "notes.jsonl#13" in said("dropped", "notes@as-filed")
+    assert "notes.jsonl#12" in said("dropped", "notes@2")
+    refused = done("show", "notes@as-filed").exception
+    assert isinstance(refused, UsageError)
+    assert "data log notes@as-filed" in refused.remedy
+    assert isinstance(done("dropped", "notes@9").exception, NotFound)
