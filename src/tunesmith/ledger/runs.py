@@ -95,5 +95,5 @@ def _own_model(run: Run) -> str | None:
 
 
 def _inputs(run: Run) -> set[str]:
-    given: Mapping[str, Sequence[str]] = run.identity["inputs"]
+    given: Mapping[str, Sequence[str]] = run.identity.get("inputs", {})
     return {digest for digests in given.values() for digest in digests}
