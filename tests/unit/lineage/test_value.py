@@ -279,7 +279,10 @@ def test_the_books_have_the_runs_and_no_value(project: Project) -> None:
     entries = {entry.step: entry for entry in books(project).entries}
     for step in ("embed:kinds/reader", "value:kinds/reader"):
         assert entries[step].treatment == "expense"
-        assert entries[step].reason == "serves the dataset kinds, not one model alone"
+        assert entries[step].reason == (
+            "serves the dataset kinds, not one model alone: the process that ran it tuned no model "
+            "on what it made"
+        )
         assert not entries[step].cost.amount
 
 
