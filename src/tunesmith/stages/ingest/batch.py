@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from tunesmith.stages.ingest.entry import Entry, Quarantined
 
 BUFFER_BYTES = 1 << 20
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 15
 """Looked at together: what is made of so many stays in the processor's cache."""
 _LEAST_BYTES = 1 << 9
 
