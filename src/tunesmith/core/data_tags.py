@@ -51,3 +51,11 @@ def standing(connection: Connection) -> list[DataTag]:
                 at=entry.at,
             )
     return list(found.values())
+
+
+def find(connection: Connection, kind: str, name: str, tag: str) -> DataTag | None:
+    """A tag as it is now; None where there is none."""
+    for each in standing(connection):
+        if (each.kind, each.name, each.tag) == (kind, name, tag):
+            return each
+    return None

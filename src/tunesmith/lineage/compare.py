@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from tunesmith.core.errors import UsageError
 from tunesmith.lineage import query
-from tunesmith.lineage.versions import Held, all_held, find, line_of, path_of
+from tunesmith.lineage.versions import Held, all_held, line_of, path_of, pick
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import Difference, RowChange, Shift, Spread
@@ -31,7 +31,8 @@ def compare(project: Project, before: str, after: str, *, num_examples: int = 5)
         UsageError: one is a data asset and the other a dataset.
         NotFound: there is no such version, or it was erased.
     """
-    old, new = find(project, before), find(project, after)
+    every = all_held(project)
+    old, new = pick(every, before), pick(every, after)
     if old.kind != new.kind:
         raise UsageError(
             f"{before} is a {old.kind} and {after} a {new.kind}",
@@ -48,7 +49,7 @@ def compare(project: Project, before: str, after: str, *, num_examples: int = 5)
         labels = [Shift(of=label, before=b, after=a) for label, b, a in query.labels(connection)]
         spreads = [Spread(**_spread(query.lengths(connection, name))) for name in sides]
         examples = query.examples(connection, num_examples)
-        licensed = [_licences(project, connection, name, of) for name, of in sides.items()]
+        licensed = [_licences(every, connection, name, of) for name, of in sides.items()]
         looks = [look(connection, name) for name in sides]
     asked = [obligations([each for each in of if each != NOT_STATED]) for of in licensed]
     return Difference(
@@ -99,7 +100,7 @@ def _said(text: str, fields: str) -> Iterable[str]:
 
 
 def _licences(
-    project: Project, connection: duckdb.DuckDBPyConnection, name: str, held: Held
+    every: Sequence[Held], connection: duckdb.DuckDBPyConnection, name: str, held: Held
 ) -> dict[str, int]:
     """The rows of a version by the licence that the data asset they are of declares."""
     if isinstance(held.record, DataAsset):
@@ -107,7 +108,7 @@ def _licences(
     given = held.run.identity["inputs"]["assets"]
     declared = {
         each.version.name: each.record.licence
-        for each in all_held(project)
+        for each in every
         if isinstance(each.record, DataAsset) and each.version.digest in given
     }
     found: Counter[str] = Counter()

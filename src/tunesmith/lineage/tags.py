@@ -3,19 +3,13 @@ whoever reads it next year."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from tunesmith.core import data_tags, evidence
 from tunesmith.core.data_tags import DataTag
 from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.lineage.versions import find, named
 from tunesmith.project import Project
+from tunesmith.registry.labels import KEY, LONGEST
 from tunesmith.registry.roles import Actor
-
-TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
-LONGEST = 4000
-"""Characters of a reason: more belongs into a document."""
 
 
 def tag(
@@ -28,7 +22,7 @@ def tag(
         NotFound: there is no such version.
         Conflict: another version of the same thing has the tag.
     """
-    if not TAG.fullmatch(name):
+    if not KEY.fullmatch(name):
         raise UsageError(
             f"{name[:60]!r} can be no tag",
             remedy="a tag begins with a letter, and has at most 63 letters, digits, . - and _",
@@ -44,18 +38,19 @@ def tag(
         "number": version.number, "digest": version.digest, "why": why.strip(), **actor.body(),
     }  # fmt: skip
     with project.runner.database.write() as connection:
-        for each in data_tags.standing(connection):
-            if (each.kind, each.name, each.tag) == (version.kind, version.name, name):
-                if each.number == version.number:
-                    return each
-                if not move:
-                    raise Conflict(
-                        f"{name!r} is a tag of {each.name}@{each.number}, given by {each.actor} on "
-                        f"{each.at[:10]}",
-                        remedy="take another name; or --move it, which the evidence will say",
-                    )
+        there = data_tags.find(connection, version.kind, version.name, name)
+        if there is not None and there.number == version.number:
+            return there
+        if there is not None and not move:
+            raise Conflict(
+                f"{name!r} is a tag of {there.name}@{there.number}, given by {there.actor} on "
+                f"{there.at[:10]}",
+                remedy="take another name; or --move it, which the evidence will say",
+            )
         evidence.append(connection, data_tags.TAGGED, actor.name, body)
-        return _standing(connection, body)
+        made = data_tags.find(connection, version.kind, version.name, name)
+        assert made is not None
+        return made
 
 
 def untag(project: Project, ref: str, actor: Actor, *, why: str = "") -> DataTag:
@@ -66,22 +61,17 @@ def untag(project: Project, ref: str, actor: Actor, *, why: str = "") -> DataTag
         NotFound: there is no such tag.
     """
     name, _, which = ref.partition("@")
-    if not TAG.fullmatch(which):
+    if not KEY.fullmatch(which):
         raise UsageError(f"{ref!r} names no tag", remedy="write NAME@TAG, e.g. visits@as-filed")
     version = named(project, name)[0].version
     body = {"kind": version.kind, "name": version.name, "tag": which}
     with project.runner.database.write() as connection:
-        taken = _standing(connection, body)
+        taken = data_tags.find(connection, version.kind, version.name, which)
+        if taken is None:
+            raise NotFound(
+                f"no version of {version.name} has the tag {which!r}",
+                remedy=f"see the tags: `tunesmith data log {version.name}`",
+            )
         said = {**body, "number": taken.number, "digest": taken.digest, "why": why.strip()}
         evidence.append(connection, data_tags.UNTAGGED, actor.name, {**said, **actor.body()})
     return taken
-
-
-def _standing(connection: Any, body: dict[str, Any]) -> DataTag:
-    for each in data_tags.standing(connection):
-        if (each.kind, each.name, each.tag) == (body["kind"], body["name"], body["tag"]):
-            return each
-    raise NotFound(
-        f"no version of {body['name']} has the tag {body['tag']!r}",
-        remedy=f"see the tags: `tunesmith data log {body['name']}`",
-    )

@@ -86,10 +86,15 @@ def find(project: Project, ref: str) -> Held:
         UsageError: it is no such reference, or two things have the name.
         NotFound: there is no such version.
     """
+    return pick(all_held(project), ref)
+
+
+def pick(every: Sequence[Held], ref: str) -> Held:
+    """The one of `every` version that `ref` names; see `find`."""
     name, mark, which = ref.partition("@")
     if mark and not which:
         raise UsageError(f"{ref!r} is no version", remedy="write NAME@NUMBER, e.g. visits@2")
-    found = named(project, name)
+    found = _named(every, name)
     wanted = [each for each in found if not mark or which in (str(each.version.number), *each.tags)]
     if not wanted:
         there = ", ".join(" = ".join((each.ref, *each.tags)) for each in found)
@@ -104,8 +109,11 @@ def named(project: Project, name: str) -> list[Held]:
         UsageError: a data asset and a dataset have the name.
         NotFound: there is none.
     """
+    return _named(all_held(project), name)
+
+
+def _named(every: Sequence[Held], name: str) -> list[Held]:
     kind, colon, plain = name.rpartition(":")
-    every = all_held(project)
     found = [h for h in every if h.version.name == plain and (not colon or h.kind == kind)]
     if len({held.kind for held in found}) > 1:
         raise UsageError(
@@ -139,13 +147,14 @@ def dataset_version(project: Project, ref: str) -> Held:
         NotFound: there is no such version.
     """
     name = ref.partition("@")[0].removeprefix("dataset:")
-    known = dict.fromkeys(h.version.name for h in all_held(project) if h.kind == "dataset")
+    every = all_held(project)
+    known = dict.fromkeys(held.version.name for held in every if held.kind == "dataset")
     if name not in known:
         raise NotFound(
             f"there is no version of a dataset {name!r}",
             remedy=f"there is: {', '.join(known)}" if known else "run the project: `tunesmith run`",
         )
-    return find(project, f"dataset:{ref.removeprefix('dataset:')}")
+    return pick(every, f"dataset:{ref.removeprefix('dataset:')}")
 
 
 def described(project: Project, ref: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from tunesmith.core.retention import StoreSection, mark
 from tunesmith.core.verify import verify
 from tunesmith.lineage.compare import compare
 from tunesmith.lineage.load_out import load_out
-from tunesmith.lineage.tags import TAG, tag, untag
+from tunesmith.lineage.tags import tag, untag
 from tunesmith.lineage.versions import checkout, find, log
+from tunesmith.registry.labels import KEY
 from tunesmith.registry.roles import acting
 
 
@@ -116,7 +117,7 @@ def test_a_reason_is_no_document(folder):
 
 @given(st.text(max_size=6))
 def test_no_tag_reads_as_a_number(text):
-    assert not (TAG.fullmatch(text) and text.isdecimal())
+    assert not (KEY.fullmatch(text) and text.isdecimal())
 
 
 def test_a_tagged_version_is_kept_and_no_longer_when_the_tag_is_gone(twice):
