@@ -12,7 +12,7 @@ from tunesmith.core.evidence import Entry
 from tunesmith.lineage.load_out import LOADED_OUT
 from tunesmith.lineage.repair import EXPORTED as QUARANTINED
 from tunesmith.lineage.trace import Placed
-from tunesmith.lineage.versions import Held, all_held
+from tunesmith.lineage.versions import Held
 from tunesmith.project import Project
 
 REVIEWED = "review.exported"
@@ -42,6 +42,7 @@ class _Sought:
 
 def copies(
     project: Project,
+    every: Collection[Held],
     placed: Collection[Placed],
     sources: Collection[str],
     models: Collection[str],
@@ -52,7 +53,7 @@ def copies(
     for people to look at; and records of what ran."""
     sought = _Sought(
         project=project,
-        every={held.version.digest: held for held in all_held(project)},
+        every={held.version.digest: held for held in every},
         holding={
             each.held.version.digest
             for each in placed

@@ -42,7 +42,7 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         placed = place(project, connection, every, person.row_ids)
     placed = with_refusals(placed, person.refused)
     labels = {row.label for row in person.rows}
-    holders = list(downwards(project, placed, project.runs(), person.row_ids, labels))
+    holders = list(downwards(project, every, placed, project.runs(), person.row_ids, labels))
     with project.runner.database.read() as database:
         num_traces = len(list(erasure.traces_with(database, needles(person.texts).texts())))
     return person, ErasurePlan(
@@ -58,6 +58,7 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         copies=tuple(
             copies(
                 project,
+                every,
                 placed,
                 person.sources,
                 {holder.name for holder in holders if holder.kind == "model"},

@@ -79,7 +79,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
         ancestors=tuple(came_from),
         seeds=seeds_of(json.loads(row["attributes"]).get(synthetic.seeds)) if synthetic else (),
         child=child,
-        holders=tuple(downwards(project, placed, runs, family, labels)),
+        holders=tuple(downwards(project, every, placed, runs, family, labels)),
         num_traces=num_traces,
         repair=_repair_of(project, held, row["row_id"]),
     )
@@ -119,6 +119,7 @@ def place(
 
 def downwards(
     project: Project,
+    every: Sequence[Held],
     placed: Sequence[Placed],
     runs: Sequence[Run],
     row_ids: Collection[str],
@@ -149,7 +150,7 @@ def downwards(
         yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=each.detail or how)
     sources = {e.held.version.digest for e in placed if e.held.kind == "source"} & tuned.keys()
     valued = {*tuned, *asked} - sources  # it is on a side of these datasets
-    purged = {h.version.digest for h in all_held(project) if h.kind == "dataset" and h.is_erased}
+    purged = {h.version.digest for h in every if h.kind == "dataset" and h.is_erased}
     for run in runs:
         if run.status != "succeeded" or run.output is None:
             continue

@@ -406,7 +406,7 @@ def test_whatever_left_is_listed_with_who_let_it_and_what_is_left_to_do(folder, 
         every = all_held(project)
         with query.opened() as connection:
             placed = place(project, connection, every, planned.row_ids)
-        learnt = copies(project, placed, {"notes"}, {"desk@1"})
+        learnt = copies(project, every, placed, {"notes"}, {"desk@1"})
         certificate = forget(project, [folder.who])
     assert [each.partition(" since ")[0] for each in planned.copies] == [
         f"source notes@1 as tables that were checked out, in {tmp_path / 'checked'}",
