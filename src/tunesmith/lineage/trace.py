@@ -143,11 +143,8 @@ def downwards(
                 del tuned[digest]
             if "test" in each.counts:
                 asked[digest] = "asked about it"
-        how = ", ".join(
-            f"{count} {'row' if count == 1 else 'rows'}{'' if name == 'rows' else f' {_TO[name]}'}"
-            for name, count in each.counts.items()
-        )
-        yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=each.detail or how)
+        how = each.detail or _counted(each.counts)
+        yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=how)
     sources = {e.held.version.digest for e in placed if e.held.kind == "source"} & tuned.keys()
     valued = {*tuned, *asked} - sources  # it is on a side of these datasets
     purged = {h.version.digest for h in every if h.kind == "dataset" and h.is_erased}
@@ -178,6 +175,14 @@ def downwards(
             yield Holder(kind="index", name=name, run=run.id, how="a document of it")
         elif run.kind.startswith("replay-") and given & (sources | asked.keys()):
             yield Holder(kind="replay", name=run.step, run=run.id, how="may have been replayed")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """How many rows each table of a version has of those that are looked for."""
+    return ", ".join(
+        f"{count} {'row' if count == 1 else 'rows'}{'' if name == 'rows' else f' {_TO[name]}'}"
+        for name, count in counts.items()
+    )
 
 
 def _is_in_curve(
