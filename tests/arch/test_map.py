@@ -36,6 +36,15 @@ def test_importing_is_light(module):
     assert done.stdout.split() == []
 
 
+def test_help_loads_no_models_of_records():
+    # Two hundred milliseconds of waiting, in a command that people ask for while they think.
+    code = "import sys, tunesmith.cli.main; print(*({'pydantic', 'sqlalchemy'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
 def test_importing_has_no_effects(tmp_path):
     code = "import tunesmith, tunesmith.pipeline, tunesmith.cli.main"
     done = subprocess.run(

@@ -8,12 +8,11 @@ import typer
 
 from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, table, wrapped
 from tunesmith.core.errors import NotFound
-from tunesmith.core.step import Step
-from tunesmith.records.evaluation import GateResult
-from tunesmith.records.pairwise import Verdicts, WinRate
 
 if TYPE_CHECKING:
+    from tunesmith.core.step import Step
     from tunesmith.project import Project
+    from tunesmith.records.pairwise import Verdicts, WinRate
 
 
 def model_judged(
@@ -81,6 +80,6 @@ def _found(project: Project, name: str, task: str, against: str) -> tuple[Verdic
             remedy=f"there is: {there}",
         )
     verdicts: Verdicts = project.runner.current(known[task, versus])
-    result: GateResult = project.runner.current(gate)
+    result = project.runner.current(gate)
     (summary,) = (each for each in result.win_rates if each.verdicts == verdicts)
     return verdicts, summary

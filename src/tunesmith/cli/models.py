@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,9 @@ from tunesmith.cli.judged import model_judged
 from tunesmith.cli.render import HERE, Folder, Json, left_out, metric, out, shortened, table
 from tunesmith.cli.tune import model_certificate
 from tunesmith.core.errors import NotFound, UsageError
-from tunesmith.records.evaluation import SHARES, Evaluation
+
+if TYPE_CHECKING:
+    from tunesmith.records.evaluation import Evaluation
 
 
 def add_to(app: typer.Typer) -> None:
@@ -106,6 +108,7 @@ def model_mistakes(
     from tunesmith import graph
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.records.evaluation import SHARES
 
     with opened(folder) as (project, _):
         only(project.file.model, name, "model")

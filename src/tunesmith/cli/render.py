@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunesmith.core.ref import to_plain
-from tunesmith.records.evaluation import SHARES, Comparison, Evaluation
+
+if TYPE_CHECKING:
+    from tunesmith.records.evaluation import Comparison, Evaluation
 
 Folder = Annotated[
     Path, typer.Option("--project", "-p", help="Folder of the project.", show_default="here")
@@ -132,12 +134,16 @@ def metric(name: str, value: float) -> str:
     >>> metric("accuracy", 0.95), metric("log-likelihood", -1.25)
     ('95.0 %', '-1.250')
     """
+    from tunesmith.records.evaluation import SHARES
+
     return percent(value) if name in SHARES else f"{value:.3f}"
 
 
 def difference(found: Comparison) -> str:
     """A difference and its interval for people: of shares in points; and which way is better, where
     it is not upwards."""
+    from tunesmith.records.evaluation import SHARES
+
     factor, unit, form = (100, " points", "+.1f") if found.metric in SHARES else (1, "", "+.3f")
     middle, low, high = (
         format(factor * value, form) for value in (found.difference, found.low, found.high)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli.render import difference, metric, percent, seconds, table, wrapped
 from tunesmith.ledger.cost import display
-from tunesmith.records.evaluation import SHARES
-from tunesmith.records.rivals import Estimate, Pilot, Spent, TransferReport
+
+if TYPE_CHECKING:
+    from tunesmith.records.rivals import Estimate, Pilot, Spent, TransferReport
 
 
 def transfer_lines(report: TransferReport) -> list[str]:
@@ -49,6 +50,8 @@ def transfer_lines(report: TransferReport) -> list[str]:
 
 def pilot_lines(pilot: Pilot) -> list[str]:
     """A table of the recipes, the Pareto front, and how to choose one."""
+    from tunesmith.records.evaluation import SHARES
+
     rows = [
         [
             "*" if each.recipe in pilot.front else "",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tunesmith.cli.render import metric, percent, table, wrapped
 from tunesmith.cli.rivals import how_to_choose, interval, spent
-from tunesmith.records.search import Search, Trial
+
+if TYPE_CHECKING:
+    from tunesmith.records.search import Search, Trial
 
 COLUMNS = {
     "method": "method",
