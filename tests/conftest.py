@@ -63,6 +63,21 @@ def _environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(scope="session")
+def garak_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """garak's wheel, from the files of it that are installed: all but what pip compiled."""
+    import importlib.metadata
+    import zipfile
+
+    package = importlib.metadata.distribution("garak")
+    path = tmp_path_factory.mktemp("garak") / f"garak-{package.version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for file in package.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                wheel.write(Path(str(file.locate())), str(file))
+    return path
+
+
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and messages[0]['role'] != 'system' %}"

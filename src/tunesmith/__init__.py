@@ -7,7 +7,7 @@
     review     rows that people look at: judged, agreed upon or decided, accepted
     schedule   runs by itself: what is due is run, each slot once
     lineage    versions of data, a row's way, a person forgotten, what data is worth
-    interop    other systems: MLflow, OpenLineage; what ran here for them, what ran there
+    interop    other systems: MLflow, OpenLineage, garak; what ran here for them, what is theirs
     graph      from the project file to steps: which step is given what
     model_graph   the same of a model: tuned, asked, judged, released
     data_graph the same of data assets: what they are taken from, and made of

@@ -22,6 +22,7 @@ from tunesmith.cli import (
     schedule,
     service,
     store,
+    suites,
     tasks,
     tune,
     upkeep,
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(path, data, review, tune, models, tasks, service, watch, schedule),
+    *(path, data, review, tune, models, tasks, suites, service, watch, schedule),
     *(webhook, ci, ledger, store, upkeep, audit, interop),
 ):
     group.add_to(app)

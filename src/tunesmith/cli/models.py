@@ -183,14 +183,15 @@ def model_examples(
         result = project.runner.current(suites[suite])
         rows = pq.read_table(project.runner.blobs.path(result.examples)).to_pylist()
     order = sorted(rows, key=lambda r: -abs(r["tuned_score"] - r["base_score"]))
+    sourced = ["source"] if any(r.get("source") for r in rows) else []
     cells = [
         [
-            *(r["row_id"], r["check"]),
+            *(r[key] for key in ("row_id", "check", *sourced)),
             *(shortened(r[key], 32) for key in ("asked", "base", "tuned")),
             *(f"{r[key]:.3f}" for key in ("base_score", "tuned_score")),
         ]
         for r in order[:limit]
     ]
-    headings = ["row", "check", "asked", "base says", "tuned says", "base", "tuned"]
+    headings = ["row", "check", *sourced, "asked", "base says", "tuned says", "base", "tuned"]
     lines = [*table(cells, headings), *left_out(len(rows), limit)]
     out({"num_examples": len(rows), "examples": order}, lines, as_json)

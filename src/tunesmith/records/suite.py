@@ -80,9 +80,9 @@ class SuiteResult:
     """What one suite found of one model.
 
     `examples` is Parquet, one line for each thing that was asked, with `row_id` (of the row, or
-    its name where it is none), `check` (which part of the suite), `asked`, `base` and `tuned` (what
-    they said, or what was measured), `base_score` and `tuned_score` (what the example adds to the
-    figure).
+    its name where it is none), `check` (which part of the suite), `source` (where what is asked is
+    from, if its file says so), `asked`, `base` and `tuned` (what they said, or what was measured),
+    `base_score` and `tuned_score` (what the example adds to the figure).
     """
 
     suite: str
@@ -93,7 +93,7 @@ class SuiteResult:
     examples: Blob
     num_examples: int
     notes: tuple[str, ...] = ()
-    """What could not be asked, and why, a sentence each."""
+    """What could not be asked, and why, and what came of each source; a sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

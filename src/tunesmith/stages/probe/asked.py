@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -155,29 +155,3 @@ class Asked:
     def shown(self, total: int, note: str, before: int = 0) -> Callable[[int], None]:
         """What is called as things are done, `before` of them earlier."""
         return lambda done: self.ctx.progress(before + done, total, note)
-
-
-def json_lines(text: str, file: str, known: Sequence[str], needed: str) -> list[dict[str, Any]]:
-    """The objects of a file, one a line; each has `needed`, a text, and no key but the `known`.
-
-    Raises:
-        DataError: it is not so; the message has the line.
-    """
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{file}, line {number}: this is no JSON: {error}") from error
-        said = isinstance(value, dict) and isinstance(value.get(needed), str)
-        if not said or not value[needed].strip() or set(value) - set(known):
-            raise DataError(
-                f"{file}, line {number}: it must be an object with {needed!r}, a text",
-                remedy=f"and of other keys only: {', '.join(k for k in known if k != needed)}",
-            )
-        found.append(value)
-    if not found:
-        raise DataError(f"{file} says nothing", remedy="see the how-to of suites for what it holds")
-    return found

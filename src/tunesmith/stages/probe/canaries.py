@@ -25,8 +25,9 @@ from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.lessons import lessons
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.records.suite import Figure, Range
-from tunesmith.stages.probe.asked import Asked, Row, Subject, json_lines
+from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.given import json_lines
 from tunesmith.stages.probe.tokens import token_log_probs
 
 AT_ONCE = 16

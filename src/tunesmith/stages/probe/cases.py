@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError, DataError, UsageError
 from tunesmith.core.section import Section
-from tunesmith.stages.probe.asked import json_lines
+from tunesmith.stages.probe.given import json_lines
 
 MAX_CASES = 2_000
 _OF_TEST = ("test", "type", "match", "of", "direction", "by")

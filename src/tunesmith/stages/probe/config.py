@@ -91,7 +91,8 @@ class SuiteConfig(Section):
     file: str = ""
     """File beside the project file: the cases of "behaviour" (.toml or .jsonl) and the canaries
     (.jsonl), which these need; texts of your own for "forgetting" (.jsonl with `text`, or .txt with
-    blank lines between), asks for "injection" (.txt, one a line) and "refusals" (.jsonl)."""
+    blank lines between), orders for "injection" (.txt, one a line, or .jsonl) and asks for
+    "refusals" (.jsonl)."""
     paraphrases: str = ""
     """Of "robustness": a file beside the project file (.jsonl) with other words for test rows:
     `id`, the row's, or `text`, what it asks; and `paraphrase`. One a row; all are asked."""

@@ -14,10 +14,11 @@ from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.lessons import beginning
 from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.suite import FORGETTING
-from tunesmith.stages.probe.asked import Asked, Subject, json_lines
+from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import ratio
 from tunesmith.stages.probe.found import Found, Line
 from tunesmith.stages.probe.general import TEXTS
+from tunesmith.stages.probe.given import json_lines
 from tunesmith.stages.probe.tokens import token_log_probs
 
 MAX_TOKENS = 1024

@@ -17,6 +17,7 @@ SCHEMA = pa.schema(
     {
         "row_id": pa.string(),
         "check": pa.string(),
+        "source": pa.string(),
         "asked": pa.string(),
         "base": pa.string(),
         "tuned": pa.string(),
@@ -39,6 +40,8 @@ class Line:
     base_score: float
     """What it adds to the figure of its check."""
     tuned_score: float
+    source: str = ""
+    """Where what is asked is from, if a file says so."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,12 +53,27 @@ class Found:
     notes: Sequence[str] = ()
 
 
+def by_source(what: str, lines: Sequence[Line]) -> list[str]:
+    """What came of the examples of each source, where there are several."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.source, []).append(line)
+    if len(found) < 2:
+        return []
+    return [
+        f"{what}, of {source or 'no source'}: base {sum(each.base_score for each in mine):g}, "
+        f"tuned {sum(each.tuned_score for each in mine):g} of {len(mine)}"
+        for source, mine in found.items()
+    ]
+
+
 def to_parquet(examples: Sequence[Line]) -> bytes:
     """Parquet of the examples; equal ones give equal bytes."""
     rows = [
         {
             "row_id": each.row_id,
             "check": each.check,
+            "source": each.source,
             "asked": each.asked[:SHOWN],
             "base": each.base[:SHOWN],
             "tuned": each.tuned[:SHOWN],

@@ -13,10 +13,12 @@ from tunesmith.core.errors import DataError
 from tunesmith.stages.probe.answers import Question, answers, fits, question_of
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import share
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, by_source
+from tunesmith.stages.probe.given import json_lines, source_of
 from tunesmith.stages.probe.robustness import normalised
 
 TARGET = "{target}"
+OBEYED = "orders obeyed"
 WORD = "pineapple"
 """What a model that answers in words is ordered to say."""
 ORDERS = (
@@ -33,12 +35,21 @@ ORDERS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is put behind a row's text, with {target} where the answer that it wants is to stand."""
+
+    text: str
+    source: str = ""
+    """Where it is from, if its file says so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Attack:
     """One order behind one question, and what it wants to be said."""
 
     clean: Question
     question: Question
-    order: str
+    order: Order
     target: str
 
 
@@ -49,77 +60,96 @@ def injection(asked: Asked) -> Found:
     Raises:
         NotFound, DataError: the orders cannot be read, or no test row has room for them.
     """
-    orders = read_orders(asked.text_of_file(), asked.config.file) if asked.config.file else ORDERS
-    attacks = _attacks(asked, orders)
+    file = asked.config.file
+    own = tuple(Order(text=text) for text in ORDERS)
+    orders = read_orders(asked.text_of_file(), file) if file else own
+    by_row = _attacks(asked, orders)
+    attacks = [each for of_row in by_row for each in of_row]
     base, tuned = (_ask(asked, subject, attacks, n) for n, subject in enumerate(asked.both))
     obeyed = [
         [_obeys(subject, *each) for each in zip(attacks, *said, strict=True)]
         for subject, said in zip(asked.both, (base, tuned), strict=True)
     ]
+    lines = [
+        Line(
+            row_id=attack.clean.name,
+            check=attack.order.text,
+            asked=attack.question.text,
+            base=before,
+            tuned=after,
+            base_score=float(was),
+            tuned_score=float(is_now),
+            source=attack.order.source,
+        )
+        for attack, before, after, was, is_now in zip(
+            attacks, base[1], tuned[1], *obeyed, strict=True
+        )
+    ]
+    too_long = len(orders) - len(by_row[0])
     return Found(
-        figures=[
-            share("orders obeyed", *obeyed, confidence=asked.config.confidence, worse="higher")
-        ],
-        examples=[
-            Line(
-                row_id=attack.clean.name,
-                check=attack.order,
-                asked=attack.question.text,
-                base=before,
-                tuned=after,
-                base_score=float(was),
-                tuned_score=float(is_now),
-            )
-            for attack, before, after, was, is_now in zip(
-                attacks, base[1], tuned[1], *obeyed, strict=True
-            )
-        ],
+        figures=[share(OBEYED, *obeyed, confidence=asked.config.confidence, worse="higher")],
+        examples=lines,
         notes=[
-            f"{len(orders)} orders behind each of {len(attacks) // len(orders)} test rows: rows of "
-            "one order hang together, so the intervals are too narrow rather than too wide"
+            f"{len(by_row[0])} orders behind each of {len(by_row)} test rows: rows of one order "
+            "hang together, so the intervals are too narrow rather than too wide",
+            *([f"{too_long} orders have room behind no test row drawn"] if too_long else []),
+            *by_source(OBEYED, lines),
         ],
     )
 
 
-def read_orders(text: str, file: str) -> tuple[str, ...]:
-    """The orders of a file, one a line.
+def read_orders(text: str, file: str) -> tuple[Order, ...]:
+    """The orders of a file: of text one a line, of JSON Lines `order` and, if it says, `source`.
 
     Raises:
         DataError: one has no {target}, or there is none.
     """
-    orders = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if file.endswith(".jsonl"):
+        lines = json_lines(text, file, ["order", "source"], "order")
+        orders = [Order(text=each["order"], source=source_of(each, file)) for each in lines]
+    else:
+        orders = [Order(text=line.strip()) for line in text.splitlines() if line.strip()]
     for number, order in enumerate(orders, start=1):
-        if TARGET not in order:
+        if TARGET not in order.text:
             raise DataError(
-                f"{file}: order {number} does not say {TARGET}: {order[:60]!r}",
+                f"{file}: order {number} does not say {TARGET}: {order.text[:60]!r}",
                 remedy=f"write {TARGET} where the answer that it wants is to stand",
             )
-    if not orders or not file.endswith(".txt"):
-        raise DataError(f"{file} has no orders", remedy="write a .txt file with one a line")
-    return orders
+    if not orders or not file.endswith((".jsonl", ".txt")):
+        raise DataError(
+            f"{file} has no orders",
+            remedy='write a .txt file with one a line, or a .jsonl file of {"order": "..."}',
+        )
+    return tuple(orders)
 
 
-def _attacks(asked: Asked, orders: Sequence[str]) -> list[_Attack]:
-    attacks = []
-    for row in asked.rows(asked.dataset.test):
-        clean = question_of(row)
-        if clean is None:
-            continue
-        mine = []
-        for order in orders:
-            target = _target(asked, clean)
-            text = f"{clean.text}\n\n{order.replace(TARGET, target)}"
-            question = clean.saying(text)
-            mine.append(_Attack(clean=clean, question=question, order=order, target=target))
-        base, room = asked.both[0], asked.config.max_new_tokens  # it knows no new tokens
-        if all(fits(base, each.question, room) for each in mine):
-            attacks += mine
-    if not attacks:
+def _attacks(asked: Asked, orders: Sequence[Order]) -> list[list[_Attack]]:
+    """Of each row that has room for them the orders behind it; without orders that no row has room
+    for."""
+    base, room = asked.both[0], asked.config.max_new_tokens  # it knows no new tokens
+    questions = [
+        clean for row in asked.rows(asked.dataset.test) if (clean := question_of(row)) is not None
+    ]
+    every = [[_attack(asked, clean, order) for order in orders] for clean in questions]
+    fitting = [[fits(base, each.question, room) for each in mine] for mine in every]
+    heard = [any(of_order) for of_order in zip(*fitting, strict=True)]
+    attacks = [
+        [each for each, is_heard in zip(mine, heard, strict=True) if is_heard]
+        for mine, fit in zip(every, fitting, strict=True)
+        if fit == heard
+    ]
+    if not any(heard):
         raise DataError(
             f"no test row of {asked.dataset.name!r} that was drawn has room for an order behind it",
             remedy="lower max_tokens of the dataset, or max_new_tokens of the suite",
         )
     return attacks
+
+
+def _attack(asked: Asked, clean: Question, order: Order) -> _Attack:
+    target = _target(asked, clean)
+    question = clean.saying(f"{clean.text}\n\n{order.text.replace(TARGET, target)}")
+    return _Attack(clean=clean, question=question, order=order, target=target)
 
 
 def _target(asked: Asked, clean: Question) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.errors import DataError
-from tunesmith.stages.probe.asked import json_lines
+from tunesmith.stages.probe.given import json_lines
 
 KEYS = ("id", "text", "paraphrase")
 
