@@ -48,18 +48,15 @@ def before_gate(project: Project, version: str, kinds: Iterable[DocumentKind]) -
         NotFound: there is no such version.
         ConfigError: people answer something that nobody asks.
     """
-    known = facts_of(project, version)
-    base = FactBase(
-        version=known.version,
-        section=known.section,
-        facts={key: fact for key, fact in known.facts.items() if not key.startswith(AFTER)},
-    )
+    base = facts_of(project, version)
     return Documented(documents=tuple(said_before(base, kind) for kind in dict.fromkeys(kinds)))
 
 
 def said_before(base: FactBase, kind: DocumentKind) -> BeforeGate:
-    """What a document could say before the gate: a pure function of the facts."""
-    reading = Reading(base)
+    """What a document could say before the gate: a pure function of the facts, without those that
+    came after it."""
+    facts = {key: fact for key, fact in base.facts.items() if not key.startswith(AFTER)}
+    reading = Reading(FactBase(version=base.version, section=base.section, facts=facts))
     found = FORMS[kind].completeness(reading, can_be_known)
     stated = sorted(key for key in reading.used if key.startswith(_STATED) and key in base.facts)
     return BeforeGate(
