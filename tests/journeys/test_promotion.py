@@ -149,7 +149,7 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
     assert beside["desk@1"]["p_value"] < 0.01
     assert states() == {"desk@1": "production", "desk@2": "candidate"}
 
-    # The way back is tried first, with the weights that were really tuned: a bit of them is another.
+    # The way back is tried first, with the weights that were really tuned: a bit is another.
     weights = desk.weights("desk@1")
     kept = weights.read_bytes()
     weights.chmod(0o600)
