@@ -165,21 +165,7 @@ def judged_beside(
     as they could be written now."""
     gate = next(gate for gate in file.gate.values() if gate.model == name)
     seed = file.project.seed
-    asked = asked_of(file.model[name])
-    beside: dict[str, Any] = {}
-    if standings:
-        beside["standings"] = Standings(standings=standings)
-        beside["rivals"] = tuple(
-            step(
-                f"evaluate:{name}/{standing.version}",
-                "evaluate-tuned@1",
-                asked,
-                seed,
-                model=standing.model,
-                dataset=path.dataset,
-            )
-            for standing in standings
-        )
+    beside = _rivals(file, name, path, standings) if standings else {}
     suites = _suites_of(file, name)
     limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
     if gate.suites:
@@ -219,6 +205,25 @@ def judged_beside(
         **(shown if path.suites else {}),
     )
     return replace(path, audit=audited, gate=judged, release=released)
+
+
+def _rivals(
+    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...]
+) -> dict[str, Any]:
+    """What a gate is given of the models that stand beside: which they are, and their answers."""
+    asked = asked_of(file.model[name])
+    evaluations = tuple(
+        step(
+            f"evaluate:{name}/{standing.version}",
+            "evaluate-tuned@1",
+            asked,
+            file.project.seed,
+            model=standing.model,
+            dataset=path.dataset,
+        )
+        for standing in standings
+    )
+    return {"standings": Standings(standings=standings), "rivals": evaluations}
 
 
 def _asked_beside(

@@ -99,7 +99,7 @@ def judge(
         for each in judged.values()
     ]
     slices, audit = beside.get("slices"), beside.get("audit")
-    suites = beside.get("suites", ())
+    suites, documents = beside.get("suites", ()), beside.get("documents")
     said = beside.get("people")
     people = {each.task: each for each in said.of} if said else {}
     found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
@@ -107,7 +107,6 @@ def judge(
     for suite in suites:
         limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
         further += outcomes(suite, limits)
-    documents = beside.get("documents")
     further += document_rules(config, documents)
     verdict, rules = apply_rules(config, overall[0], further)
     return GateResult(
