@@ -98,7 +98,7 @@ def test_a_missing_field_fails_the_gate_and_a_statement_lets_it_pass(desk: Desk)
     code, said = desk.run("run")
     assert code == 3
     assert "gate desk says fail for desk: document model-card: 1 of 24 fields missing: " in said
-    assert "Model Card Contact, required every required field that can be known before" in said
+    assert "Model Card Contact, required every field that can be known before" in said
     assert "the provider states it: `contact` in [document.desk]" in said
     assert "tunes nothing again" in said
     assert "model mistakes" not in said  # it was not the rows

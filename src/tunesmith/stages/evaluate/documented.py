@@ -35,7 +35,7 @@ def _outcome(found: BeforeGate) -> RuleResult:
     return RuleResult(
         rule=f"document {found.kind}",
         observed=missing if names else f"all {num} fields filled",
-        required="every required field that can be known before the gate",
+        required="every field that can be known before the gate",
         passed=not names,
         verdict="fail" if names else "pass",
     )
