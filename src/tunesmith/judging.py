@@ -3,9 +3,10 @@ is said, and which models stand beside the one that is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
@@ -13,12 +14,14 @@ from tunesmith.graph import Graph, build
 from tunesmith.model_graph import ModelPath, judged_beside
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
+from tunesmith.records.document import Documented
 from tunesmith.stages.evaluate.beforehand import what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig
 
 
 def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
-    """A sentence for each gate: the smallest difference that its rows could be expected to show.
+    """A sentence for each gate: the smallest difference that its rows could be expected to show;
+    and one for each document that it asks for and that people have not filled.
 
     `planned` are the steps of `graph`. Of a dataset that is not cut yet nothing can be said.
     """
@@ -27,13 +30,14 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
     for name, path in graph.models.items():
         if path.gate is None:
             continue
+        gate = path.gate.config
+        assert isinstance(gate, GateConfig)
+        said += [f"gate of {name}: {unsaid}" for unsaid in what_nobody_states(project, gate)]
         hit = hits[path.dataset]
         if hit is None:
             said.append(f"gate of {name}: what it could show is known when its dataset is cut")
             continue
         dataset: Dataset = project.load(hit)
-        gate = path.gate.config
-        assert isinstance(gate, GateConfig)
         cut = hits[path.slices] if path.slices else None
         slices = project.load(cut) if cut else None
         cut_too = {other: hits[step] for other, step in path.others.items()}
@@ -61,7 +65,9 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     assert isinstance(gate, GateConfig)
     if all(planned.hit is not None for planned in project.runner.plan(path.asked())):
         return
-    for apart in path.apart.values():  # before hours of tuning
+    for unsaid in what_nobody_states(project, gate):  # before hours of tuning
+        project.runner.on_event(Event(step=path.gate.name, what="warned", note=unsaid))
+    for apart in path.apart.values():
         project.run(apart)
     slices = project.run(path.slices) if path.slices else None
     others = {name: project.run(other) for name, other in path.others.items()}
@@ -73,10 +79,32 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
 
 
+def what_nobody_states(project: Project, gate: GateConfig) -> Iterator[str]:
+    """A sentence for each document that a gate asks for and of which fields are empty that only
+    people can fill."""
+    if not gate.documents:
+        return
+    from tunesmith.documents.before_gate import unstated
+    from tunesmith.documents.compile import kind_of
+
+    for kind, found in unstated(project, gate.model, map(kind_of, gate.documents)).items():
+        if found.lacks:
+            first = ", ".join(lack.what for lack in found.lacks[:3])
+            more = f" and {len(found.lacks) - 3} more" if len(found.lacks) > 3 else ""
+            yield (
+                f"it will fail as it is set now: {kind} lacks {first}{more}, which only people can "
+                "state (a [document] section), also while the model is tuned"
+            )
+
+
 def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelPath:
-    """The path with the models in it that its gate compares with, of which it is not one.
+    """The path with the models in it that its gate compares with, of which it is not one, and the
+    documents that it asks for, as they could be written now.
 
     `digest` is that of the model version; empty while it is not known.
+
+    Raises:
+        ConfigError: people answer something in its documents that nobody asks.
     """
     if path.gate is None:
         return path
@@ -84,7 +112,24 @@ def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelP
     assert isinstance(gate, GateConfig)
     found = [project.standing(gate.model, against, digest) for against in gate.others()]
     standings = tuple(standing for standing in found if standing is not None)
-    return judged_beside(project.file, gate.model, path, standings) if standings else path
+    documents = _documents(project, gate, digest)
+    if not standings and documents is None:
+        return path
+    return judged_beside(project.file, gate.model, path, standings, documents)
+
+
+def _documents(project: Project, gate: GateConfig, digest: str) -> Documented | None:
+    """What the documents that a gate asks for could say of the version of that digest, as of now;
+    None where it asks for none, or nothing was tuned."""
+    if not gate.documents or not digest:
+        return None
+    # Half a second of imports, which a gate that asks for none does not wait for.
+    from tunesmith.documents.before_gate import before_gate
+    from tunesmith.documents.compile import kind_of
+
+    with project.runner.database.read() as connection:
+        number = catalog.version_number(connection, "model", gate.model, digest)
+    return before_gate(project, f"{gate.model}@{number}", map(kind_of, gate.documents))
 
 
 def planned_path(project: Project, path: ModelPath) -> ModelPath:

@@ -11,6 +11,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.step import Step
 from tunesmith.data_graph import step
 from tunesmith.project_file import ProjectFile
+from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import WIN_RATE, OwnRows
 from tunesmith.records.pairwise import BASE, People
 from tunesmith.records.release import Standing, Standings
@@ -153,27 +154,18 @@ def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
 
 
 def judged_beside(
-    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...] = ()
+    file: ProjectFile,
+    name: str,
+    path: ModelPath,
+    standings: tuple[Standing, ...] = (),
+    documents: Documented | None = None,
 ) -> ModelPath:
     """The path of a model that has a gate, judged beside what stands under the aliases that its
-    gate's rules name: those models are asked the same rows."""
+    gate's rules name: those models are asked the same rows. `documents` are those that it asks for,
+    as they could be written now."""
     gate = next(gate for gate in file.gate.values() if gate.model == name)
     seed = file.project.seed
-    asked = asked_of(file.model[name])
-    beside: dict[str, Any] = {}
-    if standings:
-        beside["standings"] = Standings(standings=standings)
-        beside["rivals"] = tuple(
-            step(
-                f"evaluate:{name}/{standing.version}",
-                "evaluate-tuned@1",
-                asked,
-                seed,
-                model=standing.model,
-                dataset=path.dataset,
-            )
-            for standing in standings
-        )
+    beside = _rivals(file, name, path, standings) if standings else {}
     suites = _suites_of(file, name)
     limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
     if gate.suites:
@@ -186,6 +178,8 @@ def judged_beside(
     beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices
+    if documents is not None:
+        beside["documents"] = documents
     audited = None
     if gate.audit:
         config = AuditConfig(name=name)
@@ -211,6 +205,25 @@ def judged_beside(
         **(shown if path.suites else {}),
     )
     return replace(path, audit=audited, gate=judged, release=released)
+
+
+def _rivals(
+    file: ProjectFile, name: str, path: ModelPath, standings: tuple[Standing, ...]
+) -> dict[str, Any]:
+    """What a gate is given of the models that stand beside: which they are, and their answers."""
+    asked = asked_of(file.model[name])
+    evaluations = tuple(
+        step(
+            f"evaluate:{name}/{standing.version}",
+            "evaluate-tuned@1",
+            asked,
+            file.project.seed,
+            model=standing.model,
+            dataset=path.dataset,
+        )
+        for standing in standings
+    )
+    return {"standings": Standings(standings=standings), "rivals": evaluations}
 
 
 def _asked_beside(

@@ -10,7 +10,7 @@ and every run -> ledger
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,8 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
         tuned=project.run(path.tuned_evaluation),
         suites={name: look_beyond(project, step) for name, step in path.suites.items()},
     )
+    if judges and path.audit is not None:
+        project.run(path.audit)  # documents say what it found, and a gate may ask for them
     path = beside_what_stands(project, path, fingerprint(made.model))
     if path.gate is None or path.release is None or not judges:
         return made
@@ -207,8 +209,24 @@ def require_passed(models: Mapping[str, Made]) -> None:
             continue
         raise GateFailed(
             f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {made.gate.failed()}",
-            remedy="the model version is kept but not released; see the worst rows with "
-            "`tunesmith model mistakes`, add data or change the recipe, and run again",
+            remedy=f"the model version is kept but not released; {'; '.join(_remedies(made.gate))}",
+        )
+
+
+def _remedies(gate: GateResult) -> Iterator[str]:
+    """What to do about the rules that were not met."""
+    lacks = dict.fromkeys(lack.remedy for each in gate.documents for lack in each.lacks)
+    if sum(not rule.passed for rule in gate.rules) > sum(bool(e.lacks) for e in gate.documents):
+        yield (
+            "see the worst rows with `tunesmith model mistakes`, add data or change the recipe, "
+            "and run again"
+        )
+    if lacks:
+        more = f" (and {len(lacks) - 3} more, in the gate's report)" if len(lacks) > 3 else ""
+        yield (
+            "fill the documents, and run again, which tunes nothing again: "
+            + "; ".join(list(lacks)[:3])
+            + more
         )
 
 

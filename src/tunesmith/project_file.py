@@ -15,6 +15,7 @@ from tunesmith.core.retention import StoreSection
 from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
+from tunesmith.records.document import KINDS
 from tunesmith.records.model import TASKS
 from tunesmith.records.release import PRODUCTION
 from tunesmith.sections import ProjectSection, ReviewConfig
@@ -294,6 +295,8 @@ def _check_gates(file: ProjectFile) -> None:
         settings.nearest(f"gate.{name}.model", gate.model, file.model, "model")
         suites = suites_of(gate.model, file.model[gate.model].objective, file.suite)
         require_judged(name, gate.suites, gate.limits, suites)
+        for kind in gate.documents:
+            settings.nearest(f"gate.{name}.documents", kind, KINDS, "kind of document")
         sources = file.dataset[file.model[gate.model].dataset].sources
         for rule in gate.rules:
             if rule.slice is not None and rule.slice.source and not rule.task:

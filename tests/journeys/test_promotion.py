@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.project import open_project
+from tunesmith.registry.standing import released_version
 
 TAIL = """
 [source.calls]
@@ -75,36 +77,49 @@ def calls() -> str:
     return "\n".join(json.dumps(row) for row in rows) + "\n"
 
 
-@pytest.fixture
-def desk(
-    data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[int, Any]]:
+class Desk:
     """desk("model", "list") -> exit code, and what was printed as JSON or what went wrong."""
-    from tunesmith.cli.main import app
 
-    project = data_project("calls", TAIL)
-    for name, value in project.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
-    path: Path = project.folder / "tunesmith.toml"
-    (project.folder / "calls.jsonl").write_text(calls())
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "tunesmith.toml"
 
-    def run(*words: str, recipe: str = "") -> tuple[int, Any]:
+    def __call__(self, *words: str, recipe: str = "") -> tuple[int, Any]:
+        from tunesmith.cli.main import app
+
         if recipe:
-            head, mark, _ = path.read_text().partition('method = "full"\n')
-            path.write_text(head + mark + recipe)
-        done = CliRunner().invoke(app, [*words, "-p", str(project.folder), "--json"])
+            head, mark, _ = self.path.read_text().partition('method = "full"\n')
+            self.path.write_text(head + mark + recipe)
+        done = CliRunner().invoke(app, [*words, "-p", str(self.folder), "--json"])
         error = done.exception
         if isinstance(error, TunesmithError):  # `main` prints it and ends with its code
             return error.exit_code, str(error)
         assert error is None, done.output
         return done.exit_code, json.loads(done.stdout)
 
-    return run
+    def weights(self, version: str) -> Path:
+        """The file of what a version was tuned to."""
+        project = open_project(self.folder)
+        try:
+            model = released_version(project, version).release.model
+            return project.runner.blobs.path(model.adapter)
+        finally:
+            project.close()
+
+
+@pytest.fixture
+def desk(data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A project with calls of two kinds."""
+    project = data_project("calls", TAIL)
+    for name, value in project.environment.items():
+        if name.startswith("PIP_"):
+            monkeypatch.setenv(name, value)
+    (project.folder / "calls.jsonl").write_text(calls())
+    return Desk(project.folder)
 
 
 def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
-    desk: Callable[..., tuple[int, Any]],
+    desk: Desk,
 ) -> None:
     def ok(*words: str, recipe: str = "") -> Any:
         code, said = desk(*words, recipe=recipe)
@@ -133,7 +148,21 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
     assert beside["desk@1"]["low"] > 0
     assert beside["desk@1"]["p_value"] < 0.01
     assert states() == {"desk@1": "production", "desk@2": "candidate"}
-    assert put("desk@2")["before"] == "desk@1"
+
+    # The way back is tried first, with the weights that were really tuned: a bit is another.
+    weights = desk.weights("desk@1")
+    kept = weights.read_bytes()
+    weights.chmod(0o600)
+    weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    ok("model", "promote", "desk@2", "--why", "better", "--as", "ann")
+    approval = ("model", "approve", "desk@2", "--why", "agreed", "--as", "boss")
+    code, said = desk(*approval)
+    assert (code, "desk@1 cannot be gone back to: blob" in said) == (3, True)
+    assert states()["desk@1"] == "production"
+    weights.write_bytes(kept)
+    moved = ok(*approval)
+    assert moved["before"] == "desk@1"
+    assert moved["way_back"] == "rehearsed, to desk@1; read, every byte; loaded, and it answered"
     assert states() == {"desk@1": "made", "desk@2": "production"}
     plan = {line["step"]: line["state"] for line in ok("plan")["lines"]}
     assert "evaluate:desk/desk@1" in plan

@@ -70,15 +70,23 @@ def model_approve(
     version: Version,
     why: Why,
     to: To = PRODUCTION,
+    without_way_back: Annotated[
+        str,
+        typer.Option(
+            help="Why it is to stand there although the version before cannot be gone back to; it "
+            "goes into the evidence."
+        ),
+    ] = "",
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
 ) -> None:
-    """Point the alias at a version that somebody else asked for."""
+    """Point the alias at a version that somebody else asked for, once the way back has been tried:
+    the version before is read, loaded and asked."""
     from tunesmith.registry.change import approve
 
     with _acting(folder, actor) as (project, user):
-        moved = approve(project, version, to, user, why)
+        moved = approve(project, version, to, user, why, without_way_back=without_way_back)
     _moved(moved, as_json)
 
 
@@ -251,4 +259,7 @@ def _moved(moved: Moved, as_json: bool) -> None:
     before = f", before it {moved.before}" if moved.before else ""
     line = f"{moved.alias} is {moved.version} now{before}; {1000 * moved.wall_s:.0f} ms"
     signed = [f"signed, with the evidence up to {moved.checkpoint}"] if moved.checkpoint else []
-    out(moved, [line, *signed, "a service that runs already goes on with what it loaded"], as_json)
+    back = wrapped(f"way back: {moved.way_back}") if moved.way_back else []
+    warned = wrapped(f"warning: {moved.warning}") if moved.warning else []
+    serving = "a service that runs already goes on with what it loaded"
+    out(moved, [line, *signed, *back, *warned, serving], as_json)

@@ -251,7 +251,12 @@ def _(found: SuiteResult) -> list[str]:
 def _(gate: GateResult) -> list[str]:
     let = ", which its settings let pass" if gate.verdict != "pass" and gate.admits else ""
     judged = [line for each in gate.win_rates for line in each.said()]
-    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules), *judged]
+    missing = [
+        f"{each.kind} lacks {lack.what}: {lack.remedy}"
+        for each in gate.documents
+        for lack in each.lacks
+    ]
+    return [f"verdict: {gate.verdict}{let}", *rule_lines(gate.rules), *missing, *judged]
 
 
 @describe.register

@@ -34,6 +34,9 @@ from tunesmith.records.document import (
     Standing,
 )
 
+Asks = Callable[[Need], bool]
+"""Whether a need is asked for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
@@ -41,15 +44,21 @@ class Form:
 
     texts: Mapping[str, Callable[[Reading], str]]
     """By the ending of the file's name; the first is what is printed where none is named."""
-    completeness: Callable[[Reading], Completeness]
+    completeness: Callable[[Reading, Asks], Completeness]
+    """Of the needs that are asked for."""
+
+
+def every(_need: Need) -> bool:
+    """Whether a need is asked for: each is."""
+    return True
 
 
 def _json(data: Callable[[Reading], Any]) -> Callable[[Reading], str]:
     return lambda reading: json.dumps(data(reading), ensure_ascii=False, indent=2) + "\n"
 
 
-def _of(needs: Callable[[Reading], Iterator[Need]]) -> Callable[[Reading], Completeness]:
-    return lambda reading: completeness(reading, needs(reading))
+def _of(needs: Callable[[Reading], Iterator[Need]]) -> Callable[[Reading, Asks], Completeness]:
+    return lambda reading, asks: completeness(reading, filter(asks, needs(reading)))
 
 
 FORMS: Mapping[DocumentKind, Form] = {
@@ -65,7 +74,8 @@ FORMS: Mapping[DocumentKind, Form] = {
     ),
     "training-content": Form(
         texts={"md": content_summary.markdown, "json": _json(content_summary.data)},
-        completeness=content_summary.completeness,
+        # It has questions, no needs, and each can be answered once there is a dataset.
+        completeness=lambda reading, _asks: content_summary.completeness(reading),
     ),
 }
 
@@ -98,7 +108,7 @@ def compiled(base: FactBase, kind: DocumentKind, form: str = "") -> Document:
         )
     reading = Reading(base)
     text = texts[chosen](reading)
-    found = FORMS[kind].completeness(reading)
+    found = FORMS[kind].completeness(reading, every)
     return Document(
         kind=kind,
         version=base.version,
@@ -117,11 +127,16 @@ def document(project: Project, version: str, kind: DocumentKind, form: str = "")
         NotFound: there is no such version.
         UsageError: it has no such form, or people answer something that nobody asks.
     """
-    return compiled(_facts(project, version), kind, form)
+    return compiled(facts_of(project, version), kind, form)
 
 
-def _facts(project: Project, version: str) -> FactBase:
-    """The facts, in which every answer is one to a question: a misspelt one would be lost."""
+def facts_of(project: Project, version: str) -> FactBase:
+    """The facts, in which every answer is one to a question: a misspelt one would be lost.
+
+    Raises:
+        NotFound: there is no such version.
+        ConfigError: people answer something that nobody asks; the message names the nearest.
+    """
     base = fact_base(project, version)
     reading = Reading(base)
     asked = {
@@ -203,7 +218,7 @@ def standings(project: Project, version: str) -> list[Standing]:
     Raises:
         NotFound: there is no such version.
     """
-    base = _facts(project, version)
+    base = facts_of(project, version)
     with project.runner.database.read() as connection:
         entries = [
             entry
@@ -240,7 +255,7 @@ def require_complete(project: Project, version: str) -> Mapping[str, Any]:
     section = section_of(project, version.rpartition("@")[0])
     if section is None or not section.required:
         return {}
-    base = _facts(project, version)
+    base = facts_of(project, version)
     found = {kind: compiled(base, kind).completeness for kind in section.required}
     short = {kind: each for kind, each in found.items() if each.score < section.required[kind]}
     if short:

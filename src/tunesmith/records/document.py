@@ -88,6 +88,27 @@ class Completeness:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BeforeGate:
+    """What a document could say before a gate judged: of its required fields those that can be
+    known by then."""
+
+    kind: DocumentKind
+    num_asked: int
+    """Required fields that can be known before the gate."""
+    lacks: tuple[Lack, ...]
+    """Those of them that are not filled."""
+    stated: Mapping[str, str]
+    """What people state of it, by key, a digest each: with another statement a gate judges anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Documented:
+    """The documents that a gate asks for."""
+
+    documents: tuple[BeforeGate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
     """A document, compiled from the facts of one model version."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tunesmith.core.ref import Blob
+from tunesmith.records.document import BeforeGate
 from tunesmith.records.pairwise import WinRate
 
 WIN_RATE = "win rate, judged by a model"
@@ -219,6 +220,8 @@ class GateResult:
     """What was judged: the digest of each model's answers, by "base", "tuned", "desk@1"."""
     win_rates: tuple[WinRate, ...] = ()
     """What models that judge held of the answers to tasks."""
+    documents: tuple[BeforeGate, ...] = ()
+    """What the documents that it asks for could say."""
 
     @property
     def admits(self) -> bool:

@@ -15,17 +15,20 @@ from tunesmith.core.ref import Blob, find
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.checkpoint import checkpoint_in
+from tunesmith.registry.rehearsal import Rehearsed, known_lost, rehearse
 from tunesmith.registry.roles import Actor, others, require_role
 from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
     ROLLED_BACK,
     Released,
     pointed,
+    previous,
     released,
     released_version,
     split,
     version_of,
     way_back,
+    would_go_back_to,
 )
 from tunesmith.signing.alias import Pointed, sign_move
 from tunesmith.signing.checkpoint import Checkpoint, keep
@@ -44,6 +47,10 @@ class Moved:
     checkpoint: str = ""
     """Of the evidence with the move in it, "NUMBER:DIGEST"; empty: nothing was signed, as the
     project file names no signing key."""
+    way_back: str = ""
+    """Of an approval: where a rollback would lead, and whether that was seen to work."""
+    warning: str = ""
+    """Of a rollback: that this version could not be loaded when the one after it was approved."""
 
 
 def promote(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -80,49 +87,50 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
         return _say(connection, lifecycle.ASKED, actor, version, why, body)
 
 
-def approve(project: Project, version: str, alias: str, actor: Actor, why: str) -> Moved:
+def approve(
+    project: Project,
+    version: str,
+    alias: str,
+    actor: Actor,
+    why: str,
+    *,
+    without_way_back: str = "",
+) -> Moved:
     """Point the alias at a version that somebody else asked for, if it may be.
 
-    That there is a way back is rehearsed first: the version before is read, every byte of it, and
-    the alias is moved and rolled back in a part of the transaction that is undone.
+    That there is a way back is rehearsed first: the version before is read, every byte of it,
+    loaded and asked, and the alias is moved and rolled back in a part of the transaction that is
+    undone. `without_way_back` says why the version is to stand there though there is none.
 
     Raises:
         ConfigError: nobody may approve.
         NotAllowed: this user may not, or tuned, judged or asked for it himself.
         NotFound: nobody asked for it.
-        GateFailed, Conflict: see `promote`; things may have changed since.
+        GateFailed, Conflict: see `promote`; things may have changed since. Or the version before
+            cannot be loaded.
         SignatureError: it is not signed, where the project file names a public key; or the signing
             key that it names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
     roles = require_role(project, actor, "approve")
     key = signing_key(project)
-    found, back = _read(project, version, alias)
+    found = released_version(project, version)
+    for blob in find(found.release, Blob):
+        project.runner.blobs.check(blob, deep=True)
     require_signed_if_asked(project, found.release.model, version)  # or it could not be served
     documents = _documents(project, version)
+    with project.runner.database.read() as connection:  # before a model is loaded for nothing
+        _agreed(project, connection, found, alias, actor)
+        before = would_go_back_to(project, connection, version, alias)
+    rehearsed = rehearse(project, before, without_way_back)
     started = time.monotonic()
     with project.runner.database.write() as connection:
-        was = _check(project, connection, found, alias)
-        if was != (back.version if back else ""):
-            raise Conflict(f"{alias!r} moved meanwhile", remedy="look again, and approve again")
-        request = _waiting(connection, version, alias)
-        if request.body["release"] != found.digest:
-            raise Conflict(
-                f"{version} was judged anew after it was asked for",
-                remedy=f"reject that request, and ask again: `tunesmith model promote {version}`",
-            )
-        makers = _makers(connection, found) | {request.actor}
-        if roles["four_eyes"] and actor.name in makers:
-            raise NotAllowed(
-                f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
-                remedy=f"ask one of: {others(roles['approvers'], makers)}",
-            )
+        agreed = _agreed(project, connection, found, alias, actor)
         body = {
             "alias": alias,
-            "before": was,
-            "asked": request.seq,
-            **_rehearsed(project, connection, found, alias, actor),
-            "four_eyes": actor.name not in makers,
+            **agreed,
+            **rehearsed.body(),
+            **_moved_back(project, connection, found, alias, actor, rehearsed),
             "roles": roles,
             **({"documents": documents} if documents else {}),
         }
@@ -134,24 +142,33 @@ def approve(project: Project, version: str, alias: str, actor: Actor, why: str) 
     return Moved(
         alias=alias,
         version=version,
-        before=was,
+        before=agreed["before"],
         wall_s=time.monotonic() - started,
         checkpoint=str(signed or ""),
+        way_back=rehearsed.said,
     )
 
 
-def _read(project: Project, version: str, alias: str) -> tuple[Released, Released | None]:
-    """The release of a version, and the one that an alias points at now: every byte of both."""
-    name, _ = split(version)
-    found = released_version(project, version)
-    with project.runner.database.read() as connection:
-        before = catalog.current_alias(connection, "model", name, alias)
-        back = released(project, connection, before) if before else None
-    for release in (found, back):
-        if release is not None:
-            for blob in find(release.release, Blob):
-                project.runner.blobs.check(blob, deep=True)
-    return found, back
+def _agreed(
+    project: Project, connection: Transaction, found: Released, alias: str, actor: Actor
+) -> dict[str, Any]:
+    """That a version may be approved now, by that user; what the evidence says of it."""
+    version = found.version
+    was = _check(project, connection, found, alias)
+    request = _waiting(connection, version, alias)
+    if request.body["release"] != found.digest:
+        raise Conflict(
+            f"{version} was judged anew after it was asked for",
+            remedy=f"reject that request, and ask again: `tunesmith model promote {version}`",
+        )
+    roles = project.file.registry
+    makers = _makers(connection, found) | {request.actor}
+    if roles.four_eyes and actor.name in makers:
+        raise NotAllowed(
+            f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
+            remedy=f"ask one of: {others(roles.approvers, makers)}",
+        )
+    return {"before": was, "asked": request.seq, "four_eyes": actor.name not in makers}
 
 
 def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -187,6 +204,7 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
             "release": found.digest,
             "wall_ms": round(1000 * (time.monotonic() - started), 3),
         }
+        warning = known_lost(lifecycle.changes(connection, model), found.version)
         _say(connection, lifecycle.ROLLED_BACK, actor, found.version, why, body)
         signed = _seal(project, connection, found, alias, actor, key)
     if signed is not None:
@@ -197,6 +215,7 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
         before=now.version,
         wall_s=time.monotonic() - started,
         checkpoint=str(signed or ""),
+        warning=warning,
     )
 
 
@@ -209,12 +228,7 @@ def _go_back(
     if not stack:
         raise NotFound(f"no version of {model} is {alias!r}", remedy="`tunesmith model list`")
     now = released(project, connection, stack.pop())
-    closed = lifecycle.closed(connection, model)
-    found = None
-    while stack and found is None:
-        back = released(project, connection, stack.pop())
-        if closed.get(back.version) != lifecycle.RETIRED and back.version != now.version:
-            found = back
+    found = previous(project, connection, stack, now.version)
     if found is None:
         raise NotFound(
             f"there is no version before {now.version} that {alias!r} could go back to",
@@ -224,31 +238,38 @@ def _go_back(
     return now, found
 
 
-def _rehearsed(
-    project: Project, connection: Transaction, to: Released, alias: str, actor: Actor
+def _moved_back(
+    project: Project,
+    connection: Transaction,
+    to: Released,
+    alias: str,
+    actor: Actor,
+    rehearsed: Rehearsed,
 ) -> dict[str, Any]:
-    """What the evidence says of the way back from a version that is about to stand there: the alias
-    is moved, rolled back, and looked at, and then all of that is undone."""
+    """How long the way back takes from a version that is about to stand there: the alias is moved,
+    rolled back, and looked at, and then all of that is undone. Nothing, where there is none."""
     name, _ = split(to.version)
     with connection.begin_nested() as part:
         _point(connection, to, alias, actor, "rehearsed")
         started = time.monotonic()
         try:
-            _, back = _go_back(project, connection, name, alias, actor, "rehearsed")
+            back = _go_back(project, connection, name, alias, actor, "rehearsed")[1].version
         except NotFound:
-            back = None
+            back = ""
         wall_ms = round(1000 * (time.monotonic() - started), 3)
         stands = pointed(project, connection, name)[alias]
         part.rollback()
-    if back is None:
-        return {"way_back": "none: there is no version before"}
-    if stands != back.version:
+    if back != rehearsed.version:
         raise Conflict(
-            f"a rollback of {alias!r} was rehearsed, and it would point at {stands}, not at "
-            f"{back.version}",
+            f"{alias!r} moved, or a version was retired, meanwhile",
+            remedy="look again, and approve again",
+        )
+    if back and stands != back:
+        raise Conflict(
+            f"a rollback of {alias!r} was rehearsed, and it would point at {stands}, not at {back}",
             remedy="`tunesmith verify` says what does not hold",
         )
-    return {"way_back": f"rehearsed, to {back.version}; read, every byte", "way_back_ms": wall_ms}
+    return {"way_back_ms": wall_ms} if back else {}
 
 
 def close(project: Project, version: str, what: str, actor: Actor, why: str) -> Change:

@@ -119,6 +119,7 @@ def _predicate(connection: Transaction, found: Report, actor: Actor) -> dict[str
         },
         "rules": [{**to_plain(rule), "verdict": rule.said} for rule in gate.rules],
         "comparisons": to_plain(gate.comparisons),
+        "documents": to_plain(gate.documents),
         "judged_by_a_model": [
             {**to_plain(each), "said": list(each.said())} for each in gate.win_rates
         ],

@@ -145,6 +145,28 @@ def way_back(history: Sequence[Alias]) -> list[Alias]:
     return stack
 
 
+def previous(
+    project: Project, connection: Transaction, stack: Sequence[Alias], than: str
+) -> Released | None:
+    """The newest of `stack` that is not retired, and another version than `than`."""
+    model, _ = split(than)
+    closed = lifecycle.closed(connection, model)
+    for row in reversed(stack):
+        back = released(project, connection, row)
+        if closed.get(back.version) != lifecycle.RETIRED and back.version != than:
+            return back
+    return None
+
+
+def would_go_back_to(
+    project: Project, connection: Transaction, version: str, alias: str
+) -> Released | None:
+    """Where an alias would go back to, if it pointed at `version`."""
+    model, _ = split(version)
+    stack = way_back(catalog.alias_history(connection, "model", model, alias))
+    return previous(project, connection, stack, version)
+
+
 def _state(aliases: tuple[str, ...], changes: list[Change]) -> str:
     closed = [
         each.what for each in changes if each.what in (lifecycle.DEPRECATED, lifecycle.RETIRED)

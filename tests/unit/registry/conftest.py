@@ -1,7 +1,11 @@
-"""A project whose model has versions and releases, all made up but the store they lie in."""
+"""A project whose model has versions and releases: weights that can be loaded, in a real store; how
+they were tuned and judged is made up."""
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +54,10 @@ class Desk:
     """The project, and how to get another version into it."""
 
     project: Project
+    weights: bytes
+    """Of the base model: a folder in a zip."""
+    shape: tuple[int, ...]
+    """Of its embeddings, which a version has others of."""
 
     def set(self, old: str, new: str) -> None:
         """Change the project file."""
@@ -66,15 +74,16 @@ class Desk:
         runner = self.project.runner
         runner.actor = by
         number = of or 1 + sum(version.kind == "model" for version in self.project.versions())
-        blob = runner.blobs.put(f"weights {number}".encode())
-        base = BaseModel(name="small", origin="o", licence="MIT", weights=blob, format="gguf")
+        blob = runner.blobs.put(f"about {number}".encode())
+        weights = runner.blobs.put(self.weights)
+        base = BaseModel(name="small", origin="o", licence="MIT", weights=weights, format="folder")
         model = ModelVersion(
             name="desk",
             base=base,
             objective="sft",
-            method="lora",
-            adapter=blob,
-            adapter_config=blob,
+            method="full",
+            adapter=runner.blobs.put(self._head(number)),
+            adapter_config=runner.blobs.put(json.dumps({"tunesmith_type": "OVERLAY"}).encode()),
             instruction="Name it.",
             labels=("a", "b"),
             certificate=blob,
@@ -135,6 +144,14 @@ class Desk:
             assert isinstance(released, Release)
         return f"desk@{number}"
 
+    def _head(self, number: int) -> bytes:
+        """What a version was tuned to say, at random."""
+        import safetensors.torch
+        import torch
+
+        drawn = torch.randn(self.shape, generator=torch.Generator().manual_seed(number))
+        return safetensors.torch.save({"lm_head.weight": drawn})
+
     def _tuned(self, model: ModelVersion) -> None:
         """What a run of tuning leaves in the catalogue."""
         runner = self.project.runner
@@ -155,11 +172,30 @@ class Desk:
             assert publisher.end(connection, run_id, status="succeeded", output=output.sha256)
 
 
+@pytest.fixture(scope="session")
+def weights(tiny_folder: Path) -> bytes:
+    """The tiny model in a zip."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for path in sorted(tiny_folder.iterdir()):
+            archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
+    return sink.getvalue()
+
+
+@pytest.fixture(scope="session")
+def shape(tiny_folder: Path) -> tuple[int, ...]:
+    """Of its embeddings."""
+    from safetensors import safe_open
+
+    with safe_open(tiny_folder / "model.safetensors", "pt") as file:
+        return tuple(file.get_slice("model.embed_tokens.weight").get_shape())
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, weights: bytes, shape: tuple[int, ...]) -> Iterator[Desk]:
     """A project without versions; ann acts."""
     (tmp_path / FILE).write_text(PROJECT)
     project = open_project(tmp_path)
     project.runner.actor = "ann"
-    yield Desk(project)
+    yield Desk(project, weights, shape)
     project.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tunesmith.core import catalog, evidence
 from tunesmith.core.errors import (
-    BlobCorrupt,
     ConfigError,
     Conflict,
     GateFailed,
@@ -30,6 +31,13 @@ ANN, BOB = (Actor(name=name, os_user=name) for name in ("ann", "bob"))
 def put(desk, version: str, by: Actor = ANN, approver: Actor = BOB) -> None:
     promote(desk.project, version, TO, by, "better")
     approve(desk.project, version, TO, approver, "agreed")
+
+
+def flip(path: Path) -> None:
+    """One bit of a file's last byte is another; it is as long as before."""
+    path.chmod(0o600)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def states(desk) -> dict[str, str]:
@@ -202,9 +210,8 @@ def test_a_way_back_that_is_damaged_is_noticed_before_it_is_needed(desk) -> None
     promote(desk.project, second, TO, ANN, "ready")
     release, _ = desk.project.released("desk", TO)
     path = desk.project.runner.blobs.path(release.model.adapter)
-    path.chmod(0o600)
-    path.write_bytes(b"WEIGHTS 1")
-    with pytest.raises(BlobCorrupt):
+    flip(path)
+    with pytest.raises(GateFailed, match=r"desk@1 cannot be gone back to: blob .* is damaged"):
         approve(desk.project, second, TO, BOB, "fine")
     assert desk.project.released("desk", TO)[1] == first
     assert next(find(release, type(release.model))) == release.model
@@ -219,8 +226,13 @@ def test_the_way_back_is_rehearsed_and_leaves_no_trace_but_the_approvals_word(de
         told = [entry.body for entry in evidence.entries(connection, "promotion.approved")]
         history = catalog.alias_history(connection, "model", "desk", TO)
     assert told[0]["way_back"] == "none: there is no version before"
-    assert told[1]["way_back"] == f"rehearsed, to {first}; read, every byte"
+    assert told[1]["way_back"] == (
+        f"rehearsed, to {first}; read, every byte; loaded, and it answered"
+    )
     assert told[1]["way_back_ms"] > 0
+    tried = told[1]["way_back_tried"]
+    assert (tried["version"], tried["signed"]) == (first, False)
+    assert min(tried["read_ms"], tried["load_ms"], tried["answer_ms"]) > 0
     assert [row.reason.partition(":")[0] for row in history] == ["promoted", "promoted"]
     assert holds(desk)
 

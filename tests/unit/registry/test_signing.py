@@ -62,7 +62,7 @@ def test_a_signed_version_verifies_and_its_evidence_says_who(desk, key) -> None:
     found = verify_version(desk.project, version, public_of(key))
     assert (found.what, found.signed_by, found.key) == (version, "ann", key.id)
     assert set(found.files) == {
-        "model.json", "base.gguf", "adapter_model.safetensors", "adapter_config.json",
+        "model.json", "base.zip", "adapter_model.safetensors", "adapter_config.json",
         "certificate.json", "curve.jsonl",
     }  # fmt: skip
     runner = desk.project.runner

@@ -207,6 +207,10 @@ class GateConfig(Section):
     limits: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Limits of figures of those suites, by suite, where they are not those of its section, by
     which a run only warns: `{ noise = { "accuracy: typos" = 0.6 } }`."""
+    documents: tuple[str, ...] = ()
+    """Kinds of documents ("model-card", "ml-bom", "annex-iv", "nist-rmf", "training-content") of
+    which no required field may be missing that can be known before the gate judges. What its own
+    verdict and what comes after it will say is not asked for."""
     tasks: tuple[str, ...] = ()
     """Files of tasks (TOML, in the project's folder) that the base and the tuned model are asked,
     too; rules say what must come of them."""

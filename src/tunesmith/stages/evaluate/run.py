@@ -8,6 +8,7 @@ from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
+from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import Evaluation, GateResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.pairwise import People, Verdicts
@@ -15,6 +16,7 @@ from tunesmith.records.release import Standings
 from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
+from tunesmith.stages.evaluate.documented import document_rules
 from tunesmith.stages.evaluate.gate import apply_rules
 from tunesmith.stages.evaluate.outcome import Judged, Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
@@ -64,6 +66,8 @@ class Beside(TypedDict, total=False):
     """What the judges of tasks said of the tuned model's answers beside others'."""
     people: People | None
     """What people said of the same pairs."""
+    documents: Documented | None
+    """What the documents that it asks for could say; each is a rule."""
 
 
 def judge(
@@ -80,7 +84,8 @@ def judge(
 
     Raises:
         DataError: they are not of the same rows, or no row is left.
-        UsageError: a rule's metric is not one of theirs, or a limit is of no figure of its suite.
+        UsageError: a rule's metric is not one of theirs, a limit is of no figure of its suite, or
+            of a document that is asked for nothing is known.
     """
     judged = _judged(ctx, base, tuned, beside)
     overall = [
@@ -94,7 +99,7 @@ def judge(
         for each in judged.values()
     ]
     slices, audit = beside.get("slices"), beside.get("audit")
-    suites = beside.get("suites", ())
+    suites, documents = beside.get("suites", ()), beside.get("documents")
     said = beside.get("people")
     people = {each.task: each for each in said.of} if said else {}
     found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
@@ -102,6 +107,7 @@ def judge(
     for suite in suites:
         limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
         further += outcomes(suite, limits)
+    further += document_rules(config, documents)
     verdict, rules = apply_rules(config, overall[0], further)
     return GateResult(
         gate=config.name,
@@ -122,6 +128,7 @@ def judge(
             )
             for each in beside.get("verdicts", ())
         ),
+        documents=documents.documents if documents else (),
     )
 
 
