@@ -205,8 +205,8 @@ def _imagined(models: Sequence[Sums], meant: Array) -> tuple[list[Array], Draw, 
     parts = []
     for place, each in enumerate(models):
         given = (each.parts[:, num_labels:] - meant)[~hits[place]].sum(axis=0) + 1 / num_labels
-        rows = [_row_of(label, way[place], given) for label, way in kinds]
-        parts.append(np.concatenate([each.parts, rows]))
+        beside_it = [_row_of(label, way[place], given) for label, way in kinds]
+        parts.append(np.concatenate([each.parts, beside_it]))
     places, chances = [], []
     for number, rows in enumerate(groups.values()):
         start = num_rows + number * len(ways)

@@ -234,7 +234,7 @@ def test_beside_the_win_rate_stands_what_it_would_be_at_equal_length() -> None:
     found = rate(rows)
     level = found.at_equal_length
 
-    assert found.value == 0.68
+    assert found.value == pytest.approx(0.68)
     assert level is not None
     assert level.low < level.value < level.high
     assert level.value < 0.66
