@@ -36,6 +36,7 @@ from tunesmith.stages.evaluate.paired import (
     of_few,
     of_outcomes,
 )
+from tunesmith.stages.evaluate.power import BOUNDED_METRICS
 from tunesmith.stages.evaluate.predictions import Predictions, from_parquet
 from tunesmith.stages.evaluate.sums import of_one, of_seen, of_two
 
@@ -124,7 +125,8 @@ def _of_rows(
     if first is None or second is None:
         return None
     test, p_value = no_difference(first.scores, second.scores, asking.seed)
-    interval = _of_scores(first.scores, second.scores, asking)
+    is_bounded = metric in BOUNDED_METRICS or bool(tuned.task)
+    interval = _of_scores(first.scores, second.scores, asking, is_bounded)
     return _Found(
         metric=metric,
         values=(_mean(first.scores), _mean(second.scores)),
@@ -239,13 +241,16 @@ def _paired(
     return *kept, sum(row_id in only for row_id in after.row_ids) - len(pairs)
 
 
-def _of_scores(before: Sequence[float], after: Sequence[float], asking: Asking) -> Interval:
-    """The interval of the difference of two means of the same rows."""
+def _of_scores(
+    before: Sequence[float], after: Sequence[float], asking: Asking, is_bounded: bool
+) -> Interval:
+    """The interval of the difference of two means of the same rows; `is_bounded` says that they may
+    be of scores between 0 and 1, which a loss is by chance alone."""
     rows = [second - first for first, second in zip(before, after, strict=True)]
     if is_right_or_wrong(before) and is_right_or_wrong(after):
         return of_outcomes(rows.count(1), rows.count(-1), len(rows), asking.confidence)
     interval = paired_bootstrap(before, after, confidence=asking.confidence, seed=asking.seed)
-    is_between = all(0 <= score <= 1 for score in (*before, *after))
+    is_between = is_bounded and all(0 <= score <= 1 for score in (*before, *after))
     if is_between and sum(row != 0 for row in rows) < FEW:
         low, high = of_few(rows, asking.confidence)
         interval = replace(interval, low=low, high=high)
