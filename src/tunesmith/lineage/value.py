@@ -25,8 +25,8 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.money import Money
 from tunesmith.records.rivals import Estimate
 from tunesmith.records.value import DataValue, RowValues, SourceValue, ValuedRow
-from tunesmith.stages.evaluate.bootstrap import bootstrap_mean, paired_bootstrap
-from tunesmith.stages.evaluate.paired import FEW, of_few
+from tunesmith.stages.evaluate.bootstrap import bootstrap_mean
+from tunesmith.stages.evaluate.paired import of_outcomes
 from tunesmith.stages.value.config import ValueConfig
 from tunesmith.stages.value.run import require_labelled
 
@@ -96,7 +96,7 @@ def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> li
                 num_rows=counts.get(source, 0),
                 share=counts.get(source, 0) / made.num_train,
                 value=_value(of_it, project.file.project.seed),
-                without=_without(of_it, project.file.project.seed),
+                without=_without(of_it),
                 cpu_s=cpu_s,
                 cost=cost,
             )
@@ -111,17 +111,14 @@ def _value(tests: pa.Table, seed: int) -> Estimate:
     return bootstrap_mean(tests["value"].to_numpy(), confidence=CONFIDENCE, seed=seed)
 
 
-def _without(tests: pa.Table, seed: int) -> Estimate:
+def _without(tests: pa.Table) -> Estimate:
     """The accuracy without a source minus that with it, paired by test row."""
     if not len(tests):
         return Estimate(mean=0.0, low=0.0, high=0.0)
-    before, after = (tests[name].to_numpy().astype(float) for name in ("right", "right_without"))
-    found = paired_bootstrap(before, after, confidence=CONFIDENCE, seed=seed)
-    low, high = found.low, found.high
-    _, counts = np.unique(after - before, return_counts=True)
-    if counts.sum() - counts.max() < FEW:  # nearly all went the same way, whichever that is
-        low, high = of_few(after - before, CONFIDENCE)
-    return Estimate(mean=found.difference, low=low, high=high)
+    before, after = (tests[name].to_numpy().astype(int) for name in ("right", "right_without"))
+    won, lost = int((after > before).sum()), int((after < before).sum())
+    found = of_outcomes(won, lost, len(tests), CONFIDENCE)
+    return Estimate(mean=found.difference, low=found.low, high=found.high)
 
 
 def _least(project: Project, dataset: Dataset, values: Any, num_rows: int) -> list[ValuedRow]:

@@ -70,7 +70,8 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """A tuned model minus its base, or another model, on the same rows, by paired bootstrap.
+    """A tuned model minus its base, or another model, on the same rows, with the interval of their
+    difference: it holds 0 where the test does not exclude it.
 
     Of pairs that a model judged, each side is its own win rate, ties as half.
     """

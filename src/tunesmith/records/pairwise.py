@@ -62,6 +62,16 @@ class Verdicts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AtEqualLength:
+    """What a win rate would be if the two answers of each pair were equally long, and its
+    interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WinRate:
     """What the verdicts of a judge come to: of all pairs how many each side won."""
 
@@ -84,6 +94,8 @@ class WinRate:
     num_longer_won: int
     num_lengths_differ: int
     """Of the pairs that have a winner, those whose answers have not the same length."""
+    at_equal_length: AtEqualLength | None = None
+    """None where too few pairs were won, or lost, to say it."""
     agreement: Agreement | None = None
     """With people, on the pairs that they judged too; None where they judged none."""
     num_stale: int = 0
@@ -120,8 +132,21 @@ class WinRate:
                 f"the longer answer won {self.num_longer_won} of {self.num_lengths_differ} decided "
                 f"pairs ({share:.0%})"
             )
+            yield self._at_equal_length()
         yield from self._with_people()
         yield from (f"warning: {each}" for each in self.warnings)
+
+    def _at_equal_length(self) -> str:
+        found = self.at_equal_length
+        if found is None:
+            return (
+                "win rate at equal length: not known, as that takes twenty pairs won and as many "
+                "lost, of which some differ more in length than others"
+            )
+        return (
+            f"win rate at equal length: {found.value:.1%} ({found.low:.1%} to {found.high:.1%} at "
+            f"{self.confidence:.0%} confidence), by logistic regression on the difference in length"
+        )
 
     def _with_people(self) -> Iterator[str]:
         found = self.agreement

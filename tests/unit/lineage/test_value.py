@@ -201,7 +201,7 @@ def call(folder: Path, *arguments: str) -> Result:
 def without_of(rows: list[tuple[bool, bool]]) -> Estimate:
     """The interval from whether the vote is right with a source and without it, row by row."""
     right, without = zip(*rows, strict=True)
-    return _without(pa.table({"right": right, "right_without": without}), seed=1)
+    return _without(pa.table({"right": right, "right_without": without}))
 
 
 @pytest.mark.parametrize("change", [(True, True), (True, False), (False, True)])

@@ -32,8 +32,11 @@ from tunesmith.stages.evaluate.paired import (
     PERMUTATION,
     is_right_or_wrong,
     no_difference,
+    not_beyond,
     of_few,
+    of_outcomes,
 )
+from tunesmith.stages.evaluate.power import BOUNDED_METRICS
 from tunesmith.stages.evaluate.predictions import Predictions, from_parquet
 from tunesmith.stages.evaluate.sums import of_one, of_seen, of_two
 
@@ -121,16 +124,9 @@ def _of_rows(
     first, second = by_rows(base, before, metric), by_rows(tuned, after, metric)
     if first is None or second is None:
         return None
-    interval = paired_bootstrap(
-        first.scores, second.scores, confidence=asking.confidence, seed=asking.seed
-    )
     test, p_value = no_difference(first.scores, second.scores, asking.seed)
-    # Of all test rows beside the base, verdicts stay what they were before this was known.
-    is_new = asking.only is not None or bool(tuned.task)
-    is_asked = is_new or asking.versus != BASE
-    if is_asked and (few := _few(first.scores, second.scores, is_new)):
-        low, high = of_few(few, asking.confidence)
-        interval = replace(interval, low=low, high=high)
+    is_bounded = metric in BOUNDED_METRICS or bool(tuned.task)
+    interval = _of_scores(first.scores, second.scores, asking, is_bounded)
     return _Found(
         metric=metric,
         values=(_mean(first.scores), _mean(second.scores)),
@@ -185,6 +181,7 @@ def _of_sureness(
 
 
 def _comparison(tuned: Evaluation, asking: Asking, num_left_out: int, found: _Found) -> Comparison:
+    interval = not_beyond(found.interval, found.p_value, asking.confidence)
     falls = tuned.falls(found.metric)
     better = [(b > t) if falls else (b < t) for b, t in zip(*found.rows, strict=True)]
     same = sum(b == t for b, t in zip(*found.rows, strict=True))
@@ -192,13 +189,13 @@ def _comparison(tuned: Evaluation, asking: Asking, num_left_out: int, found: _Fo
         metric=found.metric,
         base=found.values[0],
         tuned=found.values[1],
-        difference=found.interval.difference,
-        low=found.interval.low,
-        high=found.interval.high,
+        difference=interval.difference,
+        low=interval.low,
+        high=interval.high,
         confidence=asking.confidence,
         num_rows=len(better),
         num_resamples=NUM_RESAMPLES,
-        detectable=found.interval.detectable,
+        detectable=interval.detectable,
         versus=asking.versus,
         test=found.test,
         p_value=found.p_value,
@@ -244,14 +241,20 @@ def _paired(
     return *kept, sum(row_id in only for row_id in after.row_ids) - len(pairs)
 
 
-def _few(before: Sequence[float], after: Sequence[float], may_be_between: bool) -> list[float]:
-    """The differences, where they are right or wrong, or between, and few; else none."""
-    whole = is_right_or_wrong(before) and is_right_or_wrong(after)
-    between = may_be_between and all(0 <= score <= 1 for score in (*before, *after))
-    if not (whole or between):
-        return []
+def _of_scores(
+    before: Sequence[float], after: Sequence[float], asking: Asking, is_bounded: bool
+) -> Interval:
+    """The interval of the difference of two means of the same rows; `is_bounded` says that they may
+    be of scores between 0 and 1, which a loss is by chance alone."""
     rows = [second - first for first, second in zip(before, after, strict=True)]
-    return rows if sum(row != 0 for row in rows) < FEW else []
+    if is_right_or_wrong(before) and is_right_or_wrong(after):
+        return of_outcomes(rows.count(1), rows.count(-1), len(rows), asking.confidence)
+    interval = paired_bootstrap(before, after, confidence=asking.confidence, seed=asking.seed)
+    is_between = is_bounded and all(0 <= score <= 1 for score in (*before, *after))
+    if is_between and sum(row != 0 for row in rows) < FEW:
+        low, high = of_few(rows, asking.confidence)
+        interval = replace(interval, low=low, high=high)
+    return interval
 
 
 def _mean(scores: Sequence[float]) -> float:

@@ -51,7 +51,7 @@ def compared(rule: str, found: Comparison, margin: float) -> RuleResult:
     """Whether the model is better by more than `margin`, at the worse end of the interval too."""
     falls = found.lower_is_better
     worse, better = (-found.high, -found.low) if falls else (found.low, found.high)
-    verdict: Verdict = "pass" if worse > margin else "fail" if better <= margin else "inconclusive"
+    verdict: Verdict = "pass" if worse > margin else "fail" if better < margin else "inconclusive"
     difference = -found.difference if falls else found.difference
     return RuleResult(
         rule=rule,
@@ -61,7 +61,7 @@ def compared(rule: str, found: Comparison, margin: float) -> RuleResult:
         passed=verdict == "pass",
         verdict=verdict,
         num_rows_needed=_needed(
-            found.num_rows, difference, (worse, better), margin, found.confidence
+            found.num_rows, abs(difference - margin), (better - worse) / 2, found.confidence
         )
         if verdict == "inconclusive"
         else 0,
@@ -81,6 +81,8 @@ def floored(
         assert rule.at_least is not None
         bound, falls = rule.at_least, False
         verdict = "pass" if found.low >= bound else "fail" if found.high < bound else "inconclusive"
+    # The interval of a share near 1 reaches further down than up.
+    half = found.mean - found.low if found.mean > bound else found.high - found.mean
     return RuleResult(
         rule=metric,
         observed=f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f} "
@@ -88,7 +90,7 @@ def floored(
         required=_bounded(bound, falls),
         passed=verdict == "pass",
         verdict=verdict,
-        num_rows_needed=_needed(num_rows, found.mean, (found.low, found.high), bound, confidence)
+        num_rows_needed=_needed(num_rows, abs(found.mean - bound), half, confidence)
         if verdict == "inconclusive"
         else 0,
     )
@@ -145,21 +147,14 @@ def _bounded(bound: float, falls: bool) -> str:
     return f"at least {bound:.4f} at the lower end"
 
 
-def _needed(
-    num_rows: int,
-    found: float,
-    interval: tuple[float, float],
-    threshold: float,
-    confidence: float,
-) -> int:
-    """About how many rows would settle it four times out of five, if what was found is so.
+def _needed(num_rows: int, gap: float, half: float, confidence: float) -> int:
+    """About how many rows would settle it four times out of five, if what was found is so: `gap`
+    from what is required, in an interval that reaches `half` as far.
 
     An interval's width falls with the root of the number of rows. 0 where no number would: what was
     found is the threshold itself.
     """
-    gap = abs(found - threshold)
-    quantile = norm.ppf((1 + confidence) / 2)
-    half = (interval[1] - interval[0]) / 2 * (1 + norm.ppf(POWER) / quantile)
+    reach = half * (1 + norm.ppf(POWER) / norm.ppf((1 + confidence) / 2))
     # Counts are doubles in records: what would take more rows than that is as good as never.
-    rows = num_rows * (half / gap) ** 2 if gap > 1e-9 else 0.0
+    rows = num_rows * (reach / gap) ** 2 if gap > 1e-9 else 0.0
     return max(num_rows + 1, math.ceil(rows)) if rows else 0

@@ -1,22 +1,27 @@
-"""Two models on the same rows: tests of no difference, and a few disagreements.
+"""Two models on the same rows: tests of no difference, and intervals that do not contradict them.
 
 McNemar's exact test: McNemar, Psychometrika 12 (1947); the binomial form of it. Permutation test:
-Fisher (1935), the names of the two models exchanged row by row. Intervals where few rows differ:
-Agresti and Min, Statistics in Medicine 24 (2005), half a row added to each of the four cells.
+Fisher (1935), the names of the two models exchanged row by row. Interval of a difference in right
+rows: Agresti and Min, Statistics in Medicine 24 (2005), half a row added to each of the four cells,
+as far as the exact test lets it; that one's own interval is Clopper and Pearson's (Biometrika 26,
+1934) of the share won of the rows that differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from tunesmith.stages.evaluate.bootstrap import Array
+from tunesmith.stages.evaluate.bootstrap import Array, Interval
+from tunesmith.stages.evaluate.power import POWER
 from tunesmith.stages.evaluate.sums import permuted
 
 FEW = 10
-"""Below so many rows that differ, a bootstrap of them is too narrow: of none it has no width."""
+"""Below so many rows that differ, a bootstrap of scores between 0 and 1 is too narrow: of none it
+has no width."""
 MCNEMAR = "McNemar's exact test"
 PERMUTATION = "permutation test"
 
@@ -36,7 +41,41 @@ def no_difference(before: Sequence[float], after: Sequence[float], seed: int) ->
     return PERMUTATION, permuted(abs(float(rows.mean())), seed, len(rows), _mean_of_flipped(rows))
 
 
-def of_few(rows: Sequence[float], confidence: float) -> tuple[float, float]:
+def of_outcomes(won: int, lost: int, num_rows: int, confidence: float) -> Interval:
+    """The share of rows that were won minus the share lost, with its interval.
+
+    It holds what Agresti and Min's holds and what McNemar's exact test does not exclude of rows of
+    which so many differ. So it leaves 0 out if that test's two-sided p is at most 1 - confidence,
+    and only then (shown to 99.5 %; above, a p below may have an interval with 0 in it).
+    """
+    differ = won + lost
+    rows = np.repeat((-1.0, 0.0, 1.0), (lost, num_rows - differ, won))
+    low, high = of_few(rows, confidence)
+    if differ:
+        of_won = binomtest(won, differ).proportion_ci(confidence, "exact")
+        low = min(low, (2 * of_won.low - 1) * differ / num_rows)
+        high = max(high, (2 * of_won.high - 1) * differ / num_rows)
+    quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
+    # With one imagined row won and one lost, so that two models that never disagree on these rows
+    # are not said to be told apart by any difference; a row more, as outcomes are whole rows.
+    spread = np.sqrt(np.append(rows, (-1.0, 1.0)).var() / num_rows)
+    return Interval(
+        difference=(won - lost) / num_rows,
+        low=float(low),
+        high=float(high),
+        detectable=float(min(1.0, quantiles * spread + 1 / num_rows)),
+    )
+
+
+def not_beyond(interval: Interval, p_value: float, confidence: float) -> Interval:
+    """The interval, wide enough to hold 0 where a test does not exclude it: a bootstrap interval of
+    few rows is too narrow, and a test that exchanges names is not."""
+    if p_value <= 1 - confidence:
+        return interval
+    return replace(interval, low=min(interval.low, 0.0), high=max(interval.high, 0.0))
+
+
+def of_few(rows: Sequence[float] | Array, confidence: float) -> tuple[float, float]:
     """The interval of the mean of `rows`, each from -1 to 1, that is honest where few are not 0."""
     array = np.asarray(rows, dtype=np.float64)
     num_rows = len(array) + 2

@@ -5,19 +5,19 @@ each row was drawn, times what it adds. Percentile interval over whole rows: Efr
 (1993), chapter 13; of a ratio of sums, tokens that stand in one row stay together.
 
 Macro-F1 is no smooth function of the rows: a label that was not drawn would count as 0. So its rows
-are resampled within their true labels, of n rows n - 1 of which each counts n / (n - 1) times (Rao
-and Wu, JASA 83, 1988: drawing n would make rare labels look too sure); those of many tags each by
+are drawn within their true labels. Labels have few rows, and where each of them was right, they
+would show no spread: so each label has imagined rows beside its own (a smoothed bootstrap; Efron
+and Tibshirani, 1993, chapter 16; `_imagined` says which). Rows of many tags each are resampled by
 weights that are never 0, the Bayesian bootstrap (Rubin, Annals of Statistics 9, 1981).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tunesmith.records.rivals import Estimate
@@ -41,18 +41,6 @@ def _each_somewhat(generator: np.random.Generator, num_rows: int) -> Array:
     return shares
 
 
-def _within(
-    groups: Sequence[NDArray[np.intp]], generator: np.random.Generator, num_rows: int
-) -> Array:
-    weights = np.ones((AT_ONCE, num_rows))
-    for places in groups:
-        size = len(places)
-        if size > 1:  # of one row nothing else can be drawn
-            drawn = generator.multinomial(size - 1, np.full(size, 1 / size), size=AT_ONCE)
-            weights[:, places] = drawn * (size / (size - 1))
-    return weights
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sums:
     """What each row of a model adds, and what the metric is of the sums."""
@@ -64,8 +52,11 @@ class Sums:
     draw: Draw = _each_alike
     is_macro: bool = False
     """Whether it is macro-F1: TP of each label, then 2 TP + FP + FN of each. It is less of a
-    resample than of all rows, by which an interval would end too low; so that reaches as far above
-    what was found as below."""
+    resample than of what was drawn from, by which an interval would end too low; so that reaches as
+    far above what was found as below."""
+    meant: Array | None = None
+    """(num_rows, num_labels), 1 at the label of each row, where rows are drawn within their labels;
+    None where they are not."""
 
     @property
     def value(self) -> float:
@@ -76,12 +67,11 @@ class Sums:
 def of_labels(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Sums:
     """Macro-F1, of rows that have one label each."""
     meant, said = _one_hot(truth, labels), _one_hot(predicted, labels)
-    groups = [found for column in meant.T if len(found := np.flatnonzero(column))]
     return Sums(
         parts=np.concatenate([meant * said, meant + said], axis=1),
         of=_macro,
-        draw=partial(_within, groups),
         is_macro=True,
+        meant=meant,
     )
 
 
@@ -109,17 +99,23 @@ def of_seen(*every: Sums) -> tuple[Sums, ...]:
     if not all(each.is_macro for each in every):
         return every
     seen = [np.split(each.parts.sum(axis=0), 2)[1] > 0 for each in every]
-    kept = np.tile(np.any(seen, axis=0), 2)
+    kept = np.any(seen, axis=0)
     if not kept.any():
         return every
-    return tuple(replace(each, parts=each.parts[:, kept]) for each in every)
+    return tuple(
+        replace(
+            each,
+            parts=each.parts[:, np.tile(kept, 2)],
+            meant=None if each.meant is None else each.meant[:, kept],
+        )
+        for each in every
+    )
 
 
 def of_one(sums: Sums, *, confidence: float, seed: int) -> Estimate:
     """The metric of one model, with its bootstrap interval."""
     value = sums.value
-    resampled = np.concatenate([sums.of(w @ sums.parts) for w in _resamples(sums, seed)])
-    low, high = _ends(sums, value, resampled, confidence)
+    low, high = _ends(sums, value, _deviations([sums], seed), confidence)
     if sums.is_macro:
         low, high = max(0.0, low), min(1.0, high)
     return Estimate(mean=value, low=low, high=high)
@@ -129,22 +125,17 @@ def of_two(before: Sums, after: Sums, *, confidence: float, seed: int) -> tuple[
     """The metric of `after` minus that of `before`, of the same rows, with its interval; and the
     p-value of a permutation test."""
     num_rows = len(after.parts)
-    resampled = np.concatenate(
-        [
-            after.of(weights @ after.parts) - before.of(weights @ before.parts)
-            for weights in _resamples(after, seed)
-        ]
-    )
+    deviations = _deviations([before, after], seed)
     quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
     difference = after.value - before.value
-    low, high = _ends(after, difference, resampled, confidence)
+    low, high = _ends(after, difference, deviations, confidence)
     if after.is_macro:
         low, high = max(-1.0, low), min(1.0, high)
     interval = Interval(
         difference=difference,
         low=low,
         high=high,
-        detectable=float(quantiles * resampled.std()),
+        detectable=float(quantiles * deviations.std()),
     )
 
     def exchanged(flips: Array) -> Array:
@@ -166,21 +157,84 @@ def permuted(found: float, seed: int, num_rows: int, of: Callable[[Array], Array
     return (as_large + 1) / (NUM_RESAMPLES + 1)
 
 
-def _ends(sums: Sums, found: float, resampled: Array, confidence: float) -> tuple[float, float]:
+def _ends(sums: Sums, found: float, deviations: Array, confidence: float) -> tuple[float, float]:
     """Where the interval of what was found begins and ends."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
-    if not sums.is_macro:
-        return low, high
-    reach = max(abs(found - low), abs(found - high))
-    return found - reach, found + reach
+    low, high = np.quantile(deviations, [tail, 1 - tail]).tolist()
+    if sums.is_macro:
+        high = max(abs(low), abs(high))
+        low = -high
+    return found + low, found + high
 
 
-def _resamples(sums: Sums, seed: int) -> Iterator[Array]:
-    """How often each row counts, (AT_ONCE, num_rows), until there are NUM_RESAMPLES."""
+def _deviations(models: Sequence[Sums], seed: int) -> Array:
+    """How far the metric of resamples is from that of what they are drawn from, (NUM_RESAMPLES,);
+    of two models the difference, the second's minus the first's."""
+    first, last = models[0], models[-1]
+    parts, draw, whole = [each.parts for each in models], last.draw, np.ones(len(last.parts))
+    if last.meant is not None:
+        parts, draw, whole = _imagined(models, last.meant)
+
+    def metric(weights: Array) -> Array:
+        found = last.of(weights @ parts[-1])
+        return found - first.of(weights @ parts[0]) if len(models) > 1 else found
+
     generator = np.random.default_rng(seed)
-    for _ in range(NUM_RESAMPLES // AT_ONCE):
-        yield sums.draw(generator, len(sums.parts))
+    drawn = [metric(draw(generator, len(whole))) for _ in range(NUM_RESAMPLES // AT_ONCE)]
+    return np.concatenate(drawn) - metric(whole[None])
+
+
+def _imagined(models: Sequence[Sums], meant: Array) -> tuple[list[Array], Draw, Array]:
+    """What rows add, the imagined ones after the real ones; how they are drawn; and how often each
+    would be on average.
+
+    Each label has one imagined row that is right, by each of the models, as often as all rows are;
+    and all labels together have four, of which half are right (Agresti and Coull, The American
+    Statistician 52, 1998): of two models one for each way that both can come out. A wrong one is
+    given the labels that wrong rows were given.
+    """
+    num_rows, num_labels = meant.shape
+    hits = np.array([each.parts[:, :num_labels].sum(axis=1) for each in models]) > 0
+    ways = np.array(list(product((False, True), repeat=len(models))))
+    as_often = np.array([(way == hits.T).all(axis=1).mean() for way in ways])
+    groups = {
+        label: found for label, row in enumerate(meant.T) if len(found := np.flatnonzero(row))
+    }
+    beside = as_often + 4 / (len(groups) * len(ways))
+    kinds = [(label, way) for label in groups for way in ways.tolist()]
+    parts = []
+    for place, each in enumerate(models):
+        given = (each.parts[:, num_labels:] - meant)[~hits[place]].sum(axis=0) + 1 / num_labels
+        beside_it = [_row_of(label, way[place], given) for label, way in kinds]
+        parts.append(np.concatenate([each.parts, beside_it]))
+    places, chances = [], []
+    for number, rows in enumerate(groups.values()):
+        start = num_rows + number * len(ways)
+        places.append(np.concatenate([rows, np.arange(start, start + len(ways))]))
+        chances.append(np.append(np.ones(len(rows)), beside) / (len(rows) + beside.sum()))
+    whole = np.zeros(num_rows + len(kinds))
+    for at, chance in zip(places, chances, strict=True):
+        whole[at] = (len(at) - len(ways)) * chance
+
+    def draw(generator: np.random.Generator, num_weights: int) -> Array:
+        weights = np.zeros((AT_ONCE, num_weights))
+        for at, chance in zip(places, chances, strict=True):
+            weights[:, at] = generator.multinomial(len(at) - len(ways), chance, size=AT_ONCE)
+        return weights
+
+    return parts, draw, whole
+
+
+def _row_of(label: int, is_right: bool, given: Array) -> Array:
+    """What a row of `label` adds, if a wrong one is given other labels as often as `given`."""
+    hit, said = np.zeros_like(given), given.copy()
+    said[label] = 0
+    said /= max(said.sum(), 1e-12)
+    if is_right:
+        hit[label] = 1
+        said = hit.copy()
+    said[label] += 1
+    return np.concatenate([hit, said])
 
 
 def _one_hot(names: Sequence[str], labels: Sequence[str]) -> Array:

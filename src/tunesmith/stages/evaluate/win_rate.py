@@ -20,9 +20,10 @@ from tunesmith.records.evaluation import WIN_RATE, Comparison
 from tunesmith.records.pairwise import BASE, Preferences, Verdicts, WinRate
 from tunesmith.records.review import Agreement
 from tunesmith.stages.evaluate.agreement import kappa
-from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Interval, paired_bootstrap
+from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Interval
 from tunesmith.stages.evaluate.compare import Asking
-from tunesmith.stages.evaluate.paired import FEW, of_few
+from tunesmith.stages.evaluate.lengths import at_equal_length
+from tunesmith.stages.evaluate.paired import of_outcomes
 from tunesmith.stages.evaluate.people import Preferred, read_people
 from tunesmith.stages.evaluate.predictions import SHOWN
 
@@ -50,7 +51,7 @@ def compared_pairs(verdicts: Verdicts, blobs: Blobs, asking: Asking) -> Comparis
             remedy="add rows that neither model was tuned on",
         )
     outcomes = [row["outcome"] for row in left]
-    found, p_value = _between(outcomes, asking.confidence, asking.seed)
+    found, p_value = _between(outcomes, asking.confidence)
     return Comparison(
         metric=WIN_RATE,
         base=(1 - found.difference) / 2,
@@ -87,7 +88,6 @@ def win_rate(
         DataError: the judgements of people cannot be read.
     """
     rows = _rows(verdicts, blobs)
-    found, p_value = _between([row["outcome"] for row in rows], confidence, seed)
     flipped = [row for row in rows if row["tie"] == "order"]
     decided = [row for row in rows if row["outcome"] and row["tuned_chars"] != row["other_chars"]]
     longer = sum(
@@ -96,6 +96,14 @@ def win_rate(
     agreement, num_stale = None, 0
     if people is not None and verdicts.versus == BASE:
         agreement, num_stale = _with_people(rows, read_people(people.text, people.task), seed)
+    outcomes = [row["outcome"] for row in rows]
+    found, p_value = _between(outcomes, confidence)
+    level = at_equal_length(
+        outcomes,
+        [(row["tuned_chars"], row["other_chars"]) for row in rows],
+        confidence=confidence,
+        seed=seed,
+    )
     num_same = sum(row["tie"] == "same answer" for row in rows)
     return WinRate(
         verdicts=verdicts,
@@ -111,6 +119,7 @@ def win_rate(
         num_flipped_first=sum(row["tuned_first"] > 0 for row in flipped),
         num_longer_won=longer,
         num_lengths_differ=len(decided),
+        at_equal_length=level,
         agreement=agreement,
         num_stale=num_stale,
         warnings=(
@@ -127,18 +136,11 @@ def _rows(verdicts: Verdicts, blobs: Blobs) -> list[Row]:
     return rows
 
 
-def _between(outcomes: Sequence[int], confidence: float, seed: int) -> tuple[Interval, float]:
+def _between(outcomes: Sequence[int], confidence: float) -> tuple[Interval, float]:
     """The share won minus the share lost, with its interval; and the p-value of the sign test."""
-    won, lost = ([float(outcome == side) for outcome in outcomes] for side in (1, -1))
-    interval = paired_bootstrap(lost, won, confidence=confidence, seed=seed)
-    num_won, num_lost = int(sum(won)), int(sum(lost))
-    if num_won + num_lost < FEW:
-        low, high = of_few([float(outcome) for outcome in outcomes], confidence)
-        interval = Interval(
-            difference=interval.difference, low=low, high=high, detectable=interval.detectable
-        )
-    decided = num_won + num_lost
-    return interval, float(binomtest(num_won, decided).pvalue) if decided else 1.0
+    won, lost = outcomes.count(1), outcomes.count(-1)
+    interval = of_outcomes(won, lost, len(outcomes), confidence)
+    return interval, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def _with_people(

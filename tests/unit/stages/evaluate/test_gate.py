@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
-from tunesmith.records.evaluation import Comparison
+from tunesmith.records.evaluation import Comparison, RuleResult
 from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.bootstrap import paired_bootstrap
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.gate import apply_rules, compared, floored
+from tunesmith.stages.evaluate.paired import of_outcomes
 
 
 def comparison(base: float, tuned: float, half_width: float) -> Comparison:
@@ -40,13 +40,13 @@ def comparison(base: float, tuned: float, half_width: float) -> Comparison:
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.3}, "pass", [True]),
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.45}, "inconclusive", [False]),
         (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.55}, "inconclusive", [False]),
-        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.6}, "fail", [False]),
+        (comparison(0.25, 0.75, 0.1), {"beats_base_by": 0.65}, "fail", [False]),
         (comparison(0.5, 0.55, 0.1), {}, "inconclusive", [False]),
         (comparison(0.5, 0.55, 0.1), {"at_least": 0.6}, "fail", [False, False]),
         (comparison(0.5, 0.625, 0.125), {}, "inconclusive", [False]),
         (comparison(0.5, 0.5, 0.1), {}, "inconclusive", [False]),
         (comparison(0.75, 0.25, 0.1), {}, "fail", [False]),
-        (comparison(0.5, 0.5, 0.0), {}, "fail", [False]),
+        (comparison(0.5, 0.5, 0.0), {}, "inconclusive", [False]),
     ],
 )
 def test_verdicts(
@@ -79,23 +79,50 @@ def test_an_inconclusive_rule_says_how_many_rows_would_settle_it() -> None:
     assert (even.verdict, even.num_rows_needed) == ("inconclusive", 0)
 
 
-def test_so_many_rows_do_settle_it_four_times_out_of_five() -> None:
-    """Simulated: of 100 rows 12 are won and 5 lost, and that is how things are."""
-    before, after = [0.0] * 12 + [1.0] * 88, [1.0] * 95 + [0.0] * 5
-    one = paired_bootstrap(before, after, confidence=0.95, seed=0)
+@pytest.mark.parametrize(
+    ("won", "lost", "num_rows", "margin"),
+    [(12, 5, 100, 0.0), (5, 1, 50, 0.0), (30, 20, 300, 0.0), (9, 5, 100, -0.02)],
+)
+def test_so_many_rows_do_settle_it_four_times_out_of_five(
+    won: int, lost: int, num_rows: int, margin: float
+) -> None:
+    """Simulated: so many rows are won and lost, and that is how things are."""
+    one = of_outcomes(won, lost, num_rows, 0.95)
     found = dataclasses.replace(
-        comparison(0.88, 0.95, 0.1), low=one.low, high=one.high, num_rows=100
+        comparison(0.5, 0.5, 0.1),
+        difference=one.difference,
+        low=one.low,
+        high=one.high,
+        num_rows=num_rows,
     )
-    rule = compared("beats", found, 0.0)
+    rule = compared("beats", found, margin)
     assert rule.verdict == "inconclusive"
-    num_rows = rule.num_rows_needed
+    needed = rule.num_rows_needed
 
-    settled = 0
-    counts = np.random.default_rng(1).multinomial(num_rows, [0.05, 0.83, 0.12], size=200)
-    for lost, same, won in counts.tolist():
-        rows = [-1.0] * lost + [0.0] * same + [1.0] * won
-        settled += paired_bootstrap([0.0] * num_rows, rows, confidence=0.95, seed=1).low > 0
-    assert settled / 200 == pytest.approx(0.8, abs=0.1)
+    shares = [won / num_rows, lost / num_rows, 1 - (won + lost) / num_rows]
+    counts = np.random.default_rng(1).multinomial(needed, shares, size=400)
+    settled = [
+        of_outcomes(more, fewer, needed, 0.95).low > margin for more, fewer, _ in counts.tolist()
+    ]
+    assert 0.75 <= np.mean(settled) <= 0.9
+
+
+@pytest.mark.parametrize(("right", "num_rows", "floor"), [(85, 100, 0.8), (57, 60, 0.9)])
+def test_so_many_rows_do_settle_a_floor_four_times_out_of_five(
+    right: int, num_rows: int, floor: float
+) -> None:
+    """Simulated: the model is right as often as it was found to be."""
+
+    def of(hits: int, rows: int) -> RuleResult:
+        within = binomtest(hits, rows).proportion_ci(0.95, "wilson")
+        found = Estimate(mean=hits / rows, low=float(within.low), high=float(within.high))
+        return floored(GateRule(at_least=floor), "accuracy", found, rows, 0.95)
+
+    needed = of(right, num_rows).num_rows_needed
+    hits = np.random.default_rng(2).binomial(needed, right / num_rows, size=400)
+
+    settled = [of(each, needed).verdict != "inconclusive" for each in hits.tolist()]
+    assert 0.75 <= np.mean(settled) <= 0.95
 
 
 @pytest.mark.parametrize(
@@ -144,12 +171,12 @@ def falling(base: float, tuned: float, half_width: float) -> Comparison:
         (falling(12.0, 8.0, 1.0), 0.0, "pass"),
         (falling(12.0, 8.0, 1.0), 2.9, "pass"),
         (falling(12.0, 8.0, 1.0), 3.5, "inconclusive"),
-        (falling(12.0, 8.0, 1.0), 5.0, "fail"),
+        (falling(12.0, 8.0, 1.0), 5.5, "fail"),
         (falling(8.0, 12.0, 1.0), 0.0, "fail"),
         (falling(8.0, 8.5, 1.0), 0.0, "inconclusive"),
         (falling(8.0, 8.5, 0.25), -1.0, "pass"),
         (falling(8.0, 9.5, 0.25), -1.0, "fail"),
-        (falling(8.0, 8.0, 0.0), 0.0, "fail"),
+        (falling(8.0, 8.0, 0.0), 0.0, "inconclusive"),
     ],
 )
 def test_less_of_some_metrics_is_better(found: Comparison, margin: float, verdict: str) -> None:

@@ -316,7 +316,8 @@ def test_macro_f1_of_a_slice_is_of_the_labels_that_it_can_have(tiny: Any) -> Non
     asking = Asking(confidence=0.95, seed=1, metric="macro-F1", only=only)
     beside = compare_as(half, perfect, tiny.blobs, asking)
 
-    assert (within.mean, within.low, within.high, num_rows) == (1, 1, 1, 24)
+    assert (within.mean, within.high, num_rows) == (1, 1, 24)
+    assert 0.9 < within.low < 1  # of 24 right rows one is not sure of more
     # Half of the rows of a: F1 2/3; b, which one of them said, is 0 of both.
     assert (beside.base, beside.tuned) == pytest.approx((1 / 3, 1 / 2))
     whole, _ = floor_interval(half, tiny.blobs, metric="macro-F1", confidence=0.95, seed=1)

@@ -224,3 +224,21 @@ def test_judgements_of_other_answers_are_left_out_and_counted() -> None:
 def test_a_file_of_judgements_that_cannot_be_read_says_where(text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         rate(of_outcomes(1), text)
+
+
+def test_beside_the_win_rate_stands_what_it_would_be_at_equal_length() -> None:
+    """The longer answer wins four times out of five, whosever it is, and is mostly the tuned
+    model's."""
+    rows = [row(n, 1 if n % 5 else -1, longer="tuned") for n in range(100)]
+    rows += [row(100 + n, -1 if n % 5 else 1, longer="other") for n in range(25)]
+    found = rate(rows)
+    level = found.at_equal_length
+
+    assert found.value == pytest.approx(0.68)
+    assert level is not None
+    assert level.low < level.value < level.high
+    assert level.value < 0.66
+    assert any(f"win rate at equal length: {level.value:.1%} (" in each for each in found.said())
+    few = rate(rows[:80])
+    assert few.at_equal_length is None
+    assert any("win rate at equal length: not known" in each for each in few.said())
