@@ -18,6 +18,7 @@ from tunesmith.core import catalog, data_tags, tables
 from tunesmith.core.db import moment
 from tunesmith.core.owner import is_gone
 from tunesmith.core.section import Section
+from tunesmith.core.tracked import files
 
 DIGEST = re.compile(r'"([0-9a-f]{64})"')
 CLOCKS_APART_S = 3600.0
@@ -92,11 +93,8 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
         if not what.startswith(_NOT_REFERENCES):
             for digest in DIGEST.findall(body):
                 why.setdefault(digest, (f"evidence {seq} ({what})",))
-    tracked = tables.tracked_artifacts.c
-    for owner, path, digest in connection.execute(
-        sa.select(tracked.owner, tracked.path, tracked.sha256)
-    ):
-        why.setdefault(digest, (f"{owner} of another program", path))
+    for owner, path, blob in files.in_use(connection):
+        why.setdefault(blob.sha256, (f"{owner} of another program", path))
     _follow(runs, _roots(connection, settings, runs, in_use, [run.id for run in live]), why)
     started = [moment(run.started_at).timestamp() - CLOCKS_APART_S for run in live]
     return Marks(

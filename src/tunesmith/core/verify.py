@@ -163,7 +163,7 @@ def _look(connection: Connection) -> _Seen:
     ):
         needed[sha256] = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
         newest[sha256] = max(ends.get(run_id, 0), newest.get(sha256, 0))
-    for blob in files.blobs(connection):  # what other programs track is never collected
+    for blob in files.blobs(connection):  # what is in use there is never collected
         needed[blob.sha256] = blob
         newest[blob.sha256] = len(log)
     problems = [

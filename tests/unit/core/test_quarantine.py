@@ -18,7 +18,7 @@ from tunesmith.core.errors import BlobMissing, Conflict, DataError, NotFound
 from tunesmith.core.ref import Blob
 from tunesmith.core.retention import StoreSection
 from tunesmith.core.step import Step
-from tunesmith.core.tracked import files
+from tunesmith.core.tracked import files, runs
 from tunesmith.core.verify import repair, verify
 from tunesmith.testing import EchoConfig
 
@@ -182,6 +182,30 @@ def test_what_other_programs_track_stays(store):
     store.blobs.remove(store.orphan.sha256)
     (problem,) = verify(store.runner.database, store.blobs).problems
     assert store.orphan.sha256[:12] in problem
+
+
+def test_what_other_programs_deleted_goes_and_comes_back_if_it_is_restored_in_time(store):
+    database, id = store.runner.database, "a" * 32
+    with database.write() as connection:
+        runs.ensure_default(connection)
+        values = {"name": "one", "status": "RUNNING", "user": "me", "started_ms": 1}
+        runs.start_run(connection, {"id": id, "experiment": 0, **values})
+        files.add_artifact(connection, id, "weights", store.orphan)
+        runs.change_run(connection, id, stage="deleted")
+    assert store.orphan.sha256 in digests(store.plan(LATER).going)
+    store.collect(LATER)
+    with database.write() as connection:
+        runs.change_run(connection, id, stage="active")
+    store.check()
+    assert store.blobs.read(store.orphan) == b"of no run"
+
+    with database.write() as connection:
+        runs.change_experiment(connection, 0, stage="deleted")  # and its runs with it
+    store.age()
+    store.collect(NOW)
+    store.collect(NOW)
+    assert store.orphan.sha256 not in store.there()
+    store.check()
 
 
 def test_two_at_once_are_told(store):

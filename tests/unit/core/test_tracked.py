@@ -112,6 +112,36 @@ def test_the_newest_bytes_of_a_path_count_and_all_are_in_use(database):
         assert [blob.sha256 for blob in files.blobs(connection)] == [one.sha256, two.sha256]
 
 
+def test_what_was_deleted_is_not_in_use_but_for_what_versions_were_made_of(database):
+    blobs = {
+        path: Blob(sha256=digit * 64, num_bytes=1) for path, digit in zip("abc", "123", strict=True)
+    }
+
+    def in_use(connection):
+        return [f"{owner[:1]} {path}" for owner, path, _ in files.in_use(connection)]
+
+    with database.write() as connection:
+        runs.ensure_default(connection)
+        other = runs.create_experiment(connection, "other")
+        run, logged = start(connection, 1), "m-1"
+        values = {"name": "clf", "run": "", "type": "", "status": "READY"}
+        models.create_logged(connection, {"id": logged, "experiment": other, **values})
+        models.register(connection, "clf", "")
+        version = {"owner": run, "path": "model", "digest": "0" * 64, "run": run, "description": ""}
+        models.create_version(connection, "clf", version)
+        files.add_artifact(connection, run, "model/weights", blobs["a"])
+        files.add_artifact(connection, run, "models", blobs["b"])  # beside the folder, not in it
+        files.add_artifact(connection, logged, "weights", blobs["c"])
+        assert in_use(connection) == ["0 model/weights", "0 models", "m weights"]
+        runs.change_run(connection, run, stage="deleted")
+        assert in_use(connection) == ["0 model/weights", "m weights"]
+        runs.change_experiment(connection, other, stage="deleted")
+        assert in_use(connection) == ["0 model/weights"]
+        runs.change_experiment(connection, other, stage="active")
+        models.change_logged(connection, logged, stage="deleted")
+        assert in_use(connection) == ["0 model/weights"]
+
+
 def test_a_cursor_moves(database):
     with database.write() as connection:
         assert cursors.position(connection, "x") == 0

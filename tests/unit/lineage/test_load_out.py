@@ -171,6 +171,24 @@ def test_hugging_face_loads_the_folder(project, tmp_path, monkeypatch, format):
     assert card.strip() == "# Dataset triage"
 
 
+def test_hugging_face_loads_a_data_asset_whatever_it_is_called(make_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    import datasets  # slow to import
+
+    made = make_folder()
+    file = made.path / "tunesmith.toml"
+    file.write_text(file.read_text().replace("[source.notes]", "[source.old-notes]"))
+    made.write([{"who": w, "note": n, "kind": "k", "more": 1} for w, n in ("vm", "wn")])
+    made.run()
+    with made.opened() as project:
+        load_out(project, "old-notes", str(tmp_path / "out"), "huggingface")
+    datasets.disable_progress_bars()
+    found = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert found.keys() == {"train"}
+    assert sorted(found["train"]["text"][:]) == ["m", "n"]
+
+
 # Tables of a database.
 
 

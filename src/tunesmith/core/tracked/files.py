@@ -5,6 +5,8 @@ A path is a key of a table and nothing else: no path that a client sends reaches
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -53,8 +55,33 @@ def tree_digest(found: dict[str, Blob]) -> str:
     return fingerprint([[path, blob.num_bytes, blob.sha256] for path, blob in found.items()])
 
 
-def blobs(connection: Connection) -> list[Blob]:
-    """Every blob that a tracked artefact refers to, of earlier ones too: these are in use."""
+def in_use(connection: Connection) -> Iterator[tuple[str, str, Blob]]:
+    """(owner, path, bytes) of every artefact whose bytes are in use, of earlier ones too: all but
+    those of runs and logged models that were deleted, as far as no version was made of them."""
+    runs, logged = tables.tracked_runs.c, tables.tracked_logged.c
+    experiments, versions = tables.tracked_experiments.c, tables.tracked_versions.c
+    is_gone = sa.union(
+        sa.select(runs.id).where(runs.stage == "deleted"),
+        sa.select(logged.id).where(logged.stage == "deleted"),
+        sa.select(logged.id)
+        .join(tables.tracked_experiments, experiments.id == logged.experiment)
+        .where(experiments.stage == "deleted"),
+    )
+    deleted = set(connection.execute(is_gone).scalars())
+    made_of: dict[str, list[str]] = {}
+    for owner, path in connection.execute(sa.select(versions.owner, versions.path)):
+        made_of.setdefault(owner, []).append(path)
     of = tables.tracked_artifacts.c
-    rows = connection.execute(sa.select(of.sha256, of.num_bytes).distinct().order_by(of.sha256))
-    return [Blob(sha256=sha256, num_bytes=num_bytes) for sha256, num_bytes in rows]
+    rows = sa.select(of.owner, of.path, of.sha256, of.num_bytes).order_by(of.sha256, of.id)
+    for owner, path, sha256, num_bytes in connection.execute(rows):
+        if owner not in deleted or any(_is_below(path, top) for top in made_of.get(owner, ())):
+            yield owner, path, Blob(sha256=sha256, num_bytes=num_bytes)
+
+
+def blobs(connection: Connection) -> list[Blob]:
+    """Every blob of an artefact that is in use, once."""
+    return list(dict.fromkeys(blob for _, _, blob in in_use(connection)))
+
+
+def _is_below(path: str, top: str) -> bool:
+    return top in ("", path) or path.startswith(f"{top}/")

@@ -51,12 +51,16 @@ def to_content(format: str, columns: Mapping[str, str], source: Mapping[str, Any
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         column = columns.get(field.name, field.name)
+        if column == "negatives" and column not in source:
+            column = "negative"  # files of triplets have one, and call it so
         value = source.get(column)
         is_plain = field.type in _STRINGS
         if value is None or (value == "" and not is_plain):
             if field.default is dataclasses.MISSING:
                 raise NotInFormat(f"it has no field {column!r}")
             continue
+        if field.name == "negatives" and isinstance(value, str) and not value.startswith("["):
+            value = [value]
         values[field.name] = value if is_plain else _parsed(column, value)
     if "messages" in values:
         turns = [_turn(turn) for turn in _list("messages", values["messages"])]

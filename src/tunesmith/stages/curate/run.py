@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
 
+from tunesmith.asset.accounted import require_accounted
 from tunesmith.core.canonical import parse
 from tunesmith.core.errors import DataError
 from tunesmith.core.ref import PARQUET
@@ -97,7 +98,7 @@ def curate(
     rows = _marked(config, rows, apart, meanings, ctx)
     sides = _sides(config, rows, ctx)
     dropped = [*unusable, *chosen.dropped, *undated, *_left_out(sides)]
-    assert len(source_rows) == len(sides.train) + len(sides.test) + len(dropped)
+    require_accounted(len(source_rows), len(sides.train), len(sides.test), len(dropped))
     dropped_by_reason = dict(sorted(Counter(row.reason for row in dropped).items()))
     size = _true_size(config, chosen, dropped_by_reason, near)
     semantic = None

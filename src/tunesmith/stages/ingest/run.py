@@ -10,6 +10,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.accounted import require_accounted
 from tunesmith.asset.checks import evaluate, require
 from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row
@@ -75,7 +76,7 @@ def ingest(
                         first_refused = first_refused or found
                     case None:
                         num_filtered += 1
-    assert num_in == rows.num_rows + refused.num_rows + num_filtered + package.num_erased
+    require_accounted(num_in, rows.num_rows, refused.num_rows, num_filtered, package.num_erased)
     _require_rows(config, rows.num_rows, by_rule, first_refused, num_filtered)
     return DataAsset(
         rows=ctx.blobs.put(rows.path, PARQUET),

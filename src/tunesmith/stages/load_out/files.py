@@ -40,6 +40,8 @@ def write_files(
     """Write `tables`, by the side of the split, and `card` (Markdown) into `folder`; all of it is
     on the disk when this returns. A data asset has one side, which bears its `name`."""
     if format == "huggingface":
+        # What has no split is "train" there, and a split's name may have no dash.
+        tables = {"train" if side == name else side: table for side, table in tables.items()}
         (folder / "data").mkdir()
         for side, table in tables.items():
             _parquet(folder / "data" / f"{side}.parquet", table)

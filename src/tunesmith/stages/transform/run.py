@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tunesmith.asset.accounted import require_accounted
 from tunesmith.asset.checks import evaluate, require
 from tunesmith.asset.row import Row
 from tunesmith.asset.table import Table
@@ -130,7 +131,7 @@ def _asset(
         num_unused=tally.num_of(UNUSED),
         warnings=require(found, f"transform {config.name!r}"),
     )
-    assert made.num_read == made.num_used + made.num_refused + made.num_unused
+    require_accounted(made.num_read, made.num_used, made.num_refused, made.num_unused)
     return made
 
 
