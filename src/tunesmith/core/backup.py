@@ -23,6 +23,7 @@ from tunesmith.core.blobs import FolderBlobs, room_for, sync
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.db import Database, clock
 from tunesmith.core.errors import (
+    BlobCorrupt,
     BlobMissing,
     Conflict,
     NotFound,
@@ -82,9 +83,16 @@ class BackedUp:
 
 
 def back_up(
-    database: Database, store: Path, to: Path, *, actor: str, on_progress: Progress
+    database: Database,
+    store: Path,
+    to: Path,
+    *,
+    actor: str,
+    on_progress: Progress,
+    verify: bool = False,
 ) -> BackedUp:
-    """Copy a store into `to`, which may hold earlier backups of it.
+    """Copy a store into `to`, which may hold earlier backups of it. To `verify`, blobs that are
+    there are read again, and those that are damaged are copied anew.
 
     Raises:
         Conflict: another process collects garbage in the store, or the folder holds something else.
@@ -106,7 +114,7 @@ def back_up(
         revision = snapshot(database, folder / TABLES)
         failpoint("backup.tables")
         log, needed = _needed(folder / TABLES)
-        held, copied, damaged = _copy_blobs(blobs, copies, log, needed, on_progress)
+        held, copied, damaged = _copy_blobs(blobs, copies, log, needed, on_progress, verify=verify)
         failpoint("backup.blobs")
         for path in [*(store / each for each in PRIVATE), store.parent / PROJECT_FILE]:
             if path.exists():
@@ -211,6 +219,8 @@ def _copy_blobs(
     log: list[evidence.Entry],
     needed: list[Blob],
     on_progress: Progress,
+    *,
+    verify: bool,
 ) -> tuple[dict[str, int], dict[str, int], list[str]]:
     """(digest -> bytes) of what the backup has, of what was copied, and what is damaged."""
     excused = {*quarantine.gone(log), *erasure.erasures(log).purged}
@@ -229,7 +239,7 @@ def _copy_blobs(
                 damaged.append(digest)
             continue
         done += num_bytes
-        if had.get(digest) != num_bytes:
+        if had.get(digest) != num_bytes or (verify and not _is_whole(copies, digest, num_bytes)):
             if not _copy(blobs, copies, blob, keep={*had, *copied}):
                 damaged.append(digest)
                 continue
@@ -238,6 +248,14 @@ def _copy_blobs(
         held[digest] = num_bytes
         on_progress(done, total, "blobs")
     return held, copied, damaged
+
+
+def _is_whole(copies: FolderBlobs, digest: str, num_bytes: int) -> bool:
+    try:
+        copies.check(Blob(sha256=digest, num_bytes=num_bytes), deep=True)
+    except BlobCorrupt:
+        return False
+    return True
 
 
 def _copy(blobs: FolderBlobs, copies: FolderBlobs, blob: Blob, *, keep: Collection[str]) -> bool:
