@@ -174,18 +174,22 @@ def chosen(source: Path, name: str = "") -> Snapshot:
             else "make one: `tunesmith store backup`",
         )
     folder = source / "snapshots" / (name or there[-1])
-    said = parse((folder / MANIFEST).read_bytes())
-    if said["format"] > FORMAT or said["revision"] > HEAD:
-        raise StoreTooNew(
-            f"snapshot {folder.name} was made by a later version of tunesmith",
-            remedy="upgrade tunesmith (`pip install -U tunesmith`)",
-        )
-    found = Snapshot(**said)
+    remedy = f"restore another one: {', '.join(n for n in there if n != folder.name)}"
+    try:
+        said = parse((folder / MANIFEST).read_bytes())
+        if said["format"] > FORMAT or said["revision"] > HEAD:
+            raise StoreTooNew(
+                f"snapshot {folder.name} was made by a later version of tunesmith",
+                remedy="upgrade tunesmith (`pip install -U tunesmith`)",
+            )
+        found = Snapshot(**said)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder / MANIFEST} is damaged", remedy=remedy) from error
     for file, digest in found.files.items():
         if not (folder / file).is_file() or digest_of(folder / file) != digest:
             raise StoreError(
                 f"{folder / file} is not what the snapshot's manifest says",
-                remedy=f"restore another one: {', '.join(n for n in there if n != folder.name)}",
+                remedy=remedy,
             )
     return found
 
@@ -282,8 +286,16 @@ def _alone_in(to: Path) -> Iterator[None]:
             f"{to} holds something that is no backup: {', '.join(sorted(others)[:3])}",
             remedy="name an empty folder, or one that holds backups of this project",
         )
-    (to / "snapshots").mkdir(parents=True, exist_ok=True)
-    with (to / "lock").open("a") as lock:
+    with room_for(f"a backup in {to}"):
+        try:
+            (to / "snapshots").mkdir(parents=True, exist_ok=True)
+            lock = (to / "lock").open("a")
+        except (NotADirectoryError, FileExistsError, FileNotFoundError, PermissionError) as error:
+            raise StoreError(
+                f"no folder for backups can be made at {to}: {error.strerror}",
+                remedy="name a folder that you may write to",
+            ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -322,6 +322,28 @@ def test_what_is_no_backup_is_a_clear_error(store, to, tmp_path):
         store.back_up(store.folder)
 
 
+@pytest.mark.parametrize(
+    "text", ["", '{"format": 1, "na', "{}", "[]", '{"format": 1, "revision": ""}']
+)
+def test_a_damaged_manifest_is_a_clear_error(store, to, text):
+    store.run("a")
+    first = store.back_up(to).snapshot
+    manifest = to / "snapshots" / store.back_up(to).snapshot / "manifest.json"
+    manifest.write_text(text)
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        chosen(to)
+    assert caught.value.remedy == f"restore another one: {first}"
+    assert chosen(to, first).name == first
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/none"])
+def test_where_no_folder_can_be_made_no_backup_is(store, tmp_path, where):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="no folder for backups can be made at"):
+        store.back_up(tmp_path / where)
+    assert (tmp_path / "file").read_text() == ""
+
+
 def test_a_full_disk_is_a_clear_error(store, to):
     """The tables do not fit in what a process of its own may write to a file."""
     for number in range(300):
