@@ -116,9 +116,7 @@ def back_up(
         log, needed = _needed(folder / TABLES)
         held, copied, damaged = _copy_blobs(blobs, copies, log, needed, on_progress, verify=verify)
         failpoint("backup.blobs")
-        for path in [*(store / each for each in PRIVATE), store.parent / PROJECT_FILE]:
-            if path.exists():
-                erasure.write_private(folder / path.name, path.read_bytes())
+        _copy_private(store, folder)
         made = Snapshot(
             format=FORMAT,
             name=name,
@@ -128,11 +126,13 @@ def back_up(
             files={path.name: digest_of(path) for path in sorted(folder.iterdir())},
             blobs=held,
         )
-        erasure.write_private(folder / MANIFEST, canonical_json(made))
-        sync(folder)
-        failpoint("backup.manifest")
+        _seal(folder, made)
     sync(to / "snapshots")
-    result = BackedUp(
+    manifest = digest_of(to / "snapshots" / name / MANIFEST)
+    body = {"snapshot": name, "head": made.head, "manifest": manifest, "damaged": damaged}
+    with database.write() as connection:
+        evidence.append(connection, BACKED_UP, actor, body)
+    return BackedUp(
         snapshot=name,
         head=made.head,
         num_blobs=len(held),
@@ -141,14 +141,18 @@ def back_up(
         copied_bytes=sum(copied.values()),
         damaged=tuple(damaged),
     )
-    body = {
-        "snapshot": name,
-        "head": made.head,
-        "manifest": digest_of(to / "snapshots" / name / MANIFEST),
-    }
-    with database.write() as connection:
-        evidence.append(connection, BACKED_UP, actor, body | {"damaged": damaged})
-    return result
+
+
+def _copy_private(store: Path, folder: Path) -> None:
+    for path in [*(store / each for each in PRIVATE), store.parent / PROJECT_FILE]:
+        if path.exists():
+            erasure.write_private(folder / path.name, path.read_bytes())
+
+
+def _seal(folder: Path, made: Snapshot) -> None:
+    erasure.write_private(folder / MANIFEST, canonical_json(made))
+    sync(folder)
+    failpoint("backup.manifest")
 
 
 def snapshots(source: Path) -> list[str]:

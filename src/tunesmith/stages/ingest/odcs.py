@@ -82,7 +82,7 @@ def with_contract_file(source: SourceConfig, project: Path) -> SourceConfig:
     except (DataError, NotFound) as error:
         message = f"{source.contract_file}: {error.message}"
         raise ConfigError(key, message, remedy=error.remedy) from error
-    found = {"contract": said.contract, "checks": said.checks, "contract_file": ""}
+    found: dict[str, Any] = {"contract": said.contract, "checks": said.checks, "contract_file": ""}
     if said.refresh_within is not None:
         if source.refresh_within not in (None, said.refresh_within):
             raise ConfigError(
