@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,7 +34,7 @@ from tunesmith.core.project_folder import STORE
 from tunesmith.project import open_database
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.ingest.reach import connect, place_of
-from tunesmith.stages.notify.config import WebhookConfig
+from tunesmith.stages.notify.config import WebhookConfig, is_of
 from tunesmith.stages.notify.sign import headers, secret_of
 
 TEST = "webhook.test"
@@ -132,6 +132,11 @@ def deliver(post: Post) -> list[Told]:
 def _deliver(post: Post, config: WebhookConfig) -> list[Told]:
     name, secret = config.name, secret_of(config.secret_env)
     with post.database.read() as connection:
+        known = outbox.kinds(connection, name).keys()
+    if not known >= {*config.events}:
+        with post.database.write() as connection:
+            outbox.widen(connection, name, actor(), config.events)
+    with post.database.read() as connection:
         cursor = outbox.position(connection, name)
         newest = evidence.length(connection)
         waiting = iter(()) if cursor is None else _items(post, connection, config, cursor)
@@ -142,6 +147,9 @@ def _deliver(post: Post, config: WebhookConfig) -> list[Told]:
                 return []
             items += islice(waiting, AT_ONCE - 1)
     if cursor is None or not items:
+        if known - {*config.events}:
+            with post.database.write() as connection:
+                outbox.narrow(connection, name, config.events)
         _pass_over(post, name, cursor, newest)
         return []
     told: list[Told] = []
@@ -259,15 +267,24 @@ def states(post: Post) -> list[State]:
 def _items(
     post: Post, connection: Transaction, config: WebhookConfig, cursor: int
 ) -> Iterator[Item]:
-    """What a webhook is still to be told, in order."""
+    """What a webhook is still to be told, in order; of a kind that it names since a while ago, what
+    came since then."""
+    begins = outbox.kinds(connection, config.name)
     for entry in evidence.entries(connection, after=cursor):
         if outbox.is_again(connection, config.name, entry):
             told = evidence.entry(connection, entry.body["entry"])
             yield Item(at=entry.seq, entry=told, event=_event(post, connection, told))
         elif not entry.what.startswith("webhook."):
             event = _event(post, connection, entry)
-            if config.wants(event):
+            if config.wants(event) and _has_begun(begins, entry, event):
                 yield Item(at=entry.seq, entry=entry, event=event)
+
+
+def _has_begun(begins: Mapping[str, int], entry: Entry, event: str) -> bool:
+    """Whether a kind that is named, or was until lately, has it; all do, if none is known."""
+    return not begins or any(
+        entry.seq > after and is_of(event, kind) for kind, after in begins.items()
+    )
 
 
 def _event(post: Post, connection: Transaction, entry: Entry) -> str:

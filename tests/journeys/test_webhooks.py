@@ -184,6 +184,80 @@ def test_nothing_from_before_it_was_set_is_told(project, receiver):
     assert {each.webhook for each in deliver(project)} == {"desk", "late"}
 
 
+def say(folder: Path, *kinds: str) -> list[int]:
+    """Entries of these kinds; their numbers."""
+    with webhooks.opened(folder) as post, post.database.write() as connection:
+        for kind in kinds:
+            evidence.append(connection, kind, "tester", {})
+        newest = evidence.length(connection)
+    return list(range(newest - len(kinds) + 1, newest + 1))
+
+
+def subscribe(folder: Path, *events: str) -> None:
+    """Name other events in the project file."""
+    text = re.sub(r"events = .*", f"events = {json.dumps(events)}", read_toml(folder))
+    (folder / "tunesmith.toml").write_text(text)
+
+
+def read_toml(folder: Path) -> str:
+    return (folder / "tunesmith.toml").read_text()
+
+
+def waiting(folder: Path) -> int:
+    with webhooks.opened(folder) as post:
+        (state,) = webhooks.states(post)
+    return state.num_waiting
+
+
+def test_of_a_kind_that_is_newly_named_it_is_told_what_comes_next(project, receiver, monkeypatch):
+    """What waits of the kinds that were named before is told all the same."""
+    receiver.answers = [500]
+    failed, _, moved, _ = say(project, "run.failed", "gate.old", "alias.moved", "step.old")
+    assert [each.failed for each in deliver(project)] == ["it answered 500"]
+    subscribe(project, "run.failed", "gate.*", "alias.*")
+    assert waiting(project) == 2
+    later(monkeypatch, 6.0)
+    assert [each.entry for each in deliver(project)] == [failed, moved]
+    gate, _, other = say(project, "gate.new", "run.finished", "alias.new")
+    assert waiting(project) == 2
+    assert [each.entry for each in deliver(project)] == [gate, other]
+    (widened,) = log(project, "webhook.widened")
+    assert widened.body["events"] == ["alias.*", "gate.*", "run.failed"]
+
+
+def test_a_kind_that_was_left_out_and_is_named_again_begins_again(project, receiver):
+    subscribe(project, "run.*")
+    deliver(project)
+    say(project, "alias.moved")
+    run_failed, _ = say(project, "run.failed", "alias.moved")
+    subscribe(project, "run.*", "alias.moved")
+    assert [each.entry for each in deliver(project)] == [run_failed]
+    (moved,) = say(project, "alias.moved")
+    assert [each.entry for each in deliver(project)] == [moved]
+
+
+def test_from_where_somebody_starts_it_is_told_of_all_kinds_that_are_named(project, receiver):
+    first, second = say(project, "gate.old", "alias.moved")
+    deliver(project)
+    subscribe(project, "gate.*", "alias.moved")
+    deliver(project)
+    with webhooks.opened(project) as post:
+        webhooks.start(post, "desk", first - 1)
+        assert webhooks.states(post)[0].num_waiting == 2
+    assert [each.entry for each in deliver(project)] == [first, second]
+
+
+def test_what_waited_when_kinds_were_not_kept_yet_is_told(project, receiver):
+    """A store of before."""
+    with webhooks.opened(project) as post, post.database.write() as connection:
+        kept = tables.export_cursors
+        connection.execute(kept.delete().where(kept.c.target.like("webhook:desk:%")))
+    new = say(project, "run.failed", "alias.moved")
+    assert waiting(project) == 2
+    assert [each.entry for each in deliver(project)] == new
+    assert not log(project, "webhook.widened")
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

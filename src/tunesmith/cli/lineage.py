@@ -151,7 +151,7 @@ def _version(line: VersionLine) -> list[str]:
         *([f"{line.num_quarantined} quarantined"] if line.kind != "dataset" else []),
         *([f"{line.num_erased} erased"] if line.num_erased else []),
     ]
-    gone = "  (erased: its rows are gone)" if line.is_erased else ""
+    gone = f"  (erased: its {line.gone} are gone)" if line.gone else ""
     return [
         f"{line.kind} {line.name}@{line.number}  {line.made_at}  {line.digest[:12]}{gone}",
         *([f"  tagged {', '.join(line.tags)}"] if line.tags else []),

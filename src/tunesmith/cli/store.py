@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,6 +93,7 @@ def verify(
     from tunesmith.core.errors import UsageError
     from tunesmith.core.verify import repair as repair_store
     from tunesmith.core.verify import verify as verify_store
+    from tunesmith.lineage.journal import problems
     from tunesmith.project import open_store
     from tunesmith.registry.checkpoint import checked, claim_kept
 
@@ -113,6 +115,7 @@ def verify(
             line.clear()
             say(f"{len(report.leftovers)} leftovers cleared up, {num_good} blobs made good")
             report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))
+        report = replace(report, problems=(*report.problems, *problems(project.store)))
         report, newest = checked(project, report, [kept] if kept else [], key)
     line.clear()
     out(report, [*_report(report), *_checkpoints(report, newest, key, kept)], as_json)

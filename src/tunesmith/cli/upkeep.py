@@ -152,6 +152,12 @@ def _why(found: Kept, plan: Plan) -> list[str]:
 def store_backup(
     to: Annotated[Path, typer.Argument(help="Folder for backups of this project.")],
     folder: Folder = HERE,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read again what the backup has, and copy anew what is damaged there."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Copy the store as it is at one moment, while others go on using it; only what is new is
@@ -169,6 +175,7 @@ def store_backup(
             to,
             actor=project.runner.actor,
             on_progress=lambda done, total, what: line.show("backup", what, done, total),
+            verify=verify,
         )
         line.clear()
     out(

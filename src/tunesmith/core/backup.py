@@ -23,6 +23,7 @@ from tunesmith.core.blobs import FolderBlobs, room_for, sync
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.db import Database, clock
 from tunesmith.core.errors import (
+    BlobCorrupt,
     BlobMissing,
     Conflict,
     NotFound,
@@ -82,9 +83,16 @@ class BackedUp:
 
 
 def back_up(
-    database: Database, store: Path, to: Path, *, actor: str, on_progress: Progress
+    database: Database,
+    store: Path,
+    to: Path,
+    *,
+    actor: str,
+    on_progress: Progress,
+    verify: bool = False,
 ) -> BackedUp:
-    """Copy a store into `to`, which may hold earlier backups of it.
+    """Copy a store into `to`, which may hold earlier backups of it. To `verify`, blobs that are
+    there are read again, and those that are damaged are copied anew.
 
     Raises:
         Conflict: another process collects garbage in the store, or the folder holds something else.
@@ -106,11 +114,9 @@ def back_up(
         revision = snapshot(database, folder / TABLES)
         failpoint("backup.tables")
         log, needed = _needed(folder / TABLES)
-        held, copied, damaged = _copy_blobs(blobs, copies, log, needed, on_progress)
+        held, copied, damaged = _copy_blobs(blobs, copies, log, needed, on_progress, verify=verify)
         failpoint("backup.blobs")
-        for path in [*(store / each for each in PRIVATE), store.parent / PROJECT_FILE]:
-            if path.exists():
-                erasure.write_private(folder / path.name, path.read_bytes())
+        _copy_private(store, folder)
         made = Snapshot(
             format=FORMAT,
             name=name,
@@ -120,11 +126,13 @@ def back_up(
             files={path.name: digest_of(path) for path in sorted(folder.iterdir())},
             blobs=held,
         )
-        erasure.write_private(folder / MANIFEST, canonical_json(made))
-        sync(folder)
-        failpoint("backup.manifest")
+        _seal(folder, made)
     sync(to / "snapshots")
-    result = BackedUp(
+    manifest = digest_of(to / "snapshots" / name / MANIFEST)
+    body = {"snapshot": name, "head": made.head, "manifest": manifest, "damaged": damaged}
+    with database.write() as connection:
+        evidence.append(connection, BACKED_UP, actor, body)
+    return BackedUp(
         snapshot=name,
         head=made.head,
         num_blobs=len(held),
@@ -133,14 +141,18 @@ def back_up(
         copied_bytes=sum(copied.values()),
         damaged=tuple(damaged),
     )
-    body = {
-        "snapshot": name,
-        "head": made.head,
-        "manifest": digest_of(to / "snapshots" / name / MANIFEST),
-    }
-    with database.write() as connection:
-        evidence.append(connection, BACKED_UP, actor, body | {"damaged": damaged})
-    return result
+
+
+def _copy_private(store: Path, folder: Path) -> None:
+    for path in [*(store / each for each in PRIVATE), store.parent / PROJECT_FILE]:
+        if path.exists():
+            erasure.write_private(folder / path.name, path.read_bytes())
+
+
+def _seal(folder: Path, made: Snapshot) -> None:
+    erasure.write_private(folder / MANIFEST, canonical_json(made))
+    sync(folder)
+    failpoint("backup.manifest")
 
 
 def snapshots(source: Path) -> list[str]:
@@ -166,18 +178,22 @@ def chosen(source: Path, name: str = "") -> Snapshot:
             else "make one: `tunesmith store backup`",
         )
     folder = source / "snapshots" / (name or there[-1])
-    said = parse((folder / MANIFEST).read_bytes())
-    if said["format"] > FORMAT or said["revision"] > HEAD:
-        raise StoreTooNew(
-            f"snapshot {folder.name} was made by a later version of tunesmith",
-            remedy="upgrade tunesmith (`pip install -U tunesmith`)",
-        )
-    found = Snapshot(**said)
+    remedy = f"restore another one: {', '.join(n for n in there if n != folder.name)}"
+    try:
+        said = parse((folder / MANIFEST).read_bytes())
+        if said["format"] > FORMAT or said["revision"] > HEAD:
+            raise StoreTooNew(
+                f"snapshot {folder.name} was made by a later version of tunesmith",
+                remedy="upgrade tunesmith (`pip install -U tunesmith`)",
+            )
+        found = Snapshot(**said)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder / MANIFEST} is damaged", remedy=remedy) from error
     for file, digest in found.files.items():
         if not (folder / file).is_file() or digest_of(folder / file) != digest:
             raise StoreError(
                 f"{folder / file} is not what the snapshot's manifest says",
-                remedy=f"restore another one: {', '.join(n for n in there if n != folder.name)}",
+                remedy=remedy,
             )
     return found
 
@@ -211,6 +227,8 @@ def _copy_blobs(
     log: list[evidence.Entry],
     needed: list[Blob],
     on_progress: Progress,
+    *,
+    verify: bool,
 ) -> tuple[dict[str, int], dict[str, int], list[str]]:
     """(digest -> bytes) of what the backup has, of what was copied, and what is damaged."""
     excused = {*quarantine.gone(log), *erasure.erasures(log).purged}
@@ -229,7 +247,7 @@ def _copy_blobs(
                 damaged.append(digest)
             continue
         done += num_bytes
-        if had.get(digest) != num_bytes:
+        if had.get(digest) != num_bytes or (verify and not _is_whole(copies, digest, num_bytes)):
             if not _copy(blobs, copies, blob, keep={*had, *copied}):
                 damaged.append(digest)
                 continue
@@ -238,6 +256,14 @@ def _copy_blobs(
         held[digest] = num_bytes
         on_progress(done, total, "blobs")
     return held, copied, damaged
+
+
+def _is_whole(copies: FolderBlobs, digest: str, num_bytes: int) -> bool:
+    try:
+        copies.check(Blob(sha256=digest, num_bytes=num_bytes), deep=True)
+    except BlobCorrupt:
+        return False
+    return True
 
 
 def _copy(blobs: FolderBlobs, copies: FolderBlobs, blob: Blob, *, keep: Collection[str]) -> bool:
@@ -264,8 +290,16 @@ def _alone_in(to: Path) -> Iterator[None]:
             f"{to} holds something that is no backup: {', '.join(sorted(others)[:3])}",
             remedy="name an empty folder, or one that holds backups of this project",
         )
-    (to / "snapshots").mkdir(parents=True, exist_ok=True)
-    with (to / "lock").open("a") as lock:
+    with room_for(f"a backup in {to}"):
+        try:
+            (to / "snapshots").mkdir(parents=True, exist_ok=True)
+            lock = (to / "lock").open("a")
+        except (NotADirectoryError, FileExistsError, FileNotFoundError, PermissionError) as error:
+            raise StoreError(
+                f"no folder for backups can be made at {to}: {error.strerror}",
+                remedy="name a folder that you may write to",
+            ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

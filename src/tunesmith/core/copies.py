@@ -6,6 +6,7 @@ and no password.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from tunesmith.core.errors import Conflict
 from tunesmith.core.ref import to_plain
 
 LEFT = "copy.left"
+REVIEWED = "review.exported"
+"""Rows left for people to look at; its entry says of which review."""
 Has = Literal["rows", "weights", "records"]
 
 
@@ -48,16 +51,24 @@ def put_on_record(database: Database, actor: str, copy: Copy) -> None:
 
 def put_on_record_in(connection: Transaction, actor: str, copy: Copy) -> None:
     """The same in the caller's transaction."""
-    if copy.has != "records" and erasure.read(connection).unfinished:
-        raise Conflict(
-            f"somebody is being forgotten, and {', '.join(copy.of)} may have something of theirs",
-            remedy="run this again when that is done; if it was killed, run the same "
-            "`tunesmith data forget` again first",
-        )
+    if copy.has != "records":
+        require_none_forgotten(connection, ", ".join(copy.of))
     body = to_plain(copy)
     said = evidence.entries(connection, LEFT)
     if all(fingerprint(entry.body) != fingerprint(body) for entry in said):
         evidence.append(connection, LEFT, actor, body)
+
+
+def require_none_forgotten(connection: Transaction, what: str, blobs: Collection[str] = ()) -> None:
+    """Raise Conflict if somebody is being forgotten, or was with one of `blobs`, so that `what` may
+    not leave."""
+    state = erasure.read(connection)
+    if state.unfinished or state.purged & {*blobs}:
+        raise Conflict(
+            f"somebody is being forgotten, and {what} may have something of theirs",
+            remedy="run this again when that is done; if it was killed, run the same "
+            "`tunesmith data forget` again first",
+        )
 
 
 def without_secrets(address: str) -> str:

@@ -20,6 +20,20 @@ def position(connection: Connection, target: str) -> int:
     return find(connection, target) or 0
 
 
+def below(connection: Connection, prefix: str) -> dict[str, int]:
+    """Of every target whose name begins with `prefix`, by the rest of its name: its position."""
+    of = export_cursors.c
+    rows = connection.execute(
+        sa.select(of.target, of.seq).where(of.target.startswith(prefix, autoescape=True))
+    )
+    return {target.removeprefix(prefix): seq for target, seq in rows}
+
+
+def forget(connection: Connection, target: str) -> None:
+    """Nothing is known of `target` from now on."""
+    connection.execute(export_cursors.delete().where(export_cursors.c.target == target))
+
+
 def advance(connection: Connection, target: str, seq: int, *, before: int | None = None) -> int:
     """Say that `target` was told everything up to an entry; with `before`, only if it still is what
     was known. What is known then."""

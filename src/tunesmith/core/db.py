@@ -162,6 +162,12 @@ class Database:
         )
 
 
+def let_others_write() -> None:
+    """Wait, without the write lock, until all who wait for it have looked once more: whoever takes
+    it again and again has to call this in between."""
+    time.sleep(2 * LOOK_AGAIN_S[1])
+
+
 def without_password(url: str) -> str:
     """A database's URL as it may be printed: without its password, and without what follows "?",
     where a driver takes one, too.

@@ -4,10 +4,14 @@ That a webhook was set, that a message was sent, failed, or is given up are entr
 so that a message is never lost, and what was tried can be shown. The cursor says up to which entry
 everything was told, or given up; it is kept so that nobody has to read what lies before it, and is
 made anew from the evidence where it is missing.
+
+Of each kind of event that a webhook names, it is kept from where on it is told: one that is named
+later begins then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +23,7 @@ from tunesmith.core.evidence import Entry
 
 SET, SENT, FAILED = "webhook.set", "webhook.sent", "webhook.failed"
 DEAD, AGAIN = "webhook.dead", "webhook.again"
+WIDENED = "webhook.widened"
 WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 72000.0)
 """How long to wait after the first failure, the second one, ...; after the last one it is dead."""
 
@@ -92,6 +97,31 @@ def set_at(connection: Connection, webhook: str, actor: str, after: int) -> None
     """From now on it is told what came `after` that entry, also if it was told before."""
     _note(connection, SET, actor, webhook, after)
     cursors.advance(connection, _target(webhook), after)
+    for kind in kinds(connection, webhook):
+        cursors.forget(connection, _target(webhook, kind))
+
+
+def kinds(connection: Connection, webhook: str) -> Mapping[str, int]:
+    """Of the kinds of events that a webhook is told of, as it names them: after which entry."""
+    return cursors.below(connection, _target(webhook, ""))
+
+
+def widen(connection: Connection, webhook: str, actor: str, named: Collection[str]) -> None:
+    """Of kinds that are `named` now, and were not, it is told from now on; of all of them, what
+    came after its cursor, where none was known."""
+    known, after = kinds(connection, webhook), position(connection, webhook)
+    if known or after is None:
+        after = evidence.length(connection)
+    if known:
+        _note(connection, WIDENED, actor, webhook, after, events=sorted(named))
+    for kind in set(named) - known.keys():
+        cursors.advance(connection, _target(webhook, kind), after)
+
+
+def narrow(connection: Connection, webhook: str, named: Collection[str]) -> None:
+    """It is told of no kind that is not `named`; of one that is named again, from then on."""
+    for kind in kinds(connection, webhook).keys() - set(named):
+        cursors.forget(connection, _target(webhook, kind))
 
 
 def is_again(connection: Connection, webhook: str, entry: Entry) -> bool:
@@ -160,5 +190,5 @@ def _note(
     evidence.append(connection, what, actor, {"webhook": webhook, "entry": entry, **more})
 
 
-def _target(webhook: str) -> str:
-    return f"webhook:{webhook}"
+def _target(webhook: str, kind: str | None = None) -> str:
+    return f"webhook:{webhook}" if kind is None else f"webhook:{webhook}:{kind}"

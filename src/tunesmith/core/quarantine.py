@@ -1,11 +1,12 @@
 """Remove what nothing needs any more, in three steps that can each be repeated after a crash.
 
-Mark, and set aside: a manifest says what is about to be moved; then, under the write lock, so that
-no run can begin or be published meanwhile, marks are made anew, files are moved, and an entry of
-the evidence says so. A manifest without an entry is undone by whoever comes next. What is set aside
-comes back when somebody asks for it (`core/blobs.py`), or by `undo`. After the grace period, what
-nothing needs by then is removed: the files first, then the entry, so that a removal that was cut
-short is gone on with.
+Mark, and set aside: a manifest says what is about to be moved; then files are moved, a few at a
+time under the write lock, so that no run can begin or be published between the marks and the moves,
+and others write in between; then an entry of the evidence says so. A manifest without an entry is
+undone by whoever comes next. What is set aside comes back when somebody asks for it
+(`core/blobs.py`), or by `undo`. After the grace period, what nothing needs by then is removed: the
+entry first, under the lock, then the files, without it; a removal that was cut short is gone on
+with, as its entry says that it was meant.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from sqlalchemy.engine import Connection
 from tunesmith.core import evidence
 from tunesmith.core.blobs import BlobFile, FolderBlobs, sync
 from tunesmith.core.canonical import canonical_json, parse
-from tunesmith.core.db import Database, clock, moment
+from tunesmith.core.db import Database, clock, let_others_write, moment
 from tunesmith.core.erasure import write_private
 from tunesmith.core.errors import Conflict, NotFound
 from tunesmith.core.failpoint import failpoint
-from tunesmith.core.retention import Marks, StoreSection, Why, mark
+from tunesmith.core.retention import Marks, StoreSection, Why, mark, mark_again
+
+AT_ONCE = 200
+"""How many files are moved under the write lock before others may write: for some 20 ms."""
 
 SET_ASIDE, CAME_BACK, REMOVED = "store.set-aside", "store.came-back", "store.removed"
 MANIFEST = "manifest.json"
@@ -99,19 +103,11 @@ def collect(
     """
     with collecting(blobs):
         num_back = finish(database, blobs)
-        files = list(blobs.files())  # long in a large store, and others write meanwhile
-        with database.write() as connection:
-            marks = mark(connection, settings, in_use)
-            due = [each for each in _batches(connection, blobs, settings) if each.is_due]
-            removed = [_remove(connection, blobs, each.id, marks, actor) for each in due]
-            failpoint("gc.removed")
-        for each in due:
-            shutil.rmtree(blobs.quarantine / each.id)
-        with database.write() as connection:
-            marks = mark(connection, settings, in_use)
-            planned = _planned(marks, files, settings, ())
-            batch, moved = _set_aside(connection, blobs, planned.going, marks, settings, actor)
-            failpoint("gc.set-aside")
+        with database.read() as connection:
+            due = [each.id for each in _batches(connection, blobs, settings) if each.is_due]
+        removed = [_remove(database, blobs, each, settings, in_use, actor) for each in due]
+        batch, moved = _set_aside(database, blobs, settings, in_use, actor)
+        failpoint("gc.set-aside")
     failpoint("gc.done")
     return Done(
         batch=batch,
@@ -140,7 +136,7 @@ def undo(database: Database, blobs: FolderBlobs, actor: str, batch: str = "") ->
             )
         for each in [batch] if batch else ids:
             _move_back(blobs, each)
-            back = _there(blobs, each)
+            back = sorted(_there(blobs, _listed(blobs, each)))
             failpoint("gc.undone")
             with database.write() as connection:
                 evidence.append(connection, CAME_BACK, actor, {"id": each, "blobs": back})
@@ -154,11 +150,13 @@ def finish(database: Database, blobs: FolderBlobs) -> int:
     num_back = 0
     for batch in _folders(blobs):
         with database.read() as connection:
-            said = _said(connection).get(batch, "")
-        if said == SET_ASIDE:
+            said = _said(connection).get(batch)
+        if said is not None and said.what == SET_ASIDE:
             continue
-        if said != REMOVED:
-            num_back += len(_move_back(blobs, batch))
+        if said is not None and said.what == REMOVED:
+            _clear(database, blobs, batch, said.body["blobs"], said.actor)
+            continue
+        num_back += len(_move_back(blobs, batch))
         shutil.rmtree(blobs.quarantine / batch)
     return num_back
 
@@ -166,7 +164,11 @@ def finish(database: Database, blobs: FolderBlobs) -> int:
 def unfinished(connection: Connection, blobs: FolderBlobs) -> list[str]:
     """Batches that were cut short."""
     said = _said(connection)
-    return [batch for batch in _folders(blobs) if said.get(batch) != SET_ASIDE]
+    return [
+        batch
+        for batch in _folders(blobs)
+        if (last := said.get(batch)) is None or last.what != SET_ASIDE
+    ]
 
 
 def gone(log: Iterable[evidence.Entry]) -> dict[str, int]:
@@ -225,28 +227,34 @@ def _put_before(marks: Marks, settings: StoreSection) -> float:
 
 
 def _set_aside(
-    connection: Connection,
+    database: Database,
     blobs: FolderBlobs,
-    going: tuple[Kept, ...],
-    marks: Marks,
     settings: StoreSection,
+    in_use: Collection[int],
     actor: str,
 ) -> tuple[str, list[Kept]]:
+    files = list(blobs.files())
+    with database.read() as connection:
+        marks, batch = mark(connection, settings, in_use), clock(connection).replace(":", "")
+    going = _planned(marks, files, settings, ()).going
     if not going:
         return "", []
-    batch = clock(connection).replace(":", "")
     folder = blobs.quarantine / batch
     folder.mkdir()
     manifest = {"id": batch, "actor": actor, "blobs": {each.sha256: each for each in going}}
     write_private(folder / MANIFEST, canonical_json(manifest))
     _sync_all(folder)
     failpoint("gc.begun")
-    before = _put_before(marks, settings)
-    moved = []
-    for each in going:
-        if blobs.move_aside(each.sha256, batch, before):
-            moved.append(each)
-        failpoint("gc.moving")
+    moved: list[Kept] = []
+    for start in range(0, len(going), AT_ONCE):
+        with database.write() as connection:
+            marks = mark_again(connection, settings, in_use, marks)
+            before = _put_before(marks, settings)
+            for each in going[start : start + AT_ONCE]:
+                if each.sha256 not in marks.why and blobs.move_aside(each.sha256, batch, before):
+                    moved.append(each)
+                failpoint("gc.moving")
+        let_others_write()
     _sync_all(folder)
     if not moved:  # all of it was put again meanwhile
         shutil.rmtree(folder)
@@ -256,31 +264,57 @@ def _set_aside(
         "blobs": sorted(each.sha256 for each in moved),
         "num_bytes": sum(each.num_bytes for each in moved),
     }
-    evidence.append(connection, SET_ASIDE, actor, body)
+    with database.write() as connection:
+        evidence.append(connection, SET_ASIDE, actor, body)
     return batch, moved
 
 
 def _remove(
-    connection: Connection, blobs: FolderBlobs, batch: str, marks: Marks, actor: str
+    database: Database,
+    blobs: FolderBlobs,
+    batch: str,
+    settings: StoreSection,
+    in_use: Collection[int],
+    actor: str,
 ) -> tuple[int, int, int]:
     """How many blobs of a batch were removed, their bytes, and how many came back."""
-    num_bytes = 0
+    listed = _listed(blobs, batch)
+    with database.read() as connection:
+        marks = mark(connection, settings, in_use)
+    for digest in listed & marks.why.keys():
+        blobs.bring_back(digest)  # a run needs it by now
+    there = _there(blobs, listed)
+    with database.write() as connection:
+        marks = mark_again(connection, settings, in_use, marks)
+        there |= {each for each in listed & marks.why.keys() - there if blobs.bring_back(each)}
+        if there:
+            evidence.append(connection, CAME_BACK, actor, {"id": batch, "blobs": sorted(there)})
+        meant = sorted(listed - there)
+        evidence.append(connection, REMOVED, actor, {"id": batch, "blobs": meant})
+    failpoint("gc.removed")
+    num_bytes, num_back = _clear(database, blobs, batch, meant, actor)
+    return len(meant) - num_back, num_bytes, len(there) + num_back
+
+
+def _clear(
+    database: Database, blobs: FolderBlobs, batch: str, meant: Collection[str], actor: str
+) -> tuple[int, int]:
+    """Remove the files of a batch, which the evidence says are; the bytes of those, and how many
+    came back since."""
+    folder, num_bytes = blobs.quarantine / batch, 0
     for each in list(blobs.set_aside(batch)):
-        if each.sha256 in marks.why:
-            blobs.bring_back(each.sha256)  # a run needs it by now
-            continue
         # Whoever asks for it at this very moment was faster, or misses it.
         with contextlib.suppress(FileNotFoundError):
-            (blobs.quarantine / batch / each.sha256[:2] / each.sha256[2:]).unlink()
+            (folder / each.sha256[:2] / each.sha256[2:]).unlink()
             num_bytes += each.num_bytes
         failpoint("gc.removing")
-    _sync_all(blobs.quarantine / batch)
-    there = _there(blobs, batch)
-    removed = sorted(_listed(blobs, batch) - set(there))
-    if there:
-        evidence.append(connection, CAME_BACK, actor, {"id": batch, "blobs": there})
-    evidence.append(connection, REMOVED, actor, {"id": batch, "blobs": removed})
-    return len(removed), num_bytes, len(there)
+    _sync_all(folder)
+    back = sorted(_there(blobs, set(meant)))
+    if back:
+        with database.write() as connection:
+            evidence.append(connection, CAME_BACK, actor, {"id": batch, "blobs": back})
+    shutil.rmtree(folder)
+    return num_bytes, len(back)
 
 
 def _move_back(blobs: FolderBlobs, batch: str) -> list[str]:
@@ -312,10 +346,10 @@ def _batches(
     return tuple(found)
 
 
-def _said(connection: Connection) -> dict[str, str]:
+def _said(connection: Connection) -> dict[str, evidence.Entry]:
     """What the evidence said last of each batch."""
     log = evidence.entries(connection, SET_ASIDE, CAME_BACK, REMOVED)
-    return {entry.body["id"]: entry.what for entry in log}
+    return {entry.body["id"]: entry for entry in log}
 
 
 def _folders(blobs: FolderBlobs) -> list[str]:
@@ -328,10 +362,9 @@ def _listed(blobs: FolderBlobs, batch: str) -> set[str]:
     return set(parse((blobs.quarantine / batch / MANIFEST).read_bytes())["blobs"])
 
 
-def _there(blobs: FolderBlobs, batch: str) -> list[str]:
+def _there(blobs: FolderBlobs, listed: Collection[str]) -> set[str]:
     """What of a batch is in its place: it came back, or was put again."""
-    listed = _listed(blobs, batch)
-    return sorted(each.sha256 for each in blobs.files() if each.sha256 in listed)
+    return {each.sha256 for each in blobs.files() if each.sha256 in listed}
 
 
 def _sync_all(folder: Path) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.engine import Connection
 
-from tunesmith.core import catalog, data_tags, tables
+from tunesmith.core import catalog, data_tags, evidence, tables
 from tunesmith.core.db import moment
 from tunesmith.core.owner import is_gone
 from tunesmith.core.section import Section
@@ -68,6 +68,8 @@ class Marks:
     """Digest -> what keeps it."""
     last: Mapping[str, str]
     """Digest -> the newest run that made it, kept or not."""
+    as_of: tuple[int, int]
+    """Numbers of the newest entry of the evidence and of the newest run that they know of."""
     live_since: float | None
     """When the oldest run that still runs began, by this machine's clock, or before."""
 
@@ -98,6 +100,7 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
     _follow(runs, _roots(connection, settings, runs, in_use, [run.id for run in live]), why)
     started = [moment(run.started_at).timestamp() - CLOCKS_APART_S for run in live]
     return Marks(
+        as_of=_as_of(connection),
         why=why,
         last={
             digest: runs.name(run_id)
@@ -106,6 +109,20 @@ def mark(connection: Connection, settings: StoreSection, in_use: Collection[int]
         },
         live_since=min(started, default=None),
     )
+
+
+def mark_again(
+    connection: Connection, settings: StoreSection, in_use: Collection[int], marks: Marks
+) -> Marks:
+    """Marks as they are now: these, unless a run began or ended since, or an alias moved."""
+    if marks.as_of == _as_of(connection):
+        return marks
+    return mark(connection, settings, in_use)
+
+
+def _as_of(connection: Connection) -> tuple[int, int]:
+    newest = connection.execute(sa.select(sa.func.max(tables.runs.c.id))).scalar() or 0
+    return evidence.length(connection), newest
 
 
 # What runs, aliases and tags refer to is followed from where they point now; what was set aside is

@@ -75,7 +75,7 @@ def verify(
         leftovers = [
             *_stale(connection),
             *(
-                f"blobs were about to be set aside as {batch}, and the process ended"
+                f"blobs were about to be set aside as {batch}, or removed, and the process ended"
                 for batch in (
                     quarantine.unfinished(connection, blobs)
                     if isinstance(blobs, FolderBlobs)

@@ -146,7 +146,7 @@ def _described(store: Store, run: Run, dataset: Dataset) -> DatasetFacts:
         for each in store.project.versions()
         if each.kind == "dataset" and each.digest == digest_of(run)
     )
-    blobs = (dataset.train.rows, dataset.test.rows, dataset.dropped)
+    blobs = (dataset.train.rows, dataset.test.rows)
     is_erased = any(blob.sha256 in store.project.purged for blob in blobs)
     of = describe(store.project, version, run, dataset, is_erased=is_erased)
     return replace(of, models=tuple(each for each in of.models if each.name == store.ref))

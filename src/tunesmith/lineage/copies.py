@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core import evidence
-from tunesmith.core.copies import LEFT
+from tunesmith.core.copies import LEFT, REVIEWED
 from tunesmith.core.evidence import Entry
 from tunesmith.lineage.load_out import LOADED_OUT
 from tunesmith.lineage.repair import EXPORTED as QUARANTINED
 from tunesmith.lineage.trace import Placed
-from tunesmith.lineage.versions import Held
+from tunesmith.lineage.versions import GONE, ROWS, Held
 from tunesmith.project import Project
 
-REVIEWED = "review.exported"
 TASKS = {
     "rows": "delete their rows there",
     "weights": "delete it there, or put a version in its place that was tuned without them",
     "records": "it has names, figures and digests, and no rows: look whether it names them",
 }
 """By what a copy has, what is left to do."""
-_GONE = " (its rows are gone from the store: it may have them)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ def _lines(sought: _Sought, entry: Entry) -> Iterator[str]:
     if entry.what == LOADED_OUT:
         table = f", table {body['table']}" if body["table"] else ""
         what = f"{body['kind']} {body['version']}, in {body['where']}{table} {since}"
-        doubt = _doubt(sought, body["digest"])
+        doubt = _doubt(sought, body["digest"], has=(ROWS,))
         if doubt is not None:
             yield f"{what}{doubt}: {TASKS['rows']}"
     elif entry.what == REVIEWED:
@@ -109,13 +107,16 @@ def _left(sought: _Sought, body: Mapping[str, Any], since: str) -> Iterator[str]
         yield f"{body['form']}, {where}: {TASKS['records']}"
 
 
-def _doubt(sought: _Sought, digest: str) -> str | None:
-    """Whether a copy of a version of data has the rows: yes (""), perhaps (why), or no (None)."""
+def _doubt(
+    sought: _Sought, digest: str, has: Collection[str] = frozenset(GONE.values())
+) -> str | None:
+    """Whether a copy of a version of data has the rows: yes (""), perhaps (why), or no (None);
+    `has` is what was copied of it."""
     if digest in sought.holding:
         return ""
     held = sought.every.get(digest)
-    if held is not None and held.is_erased and _draws_on(sought, held):
-        return _GONE
+    if held is not None and held.gone in has and _draws_on(sought, held):
+        return f" (its {held.gone} are gone from the store: it may have them)"
     return None
 
 

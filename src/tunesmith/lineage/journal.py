@@ -54,6 +54,16 @@ def write(store: Path, journal: Journal) -> None:
     write_private(store / FILE, canonical_json(journal))
 
 
+def problems(store: Path) -> list[str]:
+    """What is there of erasures that are not done, or whose process ended just then; nobody is
+    named."""
+    return [
+        f"{path} is left of an erasure and has texts of whom it is about: run the same `tunesmith "
+        "data forget` again, which goes on with it and removes the file"
+        for path in sorted(store.glob(f"{FILE}*"))
+    ]
+
+
 def remove(store: Path) -> None:
     """Forget it, and what a process that ended left of one."""
     for path in store.glob(f"{FILE}*"):

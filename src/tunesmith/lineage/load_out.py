@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.core import erasure, evidence
+from tunesmith.core import evidence
 from tunesmith.core.canonical import fingerprint
-from tunesmith.core.errors import Conflict, NotFound, UsageError
+from tunesmith.core.copies import require_none_forgotten
+from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import to_plain
-from tunesmith.lineage.versions import Held, card_of, find, path_of
+from tunesmith.lineage.versions import GONE, ROWS, Held, card_of, find, path_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import LoadedOut
@@ -127,13 +128,8 @@ def _put_on_record(project: Project, held: Held, made: LoadedOut) -> None:
     """
     body = to_plain(made) | {"files": fingerprint(made.files) if made.files else ""}
     with project.runner.database.write() as connection:
-        state = erasure.read(connection)
-        if state.unfinished or state.purged & {blob.sha256 for blob in held.tables.values()}:
-            raise Conflict(
-                f"somebody is being forgotten, and {held.ref} may have a row of theirs",
-                remedy="run this again when that is done; if it was killed, run the same "
-                "`tunesmith data forget` again first",
-            )
+        rows = [blob.sha256 for table, blob in held.tables.items() if GONE[table] == ROWS]
+        require_none_forgotten(connection, held.ref, rows)
         evidence.append(connection, LOADED_OUT, project.runner.actor, body)
 
 

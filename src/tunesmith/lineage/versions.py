@@ -24,6 +24,14 @@ from tunesmith.records.transform import TransformedAsset
 
 KINDS = {"data": "source", "dataset": "dataset"}
 """What the store calls them, and what people write."""
+ROWS = "rows"
+GONE = {
+    **dict.fromkeys(("rows", "train", "test"), ROWS),
+    "quarantine": "quarantined rows",
+    "dropped": "dropped rows",
+    "edges": "rows' origins",
+}
+"""What is gone when a table was purged; of several, the first is said."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +43,8 @@ class Held:
     version: Version
     run: Run
     record: DataAsset | Dataset
-    is_erased: bool
-    """Whether one of its tables was purged."""
+    purged: frozenset[str]
+    """Names of its tables that were purged."""
     tags: tuple[str, ...] = ()
     """Names that people gave it, in the order in which they did."""
 
@@ -49,6 +57,16 @@ class Held:
     def word(self) -> str:
         """What it is, for people: "source", "transform" or "dataset"."""
         return "transform" if isinstance(self.record, TransformedAsset) else self.kind
+
+    @property
+    def gone(self) -> str:
+        """What of it was purged, in words; empty where nothing was."""
+        return next((what for table, what in GONE.items() if table in self.purged), "")
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its rows were purged."""
+        return self.gone == ROWS
 
     @property
     def tables(self) -> Mapping[str, Blob]:
@@ -220,6 +238,7 @@ def line_of(held: Held, before: Held | None) -> VersionLine:
         num_erased=erased,
         num_repaired=repaired,
         is_erased=held.is_erased,
+        gone=held.gone,
         changed=changed,
         tags=held.tags,
     )
@@ -235,9 +254,10 @@ def path_of(project: Project, held: Held, table: str) -> Path:
     try:
         return project.runner.blobs.path(held.tables[table])
     except BlobMissing as error:
-        if held.is_erased:
+        if table in held.purged:
+            what = held.ref if GONE[table] == ROWS else f"table {table!r} of {held.ref}"
             raise NotFound(
-                f"{held.ref} was erased: it had rows of somebody who was forgotten",
+                f"{what} was erased: it had rows of somebody who was forgotten",
                 remedy=f"take a newer version: `tunesmith data log {held.version.name}`",
             ) from error
         raise
@@ -331,6 +351,8 @@ def _held(project: Project, version: Version, run: Run, tags: Sequence[str]) -> 
         version=version,
         run=run,
         record=record,
-        is_erased=any(blob.sha256 in project.purged for blob in tables_of(record).values()),
+        purged=frozenset(
+            table for table, blob in tables_of(record).items() if blob.sha256 in project.purged
+        ),
         tags=tuple(tags),
     )

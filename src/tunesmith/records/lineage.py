@@ -32,13 +32,15 @@ class VersionLine:
     num_repaired: int
     """Of `num_rows`, those that people repaired."""
     is_erased: bool
-    """Whether a table of it was purged by an erasure: its rows can no longer be read."""
+    """Whether its rows were purged by an erasure, and can no longer be read."""
     changed: tuple[str, ...]
     """What differs from the run that made the version before it; "first version" of the first."""
     num_read: int = 0
     """Of a transform: the rows of its sources. What came of them is `num_in`."""
     tags: tuple[str, ...] = ()
     """Names that people gave it."""
+    gone: str = ""
+    """What of it was purged by an erasure: "rows", or only "quarantined rows" or "dropped rows"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

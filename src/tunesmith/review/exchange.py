@@ -14,6 +14,7 @@ from typing import Any
 
 from tunesmith.core import evidence
 from tunesmith.core.canonical import sha256
+from tunesmith.core.copies import REVIEWED, require_none_forgotten
 from tunesmith.core.erasure import write_private
 from tunesmith.core.errors import Conflict, DataError, NotAllowed, UsageError
 from tunesmith.core.project_folder import STORE
@@ -35,7 +36,6 @@ _READ: Mapping[str, Callable[[Any], Iterator[Told]]] = {
     "label-studio": label_studio.told,
     "argilla": argilla.told,
 }
-EXPORTED = "review.exported"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ def export(
     gives it may not see the others. With `only_open` rows that wait for none are left out.
 
     Raises:
-        NotFound, Conflict: see `at_work`; or the file is there.
+        NotFound, Conflict: see `at_work`; or the file is there; or somebody is being forgotten.
         UsageError: there is no such format, or the file would be in the store.
     """
     _require_form(form)
@@ -91,11 +91,12 @@ def export(
         num_judgements=sum(len(item.judgements) for item in items),
         sha256=sha256(data),
     )
-    write_private(whole, data)
     with project.runner.database.write() as connection:
+        require_none_forgotten(connection, f"the rows of review {review}")
         evidence.append(
-            connection, EXPORTED, actor.name, {"review": review, "made": made, **actor.body()}
+            connection, REVIEWED, actor.name, {"review": review, "made": made, **actor.body()}
         )
+    write_private(whole, data)
     return made
 
 

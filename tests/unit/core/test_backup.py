@@ -270,6 +270,27 @@ def test_a_backup_makes_good_what_is_damaged(store, to):
     assert verify(store.database, store.blobs).problems == ()
 
 
+def test_what_has_rotted_in_a_backup_is_copied_anew_where_that_is_asked_for(store, to):
+    blob = store.run("a")
+    store.back_up(to)
+    rotten = to / "blobs" / blob.sha256[:2] / blob.sha256[2:]
+    rotten.chmod(0o644)
+    rotten.write_bytes(b"b")  # as long
+    assert store.back_up(to).num_copied == 0, "it is not looked at"
+    assert rotten.read_bytes() == b"b"
+    made = back_up(store.database, store.store, to, actor="tester", on_progress=quiet, verify=True)
+    assert (made.num_copied, made.copied_bytes, made.damaged) == (1, 1, ())
+    assert rotten.read_bytes() == b"a"
+    drilled = drill(to, chosen(to), store.database, actor="tester", on_progress=quiet)
+    assert drilled.problems == ()
+    assert (
+        back_up(
+            store.database, store.store, to, actor="tester", on_progress=quiet, verify=True
+        ).num_copied
+        == 0
+    )
+
+
 def test_a_damaged_backup_is_refused_and_leaves_nothing(store, to, tmp_path):
     first = store.back_up(to)
     store.back_up(to)
@@ -299,6 +320,28 @@ def test_what_is_no_backup_is_a_clear_error(store, to, tmp_path):
         chosen(to)
     with pytest.raises(Conflict, match="something that is no backup"):
         store.back_up(store.folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"format": 1, "na', "{}", "[]", '{"format": 1, "revision": ""}']
+)
+def test_a_damaged_manifest_is_a_clear_error(store, to, text):
+    store.run("a")
+    first = store.back_up(to).snapshot
+    manifest = to / "snapshots" / store.back_up(to).snapshot / "manifest.json"
+    manifest.write_text(text)
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        chosen(to)
+    assert caught.value.remedy == f"restore another one: {first}"
+    assert chosen(to, first).name == first
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/none"])
+def test_where_no_folder_can_be_made_no_backup_is(store, tmp_path, where):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="no folder for backups can be made at"):
+        store.back_up(tmp_path / where)
+    assert (tmp_path / "file").read_text() == ""
 
 
 def test_a_full_disk_is_a_clear_error(store, to):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import multiprocessing
 import os
 import re
@@ -276,6 +278,127 @@ def test_what_became_young_since_it_was_marked_is_not_set_aside(store):
     assert store.blobs.move_aside(store.old.sha256, "batch", marked_at)
     assert store.orphan.sha256 in store.there()
     assert store.old.sha256 not in store.there()
+
+
+def other_writer(store) -> Database:
+    """Somebody who writes at once, or not at all."""
+    return Database(f"sqlite:///{store.folder / 'tunesmith.db'}", busy_timeout_s=0)
+
+
+def put_many(store, num: int) -> None:
+    for number in range(num):
+        store.blobs.put(f"many {number}".encode())
+    store.age()
+
+
+def test_others_write_between_a_few_moves_and_while_files_are_removed(store, monkeypatch):
+    """No hold of the write lock is longer than a few renames, however many there are."""
+    monkeypatch.setattr(quarantine, "AT_ONCE", 4)
+    put_many(store, 37)
+    other, moved_in_holds, written = other_writer(store), [], []
+    write, move_aside = Database.write, FolderBlobs.move_aside
+
+    @contextlib.contextmanager
+    def counted(database: Database):
+        with write(database) as connection:
+            moved_in_holds.append(0)
+            yield connection
+
+    def write_at_once() -> None:
+        with write(other) as connection:
+            evidence.append(connection, "test.written", "other", {})
+        written.append(len(moved_in_holds))
+
+    def moving(*args) -> bool:
+        moved_in_holds[-1] += 1
+        return move_aside(*args)
+
+    def reached(name: str) -> None:
+        if name == "gc.removing":
+            write_at_once()
+
+    monkeypatch.setattr(store.runner.database, "write", lambda: counted(store.runner.database))
+    monkeypatch.setattr(FolderBlobs, "move_aside", moving)
+    monkeypatch.setattr(quarantine, "failpoint", reached)
+    monkeypatch.setattr(quarantine, "let_others_write", write_at_once)
+    assert store.collect(LATER).num_set_aside == 40
+    assert max(moved_in_holds) == 4
+    assert written == list(range(1, 11)), "after each few"
+    assert store.collect(NOW).num_removed == 40
+    assert len(written) == 50, "and whenever a file is removed"
+    store.check()
+
+
+def test_a_writer_that_waits_commits_while_garbage_is_collected(store, monkeypatch):
+    monkeypatch.setattr(quarantine, "AT_ONCE", 1)
+    put_many(store, 100)
+    patient = Database(f"sqlite:///{store.folder / 'tunesmith.db'}")
+    committed = threading.Event()
+
+    def write() -> None:
+        with patient.write() as connection:
+            evidence.append(connection, "test.written", "other", {})
+        committed.set()
+
+    writer = threading.Thread(target=write)
+    moved_before: list[bool] = []
+
+    def reached(name: str) -> None:
+        if name == "gc.moving":
+            if not moved_before:
+                writer.start()
+            moved_before.append(committed.is_set())
+
+    monkeypatch.setattr(quarantine, "failpoint", reached)
+    assert store.collect(LATER).num_set_aside == 103
+    writer.join()
+    assert moved_before.count(False) < 50, "it did not wait for all of them"
+
+
+def test_what_a_run_that_begins_between_two_moves_is_given_stays(store, monkeypatch):
+    """It may have looked where its inputs are, and not have opened them yet."""
+    monkeypatch.setattr(quarantine, "AT_ONCE", 1)
+    with store.runner.database.read() as connection:
+        given = catalog.run(connection, 2).output.sha256
+    planned = quarantine._planned
+    monkeypatch.setattr(
+        quarantine,
+        "_planned",
+        lambda *args: dataclasses.replace(
+            plan := planned(*args),
+            going=tuple(sorted(plan.going, key=lambda each: each.sha256 == store.old.sha256)),
+        ),
+    )
+    begun: list[int] = []
+
+    def begin() -> None:
+        if not begun:
+            values = {"key": "k", "step": "s", "kind": "echo@1", "identity": "{}", "actor": "me"}
+            with other_writer(store).write() as connection:
+                begun.append(
+                    catalog.insert_run(connection, {**values, "owner": "far:1:1"}, lease_s=60)
+                )
+                catalog.record_inputs(connection, begun[0], {"of": [given]})
+
+    monkeypatch.setattr(quarantine, "let_others_write", begin)
+    assert store.collect(LATER).num_set_aside == 2
+    assert store.old.sha256 in store.there()
+
+
+def test_what_is_asked_for_while_it_is_removed_is_said_to_be_back(store, monkeypatch):
+    store.collect(LATER)
+    asked: list[bytes] = []
+
+    def reached(name: str) -> None:
+        if name == "gc.removed":
+            asked.append(store.blobs.get(store.old))
+
+    monkeypatch.setattr(quarantine, "failpoint", reached)
+    done = store.collect(NOW)
+    assert (asked, done.num_removed, done.num_came_back) == ([b"old"], 2, 1)
+    store.blobs.remove(store.old.sha256)
+    (problem,) = verify(store.runner.database, store.blobs).problems
+    assert store.old.sha256[:12] in problem, "it is not excused as removed"
 
 
 SOURCE = Path(quarantine.__file__)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import tunesmith
 from tunesmith.cli.main import app
-from tunesmith.core.errors import Conflict, DataError, NotFound, UsageError
+from tunesmith.core.errors import Conflict, DataError, NotFound, StoreError, UsageError
 from tunesmith.core.verify import verify
 from tunesmith.lineage.forget import forget
 from tunesmith.lineage.plan import plan
@@ -210,6 +210,10 @@ RARE = ("erasure.purged", "erasure.searched", "erasure.purging:2")
 def test_kill_and_run_again_converges(folder, name):
     killed = _forget(folder.path, folder.who, name)
     assert killed.returncode == -9, killed.stderr
+    verified = CliRunner().invoke(app, ["verify", "-p", str(folder.path)])
+    assert isinstance(verified.exception, StoreError)
+    assert "erasing.json is left of an erasure" in verified.exception.message
+    assert folder.who not in str(verified.exception) + verified.output
     with folder.opened() as project:
         project.clean_up()
         made = forget(project, [folder.who])

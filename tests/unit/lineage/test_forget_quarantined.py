@@ -16,9 +16,10 @@ from tunesmith.core.errors import NotFound
 from tunesmith.core.verify import verify
 from tunesmith.lineage import person
 from tunesmith.lineage.forget import forget
+from tunesmith.lineage.load_out import load_out
 from tunesmith.lineage.plan import plan
 from tunesmith.lineage.repair import quarantine
-from tunesmith.lineage.versions import find, log, path_of
+from tunesmith.lineage.versions import checkout, find, log, path_of
 
 SHORT = "p-7"
 SECRET = "What patient seven said in confidence."
@@ -57,7 +58,7 @@ def test_a_record_in_quarantine_goes_with_the_rows_of_a_short_name(folder):
 
 
 @pytest.mark.parametrize("named_by", ["subject", "id"])
-def test_somebody_who_is_only_in_quarantine_is_forgotten(folder, named_by):
+def test_somebody_who_is_only_in_quarantine_is_forgotten(folder, tmp_path, named_by):
     folder.write([note(1), bad(), note(2), bad()])  # written down twice
     folder.run()
     with folder.opened() as project:
@@ -73,6 +74,11 @@ def test_somebody_who_is_only_in_quarantine_is_forgotten(folder, named_by):
         assert made.rewritten == ("source notes@3",)
         newest = log(project, "notes")[-1]
         assert (newest.num_rows, newest.num_quarantined, newest.num_erased) == (2, 1, 2)
+        before = log(project, "notes@2")[0]
+        assert (before.is_erased, before.gone) == (False, "quarantined rows")
+        load_out(project, "notes@2", str(tmp_path / "notes"), "csv")  # its rows may leave
+        with pytest.raises(NotFound, match="table 'quarantine' of notes@2 was erased"):
+            checkout(project, "notes@2", tmp_path / "checked")
         # The rows of others are in no other table than before.
         assert path_of(project, find(project, "notes"), "rows").read_bytes() == rows
     assert not left(folder, SECRET)
@@ -133,6 +139,8 @@ def test_the_command_says_how_many_were_in_quarantine(folder):
     assert "1 rows (1 in quarantine), found by" in said("forget", "patient-only-here", "--plan")
     assert "erased 1 rows (1 in quarantine): 2 blobs" in said("forget", "patient-only-here")
     assert json.loads(said("forget", "patient-only-here", "--json"))["num_quarantined"] == 1
+    (line,) = (each for each in said("log", "notes").splitlines() if "source notes@2" in each)
+    assert line.endswith("(erased: its quarantined rows are gone)")
 
 
 # One form of a name.

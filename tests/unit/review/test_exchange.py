@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from tunesmith.core import evidence
+from tunesmith.core import erasure, evidence
 from tunesmith.core.errors import Conflict, DataError, NotAllowed, NotFound, UsageError
 from tunesmith.registry.roles import Actor
 from tunesmith.review.argilla import user_id
@@ -69,6 +69,16 @@ def annotation(label: str, who=None, **changes) -> dict:
         "lead_time": 4.288,
         **changes,
     }
+
+
+def test_while_somebody_is_forgotten_no_rows_leave(ward, tmp_path):
+    ward.start()
+    with ward.project.runner.database.write() as connection:
+        body = {"id": "x", "subject": "", "rows": {}, "key": "k", "blobs": []}
+        evidence.append(connection, erasure.BEGUN, "me", body)
+    with pytest.raises(Conflict, match="being forgotten, and the rows of review kinds may have"):
+        put(ward, tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize("form", FORMS)

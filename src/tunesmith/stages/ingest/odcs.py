@@ -6,8 +6,8 @@ rule is there that nobody checks. https://bitol-io.github.io/open-data-contract-
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from tunesmith.asset.checks import TableCheck
 from tunesmith.asset.contract import FieldRule
 from tunesmith.core.errors import ConfigError, DataError, NotFound
 from tunesmith.core.quoting import sql_name
+from tunesmith.stages.ingest import odcs_shape as shape
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.local import plain_file
+from tunesmith.stages.ingest.odcs_sla import refresh_within, written
 
 VERSIONS = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 _FOR_PEOPLE = frozenset(
@@ -76,17 +78,35 @@ def with_contract_file(source: SourceConfig, project: Path) -> SourceConfig:
     key = f"source.{source.name}.contract_file"
     try:
         data = plain_file(project, project / source.contract_file).read_bytes()
-        rules, checks = read(data, source.name)
+        said = read(data, source.name)
     except (DataError, NotFound) as error:
         message = f"{source.contract_file}: {error.message}"
         raise ConfigError(key, message, remedy=error.remedy) from error
-    found = {"contract": rules, "checks": checks, "contract_file": ""}
+    found: dict[str, Any] = {"contract": said.contract, "checks": said.checks, "contract_file": ""}
+    if said.refresh_within is not None:
+        if source.refresh_within not in (None, said.refresh_within):
+            raise ConfigError(
+                f"source.{source.name}.refresh_within",
+                f"it is {source.refresh_within} here and {said.refresh_within} days in the "
+                f"slaProperties of {source.contract_file}",
+                remedy="say it once",
+            )
+        found |= {"refresh_within": said.refresh_within}
     return source.model_copy(update=found)
 
 
-def read(data: bytes, source: str) -> tuple[dict[str, FieldRule], tuple[TableCheck, ...]]:
-    """The rules for each record, and for all rows together, of a file of the standard. A file with
-    several tables has to have one of the source's name.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """What a file of the standard says of a source, by its settings."""
+
+    contract: Mapping[str, FieldRule]
+    checks: tuple[TableCheck, ...]
+    refresh_within: int | None
+
+
+def read(data: bytes, source: str) -> Contract:
+    """The rules for each record, for all rows together, and how old they may be, of a file of the
+    standard. A file with several tables has to have one of the source's name.
 
     What no row may break is a rule for each record: a metric of a property that must be 0.
 
@@ -95,33 +115,44 @@ def read(data: bytes, source: str) -> tuple[dict[str, FieldRule], tuple[TableChe
     """
     from tunesmith.stages.ingest.odcs_yaml import parse  # YAML is for those who have a file
 
-    file = _mapping(parse(data), "the file")
-    _known(file, "the file", _OF_FILE | {"apiVersion", "kind", "version", "status", "schema"})
+    file = shape.mapping(parse(data), "the file")
+    shape.known(file, "the file", _OF_FILE | {"apiVersion", "kind", "version", "status", "schema",
+                                      "slaProperties"})  # fmt: skip
     if file.get("kind") != "DataContract" or file.get("apiVersion") not in VERSIONS:
-        raise _bad(
+        raise shape.bad(
             "the file", f"it is no DataContract of {VERSIONS[0]} to {VERSIONS[-1]}", "say kind and "
             "apiVersion",
         )  # fmt: skip
     for key in ("id", "version", "status"):
         if not isinstance(file.get(key), str):
-            raise _bad("the file", f"it has no {key}, or it is no string", "the standard needs it")
-    tables = [_mapping(each, "schema") for each in _list(file.get("schema"), "schema")]
+            raise shape.bad(
+                "the file", f"it has no {key}, or it is no string", "the standard needs it"
+            )
+    tables = [shape.mapping(each, "schema") for each in shape.listed(file.get("schema"), "schema")]
     named = [each for each in tables if each.get("name") == source] or tables
     if len(named) != 1:
-        raise _bad("schema", f"none of its {len(tables)} tables is {source!r}", "name one so")
-    return _table(named[0])
+        raise shape.bad("schema", f"none of its {len(tables)} tables is {source!r}", "name one so")
+    rules, checks = _table(named[0])
+    dates = [name for name, rule in rules.items() if rule.type == "date"]
+    others = [str(each.get("name")) for each in tables if each is not named[0]]
+    promised = refresh_within(
+        file.get("slaProperties", []), str(named[0].get("name")), dates, others
+    )
+    return Contract(contract=rules, checks=checks, refresh_within=promised)
 
 
 def _table(table: Mapping[str, Any]) -> tuple[dict[str, FieldRule], tuple[TableCheck, ...]]:
-    _known(table, "schema", _OF_OBJECT | {"name", "logicalType", "properties", "quality"})
+    shape.known(table, "schema", _OF_OBJECT | {"name", "logicalType", "properties", "quality"})
     rules: dict[str, FieldRule] = {}
     checks: list[TableCheck] = []
     keys: list[str] = []
-    for each in _list(table.get("properties", []), "properties"):
-        given = _mapping(each, "properties")
+    for each in shape.listed(table.get("properties", []), "properties"):
+        given = shape.mapping(each, "properties")
         name = given.get("name")
         if not isinstance(name, str) or not name or name in rules:
-            raise _bad("properties", f"one has no name, or one of another: {name!r}", "name it")
+            raise shape.bad(
+                "properties", f"one has no name, or one of another: {name!r}", "name it"
+            )
         if given.get("primaryKey"):
             keys.append(name)
         own = list(_quality(given.get("quality", []), f"properties.{name}.quality", name))
@@ -145,24 +176,26 @@ def _rule(name: str, given: Mapping[str, Any], strict: list[TableCheck]) -> Fiel
         "name", "logicalType", "logicalTypeOptions", "required", "unique", "primaryKey", "enum",
         "quality", "physicalName",
     }  # fmt: skip
-    _known(given, where, _OF_PROPERTY | own)
+    shape.known(given, where, _OF_PROPERTY | own)
     if given.get("physicalName", name) != name:
-        raise _bad(where, "physicalName is another name", "name it as the records do")
+        raise shape.bad(where, "physicalName is another name", "name it as the records do")
     logical = given.get("logicalType")
     if logical not in _TYPES:
-        raise _bad(where, f"logicalType {logical!r}", f"there is: {', '.join(_TYPES)}")
-    is_key = _flag(given, where, "primaryKey")
+        raise shape.bad(where, f"logicalType {logical!r}", f"there is: {', '.join(_TYPES)}")
+    is_key = shape.flag(given, where, "primaryKey")
     made: dict[str, Any] = {
         "type": _TYPES[logical],
-        "required": _flag(given, where, "required") or is_key,
-        "unique": _flag(given, where, "unique"),
+        "required": shape.flag(given, where, "required") or is_key,
+        "unique": shape.flag(given, where, "unique"),
     }
-    options = _mapping(given.get("logicalTypeOptions", {}), f"{where}.logicalTypeOptions")
-    _known(options, f"{where}.logicalTypeOptions", _OPTIONS.get(logical, {}).keys())
+    options = shape.mapping(given.get("logicalTypeOptions", {}), f"{where}.logicalTypeOptions")
+    shape.known(options, f"{where}.logicalTypeOptions", _OPTIONS.get(logical, {}).keys())
     for key, value in options.items():
         made[_OPTIONS[logical][key]] = _pattern(where, value) if key == "pattern" else value
     if "enum" in given:
-        entries = [_mapping(each, f"{where}.enum") for each in _list(given["enum"], where)]
+        entries = [
+            shape.mapping(each, f"{where}.enum") for each in shape.listed(given["enum"], where)
+        ]
         made["values"] = [each.get("value") for each in entries]
     for check in strict:
         made |= {"unique": True} if check.metric == "duplicate_values" else {}
@@ -170,7 +203,7 @@ def _rule(name: str, given: Mapping[str, Any], strict: list[TableCheck]) -> Fiel
         if check.metric == "invalid_values":
             twice = {"values", "pattern"} & made.keys() & check.model_fields_set
             if twice:
-                raise _bad(where, f"{twice.pop()} is said twice", "say it once")
+                raise shape.bad(where, f"{twice.pop()} is said twice", "say it once")
             made |= {"values": check.values} if check.values else {}
             made |= {"pattern": check.pattern} if check.pattern else {}
     try:
@@ -178,7 +211,9 @@ def _rule(name: str, given: Mapping[str, Any], strict: list[TableCheck]) -> Fiel
     except pydantic.ValidationError as error:
         said = error.errors()[0]
         at = ".".join(map(str, said["loc"]))
-        raise _bad(where, f"{at} {said['msg']}".strip(), "see the type of the property") from None
+        raise shape.bad(
+            where, f"{at} {said['msg']}".strip(), "see the type of the property"
+        ) from None
 
 
 def _is_of_each(check: TableCheck) -> bool:
@@ -192,25 +227,27 @@ def _is_of_each(check: TableCheck) -> bool:
 
 def _quality(given: Any, where: str, name: str) -> Iterator[TableCheck]:
     own = {"name", "type", "metric", "arguments", "unit", "query", "severity"}
-    for each in _list(given, where):
-        rule = _mapping(each, where)
+    for each in shape.listed(given, where):
+        rule = shape.mapping(each, where)
         kind = rule.get("type", "library")
         if kind == "text":  # the standard says of it that it is for people
             continue
-        _known(rule, where, _OF_QUALITY | own | _OPERATORS.keys())
+        shape.known(rule, where, _OF_QUALITY | own | _OPERATORS.keys())
         if kind == "sql":
             query = str(rule.get("query", "")).replace("{object}", "rows")
             made: dict[str, Any] = {"metric": "sql", "query": _of_property(query, where, name)}
         elif kind == "library" and rule.get("metric") in _METRICS:
             metric = _METRICS[rule["metric"]]
             made = {"metric": metric, "fields": [name] if name else []}
-            made |= _arguments(_mapping(rule.get("arguments", {}), where), where, metric)
+            made |= _arguments(shape.mapping(rule.get("arguments", {}), where), where, metric)
         else:
             what = f"metric {rule.get('metric')!r}" if kind == "library" else f"type {kind!r}"
-            raise _bad(where, what, f"there is type sql, and the metrics {', '.join(_METRICS)}")
+            raise shape.bad(
+                where, what, f"there is type sql, and the metrics {', '.join(_METRICS)}"
+            )
         severity = rule.get("severity", "error")
         if severity not in ("error", "warning", "info"):
-            raise _bad(where, f"severity {severity!r}", "there is: error, warning, info")
+            raise shape.bad(where, f"severity {severity!r}", "there is: error, warning, info")
         made |= {"severity": "error" if severity == "error" else "warning"}
         made |= {key: rule[key] for key in ("name", "unit") if key in rule}
         made |= {_OPERATORS[key]: rule[key] for key in _OPERATORS if key in rule}
@@ -219,72 +256,43 @@ def _quality(given: Any, where: str, name: str) -> Iterator[TableCheck]:
         except pydantic.ValidationError as error:
             said = error.errors()[0]
             at = ".".join(map(str, said["loc"]))
-            raise _bad(where, f"{at} {said['msg']}".strip(), "see the standard") from None
+            raise shape.bad(where, f"{at} {said['msg']}".strip(), "see the standard") from None
 
 
 def _arguments(given: Mapping[str, Any], where: str, metric: str) -> dict[str, Any]:
-    _known(given, f"{where}.arguments", _ARGUMENTS.get(metric, set()))
+    shape.known(given, f"{where}.arguments", _ARGUMENTS.get(metric, set()))
     made: dict[str, Any] = {}
     if metric == "missing_values":
-        listed = _list(given.get("missingValues", [None, ""]), where)
+        listed = shape.listed(given.get("missingValues", [None, ""]), where)
         made["counts_nothing"] = None in listed
         made["values"] = [value for value in listed if value is not None]
     if "validValues" in given:
-        made["values"] = _list(given["validValues"], where)
+        made["values"] = shape.listed(given["validValues"], where)
     if "pattern" in given:
         made["pattern"] = _pattern(where, given["pattern"])
     if "properties" in given:
-        made["fields"] = _list(given["properties"], where)
+        made["fields"] = shape.listed(given["properties"], where)
     return made
 
 
 def _of_property(query: str, where: str, name: str) -> str:
     if "{property}" in query and not name:
-        raise _bad(where, "its query has {property}, and it is of no property", "name the field")
+        raise shape.bad(
+            where, "its query has {property}, and it is of no property", "name the field"
+        )
     return query.replace("{property}", sql_name(name))
 
 
 def _pattern(where: str, given: Any) -> str:
     """An expression for the whole of a string; others mean a part of it, or not, by the reader."""
     if not (isinstance(given, str) and given.startswith("^") and given.endswith("$")):
-        raise _bad(
+        raise shape.bad(
             where, f"pattern {given!r} does not say where it begins and ends",
             "begin it with ^ and end it with $; to match a part, write ^.*(?:...).*$",
         )  # fmt: skip
     if given.startswith(_WHOLE[0]) and given.endswith(_WHOLE[1]):
         return given[len(_WHOLE[0]) : -len(_WHOLE[1])]
     return given
-
-
-def _known(given: Mapping[str, Any], where: str, known: Collection[str]) -> None:
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "take it out: nobody would check it"
-            raise _bad(where, f"the key {key!r} is not read here", hint)
-
-
-def _flag(given: Mapping[str, Any], where: str, key: str) -> bool:
-    value = given.get(key, False)
-    if not isinstance(value, bool):
-        raise _bad(where, f"{key} {value!r} is neither true nor false", "write true or false")
-    return value
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad(where, f"{str(value)[:40]!r} where keys and values belong", "see the standard")
-    return value
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _bad(where, f"{str(value)[:40]!r} where a list belongs", "see the standard")
-    return value
-
-
-def _bad(where: str, what: str, remedy: str) -> DataError:
-    return DataError(f"{where}: {what}", remedy=remedy)
 
 
 # Writing.
@@ -314,6 +322,8 @@ def write(source: SourceConfig) -> str:
         "status": "active",
         "schema": [table],
     }
+    if source.refresh_within is not None:
+        file["slaProperties"] = [written(source.refresh_within)]
     return yaml.safe_dump(file, sort_keys=False, allow_unicode=True, width=100)
 
 

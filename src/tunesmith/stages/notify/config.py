@@ -30,4 +30,9 @@ class WebhookConfig(Section):
 
     def wants(self, event: str) -> bool:
         """Whether it is told of that kind of event."""
-        return any(fnmatchcase(event, each) for each in self.events)
+        return any(is_of(event, each) for each in self.events)
+
+
+def is_of(event: str, kind: str) -> bool:
+    """Whether `event` is of a kind that `*` may stand in."""
+    return fnmatchcase(event, kind)

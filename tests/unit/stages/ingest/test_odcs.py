@@ -25,7 +25,7 @@ from tunesmith.cli.main import app
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.odcs import read, write
+from tunesmith.stages.ingest.odcs import read, with_contract_file, write
 from tunesmith.stages.ingest.run import ingest
 
 HOW_TO = Path(__file__).parents[4] / "docs" / "how-to" / "write-a-data-contract.md"
@@ -68,8 +68,10 @@ schema:
 
 def test_a_file_becomes_rules_for_each_record_and_for_all():
     """No rule of it is passed over: complaint 7 of the data reference is of one that was."""
-    rules, checks = read(FILE.encode(), "mail")
-    assert rules == {
+    said = read(FILE.encode(), "mail")
+    checks = said.checks
+    assert said.refresh_within is None
+    assert said.contract == {
         "id": FieldRule(type="integer", unique=True, minimum=1),
         "kind": FieldRule(values=("bill", "other")),
         "code": FieldRule(required=False, min_chars=2, max_chars=4, pattern="^[A-Z]+$"),
@@ -89,7 +91,6 @@ def test_a_file_becomes_rules_for_each_record_and_for_all():
     [
         ("v3.1.0", "v2.2.2", "no DataContract of v3.0.0 to"),
         ("id: 53581432-6c55-4ba2-a65f-72344a91553a", "id: 7", "no id, or it is no string"),
-        ("status: active", "status: active\nslaProperties: []", "'slaProperties' is not read here"),
         ("name: mail\n", "name: post\n  - name: other\n", "none of its 2 tables is 'mail'"),
         ("required: true", "required: yep", "required 'yep' is neither"),
         ("required: true", "requried: true", "did you mean 'required'?"),
@@ -120,6 +121,83 @@ def test_what_is_not_read_is_an_error_that_names_it(old, new, said):
     assert old in FILE
     with pytest.raises(DataError, match=re.escape(said)):
         read(FILE.replace(old, new).encode(), "mail")
+
+
+SERVICE = """\
+slaProperties:
+  - {id: ga, property: generalAvailability, value: '2022-05-12T09:30:10-08:00', description: since}
+  - {property: endOfSupport, value: '2032-05-12'}
+  - {property: timeOfAvailability, value: '09:00', element: mail.at, driver: regulatory}
+"""
+
+
+@pytest.mark.parametrize(
+    ("promise", "days"),
+    [
+        ("{property: availability, value: 99.9, unit: percent}", None),
+        ("{property: freshness, value: 2}", 2),
+        ("{property: freshness, value: '36', unit: d, element: mail.at, driver: analytics}", 36),
+        ("{property: freshness, value: 48, unit: h, element: at}", 2),
+        ("{property: freshness, value: 1, unit: week, element: mail}", 7),
+        ("{property: freshness, value: 1, unit: y, element: 'mail.at, mail'}", 365),
+    ],
+)
+def test_how_old_the_newest_row_may_be_is_the_sources_promise(promise, days):
+    text = FILE + SERVICE + f"  - {promise}\n"
+    assert oracle.OpenDataContractStandard.from_string(text).slaProperties, "it is the standard's"
+    assert read(text.encode(), "mail").refresh_within == days
+
+
+@pytest.mark.parametrize(
+    ("promise", "said"),
+    [
+        ("{property: latency, value: 4, unit: d}", "nobody would look at property 'latency'"),
+        ("{property: retention, value: 3, unit: y}", "nobody would look at property 'retention'"),
+        ("{value: 3}", "property None"),
+        ("{property: freshness, value: 12, unit: h}", "12 h is no whole number of days"),
+        ("{property: freshness, value: 0}", "0 d is no whole number of days"),
+        ("{property: freshness, value: .inf}", "is no whole number of days"),
+        ("{property: freshness, value: .nan}", "is no whole number of days"),
+        ("{property: freshness, value: soon}", "'soon' 'd' is no time"),
+        ("{property: freshness, value: true}", "True 'd' is no time"),
+        ("{property: freshness, value: 2, unit: m}", "2 'm' is no time"),
+        ("{property: freshness, value: 2, unit: [d]}", "is no time"),
+        ("{property: freshness, value: 2, element: mail.kind}", "'kind' is no date of mail"),
+        ("{property: freshness, value: 2, element: post.at}", "'post.at' is of no table here"),
+        ("{property: freshness, value: 2, element: [at]}", "is no string"),
+        ("{property: freshness, value: 2, schedule: 0 30 * * *}", "'schedule' is not read here"),
+        ("{property: freshness, value: 2}\n  - {property: freshness, value: 3}", "said twice"),
+        ("3", "'3' where keys and values belong"),
+    ],
+)
+def test_a_promise_that_nobody_looks_at_is_an_error_that_says_what_to_write(promise, said):
+    with pytest.raises(DataError, match=re.escape(said)) as caught:
+        read(f"{FILE}slaProperties:\n  - {promise}\n".encode(), "mail")
+    assert "slaProperties." in caught.value.message
+
+
+def test_of_several_tables_the_promise_about_the_other_is_passed_over():
+    text = (
+        FILE
+        + "  - {name: post, properties: []}\n"
+        + """\
+slaProperties:
+  - {property: freshness, value: 9, element: post}
+  - {property: freshness, value: 2, element: 'post.at, mail.at'}
+"""
+    )
+    assert read(text.encode(), "mail").refresh_within == 2
+
+
+def test_a_promise_that_the_section_says_otherwise_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text(FILE + "slaProperties: [{property: freshness, value: 2}]\n")
+    source = SourceConfig(name="mail", origin="file:m", format="jsonl", contract_file="c.yaml")
+    assert with_contract_file(source, tmp_path).refresh_within == 2
+    same = source.model_copy(update={"refresh_within": 2})
+    assert with_contract_file(same, tmp_path).refresh_within == 2
+    other = source.model_copy(update={"refresh_within": 3})
+    with pytest.raises(ConfigError, match="it is 3 here and 2 days in the slaProperties"):
+        with_contract_file(other, tmp_path)
 
 
 def test_a_large_file_is_not_read():
@@ -153,7 +231,12 @@ def sources(draw) -> SourceConfig:
     if len(rules) > 1:
         checks.append(TableCheck(metric="duplicate_values", fields=[*rules], must_be=0))
     return SourceConfig(
-        name="mail", origin="file:m", format="jsonl", contract=rules, checks=tuple(checks)
+        name="mail",
+        origin="file:m",
+        format="jsonl",
+        contract=rules,
+        checks=tuple(checks),
+        refresh_within=draw(st.none() | st.integers(1, 400)),
     )
 
 
@@ -164,9 +247,10 @@ SEVERITIES = ("error", "warning")
 def test_what_is_written_is_read_again_and_is_the_standards(source):
     """The oracle are the models of the standard's own package: they know each key."""
     text = write(source)
-    rules, checks = read(text.encode(), "mail")
-    assert rules == source.contract
-    assert sorted(map(fingerprint, checks)) == sorted(map(fingerprint, source.checks))
+    said = read(text.encode(), "mail")
+    assert said.contract == source.contract
+    assert said.refresh_within == source.refresh_within
+    assert sorted(map(fingerprint, said.checks)) == sorted(map(fingerprint, source.checks))
     known = oracle.OpenDataContractStandard.from_string(text)
     again = known.model_dump(exclude_none=True, by_alias=True)
     assert drop_nulls(again) == drop_nulls(yaml.safe_load(text))
