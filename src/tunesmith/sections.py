@@ -32,9 +32,9 @@ class ProjectSection(Section):
     busy_timeout_s: float = Field(default=60.0, gt=0)
     """How long to wait for a store that another process is writing to."""
     hosts: tuple[Host, ...] = ()
-    """Hosts that sources may reach over the web: "HOST", whose addresses must then be public; or
-    "HOST:PORT", whose addresses may be this machine's or a private network's. Read from the project
-    file alone."""
+    """Hosts that may be reached over the web: "HOST", whose addresses must then be public; or
+    "HOST:PORT", whose addresses may be this machine's or a private network's, as of a database that
+    is not on this machine. Read from the project file alone."""
 
 
 class ReviewConfig(Section):

@@ -23,6 +23,7 @@ from tunesmith.lineage.versions import GONE, ROWS, Held, card_of, find, path_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import LoadedOut
+from tunesmith.stages.ingest.reach import postgres_server
 from tunesmith.stages.load_out import sql
 from tunesmith.stages.load_out.files import FileFormat, write_files
 from tunesmith.stages.load_out.table import Table, alike, asset_table, dataset_table
@@ -62,12 +63,16 @@ def load_out(project: Project, ref: str, where: str, format: Format, table: str 
         sql.check_address(where)
         if where.startswith(sql.SQLITE):
             where = f"{sql.SQLITE}{Path(where.removeprefix(sql.SQLITE)).absolute()}"
+            server = {}
+        else:
+            server = postgres_server(where, project.file.project.hosts)
         made = dataclasses.replace(made, where=where, table=table or held.version.name)
         is_new = sql.write_table(
             where,
             made.table,
             sides,
             digest=held.version.digest,
+            server=server,
             before_it_shows=lambda: _put_on_record(project, held, made),
         )
         return dataclasses.replace(made, is_new=is_new)

@@ -330,6 +330,7 @@ def test_what_is_there_already_is_not_overwritten(project, tmp_path):
         ("notes", "sqlite:out.db", "sql", "t" * 64, DataError, "longer than 63 bytes"),
         ("notes", "sqlite:notes.jsonl", "sql", "", DataError, "not a database"),
         ("notes", "postgresql://127.0.0.1:9/x", "sql", "", DataError, "could not be loaded into"),
+        ("notes", "postgresql://db.invalid/x", "sql", "", DataError, "not among the hosts"),
     ],
 )
 def test_what_cannot_be_asked_for(project, monkeypatch, ref, to, format, table, error, said):

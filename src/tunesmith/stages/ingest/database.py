@@ -25,6 +25,7 @@ from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.kept import kept, place_of
 from tunesmith.stages.ingest.local import plain_file
 from tunesmith.stages.ingest.origin import POSTGRES, SQLITE
+from tunesmith.stages.ingest.reach import postgres_server
 from tunesmith.stages.ingest.snapshot import Keeps, digest_of, everything, line_of, pack
 
 ROWS_AT_ONCE = 2_000
@@ -57,7 +58,7 @@ def take(
         _, num_erased = pack(there.lines(), target, name, keeps)
         num_erased += there.num_erased
     else:
-        lines = _shown(ctx, config, _lines(ctx.project, config))
+        lines = _shown(ctx, config, _lines(ctx.project, config, ctx.hosts))
         digest, num_erased = pack(lines, target, name, keeps)
         if digest != config.sha256:
             raise InputChanged(
@@ -87,7 +88,7 @@ def _shown(ctx: Context, config: QueryConfig, lines: Iterator[bytes]) -> Iterato
         yield line
 
 
-def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:
+def as_it_answers_now(source: SourceConfig, project: Path, hosts: Collection[str]) -> SourceConfig:
     """A source that pins its rows, or one with the digest of what its database answers now.
 
     Where it does not answer, the digest is empty; why not is said by `query`, when it is needed.
@@ -95,15 +96,15 @@ def as_it_answers_now(source: SourceConfig, project: Path) -> SourceConfig:
     if source.sha256 or not source.is_database:
         return source
     try:
-        digest = digest_of(_lines(project, source.querying()))
+        digest = digest_of(_lines(project, source.querying(), hosts))
     except TunesmithError:
         return source
     return source.model_copy(update={"sha256": digest})
 
 
-def _lines(project: Path, config: QueryConfig) -> Iterator[bytes]:
+def _lines(project: Path, config: QueryConfig, hosts: Collection[str]) -> Iterator[bytes]:
     """The rows as lines, in the order of their keys."""
-    with asked(project, config) as connection:
+    with asked(project, config, hosts) as connection:
         for row in rows(connection, config):
             yield line(config, row)
 
@@ -114,13 +115,14 @@ Row = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def asked(project: Path, config: QueryConfig) -> Iterator[sa.Connection]:
+def asked(project: Path, config: QueryConfig, hosts: Collection[str]) -> Iterator[sa.Connection]:
     """A connection to the database, which can only read; all statements see one state of it.
 
     Raises:
-        DataError, NotFound, MissingExtra: the database cannot be reached, or a statement is wrong.
+        DataError, NotFound, MissingExtra: the database cannot or may not be reached, or a statement
+            is wrong.
     """
-    with _said_of(config), _connected(project, config) as connection:
+    with _said_of(config), _connected(project, config, hosts) as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")  # else each statement sees what is there by then
         else:
@@ -201,7 +203,7 @@ def _check_names(config: QueryConfig, names: list[str]) -> None:
         )
 
 
-def _connected(project: Path, config: QueryConfig) -> sa.Connection:
+def _connected(project: Path, config: QueryConfig, hosts: Collection[str]) -> sa.Connection:
     """A connection that reads."""
     if config.origin.startswith(POSTGRES):
         # User and password, and how the connection is secured, are libpq's to find, as for psql.
@@ -210,6 +212,7 @@ def _connected(project: Path, config: QueryConfig) -> sa.Connection:
             poolclass=sa.NullPool,
             isolation_level="REPEATABLE READ",
             connect_args={
+                **postgres_server(config.origin, hosts),
                 "connect_timeout": _CONNECT_S,
                 "options": "-c default_transaction_read_only=on",
                 "application_name": "tunesmith",

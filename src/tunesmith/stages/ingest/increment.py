@@ -13,7 +13,7 @@ import datetime
 import decimal
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def look(
     source: SourceConfig,
     *,
     project: Path,
+    hosts: Collection[str],
     cache: Path,
     base: Path | None,
     keeps: Keeps,
@@ -97,7 +98,7 @@ def look(
     without = source.erased.digests if source.erased else ()
     last = _read_base(source, base)
     try:
-        with asked(project, source.querying()) as connection:
+        with asked(project, source.querying(), hosts) as connection:
             asking = _Asking(source=source, connection=connection, keeps=keeps, progress=progress)
             try:
                 if whole or last is None:

@@ -66,7 +66,7 @@ def look(
     if source.sha256 or not source.is_asked:
         return Seen(source=source)
     if source.is_database and not source.cursor:
-        return Seen(source=as_it_answers_now(source, project))
+        return Seen(source=as_it_answers_now(source, project, hosts))
     keeps: Keeps = everything
     if source.erased and not source.is_objects:
         from tunesmith.stages.ingest.erased import keeper
@@ -101,6 +101,7 @@ def look(
         now, kept, found = increment.look(
             source,
             project=project,
+            hosts=hosts,
             cache=cache,
             base=last.path if last else None,
             keeps=keeps,

@@ -22,6 +22,7 @@ from tunesmith.core.errors import DataError
 
 _NAME = r"([a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
 _PORTS = {"https": 443, "http": 80}
+_POSTGRES = 5432
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200"))
 )
@@ -149,6 +150,41 @@ def allowed_addresses(place: Place, hosts: Collection[str]) -> list[str]:
     for address in addresses:
         _require_allowed(place, address, allows_private)
     return addresses
+
+
+def postgres_place(origin: str) -> Place:
+    """Where the database `postgresql://HOST:PORT/DATABASE` is."""
+    parts = urlsplit(origin)
+    host, port = parts.hostname or "", parts.port or _POSTGRES
+    return Place(scheme="postgresql", host=host, port=port, target=parts.path)
+
+
+def require_postgres(place: Place, hosts: Collection[str]) -> None:
+    """See that `hosts` names the server, with its port. One on this machine may always be asked,
+    as a file may be read.
+
+    Raises:
+        DataError: they do not.
+    """
+    if not _is_this_machine(place.host):
+        may_be_private(place, hosts)
+
+
+def postgres_server(origin: str, hosts: Collection[str]) -> dict[str, str]:
+    """How a driver on libpq reaches the database: its name, by which TLS knows it, and the
+    addresses, which were checked; so that no name is looked up a second time.
+
+    Raises:
+        DataError: it may not be reached, its name has no address, or one of those is not allowed.
+    """
+    place = postgres_place(origin)
+    require_postgres(place, hosts)
+    addresses = allowed_addresses(place, {f"{place.name}:{place.port}"})
+    return {
+        "host": ",".join([place.host] * len(addresses)),
+        "hostaddr": ",".join(addresses),
+        "port": str(place.port),
+    }
 
 
 def connect(

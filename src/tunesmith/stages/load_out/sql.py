@@ -42,12 +42,14 @@ def write_table(
     sides: Mapping[str, Table],
     *,
     digest: str,
+    server: Mapping[str, str],
     before_it_shows: Callable[[], None],
 ) -> bool:
     """Write the rows of `sides` into the table `name`, in one transaction; False if it has them.
 
-    `digest` is that of the version. Where there are several sides, the column `split` says which a
-    row is on. `before_it_shows` is called when all is written and nobody sees it yet.
+    `digest` is that of the version; `server` says how a driver reaches a server of Postgres. Where
+    there are several sides, the column `split` says which a row is on. `before_it_shows` is called
+    when all is written and nobody sees it yet.
 
     Raises:
         UsageError: `where` is no database, or has a user or a password in it.
@@ -61,7 +63,7 @@ def write_table(
         columns = {"split": "Text", **columns}
     _check_names(where, name, columns)
     num_rows = sum(table.num_rows for table in sides.values())
-    with _said_of(where), _transaction(where) as connection:
+    with _said_of(where), _transaction(where, server) as connection:
         marks = _marks()
         marks.create(connection, checkfirst=True)
         mark = _mark_of(connection, marks, name)
@@ -181,12 +183,16 @@ def _insert(connection: sa.Connection, target: sa.Table, sides: Mapping[str, Tab
 
 
 @contextlib.contextmanager
-def _transaction(where: str) -> Iterator[sa.Connection]:
+def _transaction(where: str, server: Mapping[str, str]) -> Iterator[sa.Connection]:
     if where.startswith(POSTGRES):
         engine = sa.create_engine(
             where.replace("postgresql:", "postgresql+psycopg:", 1),
             poolclass=sa.NullPool,
-            connect_args={"connect_timeout": _CONNECT_S, "application_name": "tunesmith"},
+            connect_args={
+                **server,
+                "connect_timeout": _CONNECT_S,
+                "application_name": "tunesmith",
+            },
         )
     else:
         path = Path(where.removeprefix(SQLITE)).absolute()

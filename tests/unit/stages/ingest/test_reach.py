@@ -11,7 +11,14 @@ import pytest
 
 from tunesmith.core.errors import DataError
 from tunesmith.stages.ingest import reach
-from tunesmith.stages.ingest.reach import Host, Place, connect, may_be_private, place_of
+from tunesmith.stages.ingest.reach import (
+    Host,
+    Place,
+    connect,
+    may_be_private,
+    place_of,
+    postgres_server,
+)
 
 CONTEXT = ssl.create_default_context()
 
@@ -148,6 +155,31 @@ def test_a_name_without_an_address() -> None:
     with pytest.raises(DataError, match=r"nowhere\.invalid has no address") as error:
         connect(place_of("https://nowhere.invalid/x"), ("nowhere.invalid",), CONTEXT, 5)
     assert "network" in error.value.remedy
+
+
+def test_a_database_is_named_with_its_port_unless_it_is_on_this_machine() -> None:
+    assert postgres_server("postgresql://127.0.0.1:5433/crm", ()) == {
+        "host": "127.0.0.1",
+        "hostaddr": "127.0.0.1",
+        "port": "5433",
+    }
+    assert postgres_server("postgresql://10.1.2.3/crm", ["10.1.2.3:5432"])["hostaddr"] == "10.1.2.3"
+    for hosts in ((), ["10.1.2.3"], ["10.1.2.3:443"]):
+        with pytest.raises(DataError, match=r"10\.1\.2\.3:5432 is not among the hosts") as refused:
+            postgres_server("postgresql://10.1.2.3/crm", hosts)
+        assert 'hosts = ["10.1.2.3:5432"]' in refused.value.remedy
+    with pytest.raises(DataError, match="which is no server's"):
+        postgres_server("postgresql://169.254.169.254:80/latest", ["169.254.169.254:80"])
+
+
+def test_the_driver_is_given_the_addresses_that_were_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [(0, 0, 0, "", (address, 5432)) for address in ("10.0.0.1", "10.0.0.2")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    server = postgres_server("postgresql://db.example.org/crm", ["db.example.org:5432"])
+    assert server["hostaddr"] == "10.0.0.1,10.0.0.2"
+    assert server["host"] == "db.example.org,db.example.org"  # for TLS, one for each address
 
 
 def test_places_are_told_apart_by_scheme_host_and_port() -> None:
