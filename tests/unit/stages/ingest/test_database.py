@@ -61,7 +61,7 @@ def taken(ctx: Context, config: SourceConfig) -> Package:
     """What the database answers now, as a run takes it."""
     assert ctx.project is not None
     (ctx.workdir / "rows").unlink(missing_ok=True)
-    return query(as_it_answers_now(config, ctx.project).querying(), ctx)
+    return query(as_it_answers_now(config, ctx.project, ()).querying(), ctx)
 
 
 def lines(ctx: Context, package: Package) -> list[dict[str, Any]]:
@@ -100,12 +100,12 @@ def test_equal_rows_are_equal_bytes_in_whatever_order_they_were_written(
 
 def test_what_was_written_in_the_meantime_belongs_to_no_run(ctx: Context, change: Any) -> None:
     assert ctx.project is not None
-    seen = as_it_answers_now(source(), ctx.project)
+    seen = as_it_answers_now(source(), ctx.project, ())
     change("INSERT INTO mail (id, body) VALUES (11, 'late')")
     with pytest.raises(InputChanged, match=r"not [0-9a-f]{64}"):
         query(seen.querying(), ctx)
     pinned = source(sha256="0" * 64)
-    assert as_it_answers_now(pinned, ctx.project) == pinned
+    assert as_it_answers_now(pinned, ctx.project, ()) == pinned
 
 
 def test_a_number_that_json_has_not_costs_its_row_alone(ctx: Context, change: Any) -> None:
@@ -136,7 +136,7 @@ def test_a_query_that_cannot_be_used_is_said(
     with pytest.raises(DataError, match=said) as error:
         query(source(statement).querying(), ctx)
     assert error.value.remedy
-    assert as_it_answers_now(source(statement), tmp_path).sha256 == ""
+    assert as_it_answers_now(source(statement), tmp_path, ()).sha256 == ""
     assert (tmp_path / "crm.db").read_bytes() == before
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
 

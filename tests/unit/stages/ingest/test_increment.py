@@ -52,8 +52,8 @@ class Loads:
     def look(self, **settings: Any) -> tuple[SourceConfig, Increment | None]:
         base = self.ctx.blobs.path(self.last.wheel) if self.last else None
         given = {
-            "project": self.project, "cache": self.ctx.cache, "base": base, "keeps": everything,
-            "progress": lambda *_: None,
+            "project": self.project, "hosts": (), "cache": self.ctx.cache, "base": base,
+            "keeps": everything, "progress": lambda *_: None,
         }  # fmt: skip
         seen, _, found = look(self.config, **(given | settings))
         return seen, found
@@ -67,7 +67,7 @@ class Loads:
     def whole(self) -> Package:
         """What a source without a cursor takes in, by a read of its own."""
         plain = self.config.model_copy(update={"cursor": ""})
-        config = as_it_answers_now(plain, self.project).querying()
+        config = as_it_answers_now(plain, self.project, ()).querying()
         return query(config, dataclasses.replace(self.ctx, cache=None))
 
     def rows(self) -> list[dict[str, Any]]:
@@ -307,7 +307,7 @@ def test_an_erased_row_stays_out_of_every_increment(loads: Loads, tmp_path: Path
         assert {row["who"] for row in loads.rows()} == {f"who-{n}" for n in range(1, 41)} - {
             "who-7"
         }
-        plain = as_it_answers_now(loads.config.model_copy(update={"cursor": ""}), tmp_path)
+        plain = as_it_answers_now(loads.config.model_copy(update={"cursor": ""}), tmp_path, ())
         whole = query_without(plain, dataclasses.replace(loads.ctx, cache=None), erased=erased)
         assert whole == loads.last
     assert (found.num_new, found.num_changed) == (0, 1)
