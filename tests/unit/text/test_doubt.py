@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import warnings
 
@@ -62,7 +61,6 @@ PROBABILITIES = st.integers(2, 4).flatmap(
 )
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("cleanlab"), reason="cleanlab is not installed")
 @settings(max_examples=60)
 @given(PROBABILITIES)
 def test_doubtful_rows_are_cleanlabs(rows: list[tuple[int, list[int]]]) -> None:
