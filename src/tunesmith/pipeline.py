@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.core import lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
-from tunesmith.core.errors import GateFailed, StoreError
+from tunesmith.core.errors import Conflict, GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
@@ -36,11 +36,11 @@ from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, warnings
+from tunesmith.registry.choice import Chosen
 from tunesmith.registry.signing import (
     require_signed_if_asked,
     sign_release,
     signing_key,
-    version_name,
 )
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -291,19 +291,23 @@ def first_batch(project: Project, name: str) -> FirstBatch:
     return look(recipe, project.runner.blobs, base, dataset, seed)
 
 
-def export(project: Project, name: str, config: ExportConfig) -> Export:
-    """A model in another form, kept only if it answers as the tuned model does.
+def export(project: Project, chosen: Chosen, config: ExportConfig) -> Export:
+    """A model version in another form, kept only if it answers as the tuned model does.
 
     Raises:
         GateFailed: it does not.
-        NotFound: the model is not tuned as it is set now.
+        Conflict: it cannot be shown, as the rows to ask went when somebody was forgotten.
         SignatureError: it is not what was signed, where a public key is set.
     """
-    model = project.runner.current(
-        build(project.file).models[name].model
-    )  # to export is not to tune
-    require_signed_if_asked(project, model, version_name(project, model))
-    made: Export = project.run(export_of(project.file, name, config))
+    if chosen.dataset.test.rows.sha256 in project.purged:
+        raise Conflict(
+            f"{chosen.name} cannot be shown to be the same model elsewhere: the held-out rows that "
+            "it would be asked were erased when somebody was forgotten",
+            remedy="tune a version without them (`tunesmith run`), or name another",
+        )
+    require_signed_if_asked(project, chosen.model, chosen.name)
+    step = export_of(project.file, chosen.model, chosen.dataset, config)
+    made: Export = project.run(step)  # of what is on record: to export is not to tune
     return made
 
 

@@ -18,7 +18,6 @@ from tunesmith.registry.checkpoint import checkpoint_in
 from tunesmith.registry.roles import Actor, others, require_role
 from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
-    ROLLED_BACK,
     Released,
     pointed,
     released,
@@ -220,7 +219,7 @@ def _go_back(
             f"there is no version before {now.version} that {alias!r} could go back to",
             remedy="promote another version",
         )
-    _point(connection, found, alias, actor, f"{ROLLED_BACK}{why}")
+    _point(connection, found, alias, actor, f"{lifecycle.WENT_BACK}{why}")
     return now, found
 
 
