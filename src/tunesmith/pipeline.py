@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.core import lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
-from tunesmith.core.errors import Conflict, GateFailed, StoreError
+from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
@@ -36,7 +36,7 @@ from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, warnings
-from tunesmith.registry.choice import Chosen
+from tunesmith.registry.choice import Chosen, require_whole
 from tunesmith.registry.signing import (
     require_signed_if_asked,
     sign_release,
@@ -296,17 +296,13 @@ def export(project: Project, chosen: Chosen, config: ExportConfig) -> Export:
 
     Raises:
         GateFailed: it does not.
-        Conflict: it cannot be shown, as the rows to ask went when somebody was forgotten.
+        Conflict, NotFound: it cannot be shown, as some of it, or of its rows, is gone.
         SignatureError: it is not what was signed, where a public key is set.
     """
-    if chosen.dataset.test.rows.sha256 in project.purged:
-        raise Conflict(
-            f"{chosen.name} cannot be shown to be the same model elsewhere: the held-out rows that "
-            "it would be asked were erased when somebody was forgotten",
-            remedy="tune a version without them (`tunesmith run`), or name another",
-        )
     require_signed_if_asked(project, chosen.model, chosen.name)
     step = export_of(project.file, chosen.model, chosen.dataset, config)
+    (planned,) = project.runner.plan([step])
+    require_whole(project, chosen, is_made=planned.hit is not None)
     made: Export = project.run(step)  # of what is on record: to export is not to tune
     return made
 

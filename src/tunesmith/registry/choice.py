@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunesmith.core import catalog, lifecycle
 from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Version
-from tunesmith.core.errors import Conflict, NotFound
+from tunesmith.core.errors import Conflict, NotFound, StoreError
 from tunesmith.core.ref import Blob, find, from_plain
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
@@ -67,6 +67,35 @@ def choose(project: Project, wanted: str) -> Chosen:
         dataset=dataset,
         warnings=tuple(_doubts(project, entry, dataset)),
     )
+
+
+def require_whole(project: Project, chosen: Chosen, *, is_made: bool) -> None:
+    """See that the weights and rows are there by which an export is shown to be the same model, or
+    that it `is_made` already; what was erased is not got round by that.
+
+    Raises:
+        Conflict: some of its rows were erased.
+        NotFound: some of it was removed from the store, or is damaged.
+    """
+    if any(blob.sha256 in project.purged for blob in find(chosen.dataset, Blob)):
+        raise Conflict(
+            f"{chosen.name} cannot be shown to be the same model elsewhere: rows of "
+            f"{chosen.dataset.name}, on which it was tuned and would be compared, were erased when "
+            "somebody was forgotten",
+            remedy="tune a version without them (`tunesmith run`), or name another",
+        )
+    if is_made:
+        return
+    for blob in (*find(chosen.model, Blob), *find(chosen.dataset, Blob)):
+        try:
+            project.runner.blobs.check(blob)
+        except StoreError as error:
+            raise NotFound(
+                f"{chosen.name} is not whole, so that no export could be compared with it: "
+                f"{error.message}",
+                remedy="it may have been collected (`keep_runs` in [store]): name a version that "
+                "is whole, or restore a backup",
+            ) from error
 
 
 def is_erased(project: Project, model: ModelVersion) -> bool:

@@ -94,7 +94,12 @@ def test_an_erased_version_is_refused_and_one_of_erased_rows_is_doubtful(desk: A
     assert "rows that desk@1 was tuned on were erased since" in doubt
 
     desk.project.purged = frozenset({found.dataset.test.rows.sha256})
-    with pytest.raises(Conflict, match="held-out rows that it would be asked were erased"):
+    with pytest.raises(Conflict, match="rows of d, on which it was tuned"):
+        export(desk.project, choose(desk.project, first), ExportConfig())
+
+    desk.project.purged = frozenset()
+    desk.project.runner.blobs.remove(found.dataset.test.rows.sha256)
+    with pytest.raises(NotFound, match="desk@1 is not whole"):
         export(desk.project, choose(desk.project, first), ExportConfig())
 
     desk.project.purged = frozenset({found.model.adapter.sha256})
