@@ -18,6 +18,8 @@ from tunesmith.core.step import Step, ordered
 from tunesmith.data_graph import data_assets, licences_of, packages, step
 from tunesmith.model_graph import ModelPath, model_paths
 from tunesmith.project_file import ProjectFile
+from tunesmith.records.data import Dataset
+from tunesmith.records.model import ModelVersion
 from tunesmith.records.service import Traffic
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.monitor.config import ReplayConfig
@@ -196,18 +198,13 @@ def watch_traffic(file: ProjectFile, name: str, traffic_name: str, traffic: Traf
     )
 
 
-def export_of(file: ProjectFile, name: str, config: ExportConfig) -> Step:
-    """The step that writes a tuned model in another form."""
-    path = build(file).models[name]
+def export_of(
+    file: ProjectFile, model: ModelVersion, dataset: Dataset, config: ExportConfig
+) -> Step:
+    """The step that writes a tuned model in another form, of whatever recipe it came."""
     form = "-".join(part for part in (config.format, config.quantisation) if part)
-    return step(
-        f"export:{name}/{form}",
-        "export@1",
-        config,
-        file.project.seed,
-        model=path.model,
-        dataset=path.dataset,
-    )
+    name = f"export:{model.name}/{form}"
+    return step(name, "export@1", config, file.project.seed, model=model, dataset=dataset)
 
 
 def base_of(file: ProjectFile, name: str) -> Step:

@@ -36,11 +36,11 @@ from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, warnings
+from tunesmith.registry.choice import Chosen, require_whole
 from tunesmith.registry.signing import (
     require_signed_if_asked,
     sign_release,
     signing_key,
-    version_name,
 )
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -309,19 +309,19 @@ def first_batch(project: Project, name: str) -> FirstBatch:
     return look(recipe, project.runner.blobs, base, dataset, seed)
 
 
-def export(project: Project, name: str, config: ExportConfig) -> Export:
-    """A model in another form, kept only if it answers as the tuned model does.
+def export(project: Project, chosen: Chosen, config: ExportConfig) -> Export:
+    """A model version in another form, kept only if it answers as the tuned model does.
 
     Raises:
         GateFailed: it does not.
-        NotFound: the model is not tuned as it is set now.
+        Conflict, NotFound: it cannot be shown, as some of it, or of its rows, is gone.
         SignatureError: it is not what was signed, where a public key is set.
     """
-    model = project.runner.current(
-        build(project.file).models[name].model
-    )  # to export is not to tune
-    require_signed_if_asked(project, model, version_name(project, model))
-    made: Export = project.run(export_of(project.file, name, config))
+    require_signed_if_asked(project, chosen.model, chosen.name)
+    step = export_of(project.file, chosen.model, chosen.dataset, config)
+    (planned,) = project.runner.plan([step])
+    require_whole(project, chosen, is_made=planned.hit is not None)
+    made: Export = project.run(step)  # of what is on record: to export is not to tune
     return made
 
 

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -193,6 +194,39 @@ def _reads_the_model(there: Any, uri: str, run_id: str) -> None:
     model = mlflow.pyfunc.load_model("models:/desk@candidate")
     answers = model.predict(["abcd efgh abcd", "stuv wxyz stuv"])
     assert set(answers) <= {"fire", "flood"}
+
+
+def test_the_alias_of_a_retired_version_is_not_brought_and_is_taken_away(
+    folder: Path, tmp_path: Path
+) -> None:
+    from tunesmith.cli.main import app
+
+    desk = tmp_path / "desk"
+    shutil.copytree(folder, desk)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    file = desk / "tunesmith.toml"
+    roles = '[registry]\napprovers = ["boss"]\nallow_as = true\n'
+    file.write_text(f"{file.read_text()}\n{roles}")
+
+    def ok(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "-p", str(desk)])
+        assert done.exception is None, done.output
+        return done.stdout
+
+    def aliases() -> dict[str, str]:
+        there = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return dict(there.get_registered_model("desk").aliases)
+
+    assert "desk/candidate points at desk@1" in ok("export", "mlflow", "--to", uri)
+    assert list(aliases()) == ["candidate"]
+    assert "still points" not in ok("model", "list")
+    ok("model", "retire", "desk@1", "--why", "leaks", "--as", "boss")
+    for command in (("model", "list"), ("model", "show", "desk@1")):
+        assert "desk@1 is retired, and 'candidate' still points at it" in ok(*command)
+    said = ok("export", "mlflow", "--to", uri)
+    assert "desk/candidate is not there: it points at desk@1 here, which is retired" in said
+    assert "points at desk@1\n" not in said
+    assert aliases() == {}
 
 
 @pytest.mark.slow

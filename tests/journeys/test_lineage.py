@@ -168,3 +168,15 @@ def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
     asked = json.loads(copy.tunesmith("plan", "--json"))["lines"]
     states = {line["step"]: line["state"] for line in asked}
     assert (states["curate:triage"], states["finetune:desk"]) == ("hit", "runs")
+
+    # The old version serves on; no new copy of it can be shown to be the same model, and the one
+    # that was made before is not given again.
+    for form in ("merged", "adapter"):
+        late = copy.process("model", "export", "desk", "--format", form, "--out", given[0] + form)
+        assert late.returncode == 5, late.stderr
+        assert "rows of triage, on which it was tuned" in " ".join(late.stderr.split())
+        assert not Path(given[0] + form).exists()
+    kit = json.loads(
+        copy.tunesmith("export", "modelkit", "desk@1", "--out", f"{given[1]}2", "--json")
+    )
+    assert "rows that desk@1 was tuned on were erased since" in kit["warnings"][-1]

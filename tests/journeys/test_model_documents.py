@@ -138,6 +138,57 @@ def test_a_limit_that_is_not_kept_is_called_failed_and_makes_documents_stale(des
     assert desk.standing("nist-rmf")["changed"] == []
 
 
+def test_what_becomes_of_a_version_makes_its_card_and_its_bill_stale(desk: Desk) -> None:
+    for kind in KINDS:
+        desk.write(kind)
+    desk.ok("model", "deprecate", "desk@1", "--why", "a secret reason")
+    stale = {kind for kind in KINDS if "release.status" in desk.standing(kind)["changed"]}
+    assert stale == {"model-card", "ml-bom"}
+    bom = json.loads(desk.write("ml-bom", "again.cdx.json").read_text())
+    card = desk.write("model-card", "again.md").read_text()
+    (said,) = (
+        each["value"]
+        for each in bom["metadata"]["component"]["properties"]
+        if each["name"] == "tunesmith:status"
+    )
+    assert f"- **Status:** {said}\n" in card
+    assert said.startswith("deprecated since 20")
+    assert "; candidate since 20" in said
+    assert "secret" not in card
+    assert desk.standing("model-card")["changed"] == []
+    metrics = bom["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]
+    within = {
+        each["type"]
+        for each in metrics["performanceMetrics"]
+        if "confidenceInterval" in each and each["slice"].startswith("test split")
+    }
+    assert {"accuracy", "macro-F1", "calibration error"} <= within
+
+
+def test_an_export_has_the_card_of_now_which_is_on_record_as_written(desk: Desk) -> None:
+    """... and grows old as any other."""
+    desk.edit("[document.desk]", '[document.desk]\nbase_model = "example/tiny"')
+    made = desk.ok("model", "export", "desk", "--format", "merged", "--out", str(desk.folder / "m"))
+    text = (desk.folder / "m" / "README.md").read_text()
+    card = ModelCard(text)
+    assert (card.data.base_model, card.data.library_name) == ("example/tiny", "transformers")
+    assert "- **Developed by:** The desk *(declared)*" in text
+    assert sha256(text.encode()) == made["card"]
+    found = desk.standing("model-card")
+    assert (found["file"], found["changed"]) == ("README.md", [])
+    desk.ok("model", "deprecate", "desk@1", "--why", "old")
+    assert desk.standing("model-card")["changed"] == ["release.status"]
+    again = desk.ok(
+        "model", "export", "desk", "--format", "merged", "--out", str(desk.folder / "n")
+    )
+    assert again["export"] == made["export"]
+    assert again["card"] != made["card"]
+    assert desk.standing("model-card")["changed"] == []
+    desk.edit('base_model = "example/tiny"', 'base_model = "tiny"')
+    code, said = desk.run("model", "list")
+    assert (code, "document.desk.base_model" in said) == (2, True), said
+
+
 def test_a_suite_that_broke_is_said_to_have(desk: Desk) -> None:
     """The newest run of it failed, after one that went well."""
     project = open_project(desk.folder)

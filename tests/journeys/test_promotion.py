@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import TunesmithError
 from tunesmith.project import open_project
 from tunesmith.registry.standing import released_version
@@ -119,7 +120,11 @@ def desk(data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
+<<<<<<< HEAD
     desk: Desk,
+=======
+    desk: Callable[..., tuple[int, Any]], tmp_path: Path
+>>>>>>> exports
 ) -> None:
     def ok(*words: str, recipe: str = "") -> Any:
         code, said = desk(*words, recipe=recipe)
@@ -187,6 +192,71 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
     assert [each["what"] for each in shown["entry"]["changes"]] == ["asked", "approved"]
     compared = ok("model", "compare", "desk@1", "desk@2")["comparison"]
     assert compared["num_won"] == beside["desk@1"]["num_won"]
+    exports_the_version_that_is_meant(desk, ok, tmp_path)
     assert ok("verify")["problems"] == []
     (holding,) = ok("ledger", "register")["holdings"]
     assert holding["available_since"]
+
+
+def exports_the_version_that_is_meant(
+    desk: Callable[..., tuple[int, Any]], ok: Callable[..., Any], tmp_path: Path
+) -> None:
+    """desk@1 is in production again, desk@2 is the candidate, and desk@3 is the newest and the one
+    that the project file is set to, whose gate failed."""
+
+    def export(version: str, name: str, form: str = "merged") -> Any:
+        out = str(tmp_path / name)
+        return ok("model", "export", version, "--format", form, "--out", out)
+
+    def weights(made: Any) -> str:
+        digest: str = made["export"]["files"]["model.safetensors"]["sha256"]
+        assert sha256((Path(made["folder"]) / "model.safetensors").read_bytes()) == digest
+        return digest
+
+    def card(made: Any) -> str:
+        data = (Path(made["folder"]) / "README.md").read_bytes()
+        assert sha256(data) == made["card"]
+        return data.decode()
+
+    meant = export("desk", "meant")
+    assert (meant["version"], meant["why"]) == ("desk@1", "it is 'production'")
+    assert meant["warnings"] == []
+    assert "- **Status:** candidate until 20" in card(meant)
+    assert "production again since 20" in card(meant)
+    assert "# Model Card for desk@1" in card(meant)
+    last = export("desk@3", "last")
+    (warning,) = last["warnings"]
+    assert warning.startswith("gate desk says fail of desk@3: accuracy beside production (desk@2)")
+    ok("model", "deprecate", "desk@2", "--why", "complaints")
+    middle = export("desk@candidate", "middle")
+    assert middle["version"] == "desk@2"
+    assert [" is deprecated since " in each for each in middle["warnings"]] == [True]
+    assert "- **Status:** deprecated since 20" in card(middle)
+    made = [meant, last, middle]
+    assert len({weights(each) for each in made}) == 3
+    assert {each["export"]["parity"]["verdict"] for each in made} == {"pass"}
+
+    # Each is used again as it was; what was said against it is on record with where it went.
+    runs = len(ok("runs", "--limit", "1000"))
+    again = export("desk@1", "again")
+    assert (weights(again), again["why"]) == (weights(meant), "as named")
+    assert len(ok("runs", "--limit", "1000")) == runs
+    left = [e["body"] for e in evidence_of(ok, tmp_path) if e["what"] == "copy.left"]
+    assert [(body["of"], body.get("warnings", [])) for body in left] == [
+        (["model desk@1"], []),
+        (["model desk@3"], last["warnings"]),
+        (["model desk@2"], middle["warnings"]),
+        (["model desk@1"], []),
+    ]
+    kit = ok("export", "modelkit", "desk", "--out", str(tmp_path / "kit"))
+    assert (kit["version"], kit["warnings"]) == ("desk@1", [])
+    code, said = desk("model", "export", "desk@4", "--out", str(tmp_path / "none"))
+    assert (code, "no model version desk@4" in said) == (4, True), said
+    assert not (tmp_path / "none").exists()
+
+
+def evidence_of(ok: Callable[..., Any], tmp_path: Path) -> list[Any]:
+    """Every entry, from an export of it."""
+    path = tmp_path / "evidence.jsonl"
+    ok("audit", "export", "--out", str(path))
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]

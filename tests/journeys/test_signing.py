@@ -145,6 +145,7 @@ def test_model_signing_verifies_the_export(said: dict[str, str], desk: Path) -> 
     command = [sys.executable, "-m", "model_signing", "verify", "key", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "# Model Card for desk@1" in (given / "README.md").read_text()
     (given / "adapter_config.json").chmod(0o644)
     with (given / "adapter_config.json").open("a") as target:
         target.write(" ")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, percent, size, table
+from tunesmith.cli.render import HERE, Folder, Json, percent, size, table, wrapped
 from tunesmith.cli.render import out as print_result
 from tunesmith.core.errors import UsageError
 from tunesmith.core.new_folder import new_folder, require_free
@@ -18,11 +18,22 @@ if TYPE_CHECKING:
     from tunesmith.core.blobs import Blobs
     from tunesmith.core.ref import Blob
     from tunesmith.records.export import Export, Parity
+    from tunesmith.registry.choice import Chosen
     from tunesmith.stages.export.config import ExportConfig
+
+ToGive = Annotated[
+    str,
+    typer.Argument(
+        help="A model version: NAME@NUMBER or NAME@ALIAS; of NAME alone the one in production, "
+        "else that of the gate's alias, else the newest, and none that is retired."
+    ),
+]
+README = "README.md"
+"""What hubs show of a folder."""
 
 
 def model_export(
-    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    version: ToGive,
     out: Annotated[Path, typer.Option(help="Folder to write to; a new or an empty one.")],
     folder: Folder = HERE,
     format: Annotated[
@@ -37,10 +48,15 @@ def model_export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a tuned model for other software, if it is shown to be the same model there."""
+    """Write a model version for other software, if it is shown to be the same model there.
+
+    Its model card, as of now, is in the folder as README.md.
+    """
     from tunesmith import pipeline
     from tunesmith.cli.opening import opened
-    from tunesmith.cli.service import only
+    from tunesmith.core.canonical import sha256
+    from tunesmith.documents.compile import card_of_export, put_on_record
+    from tunesmith.registry.choice import choose
     from tunesmith.registry.leaving import export_leaves
     from tunesmith.registry.signing import signature_of_export
     from tunesmith.signing.model_files import SIGNATURE
@@ -48,32 +64,45 @@ def model_export(
     config = _config(format, quantisation)
     require_free(out, "--out")
     with opened(folder, runs=True) as (project, _):
-        only(project.file.model, name, "model")
-        made = pipeline.export(project, name, config)
+        chosen = choose(project, version)
+        made = pipeline.export(project, chosen, config)
+        card = card_of_export(project, chosen.name, made)
+        texts = {README: card.text}
         digests = {path: blob.sha256 for path, blob in made.files.items()}
-        signature = signature_of_export(project, name, digests)
-        export_leaves(project, made, out)
-        save(made.files, project.runner.blobs, out, signature)
-    value = {"export": made, "folder": str(out), "signed": bool(signature)}
+        digests |= {path: sha256(text.encode()) for path, text in texts.items()}
+        if signature := signature_of_export(project, made.name, digests):
+            texts[SIGNATURE] = signature
+        export_leaves(project, chosen, made, out)
+        put_on_record(project, card, README)
+        save(made.files, project.runner.blobs, out, texts)
+    value = {
+        "version": chosen.name,
+        "why": chosen.why,
+        "warnings": chosen.warnings,
+        "export": made,
+        "folder": str(out),
+        "signed": bool(signature),
+        "card": digests[README],
+    }
     signed = [f"signed: {SIGNATURE}"] if signature else []
-    print_result(value, [*_lines(made, out), *signed], as_json)
+    warned = [part for each in chosen.warnings for part in wrapped(f"warning: {each}")]
+    print_result(value, [*warned, *_lines(chosen, made, out), *signed], as_json)
 
 
-def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path, signature: str = "") -> None:
-    """Copy `files` to `folder`, and their signature if there is one, all of them or none.
+def save(files: Mapping[str, Blob], blobs: Blobs, folder: Path, texts: Mapping[str, str]) -> None:
+    """Copy `files` to `folder`, and write `texts` beside them, all of them or none.
 
     Raises:
         Conflict: `folder` is there and is not an empty folder.
     """
-    from tunesmith.signing.model_files import SIGNATURE
     from tunesmith.signing.opened import copy_checked
 
     with new_folder(folder, "--out") as temporary:
         for name, blob in files.items():
             (temporary / name).parent.mkdir(exist_ok=True)  # some lie in a folder of their own
             copy_checked(blobs, blob, temporary / name)
-        if signature:
-            (temporary / SIGNATURE).write_text(signature)
+        for name, text in texts.items():
+            (temporary / name).write_bytes(text.encode())
 
 
 def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:
@@ -91,12 +120,15 @@ def _config(format: Format, quantisation: Quantisation | None) -> ExportConfig:
         ) from error
 
 
-def _lines(made: Export, folder: Path) -> list[str]:
+def _lines(chosen: Chosen, made: Export, folder: Path) -> list[str]:
     rows = [[name, size(blob.num_bytes), blob.sha256[:12]] for name, blob in made.files.items()]
     return [
-        f"{made.name} as {made.format} ({made.quantisation}) in {folder}",
+        *wrapped(
+            f"{chosen.name} ({chosen.why}) as {made.format} ({made.quantisation}) in {folder}"
+        ),
         "",
         *table(rows, ["file", "size", "digest"]),
+        f"{README}: its model card, as of now",
         "",
         *_proof(made.parity),
     ]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, table
+from tunesmith.cli.export import ToGive
+from tunesmith.cli.render import HERE, Folder, Json, ProgressLine, out, table, wrapped
 
 SHOWN = ("id", "name", "status", "user", "started_ms", "ended_ms", "at", "params", "tags")
 """Of a tracked run, as JSON."""
@@ -60,6 +61,10 @@ def export_to_mlflow(
         f"{made.num_known} were there",
         *(f"model version {each} is registered" for each in made.new_versions),
         *(f"{alias} points at {version}" for alias, version in made.aliases.items()),
+        *(
+            f"{alias} is not there: it points at {version} here, which is retired"
+            for alias, version in made.retired.items()
+        ),
     ]
     out(made, lines, as_json)
 
@@ -89,7 +94,7 @@ def export_to_openlineage(
 
 
 def export_modelkit(
-    version: Annotated[str, typer.Argument(help="MODEL@NUMBER, e.g. desk@2.")],
+    version: ToGive,
     to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
     folder: Folder = HERE,
     as_json: Json = False,
@@ -103,7 +108,9 @@ def export_modelkit(
 
     with opened(folder) as (project, _):
         kit = write_kit(project, version, to)
-    out(kit, [f"{kit.version} in {kit.folder}:", *(f"  {name}" for name in kit.files)], as_json)
+    lines = [part for each in kit.warnings for part in wrapped(f"warning: {each}")]
+    lines += [f"{kit.version} ({kit.why}) in {kit.folder}:", *(f"  {name}" for name in kit.files)]
+    out(kit, lines, as_json)
 
 
 def import_from_mlflow(

@@ -66,7 +66,10 @@ def model_list(
         for e in entries
     ]
     headings = ["model", "version", "state", "alias", "approved by", "digest", "made"]
-    out(entries, table(rows, headings), as_json)
+    lines = table(rows, headings)
+    for entry in entries:
+        lines += promotion.aliases_of_retired(entry)
+    out(entries, lines, as_json)
 
 
 def model_card(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.registry.change import Moved
     from tunesmith.registry.report import Report
     from tunesmith.registry.roles import Actor
+    from tunesmith.registry.standing import Entry
 
 Version = Annotated[str, typer.Argument(help="A model version, such as desk@2.")]
 Why = Annotated[str, typer.Option(help="Why; it goes into the evidence.")]
@@ -204,6 +205,7 @@ def _report(found: Report) -> list[str]:
     entry = found.entry
     lines = [
         f"{entry.name}: {entry.state}; aliases: {', '.join(entry.aliases) or 'none'}",
+        *aliases_of_retired(entry),
         f"made {entry.version.created_at} by {found.made_by} (run {entry.version.run_id}), "
         f"sha256 {entry.version.digest[:12]}",
     ]
@@ -243,6 +245,19 @@ def _report(found: Report) -> list[str]:
         rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]
     return lines
+
+
+def aliases_of_retired(entry: Entry) -> list[str]:
+    """That an alias which a retired version kept leads nowhere."""
+    from tunesmith.core.lifecycle import RETIRED
+
+    if entry.state != RETIRED or not entry.aliases:
+        return []
+    held = " and ".join(map(repr, entry.aliases))
+    return wrapped(
+        f"{entry.name} is retired, and {held} still points at it: that alias serves nobody until "
+        "it points at another version"
+    )
 
 
 def _value(name: str, metrics: Any) -> str:

@@ -37,6 +37,8 @@ class Copy:
     """Rows; what was learnt from rows; or names, figures and digests alone."""
     where: str
     """A path, or an address without user, password and query."""
+    warnings: tuple[str, ...] = ()
+    """What whoever wrote it was warned of."""
 
 
 def put_on_record(database: Database, actor: str, copy: Copy) -> None:
@@ -54,6 +56,8 @@ def put_on_record_in(connection: Transaction, actor: str, copy: Copy) -> None:
     if copy.has != "records":
         require_none_forgotten(connection, ", ".join(copy.of))
     body = to_plain(copy)
+    if not copy.warnings:  # as entries were before there were any: the same one is said once
+        del body["warnings"]
     said = evidence.entries(connection, LEFT)
     if all(fingerprint(entry.body) != fingerprint(body) for entry in said):
         evidence.append(connection, LEFT, actor, body)

@@ -40,6 +40,8 @@ CHANGES = {
     NOTED: "noted",
 }
 """What the evidence calls a change -> what people do."""
+WENT_BACK = "rolled back: "
+"""How the reason of an alias's row begins that was moved back."""
 DEPRECATED = CHANGES["version.deprecated"]
 RETIRED = CHANGES["version.retired"]
 

@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunesmith.core import evidence
 from tunesmith.core.canonical import sha256
@@ -33,6 +34,7 @@ from tunesmith.records.document import (
     FactBase,
     Standing,
 )
+from tunesmith.records.export import Export
 
 Asks = Callable[[Need], bool]
 """Whether a need is asked for."""
@@ -106,13 +108,27 @@ def compiled(base: FactBase, kind: DocumentKind, form: str = "") -> Document:
             f"a document of kind {kind} is not written as {chosen!r}",
             remedy=f"end the file's name in {' or '.join(f'.{each}' for each in texts)}",
         )
+    return _compiled(base, kind, "md" if chosen == "md" else "json", texts[chosen])
+
+
+def _compiled(
+    base: FactBase,
+    kind: DocumentKind,
+    form: Literal["md", "json"],
+    made: Callable[[Reading], str],
+) -> Document:
     reading = Reading(base)
+<<<<<<< HEAD
     text = texts[chosen](reading)
     found = FORMS[kind].completeness(reading, every)
+=======
+    text = made(reading)
+    found = FORMS[kind].completeness(reading)
+>>>>>>> exports
     return Document(
         kind=kind,
         version=base.version,
-        form="md" if chosen == "md" else "json",
+        form=form,
         text=text,
         completeness=found,
         base=base.digest,
@@ -162,23 +178,46 @@ def write(project: Project, version: str, kind: DocumentKind, path: Path) -> Doc
         raise NotFound(f"there is no folder {path.parent}", remedy="make it, or name another one")
     made = document(project, version, kind, path.suffix.removeprefix(".") or "no ending")
     _require_ours(project, path)
+    _date_statements(project, version)
+    made = document(project, version, kind, made.form)
+    with _replacing(path, made.text.encode()):
+        put_on_record(project, made, path.name)
+    return made
+
+
+def card_of_export(project: Project, version: str, export: Export) -> Document:
+    """The model card that lies beside an export, as of now. What people state of the model is put
+    on record.
+
+    Raises:
+        NotFound, UsageError: see `document`.
+    """
+    _facts(project, version)
+    _date_statements(project, version)
+    card = partial(model_card.markdown, export=export)
+    return _compiled(_facts(project, version), "model-card", "md", card)
+
+
+def _date_statements(project: Project, version: str) -> None:
+    """What is stated is dated now, and documents say since when."""
     said = stated(project, version.rpartition("@")[0])
     if said["statements"]:
         project.put_on_record(STATED, said)
-        # What is stated is dated now, and the document says since when.
-        made = document(project, version, kind, made.form)
+
+
+def put_on_record(project: Project, made: Document, file: str) -> None:
+    """Say in the evidence that a document is written as a file of that name, and of which facts."""
     body = {
-        "kind": kind,
-        "version": version,
-        "file": path.name,
+        "kind": made.kind,
+        "version": made.version,
+        "file": file,
         "sha256": sha256(made.text.encode()),
         "facts": made.base,
         "uses": dict(made.uses),
         "score": round(made.completeness.score, 4),
     }
-    with _replacing(path, made.text.encode()), project.runner.database.write() as connection:
+    with project.runner.database.write() as connection:
         evidence.append(connection, WRITTEN, project.runner.actor, body)
-    return made
 
 
 def _require_ours(project: Project, path: Path) -> None:

@@ -13,6 +13,7 @@ from tunesmith.core.evidence import Entry
 from tunesmith.core.ref import to_plain
 from tunesmith.documents import recorded
 from tunesmith.documents.checks import of_checks
+from tunesmith.documents.status import of_status
 from tunesmith.documents.store import Found, Store, known
 from tunesmith.project import Project
 from tunesmith.records.document import STATED, Fact, FactBase
@@ -36,6 +37,7 @@ def fact_base(project: Project, version: str) -> FactBase:
         *recorded.of_judgement(store),
         *of_checks(store),
         *recorded.of_life(store),
+        *of_status(store),
         *recorded.of_use(store),
         *_settings(project, name),
         *_stated(project, store.entries, name),

@@ -119,6 +119,7 @@ def _model(reading: Reading) -> dict[str, Any]:
                     "record.sha256": reading.value("model.digest"),
                     "method": reading.value("model.method"),
                     "objective": reading.value("model.objective"),
+                    "status": "; ".join(reading.value("release.status", {}).get("said", [])),
                     "gate": _verdict(reading),
                     **{f"check.{each['name']}": each["verdict"] for each in results(reading)},
                 }
@@ -169,8 +170,12 @@ def _metrics(reading: Reading) -> Iterator[dict[str, Any]]:
         if "low" in found:
             head["confidenceInterval"] = _interval(found["low"], found["high"])
         yield {**head, "slice": where}
+        intervals = found.get("intervals", {})
         for name, value in found["others"].items():
-            yield {"type": name, "value": _number(value), "slice": where}
+            within = (
+                {"confidenceInterval": _interval(*intervals[name])} if name in intervals else {}
+            )
+            yield {"type": name, "value": _number(value), "slice": where, **within}
         for name, value in found["per_label_f1"].items():
             yield {"type": "F1", "value": _number(value), "slice": f"{where}, label {name}"}
     for each in reading.value("gate.comparisons", []):

@@ -18,6 +18,7 @@ from tunesmith.documents.markdown import line, table
 from tunesmith.documents.outline import croissant_link
 from tunesmith.documents.say import comparisons, said, sources
 from tunesmith.documents.sheet import Need, Reading
+from tunesmith.records.export import Export
 from tunesmith.text.licences import NOT_STATED
 
 NEEDED = "[More Information Needed]"
@@ -33,9 +34,17 @@ lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 pos
 ncsa unlicense zlib pddl lgpl-lr gemma llama2 llama3 llama3.1 llama3.2 llama3.3 llama4"""
 HUB_LICENCES = frozenset(_HUB.split())
 """Licences by the names that the hub knows; another is `other`, with its name beside."""
+LIES_AS = {
+    "adapter": ("peft", "adapter"),
+    "merged": ("transformers", "finetune"),
+    "gguf": ("gguf", "finetune"),
+    "gguf-adapter": ("gguf", "adapter"),
+    "onnx": ("onnx", "finetune"),
+}
+"""By the format of an export: the hub's name of what loads it, and its relation to its base."""
 NEEDS = (
     Need(what="license", keys=("declared.licence", "base.licence")),
-    Need(what="base_model", keys=("base.name",)),
+    Need(what="Finetuned from model", keys=("base.name",)),
     Need(what="datasets", keys=("dataset.ref",)),
     Need(what="model-index", keys=("evaluation.tuned",)),
     Need(what="language", keys=("declared.languages", "dataset.languages")),
@@ -68,13 +77,14 @@ def needs(_reading: Reading) -> Iterator[Need]:
     yield from NEEDS
 
 
-def markdown(reading: Reading) -> str:
-    """The card."""
-    block = yaml.safe_dump(metadata(reading), sort_keys=False, allow_unicode=True)
+def markdown(reading: Reading, export: Export | None = None) -> str:
+    """The card; beside an `export` it is of what lies there."""
+    block = yaml.safe_dump(metadata(reading, export), sort_keys=False, allow_unicode=True)
     body = "\n\n".join(
         [
             *_details(reading),
             *_uses(reading),
+            *_start(reading, export),
             *_training(reading),
             *_evaluation(reading),
             *_environment(reading),
@@ -85,17 +95,15 @@ def markdown(reading: Reading) -> str:
     return f"---\n{block}---\n\n{body}\n"
 
 
-def metadata(reading: Reading) -> dict[str, Any]:
+def metadata(reading: Reading, export: Export | None = None) -> dict[str, Any]:
     """The metadata block. Emissions are in grams."""
-    form, does = reading.value("model.form", {}), reading.value("model.does", {})
+    does = reading.value("model.does", {})
     languages = reading.value("declared.languages") or reading.value("dataset.languages")
     dataset = reading.value("dataset.name")
     block = {
         **_licence(reading),
         "language": list(languages or ()),
-        "base_model": reading.value("base.name"),
-        "base_model_relation": form.get("relation"),
-        "library_name": form.get("library"),
+        **_lies_as(reading, export),
         "pipeline_tag": does.get("pipeline"),
         "tags": [reading.value("model.method"), does.get("tag"), "tunesmith"],
         "datasets": [dataset] if dataset else [],
@@ -104,6 +112,19 @@ def metadata(reading: Reading) -> dict[str, Any]:
         "model-index": [{"name": reading.base.version, "results": _results(reading)}],
     }
     return {name: value for name, value in block.items() if value}
+
+
+def _lies_as(reading: Reading, export: Export | None) -> dict[str, Any]:
+    """What loads it, and how it came of its base. A name of ours would lead to somebody else's
+    repository, so only one that people state is given."""
+    form, base = reading.value("model.form", {}), reading.value("declared.base_model")
+    library, relation = form.get("library"), form.get("relation")
+    if export is not None:
+        library, relation = LIES_AS[export.format]
+        if export.format == "merged" and reading.value("model.objective") == "embed":
+            library = "sentence-transformers"
+    of_base = {"base_model": base, "base_model_relation": relation} if base else {}
+    return {**of_base, "library_name": library}
 
 
 def _licence(reading: Reading) -> dict[str, str]:
@@ -187,8 +208,10 @@ def _details(reading: Reading) -> Iterator[str]:
         ]
     )
     yield "### Model Sources [optional]"
+    status = reading.value("release.status", {}).get("said", [])
     yield (
         f"- **Version:** {reading.base.version}, sha256 {reading.value('model.digest')}\n"
+        f"- **Status:** {line('; '.join(status)) or NEEDED}\n"
         f"- **Weights:** sha256 {reading.value('model.weights', {}).get('sha256')}\n"
         f"- **Base model's weights:** sha256 {reading.value('base.weights', {}).get('sha256')}"
     )
@@ -210,7 +233,16 @@ def _uses(reading: Reading) -> Iterator[str]:
         yield "\n".join(f"- {line(each)}" for each in failed)
     yield "### Recommendations"
     yield _stated(reading, "oversight")
+
+
+def _start(reading: Reading, export: Export | None) -> Iterator[str]:
     yield "## How to Get Started with the Model"
+    if export is not None:
+        yield (
+            f"This folder holds it as {export.format}, {export.quantisation}. Loaded again from "
+            f"these files and asked {export.parity.num_prompts} held-out rows, it was shown to be "
+            "the model that was tuned."
+        )
     yield _stated(reading, "instructions")
     instruction, labels = reading.value("model.instruction"), reading.value("model.labels")
     if instruction and reading.value("model.does", {}).get("pipeline") == "text-generation":
@@ -333,9 +365,11 @@ def _rest(reading: Reading) -> Iterator[str]:
         yield "\n".join(f"- {what} ({', '.join(who)})" for what, who in asked.items())
     if unclear := reading.value("licences.unclear"):
         yield f"What these ask for is not known here, and to be read: {', '.join(unclear)}."
+    newest = max((each.at for each in reading.base.facts.values()), default="")
     yield (
-        f"Compiled from the facts of {reading.base.version} in its store; the fact base has the "
-        f"sha256 {reading.base.digest}. What is marked as declared is its provider's word."
+        f"Compiled from the facts of {reading.base.version} in its store, the newest of which is "
+        f"of {newest}; the fact base has the sha256 {reading.base.digest}. What is marked as "
+        "declared is its provider's word."
     )
     yield "## Model Card Authors [optional]"
     yield _stated(reading, "provider")

@@ -44,6 +44,9 @@ from tunesmith.stages.release.card import FORMS, does
 from tunesmith.text.licences import MEANINGS, obligations, unclear
 
 CONFIDENCE = 0.95
+FEW_ROWS = 1_000
+"""Of an evaluation: so far the intervals of metrics that are no share of rows are found, too, which
+takes a second and grows with the rows."""
 REGISTERED = "gate.registered"
 """What the evidence calls it that a gate was set."""
 DECISIONS = ("asked", "approved", "rejected", "rolled back", "deprecated", "retired")
@@ -227,18 +230,27 @@ def of_judgement(store: Store) -> Iterator[Found]:
 
 def _evaluation(store: Store, run: Run) -> dict[str, Any]:
     from tunesmith.stages.evaluate.compare import floor_interval
+    from tunesmith.stages.evaluate.measured import CALIBRATION, MACRO_F1, known
+    from tunesmith.stages.evaluate.predictions import from_parquet
 
     found: Evaluation = store.load(run)
     said = to_plain(found)
     kept = ("subject", "num_rows", "metric", "value", "others", "per_label_f1")
     answer = {name: said[name] for name in kept}
+    blobs = store.project.runner.blobs
+    within: dict[str, list[float]] = {}
+    is_few = found.subject == "tuned" and found.num_rows <= FEW_ROWS
+    more = (MACRO_F1, CALIBRATION) if is_few else ()
     try:
-        within, _ = floor_interval(
-            found, store.project.runner.blobs, metric="", confidence=CONFIDENCE, seed=0
-        )
+        names = known(found, from_parquet(blobs.get(found.predictions)))
+        for name in ("", *(name for name in more if name in names and name in found.others)):
+            of, _ = floor_interval(found, blobs, metric=name, confidence=CONFIDENCE, seed=0)
+            within[name] = [of.low, of.high]
     except (StoreError, ValueError):
         return answer  # its rows were erased
-    return answer | {"low": within.low, "high": within.high, "confidence": CONFIDENCE}
+    low, high = within.pop("")
+    answer |= {"low": low, "high": high, "confidence": CONFIDENCE}
+    return answer | ({"intervals": within} if within else {})
 
 
 def _report(store: Store, run: Run) -> dict[str, Any]:

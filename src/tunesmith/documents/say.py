@@ -99,7 +99,11 @@ def evaluation(value: dict[str, Any]) -> list[str]:
     within = ""
     if "low" in value:
         within = f" ({value['low']:.3f} to {value['high']:.3f}, {value['confidence']:.0%})"
-    others = [f"{name} {each:.3f}" for name, each in value["others"].items()]
+    others = []
+    for name, each in value["others"].items():
+        low, high = value.get("intervals", {}).get(name, (None, None))
+        between = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        others.append(f"{name} {each:.3f}{between}")
     labels = [f"F1 of {line(name)} {each:.3f}" for name, each in value["per_label_f1"].items()]
     head = f"{value['metric']} {value['value']:.3f}{within} on {value['num_rows']} rows"
     return ["; ".join([head, *others, *labels])]

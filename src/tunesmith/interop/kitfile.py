@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tunesmith.core import catalog
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.copies import Copy, put_on_record
 from tunesmith.core.errors import GateFailed
 from tunesmith.core.new_folder import new_folder, require_free
@@ -22,8 +22,9 @@ from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.registry.choice import choose
 from tunesmith.registry.signing import require_signed_if_asked
-from tunesmith.registry.standing import released_version, version_of
+from tunesmith.registry.standing import released_version
 
 ADAPTERS = ("lora", "dora")
 """Methods whose result PEFT loads."""
@@ -36,26 +37,26 @@ class Kit:
     version: str
     folder: str
     files: tuple[str, ...]
+    why: str
+    """Why it is that version."""
+    warnings: tuple[str, ...]
+    """What whoever gets it should know of the version."""
 
 
-def write_kit(project: Project, version: str, folder: Path) -> Kit:
-    """Write the files of "desk@2", base weights too, and a Kitfile to `folder`; all or none.
+def write_kit(project: Project, wanted: str, folder: Path) -> Kit:
+    """Write the files of a version (see `choose`), base weights too, and a Kitfile to `folder`; all
+    or none.
 
     Of its dataset the record is in it, with digest, licences and counts: no rows leave.
 
     Raises:
-        UsageError: `version` is not of the form MODEL@NUMBER.
-        NotFound: there is no such version.
+        UsageError, NotFound, Conflict: see `choose`.
         SignatureError: it is not what was signed, where a public key is set.
         Conflict: `folder` is there and is not empty; or somebody is being forgotten.
     """
-    with project.runner.database.read() as connection:
-        named = version_of(connection, version)
-        run = catalog.run(connection, named.run_id)
-    model: ModelVersion = project.load(run)
+    chosen = choose(project, wanted)
+    version, named, model = chosen.name, chosen.version, chosen.model
     require_signed_if_asked(project, model, version)
-    (cut,) = run.identity["inputs"].get("dataset", [""])
-    dataset = _dataset(project, cut)
     try:
         release: Release | None = released_version(project, version).release
     except GateFailed:  # it can be packed, and says that it did not pass
@@ -67,13 +68,14 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
         digests=(named.digest,),
         has="weights",
         where=str(folder.resolve()),
+        warnings=chosen.warnings,
     )
     put_on_record(project.runner.database, project.runner.actor, left)
     with new_folder(folder, "--out") as place:
         write = _Writer(project, place)
         paths = _write_model(write, model)
         docs = _write_docs(write, model, release)
-        described = write.json(f"datasets/{dataset.name}.json", dataset) if dataset else ""
+        dataset = write.json(f"datasets/{chosen.dataset.name}.json", chosen.dataset)
         kitfile = {
             "manifestVersion": "1.0.0",
             "package": {
@@ -82,12 +84,18 @@ def write_kit(project: Project, version: str, folder: Path) -> Kit:
                 "description": f"{version} of project {project.file.project.name}",
             },
             "model": _model(model, named.number, paths, named.digest, release),
-            "datasets": [_described(dataset, described, cut)] if dataset else [],
+            "datasets": [_described(chosen.dataset, dataset)],
             "docs": docs,
         }
         text = yaml.safe_dump(kitfile, sort_keys=False, allow_unicode=True, width=100)
         (place / "Kitfile").write_text(text, encoding="utf-8")
-    return Kit(version=version, folder=str(folder), files=("Kitfile", *write.written))
+    return Kit(
+        version=version,
+        folder=str(folder),
+        files=("Kitfile", *write.written),
+        why=chosen.why,
+        warnings=chosen.warnings,
+    )
 
 
 class _Writer:
@@ -115,14 +123,6 @@ class _Writer:
         target = self._place / path
         target.parent.mkdir(exist_ok=True)
         return target
-
-
-def _dataset(project: Project, digest: str) -> Dataset | None:
-    for run in project.runs():
-        if run.output is not None and run.output.sha256 == digest:
-            found: Dataset = project.load(run)
-            return found
-    return None
 
 
 def _write_model(write: _Writer, model: ModelVersion) -> tuple[str, str, str]:
@@ -192,14 +192,14 @@ def _model(
     }
 
 
-def _described(dataset: Dataset, path: str, digest: str) -> dict[str, Any]:
+def _described(dataset: Dataset, path: str) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "path": path,
         "license": ", ".join(dataset.licences),
         "description": "What it was tuned on: the record, without the rows",
         "parameters": {
-            "sha256": digest,
+            "sha256": fingerprint(dataset),
             "training_rows": dataset.train.num_rows,
             "test_rows": dataset.test.num_rows,
         },

@@ -21,22 +21,27 @@ from tunesmith.core.catalog import Run, Version
 from tunesmith.core.copies import Copy, put_on_record, without_secrets
 from tunesmith.core.db import moment
 from tunesmith.core.errors import Conflict, NotFound, SignatureError
-from tunesmith.core.ref import Blob, find
 from tunesmith.core.step import Progress
 from tunesmith.interop import mlflow_files
 from tunesmith.interop.mlflow_client import client, database_file, server
 from tunesmith.interop.mlflow_model import write_model
+from tunesmith.interop.mlflow_versions import (
+    MODEL,
+    SHA256,
+    STORE,
+    bring_aliases,
+    bring_versions,
+    models_of,
+)
 from tunesmith.project import Project
 from tunesmith.records.evaluation import Evaluation
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
+from tunesmith.registry.choice import is_erased
 from tunesmith.registry.signing import require_signed_if_asked
-from tunesmith.registry.standing import pointed
 
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-STORE, RUN_ID, EXPORTED = "tunesmith.store", "tunesmith.run_id", "tunesmith.exported"
-SHA256, VERSION = "tunesmith.sha256", "tunesmith.version"
-MODEL = "model"
+RUN_ID, EXPORTED = "tunesmith.run_id", "tunesmith.exported"
 DIGEST_LENGTH, PARAM_LENGTH, KEY_LENGTH = 36, 6000, 250  # MLflow's
 
 
@@ -53,6 +58,8 @@ class Exported:
     """e.g. "desk@2"."""
     aliases: Mapping[str, str]
     """e.g. "desk/production" -> "desk@2"; where they point now."""
+    retired: Mapping[str, str]
+    """Aliases that still point at a retired version here, and so at nothing there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +127,9 @@ def _bring_all(export: _Export, runs: list[Run], progress: Progress) -> Exported
         if not _is_there(there):
             num_new += 1
             known[run.id] = _bring(export, run, there)
-    new_versions, aliases = _bring_versions(export, known)
+    models = models_of(export.versions.values())
+    new_versions = bring_versions(export.client, export.store, models, known)
+    aliases, retired = bring_aliases(export.client, export.store, models, export.project)
     return Exported(
         to=export.uri,
         experiment=export.project.file.project.name,
@@ -128,6 +137,7 @@ def _bring_all(export: _Export, runs: list[Run], progress: Progress) -> Exported
         num_known=len(runs) - num_new,
         new_versions=tuple(new_versions),
         aliases=aliases,
+        retired=retired,
     )
 
 
@@ -313,7 +323,7 @@ def _log_files(export: _Export, there: Any, run: Run, record: Any) -> None:
         (folder / "record.json").write_bytes(canonical_json(record))
         if isinstance(record, Release):
             (folder / "card.md").write_bytes(blobs.get(record.card))
-        if isinstance(record, ModelVersion) and not _is_erased(export.project, record):
+        if isinstance(record, ModelVersion) and not is_erased(export.project, record):
             assert run.output is not None
             version = export.versions.get(run.output.sha256)
             name = f"{version.name}@{version.number}" if version else record.name
@@ -328,56 +338,6 @@ def _log_files(export: _Export, there: Any, run: Run, record: Any) -> None:
             export.client.log_artifacts(there.run_id, temporary)
         else:
             mlflow_files.files_at(export.uri, there.artifact_uri).log_artifacts(temporary)
-
-
-def _is_erased(project: Project, model: ModelVersion) -> bool:
-    """Whether what it learnt from somebody who was forgotten is gone, and it with that."""
-    return any(blob.sha256 in project.purged for blob in find(model, Blob))
-
-
-def _bring_versions(export: _Export, known: Mapping[int, Any]) -> tuple[list[str], dict[str, str]]:
-    """Model versions that are not there yet, and every alias where it points."""
-    to, new, aliases = export.client, [], {}
-    models = [each for each in export.versions.values() if each.kind == "model"]
-    for name in dict.fromkeys(each.name for each in models):
-        if not any(each.name == name for each in to.search_registered_models(f"name = '{name}'")):
-            to.create_registered_model(name, tags={STORE: export.store})
-        there = _versions_there(to, name, export.store)
-        for version in sorted((v for v in models if v.name == name), key=lambda v: v.number):
-            label = f"{name}@{version.number}"
-            if label not in there:
-                there[label] = _create_version(export, version, known[version.run_id])
-                new.append(label)
-        with export.project.runner.database.read() as connection:
-            stands = pointed(export.project, connection, name)
-        now = to.get_registered_model(name).aliases
-        for alias, label in stands.items():
-            if now.get(alias) != there[label]:
-                to.set_registered_model_alias(name, alias, there[label])
-            aliases[f"{name}/{alias}"] = label
-    return new, aliases
-
-
-def _versions_there(to: Any, name: str, store: str) -> dict[str, str]:
-    """Ours -> MLflow's number."""
-    found = to.search_model_versions(f"name = '{name}'", max_results=10_000)
-    return {
-        each.tags[VERSION]: str(each.version)
-        for each in found
-        if each.tags.get(STORE) == store and VERSION in each.tags
-    }
-
-
-def _create_version(export: _Export, version: Version, run: Any) -> str:
-    label = f"{version.name}@{version.number}"
-    made = export.client.create_model_version(
-        version.name,
-        source=f"{run.info.artifact_uri}/{MODEL}",
-        run_id=run.info.run_id,
-        tags={STORE: export.store, VERSION: label, SHA256: version.digest},
-        await_creation_for=None,
-    )
-    return str(made.version)
 
 
 def _key(name: str) -> str:

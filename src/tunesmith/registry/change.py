@@ -19,7 +19,6 @@ from tunesmith.registry.rehearsal import Rehearsed, known_lost, rehearse
 from tunesmith.registry.roles import Actor, others, require_role
 from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
-    ROLLED_BACK,
     Released,
     pointed,
     previous,
@@ -234,7 +233,7 @@ def _go_back(
             f"there is no version before {now.version} that {alias!r} could go back to",
             remedy="promote another version",
         )
-    _point(connection, found, alias, actor, f"{ROLLED_BACK}{why}")
+    _point(connection, found, alias, actor, f"{lifecycle.WENT_BACK}{why}")
     return now, found
 
 

@@ -5,39 +5,32 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from tunesmith.core import audit, catalog
-from tunesmith.core.canonical import fingerprint
+from tunesmith.core import audit
 from tunesmith.core.copies import Copy, put_on_record, put_on_record_in
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict
 from tunesmith.project import Project
 from tunesmith.records.export import Export
+from tunesmith.registry.choice import Chosen
 from tunesmith.signing.checkpoint import Checkpoint, keep, require_like, sign_head
 from tunesmith.signing.checkpoint import put_on_record as checkpointed
 from tunesmith.signing.keys import PrivateKey
 
 
-def export_leaves(project: Project, made: Export, folder: Path) -> None:
-    """Put on record that an export of a model is about to be in `folder`.
+def export_leaves(project: Project, chosen: Chosen, made: Export, folder: Path) -> None:
+    """Put on record that an export of a version is about to be in `folder`, and what was said
+    against it.
 
     Raises:
         Conflict: somebody is being forgotten.
     """
-    digest = fingerprint(made)
-    with project.runner.database.read() as connection:
-        run = next(
-            run
-            for run in catalog.all_runs(connection)
-            if run.kind == "export@1" and run.output and run.output.sha256 == digest
-        )
-        (model,) = run.identity["inputs"]["model"]
-        number = catalog.version_number(connection, "model", made.name, model)
     left = Copy(
         form=made.format,
-        of=(f"model {made.name}@{number}",),
-        digests=(model,),
+        of=(f"model {chosen.name}",),
+        digests=(chosen.version.digest,),
         has="weights",
         where=str(folder.resolve()),
+        warnings=chosen.warnings,
     )
     put_on_record(project.runner.database, project.runner.actor, left)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, evidence, waiver
@@ -106,13 +106,7 @@ def report(project: Project, version: str) -> Report:
         evaluations = {
             run.output.sha256: run for run in _evaluations(connection, entry) if run.output
         }
-        judged = [
-            run
-            for run in catalog.all_runs(connection)
-            if run.kind == "gate@1"
-            and run.status == "succeeded"
-            and run.identity["inputs"]["tuned"][0] in evaluations
-        ]
+        judged = _judged(connection, evaluations)
         of_it = [
             run
             for run in catalog.all_runs(connection)
@@ -139,6 +133,14 @@ def report(project: Project, version: str) -> Report:
         suites=suites,
         outcomes=tuple(rule for each in suites for rule in _outcomes(project, each)),
     )
+
+
+def newest_gate(project: Project, entry: Entry) -> GateResult | None:
+    """The newest report of a version's gate; None when it was never judged."""
+    with project.runner.database.read() as connection:
+        evaluated = {run.output.sha256 for run in _evaluations(connection, entry) if run.output}
+        judged = _judged(connection, evaluated)
+    return project.load(judged[-1]) if judged else None
 
 
 def _words(project: Project, audited: Run) -> tuple[str, ...]:
@@ -227,6 +229,17 @@ def _evaluations(connection: Transaction, entry: Entry) -> Iterator[Run]:
         of_it = run.kind == "evaluate-tuned@1" and run.status == "succeeded"
         if of_it and run.identity["inputs"]["model"] == [entry.version.digest]:
             yield run
+
+
+def _judged(connection: Transaction, evaluations: Collection[str]) -> list[Run]:
+    """The runs that judged one of the evaluations, oldest first."""
+    return [
+        run
+        for run in catalog.all_runs(connection)
+        if run.kind == "gate@1"
+        and run.status == "succeeded"
+        and run.identity["inputs"]["tuned"][0] in evaluations
+    ]
 
 
 def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> Registration:

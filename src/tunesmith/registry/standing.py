@@ -15,9 +15,6 @@ from tunesmith.core.lifecycle import Change
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION, Release
 
-ROLLED_BACK = "rolled back: "
-"""How the reason of an alias's row begins that was moved back."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
@@ -137,7 +134,7 @@ def way_back(history: Sequence[Alias]) -> list[Alias]:
     """Where an alias would go back to, the newest last: a row that went back takes one away."""
     stack: list[Alias] = []
     for row in history:
-        if row.reason.startswith(ROLLED_BACK):
+        if row.reason.startswith(lifecycle.WENT_BACK):
             while stack and stack[-1].digest != row.digest:
                 stack.pop()
         if not stack or stack[-1].digest != row.digest:

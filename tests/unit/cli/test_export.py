@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.errors import BlobMissing, Conflict, UsageError
 from tunesmith.core.ref import Blob
 from tunesmith.records.export import Export, Parity
+
+CHOSEN: Any = SimpleNamespace(name="desk@2", why="as named")
 
 
 @pytest.fixture
@@ -29,11 +32,12 @@ def test_files_are_written_to_a_new_or_empty_folder(
     if there:
         folder.mkdir(parents=True)
 
-    save(files(blobs), blobs, folder)
+    save(files(blobs), blobs, folder, {"README.md": "a\nb"})
 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "model.gguf": b"weights",
         "Modelfile": b"FROM",
+        "README.md": b"a\nb",
     }
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
     assert folder.stat().st_mode & 0o777 == 0o755
@@ -49,7 +53,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path, blobs: FolderBlobs, kind: 
         folder.write_text("mine")
 
     with pytest.raises(Conflict, match="is there already") as caught:
-        save(files(blobs), blobs, folder)
+        save(files(blobs), blobs, folder, {})
 
     assert "--out" in caught.value.remedy
     mine = folder / "mine" if kind == "full" else folder
@@ -59,7 +63,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path, blobs: FolderBlobs, kind: 
 def test_all_files_or_none(tmp_path: Path, blobs: FolderBlobs) -> None:
     missing = Blob(sha256="0" * 64, num_bytes=1)
     with pytest.raises(BlobMissing):
-        save({**files(blobs), "x": missing}, blobs, tmp_path / "out")
+        save({**files(blobs), "x": missing}, blobs, tmp_path / "out", {})
     assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
 
 
@@ -98,15 +102,17 @@ def test_people_read_files_and_the_proof() -> None:
         files={"model.gguf": Blob(sha256="ab" * 32, num_bytes=144_810_912)},
         parity=parity,
     )
-    text = "\n".join(_lines(made, Path("out")))
-    assert text.startswith("desk as gguf (q8_0) in out\n")
+    text = "\n".join(_lines(CHOSEN, made, Path("out")))
+    assert text.startswith("desk@2 (as named) as gguf (q8_0) in out\n")
+    assert "README.md: its model card, as of now" in text
     assert "model.gguf  144.8 MB  abababababab" in text
     assert "5.4e-05 nats a token (allowed 1e-02)" in text
     assert "93.8 % of the greedy answers" in text
 
 
 def test_a_file_may_lie_in_a_folder_of_its_own(tmp_path: Path, blobs: FolderBlobs) -> None:
-    save({"1_Pooling/config.json": blobs.put(b"{}"), "a": blobs.put(b"a")}, blobs, tmp_path / "out")
+    made = {"1_Pooling/config.json": blobs.put(b"{}"), "a": blobs.put(b"a")}
+    save(made, blobs, tmp_path / "out", {})
     assert (tmp_path / "out" / "1_Pooling" / "config.json").read_bytes() == b"{}"
 
 
@@ -127,6 +133,6 @@ def test_people_read_the_proof_of_a_model_that_reads_states() -> None:
         verdict="pass",
     )
     made = Export(name="desk", format="onnx", quantisation="f32", files={}, parity=parity)
-    text = "\n".join(_lines(made, Path("out")))
+    text = "\n".join(_lines(CHOSEN, made, Path("out")))
     assert "differ by up to 2.5e-06 of the largest\n(allowed 1e-03), and 100.0 %" in text
     assert "greedy" not in text

@@ -96,6 +96,9 @@ def test_metrics_are_strings_with_their_intervals(base):
     found, (beside,) = base.value("evaluation.tuned"), base.value("gate.comparisons")
     assert metrics[0]["value"] == f"{found['value']:.6g}"
     assert metrics[0]["confidenceInterval"]["lowerBound"] == f"{found['low']:.6g}"
+    (macro,) = (each for each in metrics if each["type"] == "macro-F1")
+    low, high = found["intervals"]["macro-F1"]
+    assert macro["confidenceInterval"] == {"lowerBound": f"{low:.6g}", "upperBound": f"{high:.6g}"}
     metrics = [each for each in metrics if not each["slice"].startswith("suite ")]
     assert metrics[-1]["type"] == "accuracy: difference from base"
     assert metrics[-1]["confidenceInterval"]["upperBound"] == f"{beside['high']:.6g}"

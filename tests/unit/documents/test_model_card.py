@@ -11,10 +11,30 @@ import yaml
 from huggingface_hub import ModelCard
 
 from tunesmith.documents.compile import compiled
-from tunesmith.documents.model_card import HUB_LICENCES, metadata
+from tunesmith.documents.model_card import HUB_LICENCES, markdown, metadata
 from tunesmith.documents.sheet import Reading
+from tunesmith.records.export import Export, Parity
 
 TEMPLATE = importlib.resources.files(huggingface_hub) / "templates" / "modelcard_template.md"
+
+EXPORT = {
+    "name": "desk",
+    "quantisation": "f32",
+    "files": {},
+    "parity": Parity(
+        num_prompts=16,
+        num_positions=16,
+        mean_kl=0.0,
+        max_kl=0.0,
+        required_kl=1e-4,
+        same_prompts=1.0,
+        same_answers=1.0,
+        required_answers=1.0,
+        same_stops=1.0,
+        stops_at_turn=True,
+        verdict="pass",
+    ),
+}
 
 
 def headings(text: str) -> list[str]:
@@ -33,7 +53,8 @@ def test_its_headings_are_those_of_the_template_in_order(base):
 def test_hugging_face_reads_its_metadata(base):
     read = ModelCard(card(base))
     data = read.data
-    assert (data.license, data.base_model, data.library_name) == ("apache-2.0", "tiny", "peft")
+    assert (data.license, data.library_name) == ("apache-2.0", "peft")
+    assert data.base_model == "example/tiny"
     assert data.datasets == ["triage"]
     assert data.language == ["en"]
     found = base.value("evaluation.tuned")
@@ -50,6 +71,39 @@ def test_hugging_face_writes_the_same_metadata_back(base):
     block = metadata(Reading(base))
     again = yaml.safe_load(ModelCard(card(base)).data.to_yaml())
     assert again == block
+
+
+def test_a_name_of_ours_is_no_repository_of_a_hub(with_facts):
+    """Somebody else's may be called so."""
+    block = metadata(Reading(with_facts({"declared.base_model": None})))
+    assert "base_model" not in block
+    assert "base_model_relation" not in block
+    assert "**Finetuned from model [optional]:** tiny" in card(with_facts({"base.name": "tiny"}))
+
+
+@pytest.mark.parametrize(
+    ("form", "objective", "library", "relation"),
+    [
+        ("adapter", "sft", "peft", "adapter"),
+        ("merged", "sft", "transformers", "finetune"),
+        ("merged", "embed", "sentence-transformers", "finetune"),
+        ("gguf", "sft", "gguf", "finetune"),
+        ("onnx", "classify", "onnx", "finetune"),
+    ],
+)
+def test_beside_an_export_it_says_what_loads_that(with_facts, form, objective, library, relation):
+    """The facts are of an adapter; merged, it is none any more."""
+    reading = Reading(with_facts({"model.objective": objective}))
+    text = markdown(reading, Export(**{**EXPORT, "format": form}))
+    data = ModelCard(text).data.to_dict()
+    assert (data["library_name"], data["base_model_relation"]) == (library, relation)
+    assert f"This folder holds it as {form}, f32. Loaded again" in text
+    assert headings(text) == headings(TEMPLATE.read_text())
+
+
+def test_it_is_dated_by_the_newest_of_its_facts(base):
+    newest = max(each.at for each in base.facts.values())
+    assert f"the newest of which is of {newest};" in card(base)
 
 
 @pytest.mark.parametrize(

@@ -96,14 +96,16 @@ class Desk:
             first_loss=2.0,
             last_loss=1.0,
         )
-        self._tuned(model)
-        split = Split(rows=blob, num_rows=9, num_tokens=9)
+        train, test = (
+            Split(rows=runner.blobs.put(f"{side} {number}".encode()), num_rows=9, num_tokens=9)
+            for side in ("train", "test")
+        )
         dataset = Dataset(
             name="d",
             instruction="Name it.",
             labels=("a", "b"),
-            train=split,
-            test=split,
+            train=train,
+            test=test,
             dropped=blob,
             num_in=18,
             num_dropped=0,
@@ -112,6 +114,7 @@ class Desk:
             card=blob,
             licences=(),
         )
+        self._tuned(model, dataset)
         one = Comparison(
             metric="accuracy",
             base=0.5,
@@ -152,15 +155,16 @@ class Desk:
         drawn = torch.randn(self.shape, generator=torch.Generator().manual_seed(number))
         return safetensors.torch.save({"lm_head.weight": drawn})
 
-    def _tuned(self, model: ModelVersion) -> None:
+    def _tuned(self, model: ModelVersion, dataset: Dataset) -> None:
         """What a run of tuning leaves in the catalogue."""
         runner = self.project.runner
+        cut = runner.blobs.put(canonical_json(dataset), "application/json")
         output = runner.blobs.put(canonical_json(model), "application/json")
         values = {
             "key": fingerprint(model),
             "step": "finetune:desk",
             "kind": "finetune@1",
-            "identity": "{}",
+            "identity": canonical_json({"inputs": {"dataset": [cut.sha256]}}).decode(),
             "owner": "here",
             "actor": runner.actor,
         }

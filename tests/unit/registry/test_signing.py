@@ -167,13 +167,13 @@ def test_an_export_is_signed_where_there_is_a_key(desk, key, tmp_path) -> None:
     assert signature_of_export(desk.project, "desk", digests) == ""
     with_registry(desk, signing_key=str(key.path))
     signature = signature_of_export(desk.project, "desk", digests)
-    save(files, blobs, tmp_path / "out", signature)
+    save(files, blobs, tmp_path / "out", {SIGNATURE: signature})
     assert verify_folder(tmp_path / "out", public_of(key)) == digests
     with pytest.raises(SignatureError, match=f"called {SIGNATURE}"):
         signature_of_export(desk.project, "desk", {SIGNATURE: "0" * 64})
     damage(desk, files["a.bin"])
     with pytest.raises(BlobCorrupt):
-        save(files, blobs, tmp_path / "again", signature)
+        save(files, blobs, tmp_path / "again", {SIGNATURE: signature})
     assert not (tmp_path / "again").exists()
 
 

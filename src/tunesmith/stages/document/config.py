@@ -102,6 +102,8 @@ class DocumentConfig(Section):
     market_date: Text = ""
     """When the model is, or was, placed on the Union market."""
 
+    base_model: Annotated[str, StringConstraints(pattern=r"^$|^[\w.-]+/[\w.-]+$")] = ""
+    """Repository of the base model on the hub, OWNER/NAME, which the model card links to."""
     base_training_flops: float = Field(default=0, ge=0)
     """Compute that the base model was trained with, in floating-point operations, as its provider
     says; else about 6 times its parameters times its training tokens. 0 where it is not known."""
