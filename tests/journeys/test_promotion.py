@@ -120,11 +120,7 @@ def desk(data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
-<<<<<<< HEAD
-    desk: Desk,
-=======
-    desk: Callable[..., tuple[int, Any]], tmp_path: Path
->>>>>>> exports
+    desk: Desk, tmp_path: Path
 ) -> None:
     def ok(*words: str, recipe: str = "") -> Any:
         code, said = desk(*words, recipe=recipe)

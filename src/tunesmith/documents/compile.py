@@ -118,13 +118,8 @@ def _compiled(
     made: Callable[[Reading], str],
 ) -> Document:
     reading = Reading(base)
-<<<<<<< HEAD
-    text = texts[chosen](reading)
-    found = FORMS[kind].completeness(reading, every)
-=======
     text = made(reading)
-    found = FORMS[kind].completeness(reading)
->>>>>>> exports
+    found = FORMS[kind].completeness(reading, every)
     return Document(
         kind=kind,
         version=base.version,
