@@ -169,6 +169,19 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     assert "of lang = fr" in text
 
 
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_rows_that_cannot_be_asked_are_said_before_anything_is_tuned(
+    desk: Any, command: str
+) -> None:
+    with (desk.folder / "tasks/quiz.jsonl").open("a") as rows:
+        rows.write('{"q": "Which?", "anser": "mit"}\n')
+
+    code, said = desk(command)
+
+    assert (code, "tasks/quiz.jsonl, line 25 has no field 'answer'" in said) == (2, True)
+    assert not (desk.folder / ".tunesmith").exists(), "nothing was begun"
+
+
 JUDGE = """
 [judge]
 base = "judge"

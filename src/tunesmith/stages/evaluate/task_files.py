@@ -6,12 +6,12 @@ They are read when the project is opened, and what they say is in the keys of th
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.core import settings
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.project_folder import check_path, read_inside
 from tunesmith.core.settings import AnySection
 from tunesmith.records.evaluation import TaskRows
@@ -26,6 +26,7 @@ from tunesmith.stages.evaluate.judge_rules import (
     require_judges,
     require_more_than_judged,
 )
+from tunesmith.stages.evaluate.own_rows import read_own
 from tunesmith.stages.evaluate.people import read_people
 from tunesmith.stages.evaluate.task import ANSWERED, EXAMPLES, FILE, Task, TaskConfig
 
@@ -139,7 +140,8 @@ def read_task(path: str, project: Path, key: str) -> Task:
     """The task of a file in the project's folder; `key` is where the project file names it.
 
     Raises:
-        ConfigError: it says something that is wrong; the message names the file.
+        ConfigError: it, or a row of its files, says something that is wrong; the message names the
+            file.
         NotFound: there is no such file.
         DataError: a file leads out of the project's folder, or is no text.
     """
@@ -157,6 +159,7 @@ def read_task(path: str, project: Path, key: str) -> Task:
         else None
         for named, of in ((config.rows, ""), (config.examples, EXAMPLES))
     )
+    _require_readable(config, (rows, examples), f"{key}: {path}")
     program = None
     if config.python:
         place = config.python.rpartition(":")[0]
@@ -173,6 +176,26 @@ def read_task(path: str, project: Path, key: str) -> Task:
         judge=judge,
         people=people,
     )
+
+
+def _require_readable(config: TaskConfig, files: Sequence[TaskRows | None], key: str) -> None:
+    """Each row of a task's own files can be asked, and there are as many examples as it shows.
+
+    Raises:
+        ConfigError: one cannot; the message names the file and the line.
+    """
+    for rows in filter(None, files):
+        try:
+            found = read_own(config, rows)
+        except DataError as error:
+            raise ConfigError(key, error.message, remedy=error.remedy) from error
+        if rows.task != config.name and len(found) < config.num_fewshot:
+            raise ConfigError(
+                key,
+                f"{config.examples.removeprefix(FILE)} has {len(found)} rows, and num_fewshot is "
+                f"{config.num_fewshot}",
+                remedy="lower num_fewshot, or add rows to take examples from",
+            )
 
 
 def _validated(model: type[AnySection], values: Any, where: str, key: str) -> AnySection:

@@ -90,6 +90,48 @@ def test_what_a_file_says_wrong_is_said_with_its_name(
     assert "gate.g.tasks: tasks/cites.toml" in text
 
 
+BROKEN = [
+    ('{"q": "a"}\n', "tasks/own.jsonl, line 1 has no field 'answer'"),
+    ('{"q": "a", "answer": "b"}\n\n{"p": "a", "answer": "b"}\n', "tasks/own.jsonl, line 3 has no"),
+    ('{"q": "a", "answer": ""}\n', "tasks/own.jsonl, line 1: '' is no right answer"),
+    ("{\n", "tasks/own.jsonl, line 1 is no JSON"),
+    ("", "tasks/own.jsonl has no rows"),
+    ("\n \n", "tasks/own.jsonl has no rows"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN)
+@pytest.mark.parametrize("of", ["rows", "examples"])
+def test_a_row_that_cannot_be_asked_is_named_before_anything_is_tuned(
+    folder: Path, text: str, said: str, of: str
+) -> None:
+    (folder / "tasks/own.jsonl").write_text(text)
+    if of == "examples":
+        (folder / "tasks/good.jsonl").write_text('{"q": "a", "answer": "b"}\n')
+        shown = 'file:tasks/good.jsonl"\nnum_fewshot = 1\nexamples = "file:tasks/own.jsonl'
+        (folder / "tasks/cites.toml").write_text(TASK.replace("file:tasks/own.jsonl", shown))
+
+    with pytest.raises(ConfigError) as caught:
+        read(folder, gate())
+    assert f"gate.g.tasks: tasks/cites.toml: {said}" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+def test_a_field_that_the_prompt_names_is_there_and_examples_are_as_many(folder: Path) -> None:
+    path = folder / "tasks/cites.toml"
+    path.write_text(TASK.replace("{q}", "{qq}"))
+    with pytest.raises(ConfigError, match="line 1 has no field 'qq', which the prompt") as caught:
+        read(folder, gate())
+    assert caught.value.remedy == "there is: q, answer"
+
+    shown = 'file:tasks/own.jsonl"\nnum_fewshot = 2\nexamples = "file:tasks/few.jsonl'
+    path.write_text(TASK.replace("file:tasks/own.jsonl", shown))
+    (folder / "tasks/few.jsonl").write_text('{"q": "c", "answer": "d"}\n')
+    with pytest.raises(ConfigError, match=r"few\.jsonl has 1 rows, and num_fewshot is 2"):
+        read(folder, gate())
+
+
 def test_what_does_not_go_together_is_refused(folder: Path) -> None:
     twice = gate(tasks=("tasks/cites.toml", "tasks/again.toml"))
     (folder / "tasks/again.toml").write_text(TASK)
