@@ -108,6 +108,10 @@ def _own(config: TaskConfig, fields: Mapping[str, Any], row_id: str, where: str)
             + (f" among the choices {', '.join(choices)}" if choices else ""),
             remedy="give a text, a list of texts, or of choices one of them or its place from 0",
         )
+    if config.ask == "score" and len(right) > 1:
+        raise DataError(
+            f"{where}: {given!r} is more than one text, and one is read", remedy="give one text"
+        )
     prompt = filled(config.prompt, fields, where)
     return OwnRow(row_id=row_id, prompt=prompt, right=right, choices=choices, fields=fields)
 

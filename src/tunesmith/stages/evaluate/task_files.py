@@ -6,7 +6,7 @@ They are read when the project is opened, and what they say is in the keys of th
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,9 +26,10 @@ from tunesmith.stages.evaluate.judge_rules import (
     require_judges,
     require_more_than_judged,
 )
-from tunesmith.stages.evaluate.own_rows import read_own
+from tunesmith.stages.evaluate.label_set import label_set
+from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
 from tunesmith.stages.evaluate.people import read_people
-from tunesmith.stages.evaluate.task import ANSWERED, EXAMPLES, FILE, Task, TaskConfig
+from tunesmith.stages.evaluate.task import ANSWERED, CHOSEN, EXAMPLES, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
 """Of a file of a task."""
@@ -159,7 +160,11 @@ def read_task(path: str, project: Path, key: str) -> Task:
         else None
         for named, of in ((config.rows, ""), (config.examples, EXAMPLES))
     )
-    _require_readable(config, (rows, examples), f"{key}: {path}")
+    asked = _readable(config, rows, f"{key}: {path}")
+    _readable(config, examples, f"{key}: {path}")
+    has_labels = config.metrics[0] == CHOSEN[0]
+    if rows is not None:
+        has_labels = bool(label_set(config, [row.choices for row in asked]))
     program = None
     if config.python:
         place = config.python.rpartition(":")[0]
@@ -175,27 +180,30 @@ def read_task(path: str, project: Path, key: str) -> Task:
         examples=examples,
         judge=judge,
         people=people,
+        has_labels=config.ask == "choose" and has_labels,
     )
 
 
-def _require_readable(config: TaskConfig, files: Sequence[TaskRows | None], key: str) -> None:
-    """Each row of a task's own files can be asked, and there are as many examples as it shows.
+def _readable(config: TaskConfig, rows: TaskRows | None, key: str) -> list[OwnRow]:
+    """What a task's own rows ask, or its examples, which are as many as it shows.
 
     Raises:
-        ConfigError: one cannot; the message names the file and the line.
+        ConfigError: one cannot be asked; the message names the file and the line.
     """
-    for rows in filter(None, files):
-        try:
-            found = read_own(config, rows)
-        except DataError as error:
-            raise ConfigError(key, error.message, remedy=error.remedy) from error
-        if rows.task != config.name and len(found) < config.num_fewshot:
-            raise ConfigError(
-                key,
-                f"{config.examples.removeprefix(FILE)} has {len(found)} rows, and num_fewshot is "
-                f"{config.num_fewshot}",
-                remedy="lower num_fewshot, or add rows to take examples from",
-            )
+    if rows is None:
+        return []
+    try:
+        found = read_own(config, rows)
+    except DataError as error:
+        raise ConfigError(key, error.message, remedy=error.remedy) from error
+    if rows.task != config.name and len(found) < config.num_fewshot:
+        raise ConfigError(
+            key,
+            f"{config.examples.removeprefix(FILE)} has {len(found)} rows, and num_fewshot is "
+            f"{config.num_fewshot}",
+            remedy="lower num_fewshot, or add rows to take examples from",
+        )
+    return found
 
 
 def _validated(model: type[AnySection], values: Any, where: str, key: str) -> AnySection:

@@ -178,6 +178,80 @@ def test_a_rule_of_no_metric_or_the_wrong_way_round_is_refused_before_tuning(
     read(folder, gate(GateRule(task="cites", metric="slips", at_most=2.0)), form=form)
 
 
+CHOOSE = TASK.replace('metrics = ["exact match"]', 'ask = "choose"\nchoices = ["a", "b"]')
+
+
+def test_choices_that_are_labels_are_measured_as_labels_are(folder: Path) -> None:
+    path, rows = folder / "tasks/cites.toml", folder / "tasks/own.jsonl"
+    rules = [
+        GateRule(task="cites", metric="macro-F1", at_least=0.5),
+        GateRule(task="cites", metric="micro-F1", against="base"),
+        GateRule(task="cites", metric="calibration error", at_most=0.1),
+        GateRule(task="cites", metric="Brier score", at_most=0.1),
+    ]
+    path.write_text(CHOOSE)
+    assert read(folder, gate(*rules)).given()[0].has_labels
+    path.write_text(CHOOSE.replace('["a", "b"]', '"of"'))
+    rows.write_text(
+        '{"q": "a", "answer": "b", "of": ["a", "b"]}\n{"q": "a", "answer": 0, "of": ["b", "a"]}\n'
+    )
+    assert read(folder, gate(*rules)).given()[0].has_labels
+
+    wrong = rows.read_text() + '{"q": "a", "answer": 0, "of": ["b", "c"]}\n'
+    twice = '{"q": "a", "answer": "b", "of": ["a", "b", "a"]}\n'
+    for text in (wrong, twice):
+        rows.write_text(text)
+        for rule in rules:
+            with pytest.raises(ConfigError, match="is of a label set: the same choices") as caught:
+                read(folder, gate(rule))
+            assert "there is: accuracy, normalised accuracy, loss" in caught.value.remedy
+    path.write_text(CHOOSE + 'metrics = ["normalised accuracy"]\n')
+    with pytest.raises(ConfigError, match="accuracy as the first metric"):
+        read(folder, gate(rules[0]))
+    path.write_text(CHOOSE)
+    with pytest.raises(ConfigError, match="less of 'Brier score' is better"):
+        read(folder, gate(GateRule(task="cites", metric="Brier score", at_least=0.1)))
+
+
+SCORE = TASK.replace('metrics = ["exact match"]', 'ask = "score"')
+
+
+def test_texts_that_are_read_have_their_metrics(folder: Path) -> None:
+    path = folder / "tasks/cites.toml"
+    path.write_text(SCORE)
+    rules = (
+        GateRule(task="cites", metric="perplexity", at_most=9.0),
+        GateRule(task="cites", metric="loss", against="base"),
+        GateRule(task="cites", against="base", margin=-0.1),
+    )
+    (task,) = read(folder, gate(*rules)).given()
+    assert task.config.metrics == ("log-likelihood", "loss", "perplexity")
+    path.write_text(SCORE.replace('prompt = "{q}"', "chat = false"))
+    assert read(folder, gate(*rules)).given()[0].config.prompt == ""
+    with pytest.raises(ConfigError, match="less of 'perplexity' is better"):
+        read(folder, gate(GateRule(task="cites", metric="perplexity", at_least=9.0)))
+
+    whole = SCORE.replace('prompt = "{q}"', "")
+    shown = '\nnum_fewshot = 1\nexamples = "file:tasks/own.jsonl"\n'
+    for text, said in {
+        whole: "read as it stands: chat = false",
+        f"{whole}chat = false{shown}": "and no num_fewshot",
+        SCORE.replace('"file:tasks/own.jsonl"\nprompt = "{q}"', '"test"'): "are of a file",
+        SCORE + 'metrics = ["perplexity"]': "leave metrics out",
+        SCORE + 'metrics = ["chrF"]': "leave metrics out",
+        SCORE + 'choices = ["a"]': "choices go with",
+        SCORE + JUDGE: "no answers in words",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            read(folder, gate())
+        assert said in str(caught.value)
+    path.write_text(SCORE)
+    (folder / "tasks/own.jsonl").write_text('{"q": "a", "answer": ["b", "c"]}\n')
+    with pytest.raises(ConfigError, match="is more than one text"):
+        read(folder, gate())
+
+
 def test_a_file_that_is_not_there_or_leads_out_is_refused(folder: Path) -> None:
     with pytest.raises(NotFound, match=r"no tasks/other.toml"):
         read(folder, gate(tasks=("tasks/other.toml",)))
