@@ -197,6 +197,14 @@ def test_choices_that_are_labels_are_measured_as_labels_of_a_dataset_are(tiny: A
     rows = table_of(tiny, found)
     truth, said = ([row[name] for row in rows] for name in ("label", "predicted"))
 
+    in_order = [{**each, "options": labels} for each in given]
+    same = task_base(
+        config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*in_order)
+    )
+    assert len(set(said)) > 1, "a model that always says the same shows nothing here"
+    for one, other in zip(rows, table_of(tiny, same), strict=True):
+        assert one["predicted"] == other["predicted"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-4)
     assert found.labels == ("granted", "mit", "free")
     assert truth == [each["right"] for each in given]
     wanted = f1_score(truth, said, labels=list(found.labels), average="macro", zero_division=0)
