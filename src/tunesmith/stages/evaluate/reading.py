@@ -9,7 +9,6 @@ from dataclasses import replace
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.lm.example import Answer, Example
-from tunesmith.lm.lessons import beginning
 from tunesmith.lm.likelihood import answer_log_probs, tokens_of_answers
 from tunesmith.lm.load import LoadedModel
 from tunesmith.lm.tokenizer import Tokenizer
@@ -64,32 +63,34 @@ def _pieces(
     config: TaskConfig, tokenizer: Tokenizer, context_length: int, item: Item
 ) -> list[Example]:
     """What of a row is read at a time: a whole text in pieces that fit the context, each after the
-    last token of the one before, so that every token is counted once."""
-    if config.prompt:
+    last token of the one before and the last after as many as fit, so that every token is counted
+    once, as lm-evaluation-harness does."""
+    if item.messages or item.plain:
         asked = replace(item, choices=item.right)
         return [example_of(config, tokenizer, context_length, asked)]
     ids = (*_start(tokenizer), *tokenizer.encode(item.right[0]))
-    return [
-        Example(
-            row_id=item.row_id,
-            prompt=ids[place : place + 1],
-            answers=(Answer(ids=ids[place + 1 : place + context_length]),),
+    found = []
+    for place in range(1, len(ids), context_length - 1):
+        end = min(len(ids), place + context_length - 1)
+        before = ids[max(0, end - context_length) : place]
+        found.append(
+            Example(row_id=item.row_id, prompt=before, answers=(Answer(ids=ids[place:end]),))
         )
-        for place in range(0, len(ids) - 1, context_length - 1)
-    ]
+    return found
 
 
 def _start(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What the first token follows: the model's own beginning, else the token that ends a text, as
-    which one text follows another in pre-training.
+    """What the first token follows: the token that begins a text, else the one that ends it, after
+    which the next text stood in pre-training.
 
     Raises:
         DataError: it has neither.
     """
-    start = beginning(tokenizer)[-1:]
-    if start or tokenizer.eos_token:
-        return start or (tokenizer.id_of(tokenizer.eos_token),)
-    raise DataError(
-        "the tokenizer names no token that begins or ends a text, so nothing is before the first",
-        remedy="give the task a prompt, and it reads what follows",
-    )
+    token = tokenizer.bos_token or tokenizer.eos_token
+    if not token:
+        raise DataError(
+            "the tokenizer names no token that begins or ends a text, so nothing is before the "
+            "first",
+            remedy="give the task a prompt, and it reads what follows",
+        )
+    return (tokenizer.id_of(token),)

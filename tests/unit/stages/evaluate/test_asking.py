@@ -279,7 +279,7 @@ def test_what_follows_a_prompt_is_read(tiny: Any, chat: bool) -> None:
 
 
 def test_a_whole_text_is_read_and_a_long_one_in_pieces(tiny: Any) -> None:
-    """Every token counts once; the first after the token that ends a text."""
+    """Every token counts once; the first after the token that begins a text."""
     config = TaskConfig(**OWN | {"prompt": ""}, ask="score", chat=False)
     loaded = load_model(tiny.base, tiny.blobs)
     tokenizer, length = loaded.tokenizer, loaded.context_length
@@ -288,14 +288,17 @@ def test_a_whole_text_is_read_and_a_long_one_in_pieces(tiny: Any) -> None:
     dataset = tiny.dataset([], [("a", "b")])
     found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
 
-    start = [*beginning(tokenizer)] or [tokenizer.id_of(tokenizer.eos_token)]
     for row, each in zip(table_of(tiny, found), given, strict=True):
-        ids = [*start, *tokenizer.encode(each["answer"])]
-        pieces = [ids[n : n + length] for n in range(0, len(ids) - 1, length - 1)]
-        nats = sum(nats_of(tiny, piece[:1], piece[1:]) for piece in pieces)
+        ids = [tokenizer.id_of(tokenizer.bos_token), *tokenizer.encode(each["answer"])]
+        pieces = []
+        for first in range(1, len(ids), length - 1):
+            end = min(len(ids), first + length - 1)
+            pieces.append((ids[max(0, end - length) : first], ids[first:end]))
+        nats = sum(nats_of(tiny, *piece) for piece in pieces)
         assert row["num_tokens"] == len(ids) - 1
         assert row["nats"] == pytest.approx(nats, rel=1e-4)
     assert len(pieces) > 1
+    assert len(pieces[-1][0]) > 1
 
 
 def test_the_nearest_of_several_right_answers_counts(tiny: Any) -> None:
