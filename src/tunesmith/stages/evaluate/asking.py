@@ -27,6 +27,7 @@ from tunesmith.stages.evaluate.answers import METRICS, nearest
 from tunesmith.stages.evaluate.choosing import choose
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.evaluate.examples import of_dataset, of_file, with_examples
+from tunesmith.stages.evaluate.extract import found, without
 from tunesmith.stages.evaluate.function import counted
 from tunesmith.stages.evaluate.items import Item, item_of, items_of_own, too_long
 from tunesmith.stages.evaluate.predictions import SHOWN, to_parquet
@@ -168,24 +169,41 @@ def _answer(
         answers.append(said)
         ended += has_ended
         ctx.progress(done, len(items), f"answers {config.name}")
-    found = {
-        name: [nearest(name, said, item.right) for said, item in zip(answers, items, strict=True)]
+    measured, wanted = _compared(config, answers, items)
+    scores = {
+        name: [nearest(name, said, right) for said, right in zip(measured, wanted, strict=True)]
         for name in config.metrics
         if name in METRICS
     }
     if program is not None:
         given = [item.given(said) for said, item in zip(answers, items, strict=True)]
-        found |= counted(config, program, given, ctx)
+        scores |= counted(config, program, given, ctx)
     first, *more = config.metrics
     falls = first in config.lower_is_better or first in LOWER_IS_BETTER
     return Scored(
         metric=first,
-        scores=found[first],
-        losses=[score if falls else 1 - score for score in found[first]],
+        scores=scores[first],
+        losses=[score if falls else 1 - score for score in scores[first]],
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=answers,
-        by_row={name: found[name] for name in more},
+        columns={"extracted": measured} if config.extract or config.ignore else {},
+        by_row={name: scores[name] for name in more},
         others={"answers that ended": ended / len(items)},
+    )
+
+
+def _compared(
+    config: TaskConfig, answers: Sequence[str], items: Sequence[Item]
+) -> tuple[list[str], list[list[str]]]:
+    """What of each answer is compared, and with what."""
+    measured = list(answers)
+    if config.extract:
+        measured = found(config.extract, answers, last=config.extract_match == "last")
+    if not config.ignore:
+        return measured, [list(item.right) for item in items]
+    return (
+        without(config.ignore, measured),
+        [without(config.ignore, item.right) for item in items],
     )
 
 

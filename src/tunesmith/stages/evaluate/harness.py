@@ -18,6 +18,7 @@ import yaml
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.project_folder import read_text, require_inside
+from tunesmith.stages.evaluate.harness_filters import filters_of
 from tunesmith.stages.evaluate.harness_metrics import metrics_of
 from tunesmith.stages.evaluate.harness_shapes import require_shapes
 
@@ -39,7 +40,7 @@ READ = frozenset(
     {
         *("task", "dataset_path", "dataset_kwargs", "output_type", "test_split"),
         *("validation_split", "doc_to_text", "doc_to_target", "doc_to_choice", "description"),
-        *("target_delimiter", "generation_kwargs", "metric_list", "metadata"),
+        *("target_delimiter", "generation_kwargs", "metric_list", "metadata", "filter_list"),
     }
 )
 """Keys that are carried over, or looked at and named in part."""
@@ -126,7 +127,9 @@ def carry_over(path: Path) -> Carried:
     rows = _rendered(path, asked, _docs(path, task, _tested(task)), chooses)
     if reads:
         rows = [_with_its_spaces(row) for row in rows]
-    metrics, changes, of_metrics = metrics_of(task, ASKS[kind])
+    metrics, changes, of_metrics = metrics_of(task, ASKS[kind], rows)
+    extracts, of_filters, others = filters_of(task, ASKS[kind])
+    changes += of_filters
     generation, more = ({}, []) if reads else _generation(task)
     unread = sorted(task.keys() - READ - OF_NO_EFFECT - OF_EXAMPLES)
     if examples.problem:
@@ -145,12 +148,12 @@ def carry_over(path: Path) -> Carried:
     if chooses or reads:
         settings["between"] = str(task.get("target_delimiter", " "))
     settings |= {"choices": "choices"} if chooses else generation
-    settings |= examples.settings
+    settings |= extracts | examples.settings
     read = OF_EXAMPLES if examples.rows else frozenset[str]()
     notes = [f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)]
     if kind == ROLLING and task.get("num_fewshot"):
         notes.append(f"num_fewshot: {task['num_fewshot']}; nothing stands before a whole text")
-    notes += of_metrics
+    notes += [*of_metrics, *others]
     if settings.get("fewshot_sampler") == "seeded":
         notes.append("sampler default: by the project's seed other examples are drawn than there")
     return Carried(

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunesmith.core.errors import DataError
 from tunesmith.records.evaluation import TaskRows
+from tunesmith.stages.evaluate.extract import without
 from tunesmith.stages.evaluate.task import FILE, TaskConfig
 
 _AN_OBJECT = 'write an object a line, such as {"question": "...", "answer": "..."}'
@@ -111,6 +112,11 @@ def _own(config: TaskConfig, fields: Mapping[str, Any], row_id: str, where: str)
     if config.ask == "score" and len(right) > 1:
         raise DataError(
             f"{where}: {given!r} is more than one text, and one is read", remedy="give one text"
+        )
+    if config.ignore and not all(map(str.strip, without(config.ignore, right))):
+        raise DataError(
+            f"{where}: of {given!r} nothing is left that `ignore` does not match",
+            remedy="ignore less, or give another answer",
         )
     prompt = filled(config.prompt, fields, where)
     return OwnRow(row_id=row_id, prompt=prompt, right=right, choices=choices, fields=fields)

@@ -13,6 +13,7 @@ from tunesmith.records.evaluation import WIN_RATE, TaskRows
 from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS
+from tunesmith.stages.evaluate.extract import check_pattern
 from tunesmith.stages.evaluate.judge import JudgeConfig
 
 TEST_ROWS = "test"
@@ -81,6 +82,14 @@ class TaskConfig(Section):
     """Texts at which an answer ends, beside the model's own end of a turn; they are no part of
     it."""
 
+    extract: str = ""
+    """What of an answer is measured: the first group of this expression (RE2's) that has anything,
+    or without groups all that it matches; nothing where it does not match: "#### ([0-9.,]+)"."""
+    extract_match: Literal["first", "last"] = "first"
+    """Which match of it."""
+    ignore: tuple[str, ...] = ()
+    """Expressions of what is left out of answers and of what is right before they are compared,
+    such as [",", "[$]"]."""
     python: str = ""
     """A file in the project's folder and a function in it, `PATH.py:FUNCTION`, for metrics of your
     own: it is given a dict with `said`, `answers` (the right ones), `prompt` and `fields`, and
@@ -131,6 +140,16 @@ class TaskConfig(Section):
             check_path(examples.removeprefix(FILE), ".jsonl", "file:tasks/examples.jsonl")
         return examples
 
+    @field_validator("extract")
+    @classmethod
+    def _can_be_read(cls, extract: str) -> str:
+        return check_pattern(extract)
+
+    @field_validator("ignore")
+    @classmethod
+    def _can_each_be_read(cls, ignore: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_pattern, ignore))
+
     @field_validator("python")
     @classmethod
     def _is_a_function_inside(cls, python: str) -> str:
@@ -180,6 +199,10 @@ class TaskConfig(Section):
         return self
 
     def _require_text(self) -> None:
+        if self.ask != "answer" and (self.extract or self.ignore):
+            raise ValueError('extract and ignore go with ask = "answer"')
+        if self.extract_match == "last" and not self.extract:
+            raise ValueError("extract_match is read with extract alone")
         if self.ask != "score":
             return
         if not self.has_own_rows:

@@ -323,6 +323,33 @@ def test_the_nearest_of_several_right_answers_counts(tiny: Any) -> None:
     assert value("~") == 0.0
 
 
+def test_what_is_taken_out_of_an_answer_is_compared(tiny: Any) -> None:
+    """The answer itself is kept, as people and judges read it."""
+    dataset = tiny.dataset([], [("a", "b")])
+    own = OWN | {"metrics": ("exact match",), "max_new_tokens": 12}
+    rows = [{"question": f"Permission {word}", "answer": "x"} for word in ("is", "granted")]
+    (said, other) = (
+        row["predicted"]
+        for row in table_of(
+            tiny,
+            task_base(
+                TaskConfig(**own),
+                tiny.context(),
+                base=tiny.base,
+                dataset=dataset,
+                rows=rows_of(*rows),
+            ),
+        )
+    )
+    letters = next(each for each in said if each.isalpha())
+    rows[0]["answer"], rows[1]["answer"] = f"<{letters}>", f"{other}!"
+    config = TaskConfig(**own, extract="[A-Za-z]", ignore=("[<>]",))
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*rows))
+    first, second = table_of(tiny, found)
+    assert (first["predicted"], first["extracted"], first["score"]) == (said, letters, 1.0)
+    assert (second["predicted"], second["score"]) == (other, 0.0)
+
+
 def test_a_row_that_does_not_fit_is_named(tiny: Any) -> None:
     dataset = tiny.dataset([], [("a", "b")])
     rows = rows_of({"question": "a" * 2000, "answer": "b", "options": ["b", "c"]})

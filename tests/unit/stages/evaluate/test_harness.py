@@ -16,6 +16,7 @@ from tunesmith.lm.load import load_model
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.stages.evaluate import harness
 from tunesmith.stages.evaluate.asking import task_base
+from tunesmith.stages.evaluate.extract import found
 from tunesmith.stages.evaluate.harness import Carried, carry_over
 from tunesmith.stages.evaluate.harness_files import as_files
 from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
@@ -167,6 +168,71 @@ def test_texts_are_carried_over_whole(carry: Carry) -> None:
     ]
 
 
+GSM8K: dict[str, Any] = WRITE | {
+    "doc_to_text": "Question: {{q}}\nAnswer:",
+    "description": "",
+    "metric_list": [
+        {
+            "metric": "exact_match",
+            "ignore_case": True,
+            "ignore_punctuation": False,
+            "regexes_to_ignore": [",", "\\$", "(?s).*#### ", "\\.$"],
+        }
+    ],
+    "filter_list": [
+        {
+            "name": "strict-match",
+            "filter": [
+                {"function": "regex", "regex_pattern": "#### (\\-?[0-9\\.\\,]+)"},
+                {"function": "take_first"},
+            ],
+        },
+        {
+            "name": "flexible-extract",
+            "filter": [
+                {
+                    "function": "regex",
+                    "group_select": -1,
+                    "regex_pattern": "(-?[$0-9.,]{2,})|(-?[0-9]+)",
+                },
+                {"function": "take_first"},
+            ],
+        },
+    ],
+}
+SUMS = [{"q": "2 + 2", "a": "It is 2 more.\n#### 4"}, {"q": "2 * 600", "a": "#### 1,200"}]
+
+
+def test_what_is_taken_out_of_an_answer_is_carried_over(carry: Carry) -> None:
+    carried = carry(GSM8K, SUMS)
+    config, _ = read_back(carried)
+
+    assert carried.changes == []
+    assert [note.partition(";")[0] for note in carried.notes] == ["filter_list: flexible-extract"]
+    assert (config.extract, config.extract_match) == ("#### (\\-?[0-9\\.\\,]+)", "first")
+    assert config.metrics == ("exact match",)
+    assert list(config.ignore) == GSM8K["metric_list"][0]["regexes_to_ignore"]
+    last = GSM8K | {"filter_list": GSM8K["filter_list"][1:]}
+    config, _ = read_back(carry(last, SUMS))
+    assert config.extract_match == "last"
+
+    letters = [{"q": "who", "a": "#### Ada"}]
+    (change, *_) = carry(GSM8K, letters).changes
+    assert change.startswith("metric exact_match with ignore_case"), "letters have capitals"
+
+
+def test_what_is_taken_out_is_what_the_harness_takes_out(carry: Carry) -> None:
+    """By the harness itself where it is installed."""
+    filters = pytest.importorskip("lm_eval.filters.extraction")
+    said = ["so #### 1,200.", "#### 4\n#### 5", "it is $3.50, or 7", "no", "", "x 1 y 22 #### -3"]
+    for each in GSM8K["filter_list"]:
+        step = {k: v for k, v in each["filter"][0].items() if k != "function"}
+        theirs = [one for (one,) in filters.RegexFilter(**step).apply([[s] for s in said], [])]
+        config, _ = read_back(carry(GSM8K | {"filter_list": [each]}, SUMS))
+        ours = found(config.extract, said, last=config.extract_match == "last")
+        assert [one or "[invalid]" for one in ours] == theirs
+
+
 def test_spaces_at_the_end_of_a_prompt_are_read(carry: Carry) -> None:
     carried = carry(LAMBADA | {"doc_to_text": "Say: ", "doc_to_target": "text"}, TEXTS[:1])
     (row,) = read_back(carried)[1]
@@ -191,8 +257,8 @@ def test_texts_are_read_as_the_harness_reads_them(
     config, _ = read_back(carry(task, rows))
     own = TaskRows(task=config.name, text=as_files(carry(task, rows), "tasks/x.jsonl")[1])
     dataset = tiny.dataset([], [("a", "b")])
-    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=own)
-    table = pq.read_table(io.BytesIO(tiny.blobs.get(found.predictions)))
+    answered = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=own)
+    table = pq.read_table(io.BytesIO(tiny.blobs.get(answered.predictions)))
 
     files = {"data_files": {"test": str(tmp_path / "rows.jsonl")}}
     theirs = theirs_of(config=task | {"dataset_kwargs": files})
@@ -210,7 +276,31 @@ def test_texts_are_read_as_the_harness_reads_them(
     ("settings", "more", "said"),
     [
         ({"num_fewshot": 5}, "", "num_fewshot: 5"),
-        ({"filter_list": [{"name": "strict"}]}, "", "filter_list: [{'name': 'strict'}]"),
+        ({"filter_list": [{"name": "strict"}]}, "", "filter_list: strict"),
+        ({"filter_list": [{"name": "x", "filter": 3}]}, "", "filter_list: x"),
+        (
+            {"filter_list": [{"filter": [{"function": "regex"}, {"function": "lowercase"}]}]},
+            "",
+            "filter_list: {'filter': [{'function': 'regex'}",
+        ),
+        (
+            {
+                "filter_list": [
+                    {"name": "x", "filter": [{"function": "regex", "regex_pattern": "(?<=a)b"}]}
+                ]
+            },
+            "",
+            "filter_list: x",
+        ),
+        (
+            {
+                "filter_list": [
+                    {"name": "x", "filter": [{"function": "regex", "group_select": [2]}]}
+                ]
+            },
+            "",
+            "filter_list: x",
+        ),
         ({"repeats": 4}, "", "repeats: 4"),
         ({}, "process_docs: !function utils.process\n", "process_docs: utils.process"),
         ({}, "process_results: !function utils.score\n", "process_results: utils.score"),

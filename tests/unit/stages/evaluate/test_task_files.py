@@ -74,6 +74,15 @@ def test_choices_bring_their_metrics(folder: Path) -> None:
         ("[", "[[", "tasks/cites.toml"),
         ("prompt", 'lower_is_better = ["slips"]\nprompt', "python does not count"),
         ('metrics = ["exact match"]', 'ask = "choose"', "choices go with"),
+        ("prompt", 'extract = "("\nprompt', "none that RE2 can read"),
+        ("prompt", 'ignore = ["(?=a)"]\nprompt', "none that RE2 can read"),
+        ("prompt", 'ignore = ["b"]\nprompt', "nothing is left that `ignore` does not match"),
+        ("prompt", 'extract_match = "last"\nprompt', "read with extract alone"),
+        (
+            'metrics = ["exact match"]',
+            'ask = "score"\nextract = "a"',
+            'extract and ignore go with ask = "answer"',
+        ),
         ('metrics = ["exact match"]', 'metrics = ["chrF"]\nchoices = ["a"]', "choices go with"),
     ],
 )
