@@ -106,18 +106,7 @@ def carry_over(path: Path) -> Carried:
         DataError: it is no such task, or nothing of it can be asked here.
     """
     task = _read(path)
-    kind = task.get("output_type", "generate_until")
-    if kind not in ASKS:
-        raise DataError(
-            f"{path.name}: output_type {kind!r} is not carried over",
-            remedy=f"there is: {', '.join(ASKS)}",
-        )
-    for key in TEMPLATES:
-        if isinstance(task.get(key), _Function):
-            raise DataError(
-                f"{path.name}: {key} is a function, {task[key].name}, and is not run",
-                remedy="write it as a template or as the name of a column",
-            )
+    kind = _kind(path, task)
     chooses, reads = ASKS[kind] == "choose", ASKS[kind] == "score"
     if reads:  # there the target follows at once; examples before a whole text are not asked
         task = {**task, "target_delimiter": ""}
@@ -148,7 +137,7 @@ def carry_over(path: Path) -> Carried:
     if chooses or reads:
         settings["between"] = str(task.get("target_delimiter", " "))
     settings |= {"choices": "choices"} if chooses else generation
-    settings |= extracts | examples.settings
+    settings |= {**extracts, **examples.settings}
     read = OF_EXAMPLES if examples.rows else frozenset[str]()
     notes = [f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)]
     if kind == ROLLING and task.get("num_fewshot"):
@@ -163,6 +152,27 @@ def carry_over(path: Path) -> Carried:
         notes=notes,
         examples=examples.rows,
     )
+
+
+def _kind(path: Path, task: Mapping[str, Any]) -> str:
+    """Its kind of output, which is carried over.
+
+    Raises:
+        DataError: it is not, or a template is a function.
+    """
+    kind = task.get("output_type", "generate_until")
+    if kind not in ASKS:
+        raise DataError(
+            f"{path.name}: output_type {kind!r} is not carried over",
+            remedy=f"there is: {', '.join(ASKS)}",
+        )
+    for key in TEMPLATES:
+        if isinstance(task.get(key), _Function):
+            raise DataError(
+                f"{path.name}: {key} is a function, {task[key].name}, and is not run",
+                remedy="write it as a template or as the name of a column",
+            )
+    return str(kind)
 
 
 def _read(path: Path) -> dict[str, Any]:
