@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import TunesmithError
-from tunesmith.records.evaluation import WIN_RATE
+from tunesmith.records.evaluation import WIN_RATE, TaskRows
 
 TAIL = """
 [source.talks]
@@ -155,6 +156,28 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     code, said = desk("model", "mistakes", "desk", "--task", "other")
     assert (code, "said, quiz" in said) == (4, True)
 
+    # Of each row what it says is shown, whole in JSON; and of a version what is in the store.
+    rows = map(json.loads, (desk.folder / "talks.jsonl").read_text().splitlines())
+    asked = {row["messages"][0]["content"] for row in rows}
+    assert all(any(text in row["text"] for text in asked) for row in found["worst"])
+    _, quiz = desk("model", "mistakes", "desk@1", "--task", "quiz", "--best")
+    assert quiz["of"] == "desk@1"
+    assert {row["text"] for row in quiz["best"]} <= {f"Which is number {n}?" for n in range(24)}
+    _, by_alias = desk("model", "mistakes", "desk@candidate", "--task", "said")
+    assert by_alias["worst"] == found["worst"]
+    _, text = desk("model", "mistakes", "desk", "--task", "quiz", "--best", as_json=False)
+    assert "Which is number" in text
+    for name, wrong in {
+        "desk@2": "no model version desk@2",
+        "desk@production": "has the alias 'production'",
+        "other": "no model",
+        "other@1": "no model version other@1",
+    }.items():
+        code, said = desk("model", "mistakes", name)
+        assert (code, wrong in said) == (4, True), said
+    code, said = desk("model", "mistakes", "desk@1", "--task", "other")
+    assert (code, "desk@1 has no task 'other'" in said) == (4, True)
+
     # A changed task is another question: it is asked again, and nothing is tuned again.
     path = desk.folder / "tasks/said.toml"
     path.write_text(path.read_text().replace('version = "1"', 'version = "2"'))
@@ -167,6 +190,31 @@ def test_a_model_is_gated_on_what_it_says(desk: Any) -> None:
     _, text = desk("plan", as_json=False)
     assert "task said, 26 rows" in text
     assert "of lang = fr" in text
+    code, said = desk("model", "mistakes", "desk", "--task", "said")
+    assert (code, "has not run as it is set now" in said) == (4, True)
+    _, before = desk("model", "mistakes", "desk@1", "--task", "said")
+    assert before["worst"] == found["worst"]
+
+    # What was forgotten or collected is no error of the command, but said.
+    text = (desk.folder / "tasks/quiz.jsonl").read_text()
+    digest = fingerprint(TaskRows(task="quiz", text=text))
+    (blob,) = (desk.folder / ".tunesmith/blobs").glob(f"*/{digest[2:]}")
+    blob.unlink()
+    _, quiz = desk("model", "mistakes", "desk@1", "--task", "quiz", "--best")
+    assert {row["text"] for row in quiz["best"]} == {""}
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_rows_that_cannot_be_asked_are_said_before_anything_is_tuned(
+    desk: Any, command: str
+) -> None:
+    with (desk.folder / "tasks/quiz.jsonl").open("a") as rows:
+        rows.write('{"q": "Which?", "anser": "mit"}\n')
+
+    code, said = desk(command)
+
+    assert (code, "tasks/quiz.jsonl, line 25 has no field 'answer'" in said) == (2, True)
+    assert not (desk.folder / ".tunesmith").exists(), "nothing was begun"
 
 
 JUDGE = """

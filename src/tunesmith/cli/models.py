@@ -16,6 +16,8 @@ from tunesmith.cli.tune import model_certificate
 from tunesmith.core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from tunesmith.core.step import Step
+    from tunesmith.project import Project
     from tunesmith.records.evaluation import Evaluation
 
 
@@ -95,7 +97,9 @@ def model_card(
 
 
 def model_mistakes(
-    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a model; of an older version NAME@NUMBER or NAME@ALIAS.")
+    ],
     folder: Folder = HERE,
     limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
     task: Annotated[str, typer.Option(help="What it answered to this task of its gate.")] = "",
@@ -106,26 +110,16 @@ def model_mistakes(
     as_json: Json = False,
 ) -> None:
     """List the rows on which the tuned model did worst: of the test rows, or of a task."""
-    import pyarrow.parquet as pq
-
-    from tunesmith import graph
     from tunesmith.cli.opening import opened
-    from tunesmith.cli.service import only
     from tunesmith.records.evaluation import SHARES
+    from tunesmith.registry.answered import answered_by, answered_now
 
     with opened(folder) as (project, _):
-        only(project.file.model, name, "model")
-        asked = {
-            step.name.partition("/")[2]: step
-            for step in graph.build(project.file).models[name].asked()
-        }
-        if task not in asked:
-            known = ", ".join(filter(None, asked))
-            raise NotFound(
-                f"the gate of {name} has no task {task!r}", remedy=f"there is: {known or 'none'}"
-            )
-        evaluation = project.runner.current(asked[task])
-        rows = pq.read_table(project.runner.blobs.path(evaluation.predictions)).to_pylist()
+        if "@" in name:
+            asked = answered_by(project, name, task)
+        else:
+            asked = answered_now(project, _step_that_asks(project, name, task))
+    evaluation, rows = asked.evaluation, asked.rows
     of = by or evaluation.metric
     worth = _worth_of(evaluation, of, rows)
     full = 1.0 if of in SHARES else math.inf
@@ -133,16 +127,35 @@ def model_mistakes(
     sign = -1 if best else 1
     found = sorted(wanted, key=lambda r: (sign * worth(r), -sign * r["loss"]))
     cells = [
-        [r["row_id"], *(shortened(r[k]) for k in ("label", "predicted")), f"{r['loss']:.2f}"]
+        [
+            *(r["row_id"], shortened(r["text"])),
+            *(shortened(r[key], 28) for key in ("label", "predicted")),
+            f"{r['loss']:.2f}",
+        ]
         for r in found[:limit]
     ]
     way = ", lower is better" if evaluation.falls(of) else ""
     head = f"{of} {metric(of, evaluation.metrics()[of])}{way}"
     if of in SHARES and not best:
         head += f"; {len(found)} of {len(rows)} rows are not wholly right"
-    lines = table(cells, ["row", "wanted", "predicted", "loss"])
+    lines = table(cells, ["row", "text", "wanted", "predicted", "loss"])
     key = "best" if best else "worst"
-    out({"num_rows": len(rows), key: found[:limit]}, [head, *lines], as_json)
+    out({"of": asked.of, "num_rows": len(rows), key: found[:limit]}, [head, *lines], as_json)
+
+
+def _step_that_asks(project: Project, name: str, task: str) -> Step:
+    from tunesmith import graph
+    from tunesmith.cli.service import only
+
+    only(project.file.model, name, "model")
+    steps = graph.build(project.file).models[name].asked()
+    asked = {step.name.partition("/")[2]: step for step in steps}
+    if task not in asked:
+        known = ", ".join(filter(None, asked))
+        raise NotFound(
+            f"the gate of {name} has no task {task!r}", remedy=f"there is: {known or 'none'}"
+        )
+    return asked[task]
 
 
 def _worth_of(

@@ -272,7 +272,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Slices",
         sources=(
             *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
-            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers", "judge")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers", "judge", "extract")),
             _REWARDS,
         ),
         libraries=("pyarrow",),

@@ -1,4 +1,5 @@
-"""Ask a model the items of a task: what it writes, or which of the choices it holds likeliest."""
+"""Ask a model the items of a task: what it writes, which of the choices it holds likeliest, or how
+likely it holds a text."""
 
 from __future__ import annotations
 
@@ -8,32 +9,29 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import pyarrow as pa
-import torch
 
-from tunesmith.core.errors import UsageError
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.lm.attach import load_version
-from tunesmith.lm.chat_template import answered, stop_ids
+from tunesmith.lm.chat_template import stop_ids
 from tunesmith.lm.contents import content_of
 from tunesmith.lm.detokenise import Detokeniser
-from tunesmith.lm.engine import Message
-from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.generate import continuation
-from tunesmith.lm.lessons import beginning
-from tunesmith.lm.likelihood import answer_log_probs
-from tunesmith.lm.load import LoadedModel, load_model
+from tunesmith.lm.load import LoadedModel, load_model, load_tokenizer
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import LOWER_IS_BETTER, Apart, Evaluation, TaskRows
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.rows import FORMATS
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS, nearest
+from tunesmith.stages.evaluate.choosing import choose
 from tunesmith.stages.evaluate.config import EvaluateConfig
 from tunesmith.stages.evaluate.examples import of_dataset, of_file, with_examples
+from tunesmith.stages.evaluate.extract import found, without
 from tunesmith.stages.evaluate.function import counted
-from tunesmith.stages.evaluate.items import Item, item_of, items_of_own
+from tunesmith.stages.evaluate.items import Item, item_of, items_of_own, too_long
 from tunesmith.stages.evaluate.predictions import SHOWN, to_parquet
+from tunesmith.stages.evaluate.reading import read
 from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.scorer import Scored
 from tunesmith.stages.evaluate.task import TaskConfig
@@ -94,18 +92,22 @@ def _evaluate(
     ctx.progress(0, len(items), f"loading the {'tuned' if model else 'base'} model")
     loaded = load_version(model, ctx.blobs) if model else load_model(base, ctx.blobs)
     if config.ask == "choose":
-        scored = _choose(config, ctx, loaded, items)
+        scored = choose(config, ctx, loaded, items)
+    elif config.ask == "score":
+        has_new = model is not None and model.new_tokens
+        counting = load_tokenizer(base, ctx.blobs) if has_new else loaded.tokenizer
+        scored = read(config, ctx, loaded, counting, items)
     else:
         scored = _answer(config, ctx, loaded, items, given.get("program"))
     return Evaluation(
         model=model.name if model else base.name,
         subject="tuned" if model else "base",
-        labels=(),
+        labels=tuple(scored.per_label_f1),
         num_rows=len(items),
         metric=scored.metric,
         value=sum(scored.scores) / len(items),
         others=scored.all_others(),
-        per_label_f1={},
+        per_label_f1=scored.per_label_f1,
         predictions=ctx.blobs.put(to_parquet([item.row_id for item in items], scored), PARQUET),
         task=config.name,
         task_version=config.version,
@@ -167,24 +169,41 @@ def _answer(
         answers.append(said)
         ended += has_ended
         ctx.progress(done, len(items), f"answers {config.name}")
-    found = {
-        name: [nearest(name, said, item.right) for said, item in zip(answers, items, strict=True)]
+    measured, wanted = _compared(config, answers, items)
+    scores = {
+        name: [nearest(name, said, right) for said, right in zip(measured, wanted, strict=True)]
         for name in config.metrics
         if name in METRICS
     }
     if program is not None:
         given = [item.given(said) for said, item in zip(answers, items, strict=True)]
-        found |= counted(config, program, given, ctx)
+        scores |= counted(config, program, given, ctx)
     first, *more = config.metrics
     falls = first in config.lower_is_better or first in LOWER_IS_BETTER
     return Scored(
         metric=first,
-        scores=found[first],
-        losses=[score if falls else 1 - score for score in found[first]],
+        scores=scores[first],
+        losses=[score if falls else 1 - score for score in scores[first]],
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=answers,
-        by_row={name: found[name] for name in more},
+        columns={"extracted": measured} if config.extract or config.ignore else {},
+        by_row={name: scores[name] for name in more},
         others={"answers that ended": ended / len(items)},
+    )
+
+
+def _compared(
+    config: TaskConfig, answers: Sequence[str], items: Sequence[Item]
+) -> tuple[list[str], list[list[str]]]:
+    """What of each answer is compared, and with what."""
+    measured = list(answers)
+    if config.extract:
+        measured = found(config.extract, answers, last=config.extract_match == "last")
+    if not config.ignore:
+        return measured, [list(item.right) for item in items]
+    return (
+        without(config.ignore, measured),
+        [without(config.ignore, item.right) for item in items],
     )
 
 
@@ -198,7 +217,7 @@ def written(loaded: LoadedModel, item: Item, config: TaskConfig) -> tuple[str, b
     prompt = item.prompt(loaded.tokenizer)
     room = loaded.context_length - len(prompt)
     if room < 1:
-        raise _too_long(item, len(prompt), loaded.context_length)
+        raise too_long(item, len(prompt), loaded.context_length)
     stops = stop_ids(loaded.tokenizer)
     text = Detokeniser(loaded.tokenizer, config.stop)
     tokens = continuation(loaded.model, prompt, lambda logits: int(logits.argmax()))
@@ -213,72 +232,3 @@ def written(loaded: LoadedModel, item: Item, config: TaskConfig) -> tuple[str, b
     if not text.stopped:
         parts.append(text.finish())
     return "".join(parts).strip(), ended or text.stopped
-
-
-def _choose(config: TaskConfig, ctx: Context, loaded: LoadedModel, items: Sequence[Item]) -> Scored:
-    """Which choice is the likeliest answer, as a whole and by its characters."""
-    examples = [_example(config, loaded, item) for item in items]
-    found = answer_log_probs(
-        loaded, examples, lambda done: ctx.progress(done, len(items), f"reads {config.name}")
-    )
-    right = [item.choices.index(item.right[0]) for item in items]
-    by_char = [
-        [one / max(1, len(choice)) for one, choice in zip(sums, item.choices, strict=True)]
-        for sums, item in zip(found, items, strict=True)
-    ]
-    picked = {"accuracy": [_best(sums) for sums in found]}
-    picked["normalised accuracy"] = [_best(sums) for sums in by_char]
-    hits = {
-        name: [float(one == place) for one, place in zip(places, right, strict=True)]
-        for name, places in picked.items()
-    }
-    first, *more = config.metrics
-    losses = [
-        -float(torch.log_softmax(torch.tensor(sums, dtype=torch.float64), dim=0)[place])
-        for sums, place in zip(found, right, strict=True)
-    ]
-    return Scored(
-        metric=first,
-        scores=hits[first],
-        losses=losses,
-        truth=[item.right[0][:SHOWN] for item in items],
-        predicted=[
-            item.choices[place][:SHOWN] for item, place in zip(items, picked[first], strict=True)
-        ],
-        by_row={name: hits[name] for name in more},
-        others={"loss": sum(losses) / len(losses)},
-    )
-
-
-def _example(config: TaskConfig, loaded: LoadedModel, item: Item) -> Example:
-    """The prompt with each choice as its answer; in conversations with the end of the turn."""
-    tokenizer = loaded.tokenizer
-    if item.messages:
-        asked = [message for message in item.messages if isinstance(message, Message)]
-        rendered = [answered(tokenizer, asked, choice) for choice in item.choices]
-        prompt = rendered[0].ids[: rendered[0].num_prompt]
-        answers = [each.ids[each.num_prompt :] for each in rendered]
-    else:
-        parts = [
-            tokenizer.encode_on(item.plain, config.between + choice) for choice in item.choices
-        ]
-        prompt = (*beginning(tokenizer), *parts[0][0])
-        answers = [tuple(rest) for _, rest in parts]
-    longest = len(prompt) + max(map(len, answers))
-    if longest > loaded.context_length:
-        raise _too_long(item, longest, loaded.context_length)
-    return Example(
-        row_id=item.row_id, prompt=prompt, answers=tuple(Answer(ids=ids) for ids in answers)
-    )
-
-
-def _best(sums: Sequence[float]) -> int:
-    """The place of the largest; of equal ones the first."""
-    return max(range(len(sums)), key=lambda place: (sums[place], -place))
-
-
-def _too_long(item: Item, num_tokens: int, context_length: int) -> UsageError:
-    return UsageError(
-        f"{item.row_id} has {num_tokens} tokens; the model's context is {context_length}",
-        remedy="shorten the row, or leave it out of the task",
-    )

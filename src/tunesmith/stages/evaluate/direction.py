@@ -9,6 +9,7 @@ from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
 from tunesmith.records.evaluation import LOWER_IS_BETTER, WIN_RATE
 from tunesmith.stages.evaluate.config import METRICS, SCORERS, GateConfig, GateRule
+from tunesmith.stages.evaluate.label_set import OF_LABELS, WHY_NOT
 from tunesmith.stages.evaluate.task import Task
 
 
@@ -21,17 +22,31 @@ def require_metrics(
     Raises:
         ConfigError: one does not.
     """
-    by_name = {task.config.name: task.config for task in tasks}
-    judged = {task.config.name for task in tasks if task.judge}
+    by_name = {task.config.name: task for task in tasks}
     of_model = METRICS[SCORERS[objective, data_format]]
     for rule in gate.rules:
         task = by_name.get(rule.task)
-        names = task.all_metrics if task else of_model
-        names = (*names, WIN_RATE) if rule.task in judged else names
+        names = _metrics_of(task) if task else of_model
         metric = rule.metric or names[0]
+        if task and task.config.ask == "choose" and metric in OF_LABELS and metric not in names:
+            raise ConfigError(
+                f"gate.{gate.name}.rules",
+                f"{metric!r} is {WHY_NOT}; task {rule.task!r} has none",
+                remedy=f"there is: {', '.join(names)}",
+            )
         settings.nearest(f"gate.{gate.name}.rules", metric, names, "metric")
-        falls = metric in LOWER_IS_BETTER or (task is not None and metric in task.lower_is_better)
+        falls = metric in LOWER_IS_BETTER or (
+            task is not None and metric in task.config.lower_is_better
+        )
         require_direction(rule, gate.name, metric, falls)
+
+
+def _metrics_of(task: Task) -> tuple[str, ...]:
+    """What rules can ask for."""
+    names = task.config.metrics
+    if task.config.ask == "choose":
+        names = (*names, "loss", *(OF_LABELS if task.has_labels else ()))
+    return (*names, WIN_RATE) if task.judge else names
 
 
 def require_direction(rule: GateRule, gate: str, metric: str, falls: bool) -> None:

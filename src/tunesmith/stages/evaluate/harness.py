@@ -18,27 +18,29 @@ import yaml
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.project_folder import read_text, require_inside
+from tunesmith.stages.evaluate.harness_filters import filters_of
+from tunesmith.stages.evaluate.harness_metrics import metrics_of
 from tunesmith.stages.evaluate.harness_shapes import require_shapes
 
 MAX_BYTES = 64 << 20
 TIMEOUT_S = 120.0
 MAX_INCLUDED = 8
 """Files that include one another."""
-ASKS = {"multiple_choice": "choose", "generate_until": "answer"}
-"""Kinds of output that are carried over, and what they are here."""
-METRICS = {
-    "acc": "accuracy",
-    "acc_norm": "normalised accuracy",
-    "exact_match": "exact match",
-    "chrf": "chrF",
+ROLLING = "loglikelihood_rolling"
+"""Whole texts."""
+ASKS = {
+    "multiple_choice": "choose",
+    "generate_until": "answer",
+    "loglikelihood": "score",
+    ROLLING: "score",
 }
+"""Kinds of output that are carried over, and what they are here."""
 TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
-LESS_STRICT = ("ignore_case", "ignore_punctuation")
 READ = frozenset(
     {
         *("task", "dataset_path", "dataset_kwargs", "output_type", "test_split"),
         *("validation_split", "doc_to_text", "doc_to_target", "doc_to_choice", "description"),
-        *("target_delimiter", "generation_kwargs", "metric_list", "metadata"),
+        *("target_delimiter", "generation_kwargs", "metric_list", "metadata", "filter_list"),
     }
 )
 """Keys that are carried over, or looked at and named in part."""
@@ -104,6 +106,60 @@ def carry_over(path: Path) -> Carried:
         DataError: it is no such task, or nothing of it can be asked here.
     """
     task = _read(path)
+    kind = _kind(path, task)
+    chooses, reads = ASKS[kind] == "choose", ASKS[kind] == "score"
+    if reads:  # there the target follows at once; examples before a whole text are not asked
+        task = {**task, "target_delimiter": ""}
+    examples = _Examples() if kind == ROLLING else _examples(path, task, chooses)
+    # Before examples a description stands once, and not before each question.
+    asked = {**task, "description": ""} if examples.rows else task
+    rows = _rendered(path, asked, _docs(path, task, _tested(task)), chooses)
+    if reads:
+        rows = [_with_its_spaces(row) for row in rows]
+    metrics, changes, of_metrics = metrics_of(task, ASKS[kind], rows)
+    extracts, of_filters, others = filters_of(task, ASKS[kind])
+    changes += of_filters
+    generation, more = ({}, []) if reads else _generation(task)
+    unread = sorted(task.keys() - READ - OF_NO_EFFECT - OF_EXAMPLES)
+    if examples.problem:
+        changes.append(f"num_fewshot: {_short(task['num_fewshot'])}; {examples.problem}")
+    changes += [*more, *(f"{key}: {_short(task[key])}" for key in unread if _says(task[key]))]
+    metadata = task.get("metadata") or {}
+    settings = {
+        "name": str(task.get("task", path.stem)),
+        "version": str(metadata.get("version", "1")),
+        "ask": ASKS[kind],
+        "prompt": "" if kind == ROLLING else "{prompt}",
+        "answer": "answer",
+        "chat": False,
+        "metrics": metrics,
+    }
+    if chooses or reads:
+        settings["between"] = str(task.get("target_delimiter", " "))
+    settings |= {"choices": "choices"} if chooses else generation
+    settings |= {**extracts, **examples.settings}
+    read = OF_EXAMPLES if examples.rows else frozenset[str]()
+    notes = [f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)]
+    if kind == ROLLING and task.get("num_fewshot"):
+        notes.append(f"num_fewshot: {task['num_fewshot']}; nothing stands before a whole text")
+    notes += [*of_metrics, *others]
+    if settings.get("fewshot_sampler") == "seeded":
+        notes.append("sampler default: by the project's seed other examples are drawn than there")
+    return Carried(
+        settings=settings,
+        rows=rows,
+        changes=changes,
+        notes=notes,
+        examples=examples.rows,
+    )
+
+
+def _kind(path: Path, task: Mapping[str, Any]) -> str:
+    """Its kind of output, which is carried over.
+
+    Raises:
+        DataError: it is not, or a template is a function.
+    """
     kind = task.get("output_type", "generate_until")
     if kind not in ASKS:
         raise DataError(
@@ -116,43 +172,7 @@ def carry_over(path: Path) -> Carried:
                 f"{path.name}: {key} is a function, {task[key].name}, and is not run",
                 remedy="write it as a template or as the name of a column",
             )
-    chooses = ASKS[kind] == "choose"
-    examples = _examples(path, task, chooses)
-    # Before examples a description stands once, and not before each question.
-    asked = {**task, "description": ""} if examples.rows else task
-    rows = _rendered(path, asked, _docs(path, task, _tested(task)), chooses)
-    metrics, changes = _metrics(task, chooses)
-    generation, more = _generation(task)
-    unread = sorted(task.keys() - READ - OF_NO_EFFECT - OF_EXAMPLES)
-    if examples.problem:
-        changes.append(f"num_fewshot: {_short(task['num_fewshot'])}; {examples.problem}")
-    changes += [*more, *(f"{key}: {_short(task[key])}" for key in unread if _says(task[key]))]
-    metadata = task.get("metadata") or {}
-    settings = {
-        "name": str(task.get("task", path.stem)),
-        "version": str(metadata.get("version", "1")),
-        "ask": ASKS[kind],
-        "prompt": "{prompt}",
-        "answer": "answer",
-        "chat": False,
-        "metrics": metrics,
-    }
-    if chooses:
-        settings |= {"choices": "choices", "between": str(task.get("target_delimiter", " "))}
-    else:
-        settings |= generation
-    settings |= examples.settings
-    read = OF_EXAMPLES if examples.rows else frozenset[str]()
-    notes = [f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)]
-    if settings.get("fewshot_sampler") == "seeded":
-        notes.append("sampler default: by the project's seed other examples are drawn than there")
-    return Carried(
-        settings=settings,
-        rows=rows,
-        changes=changes,
-        notes=notes,
-        examples=examples.rows,
-    )
+    return str(kind)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -311,30 +331,13 @@ def _rendered(
     ]
 
 
-def _metrics(task: Mapping[str, Any], chooses: bool) -> tuple[list[str], list[str]]:
-    """Our metrics, and what is not carried over of those that are asked for."""
-    found: list[str] = []
-    changes: list[str] = []
-    for each in task.get("metric_list") or []:
-        name = str(each.get("metric"))
-        ours = METRICS.get(name, "")
-        if not ours or chooses != (name in ("acc", "acc_norm")):
-            changes.append(f"metric {name}")
-            continue
-        less = [key for key in LESS_STRICT if each.get(key)]
-        if less:
-            ours = "normalised match"
-            changes.append(
-                f"metric {name} with {', '.join(less)}: measured by {ours!r}, which leaves out "
-                "capitals, punctuation and English articles"
-            )
-        if each.get("regexes_to_ignore"):
-            changes.append(f"metric {name}: regexes_to_ignore")
-        if each.get("aggregation", "mean") != "mean" or name == "chrf":
-            changes.append(f"metric {name}: here the mean over the rows")
-        found.append(ours)
-    default = ["accuracy", "normalised accuracy"] if chooses else ["exact match"]
-    return list(dict.fromkeys(found)) or default, changes
+def _with_its_spaces(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose answer begins with the spaces that its prompt ends with: there they are read."""
+    prompt = row["prompt"].rstrip()
+    answer = row["answer"]
+    if isinstance(answer, str):
+        answer = row["prompt"][len(prompt) :] + answer
+    return {**row, "prompt": prompt, "answer": answer}
 
 
 def _generation(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

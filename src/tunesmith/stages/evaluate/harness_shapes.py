@@ -48,6 +48,7 @@ SHAPES: Mapping[str, tuple[Holds, str]] = {
     **dict.fromkeys(("target_delimiter", "fewshot_delimiter"), TEXT),
     **dict.fromkeys(("metadata", "dataset_kwargs", "generation_kwargs"), MAPPING),
     "dataset_kwargs.data_files": (_is_files, "names of files, or a mapping of splits to them"),
+    "filter_list": (_is_mappings, "a list of mappings, each with a filter"),
     "metric_list": (_is_mappings, "a list of mappings, each with a metric"),
     "generation_kwargs.until": TEXTS,
     "generation_kwargs.max_gen_toks": (_is_count, "a whole number above 0"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, UsageError
 from tunesmith.lm.chat_template import prompt_ids, question
 from tunesmith.lm.engine import Message
 from tunesmith.lm.lessons import beginning, with_system
@@ -103,3 +103,11 @@ def item_of(row_id: str, content: Content, instruction: str) -> Item:
             remedy="ask for another task of it, or give the task rows of its own",
         )
     return item
+
+
+def too_long(item: Item, num_tokens: int, context_length: int) -> UsageError:
+    """That an item does not fit the model's context."""
+    return UsageError(
+        f"{item.row_id} has {num_tokens} tokens; the model's context is {context_length}",
+        remedy="shorten the row, or leave it out of the task",
+    )

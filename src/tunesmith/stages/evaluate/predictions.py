@@ -21,6 +21,7 @@ TYPES = {
     "log_probability": pa.float64(),
     "probabilities": pa.list_(pa.float32()),
     "fields": pa.string(),
+    "extracted": pa.string(),
     "num_tokens": pa.int64(),
     "tag_counts": pa.list_(pa.int32()),
 }

@@ -101,7 +101,7 @@ def _of_test_rows(
 
 def _of_task(rows: TaskRows) -> Iterator[Described]:
     """The rows of a task's own file, by their fields; a row is as long as all of them."""
-    for number, fields in fields_of(rows):
+    for number, fields in fields_of(rows, f"the rows of task {rows.task}"):
         yield Described(
             row_id=f"{rows.task}:{number}",
             source="",

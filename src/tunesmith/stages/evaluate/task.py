@@ -13,6 +13,7 @@ from tunesmith.records.evaluation import WIN_RATE, TaskRows
 from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS
+from tunesmith.stages.evaluate.extract import check_pattern
 from tunesmith.stages.evaluate.judge import JudgeConfig
 
 TEST_ROWS = "test"
@@ -22,6 +23,8 @@ EXAMPLES = "/examples"
 """Behind the name of a task: its examples, of which rows are called."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
+READ = ("log-likelihood", "loss", "perplexity")
+"""What texts are measured by that are read."""
 ANSWERED = ("chat", "completion", "labels", "checked")
 """Formats of datasets whose rows can be asked for an answer in words."""
 
@@ -36,14 +39,16 @@ class TaskConfig(Section):
     rows: str = TEST_ROWS
     """"test" for the test rows of the model's dataset, `dataset:NAME` for those of another, or
     `file:PATH.jsonl` of a file in the project's folder, an object a line."""
-    ask: Literal["answer", "choose"] = "answer"
+    ask: Literal["answer", "choose", "score"] = "answer"
     """"answer": the model writes its answer, token by token, the likeliest each time; "choose": it
-    is asked which of the choices it holds the likeliest."""
+    is asked which of the choices it holds the likeliest; "score": it reads the answers of rows of a
+    file, and how likely it holds them is measured."""
     prompt: str = ""
-    """Of rows of a file: what is asked, with the row's fields in braces: "{question} Answer:"."""
+    """Of rows of a file: what is asked, with the row's fields in braces: "{question} Answer:". With
+    "score" it may be left out, where `chat` is false: then the answer is read as a whole text."""
     answer: str = "answer"
     """Of rows of a file: the field with what is right, a text or a list of texts; of choices the
-    right one itself or its place, counted from 0."""
+    right one itself or its place, counted from 0; with "score" the text that is read."""
     choices: tuple[str, ...] | str = ()
     """The choices: a list, or the name of the field that has each row's own. Of another dataset
     with labels they are its labels, and are left out here."""
@@ -67,13 +72,24 @@ class TaskConfig(Section):
     """What stands behind each of them, where there is no chat template."""
     metrics: tuple[str, ...] = ()
     """What the answers are measured by; gates compare the first unless their rules say another. Of
-    choices "accuracy" and "normalised accuracy" (by the characters of a choice)."""
+    choices "accuracy" and "normalised accuracy" (by the characters of a choice). Measured anyhow,
+    and asked for by rules alone: of choices "loss" and, where each row has the same, "macro-F1",
+    "micro-F1", "calibration error" and "Brier score". With "score" they are "log-likelihood",
+    "loss" and "perplexity", and are left out here."""
     max_new_tokens: int = Field(default=64, ge=1, le=4096)
     """The most tokens of an answer."""
     stop: tuple[str, ...] = ()
     """Texts at which an answer ends, beside the model's own end of a turn; they are no part of
     it."""
 
+    extract: str = ""
+    """What of an answer is measured: the first group of this expression (RE2's) that has anything,
+    or without groups all that it matches; nothing where it does not match: "#### ([0-9.,]+)"."""
+    extract_match: Literal["first", "last"] = "first"
+    """Which match of it."""
+    ignore: tuple[str, ...] = ()
+    """Expressions of what is left out of answers and of what is right before they are compared,
+    such as [",", "[$]"]."""
     python: str = ""
     """A file in the project's folder and a function in it, `PATH.py:FUNCTION`, for metrics of your
     own: it is given a dict with `said`, `answers` (the right ones), `prompt` and `fields`, and
@@ -86,11 +102,6 @@ class TaskConfig(Section):
     def own_metrics(self) -> tuple[str, ...]:
         """Those of its metrics that the function of `python` counts."""
         return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
-
-    @property
-    def all_metrics(self) -> tuple[str, ...]:
-        """What rules can ask for."""
-        return (*self.metrics, "loss") if self.ask == "choose" else self.metrics
 
     @property
     def is_of_test_rows(self) -> bool:
@@ -129,6 +140,16 @@ class TaskConfig(Section):
             check_path(examples.removeprefix(FILE), ".jsonl", "file:tasks/examples.jsonl")
         return examples
 
+    @field_validator("extract")
+    @classmethod
+    def _can_be_read(cls, extract: str) -> str:
+        return check_pattern(extract)
+
+    @field_validator("ignore")
+    @classmethod
+    def _can_each_be_read(cls, ignore: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_pattern, ignore))
+
     @field_validator("python")
     @classmethod
     def _is_a_function_inside(cls, python: str) -> str:
@@ -136,9 +157,10 @@ class TaskConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _choices_have_their_metrics(cls, values: object) -> object:
-        if isinstance(values, dict) and values.get("ask") == "choose":
-            return {"metrics": CHOSEN, **values}
+    def _what_is_not_written_has_its_metrics(cls, values: object) -> object:
+        ask = values.get("ask") if isinstance(values, dict) else None
+        if isinstance(values, dict) and ask in ("choose", "score"):
+            return {"metrics": CHOSEN if ask == "choose" else READ, **values}
         return values
 
     @model_validator(mode="after")
@@ -152,7 +174,8 @@ class TaskConfig(Section):
             raise ValueError("the choices of another dataset are its labels: leave choices out")
         if not self.other and chooses != bool(self.choices):
             raise ValueError('choices go with ask = "choose"')
-        if self.has_own_rows != bool(self.prompt):
+        self._require_text()
+        if self.has_own_rows != bool(self.prompt) and self.ask != "score":
             said = "say what is asked in prompt" if self.has_own_rows else "leave prompt out"
             raise ValueError(f"rows of a file have a prompt, and test rows their own: {said}")
         self._require_examples()
@@ -162,9 +185,9 @@ class TaskConfig(Section):
             raise ValueError(
                 f"{WIN_RATE!r} is no metric of one answer: write a table [judge], and leave it out"
             )
-        known = CHOSEN if chooses else METRICS
+        known = {"choose": CHOSEN, "score": READ}.get(self.ask, tuple(METRICS))
         strange = [name for name in self.metrics if name not in known]
-        if strange and (chooses or not self.python):
+        if strange and (self.ask != "answer" or not self.python):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
         if self.python and not strange:
             raise ValueError("metrics must name what the function of python counts")
@@ -174,6 +197,25 @@ class TaskConfig(Section):
                     f"lower_is_better names {name!r}, which the function of python does not count"
                 )
         return self
+
+    def _require_text(self) -> None:
+        if self.ask != "answer" and (self.extract or self.ignore):
+            raise ValueError('extract and ignore go with ask = "answer"')
+        if self.extract_match == "last" and not self.extract:
+            raise ValueError("extract_match is read with extract alone")
+        if self.ask != "score":
+            return
+        if not self.has_own_rows:
+            raise ValueError(
+                'texts that are read are of a file: rows = "file:tasks/texts.jsonl"; of a dataset '
+                "its model is evaluated that way already"
+            )
+        if not self.prompt and (self.chat or self.num_fewshot):
+            raise ValueError(
+                "a text without a prompt is read as it stands: chat = false, and no num_fewshot"
+            )
+        if self.metrics != READ:
+            raise ValueError(f"texts are measured by {', '.join(READ)}: leave metrics out")
 
     def _require_examples(self) -> None:
         if bool(self.examples) != bool(self.has_own_rows and self.num_fewshot):
@@ -204,3 +246,5 @@ class Task:
     """Which answers people prefer."""
     examples: TaskRows | None = None
     """The rows before the question; None where they are of a dataset, or there are none."""
+    has_labels: bool = False
+    """Whether its choices are the same for each row."""

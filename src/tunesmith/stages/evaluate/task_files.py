@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.core import settings
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.project_folder import check_path, read_inside
 from tunesmith.core.settings import AnySection
 from tunesmith.records.evaluation import TaskRows
@@ -26,8 +26,10 @@ from tunesmith.stages.evaluate.judge_rules import (
     require_judges,
     require_more_than_judged,
 )
+from tunesmith.stages.evaluate.label_set import label_set
+from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
 from tunesmith.stages.evaluate.people import read_people
-from tunesmith.stages.evaluate.task import ANSWERED, EXAMPLES, FILE, Task, TaskConfig
+from tunesmith.stages.evaluate.task import ANSWERED, CHOSEN, EXAMPLES, FILE, Task, TaskConfig
 
 MAX_BYTES = 64 << 20
 """Of a file of a task."""
@@ -139,7 +141,8 @@ def read_task(path: str, project: Path, key: str) -> Task:
     """The task of a file in the project's folder; `key` is where the project file names it.
 
     Raises:
-        ConfigError: it says something that is wrong; the message names the file.
+        ConfigError: it, or a row of its files, says something that is wrong; the message names the
+            file.
         NotFound: there is no such file.
         DataError: a file leads out of the project's folder, or is no text.
     """
@@ -157,6 +160,11 @@ def read_task(path: str, project: Path, key: str) -> Task:
         else None
         for named, of in ((config.rows, ""), (config.examples, EXAMPLES))
     )
+    asked = _readable(config, rows, f"{key}: {path}")
+    _readable(config, examples, f"{key}: {path}")
+    has_labels = config.metrics[0] == CHOSEN[0]
+    if rows is not None:
+        has_labels = bool(label_set(config, [row.choices for row in asked]))
     program = None
     if config.python:
         place = config.python.rpartition(":")[0]
@@ -172,7 +180,30 @@ def read_task(path: str, project: Path, key: str) -> Task:
         examples=examples,
         judge=judge,
         people=people,
+        has_labels=config.ask == "choose" and has_labels,
     )
+
+
+def _readable(config: TaskConfig, rows: TaskRows | None, key: str) -> list[OwnRow]:
+    """What a task's own rows ask, or its examples, which are as many as it shows.
+
+    Raises:
+        ConfigError: one cannot be asked; the message names the file and the line.
+    """
+    if rows is None:
+        return []
+    try:
+        found = read_own(config, rows)
+    except DataError as error:
+        raise ConfigError(key, error.message, remedy=error.remedy) from error
+    if rows.task != config.name and len(found) < config.num_fewshot:
+        raise ConfigError(
+            key,
+            f"{config.examples.removeprefix(FILE)} has {len(found)} rows, and num_fewshot is "
+            f"{config.num_fewshot}",
+            remedy="lower num_fewshot, or add rows to take examples from",
+        )
+    return found
 
 
 def _validated(model: type[AnySection], values: Any, where: str, key: str) -> AnySection:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,7 +20,10 @@ from tunesmith.records.rows import Chat, Checked, Completion, Text, Turn
 from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import token_f1
 from tunesmith.stages.evaluate.asking import task_base, task_tuned
+from tunesmith.stages.evaluate.compare import Asking, compare_as, floor_interval
 from tunesmith.stages.evaluate.items import item_of
+from tunesmith.stages.evaluate.measured import known
+from tunesmith.stages.evaluate.predictions import from_parquet
 from tunesmith.stages.evaluate.task import TaskConfig
 
 CHATS = [
@@ -174,6 +178,129 @@ def test_choices_are_weighed_as_transformers_weighs_them(tiny: Any, chat: bool) 
     assert [row["row_id"] for row in table_of(tiny, found)] == ["own:1", "own:2"]
 
 
+def test_choices_that_are_labels_are_measured_as_labels_of_a_dataset_are(tiny: Any) -> None:
+    """Whatever their order in a row; macro-F1 as scikit-learn counts it."""
+    from sklearn.metrics import f1_score
+
+    config = TaskConfig(**OWN, ask="choose", choices="options", answer="right", chat=False)
+    words = ["granted", "free", "mit", "a", "the software", "licence"]
+    given = [
+        {
+            "question": f"Permission {word} is",
+            "options": (labels := ["granted", "mit", "free"])[:: -1 if n % 2 else 1],
+            "right": labels[n % 3],
+        }
+        for n, word in enumerate(words * 3)
+    ]
+    dataset = tiny.dataset([], [("a", "b")])
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
+    rows = table_of(tiny, found)
+    truth, said = ([row[name] for row in rows] for name in ("label", "predicted"))
+
+    in_order = [{**each, "options": labels} for each in given]
+    same = task_base(
+        config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*in_order)
+    )
+    assert len(set(said)) > 1, "a model that always says the same shows nothing here"
+    for one, other in zip(rows, table_of(tiny, same), strict=True):
+        assert one["predicted"] == other["predicted"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-4)
+    assert found.labels == ("granted", "mit", "free")
+    assert truth == [each["right"] for each in given]
+    wanted = f1_score(truth, said, labels=list(found.labels), average="macro", zero_division=0)
+    assert found.others["macro-F1"] == pytest.approx(wanted)
+    assert found.others["micro-F1"] == pytest.approx(found.value)
+    brier = []
+    for row in rows:
+        assert sum(row["probabilities"]) == pytest.approx(1)
+        assert found.labels[max(range(3), key=row["probabilities"].__getitem__)] == row["predicted"]
+        hit = [float(label == row["label"]) for label in found.labels]
+        brier.append(sum((p - t) ** 2 for p, t in zip(row["probabilities"], hit, strict=True)))
+        place = found.labels.index(row["label"])
+        assert math.exp(-row["loss"]) == pytest.approx(row["probabilities"][place], rel=1e-5)
+    assert found.others["Brier score"] == pytest.approx(sum(brier) / len(brier), rel=1e-5)
+    said_of = from_parquet(tiny.blobs.get(found.predictions))
+    assert {"macro-F1", "micro-F1", "calibration error", "Brier score", "loss"} <= set(
+        known(found, said_of)
+    )
+    for metric in known(found, said_of):
+        estimate, _ = floor_interval(found, tiny.blobs, metric=metric, confidence=0.95, seed=1)
+        assert estimate.low <= found.metrics()[metric] <= estimate.high
+        both = compare_as(found, found, tiny.blobs, Asking(confidence=0.9, seed=1, metric=metric))
+        assert both.difference == 0
+
+
+def test_choices_that_are_each_rows_own_are_no_labels(tiny: Any) -> None:
+    config = TaskConfig(**OWN, ask="choose", choices="options", answer="right", chat=False)
+    given = [{"question": "a", "options": ["b", word], "right": 0} for word in ("c", "d")]
+    dataset = tiny.dataset([], [("a", "b")])
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
+
+    assert (found.labels, set(found.others)) == ((), {"normalised accuracy", "loss"})
+
+
+def nats_of(tiny: Any, prompt: list[int], rest: list[int]) -> float:
+    """What transformers itself says."""
+    ids = torch.tensor([[*prompt, *rest]])
+    with torch.no_grad():
+        log_p = torch.log_softmax(load_model(tiny.base, tiny.blobs).model(ids).logits[0], dim=-1)
+    return -float(log_p[len(prompt) - 1 : -1].gather(1, ids[0, len(prompt) :, None]).sum())
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_what_follows_a_prompt_is_read(tiny: Any, chat: bool) -> None:
+    config = TaskConfig(**OWN, ask="score", chat=chat)
+    given = [
+        {"question": "Which licence?", "answer": "mit"},
+        {"question": "Permission is", "answer": "hereby granted, free of charge"},
+    ]
+    dataset = tiny.dataset([], [("a", "b")])
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
+
+    tokenizer = load_model(tiny.base, tiny.blobs).tokenizer
+    rows = table_of(tiny, found)
+    for row, each in zip(rows, given, strict=True):
+        if chat:
+            prompt = prompt_ids(tokenizer, asked(dataset.instruction, each["question"]))
+            rest = [*tokenizer.encode(each["answer"]), tokenizer.id_of("<|im_end|>")]
+        else:
+            prompt = [*beginning(tokenizer), *tokenizer.encode(each["question"])]
+            rest = tokenizer.encode(f" {each['answer']}")
+        assert row["num_tokens"] == len(rest)
+        assert row["nats"] == pytest.approx(nats_of(tiny, prompt, rest), rel=1e-4)
+        assert row["score"] == pytest.approx(-row["nats"] / len(rest))
+    loss = sum(row["nats"] for row in rows) / sum(row["num_tokens"] for row in rows)
+    assert found.others == {
+        "loss": pytest.approx(loss),
+        "perplexity": pytest.approx(math.exp(loss)),
+    }
+    estimate, _ = floor_interval(found, tiny.blobs, metric="perplexity", confidence=0.95, seed=1)
+    assert estimate.low <= found.others["perplexity"] <= estimate.high
+
+
+def test_a_whole_text_is_read_and_a_long_one_in_pieces(tiny: Any) -> None:
+    """Every token counts once; the first after the token that begins a text."""
+    config = TaskConfig(**OWN | {"prompt": ""}, ask="score", chat=False)
+    loaded = load_model(tiny.base, tiny.blobs)
+    tokenizer, length = loaded.tokenizer, loaded.context_length
+    long = " ".join(f"clause {n} of the licence" for n in range(length))
+    given = [{"answer": "Permission is hereby granted."}, {"answer": long}]
+    dataset = tiny.dataset([], [("a", "b")])
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*given))
+
+    for row, each in zip(table_of(tiny, found), given, strict=True):
+        ids = [tokenizer.id_of(tokenizer.bos_token), *tokenizer.encode(each["answer"])]
+        pieces = []
+        for first in range(1, len(ids), length - 1):
+            end = min(len(ids), first + length - 1)
+            pieces.append((ids[max(0, end - length) : first], ids[first:end]))
+        nats = sum(nats_of(tiny, *piece) for piece in pieces)
+        assert row["num_tokens"] == len(ids) - 1
+        assert row["nats"] == pytest.approx(nats, rel=1e-4)
+    assert len(pieces) > 1
+    assert len(pieces[-1][0]) > 1
+
+
 def test_the_nearest_of_several_right_answers_counts(tiny: Any) -> None:
     config = TaskConfig(**OWN, metrics=("chrF",), max_new_tokens=6)
     dataset = tiny.dataset([], [("a", "b")])
@@ -194,6 +321,33 @@ def test_the_nearest_of_several_right_answers_counts(tiny: Any) -> None:
     )[0]["predicted"]
     assert value(["~", said]) == value(said) == 1.0
     assert value("~") == 0.0
+
+
+def test_what_is_taken_out_of_an_answer_is_compared(tiny: Any) -> None:
+    """The answer itself is kept, as people and judges read it."""
+    dataset = tiny.dataset([], [("a", "b")])
+    own = OWN | {"metrics": ("exact match",), "max_new_tokens": 12}
+    rows = [{"question": f"Permission {word}", "answer": "x"} for word in ("is", "granted")]
+    (said, other) = (
+        row["predicted"]
+        for row in table_of(
+            tiny,
+            task_base(
+                TaskConfig(**own),
+                tiny.context(),
+                base=tiny.base,
+                dataset=dataset,
+                rows=rows_of(*rows),
+            ),
+        )
+    )
+    letters = next(each for each in said if each.isalpha())
+    rows[0]["answer"], rows[1]["answer"] = f"<{letters}>", f"{other}!"
+    config = TaskConfig(**own, extract="[A-Za-z]", ignore=("[<>]",))
+    found = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=rows_of(*rows))
+    first, second = table_of(tiny, found)
+    assert (first["predicted"], first["extracted"], first["score"]) == (said, letters, 1.0)
+    assert (second["predicted"], second["score"]) == (other, 0.0)
 
 
 def test_a_row_that_does_not_fit_is_named(tiny: Any) -> None:

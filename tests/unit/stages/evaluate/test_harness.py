@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from tunesmith.core.errors import DataError, NotFound
+from tunesmith.lm.load import load_model
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.stages.evaluate import harness
+from tunesmith.stages.evaluate.asking import task_base
+from tunesmith.stages.evaluate.extract import found
 from tunesmith.stages.evaluate.harness import Carried, carry_over
 from tunesmith.stages.evaluate.harness_files import as_files
 from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
@@ -118,11 +123,184 @@ def test_answers_are_carried_over_whole(carry: Carry) -> None:
     assert rows[0].fields["level"] == "easy"
 
 
+LAMBADA: dict[str, Any] = {
+    "task": "lambada_like",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+    "test_split": "test",
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{text.split(' ')[:-1]|join(' ')}}",
+    "doc_to_target": "{{' '+text.split(' ')[-1]}}",
+    "metric_list": [{"metric": "perplexity", "aggregation": "perplexity"}],
+}
+WIKITEXT: dict[str, Any] = LAMBADA | {
+    "task": "wikitext_like",
+    "output_type": "loglikelihood_rolling",
+    "doc_to_text": "",
+    "doc_to_target": "{{text}}",
+    "metric_list": [{"metric": name} for name in ("word_perplexity", "bits_per_byte")],
+}
+TEXTS = [
+    {"text": "Permission is hereby granted"},
+    {"text": "This program is free software"},
+    {"text": " ".join(f"clause {n} of the licence" for n in range(300))},
+]
+
+
+def test_texts_are_carried_over_whole(carry: Carry) -> None:
+    carried = carry(LAMBADA, TEXTS[:2])
+    config, rows = read_back(carried)
+    assert (carried.changes, config.ask, config.between) == ([], "score", "")
+    assert carried.notes == ["metric perplexity: the same nats, here by token"]
+    assert [(row.prompt, row.right) for row in rows] == [
+        ("Permission is hereby", (" granted",)),
+        ("This program is free", (" software",)),
+    ]
+
+    carried = carry(WIKITEXT | {"num_fewshot": 2}, TEXTS)
+    config, rows = read_back(carried)
+    assert (carried.changes, config.prompt, config.num_fewshot) == ([], "", 0)
+    assert [row.right for row in rows] == [(each["text"],) for each in TEXTS]
+    assert [each.partition(":")[0] for each in carried.notes] == [
+        "num_fewshot",
+        "metric word_perplexity",
+        "metric bits_per_byte",
+    ]
+
+
+GSM8K: dict[str, Any] = WRITE | {
+    "doc_to_text": "Question: {{q}}\nAnswer:",
+    "description": "",
+    "metric_list": [
+        {
+            "metric": "exact_match",
+            "ignore_case": True,
+            "ignore_punctuation": False,
+            "regexes_to_ignore": [",", "\\$", "(?s).*#### ", "\\.$"],
+        }
+    ],
+    "filter_list": [
+        {
+            "name": "strict-match",
+            "filter": [
+                {"function": "regex", "regex_pattern": "#### (\\-?[0-9\\.\\,]+)"},
+                {"function": "take_first"},
+            ],
+        },
+        {
+            "name": "flexible-extract",
+            "filter": [
+                {
+                    "function": "regex",
+                    "group_select": -1,
+                    "regex_pattern": "(-?[$0-9.,]{2,})|(-?[0-9]+)",
+                },
+                {"function": "take_first"},
+            ],
+        },
+    ],
+}
+SUMS = [{"q": "2 + 2", "a": "It is 2 more.\n#### 4"}, {"q": "2 * 600", "a": "#### 1,200"}]
+
+
+def test_what_is_taken_out_of_an_answer_is_carried_over(carry: Carry) -> None:
+    carried = carry(GSM8K, SUMS)
+    config, _ = read_back(carried)
+
+    assert carried.changes == []
+    assert [note.partition(";")[0] for note in carried.notes] == ["filter_list: flexible-extract"]
+    assert (config.extract, config.extract_match) == ("#### (\\-?[0-9\\.\\,]+)", "first")
+    assert config.metrics == ("exact match",)
+    assert list(config.ignore) == GSM8K["metric_list"][0]["regexes_to_ignore"]
+    last = GSM8K | {"filter_list": GSM8K["filter_list"][1:]}
+    config, _ = read_back(carry(last, SUMS))
+    assert config.extract_match == "last"
+
+    letters = [{"q": "who", "a": "#### Ada"}]
+    (change, *_) = carry(GSM8K, letters).changes
+    assert change.startswith("metric exact_match with ignore_case"), "letters have capitals"
+
+
+def test_what_is_taken_out_is_what_the_harness_takes_out(carry: Carry) -> None:
+    """By the harness itself where it is installed."""
+    filters = pytest.importorskip("lm_eval.filters.extraction")
+    said = ["so #### 1,200.", "#### 4\n#### 5", "it is $3.50, or 7", "no", "", "x 1 y 22 #### -3"]
+    for each in GSM8K["filter_list"]:
+        step = {k: v for k, v in each["filter"][0].items() if k != "function"}
+        theirs = [one for (one,) in filters.RegexFilter(**step).apply([[s] for s in said], [])]
+        config, _ = read_back(carry(GSM8K | {"filter_list": [each]}, SUMS))
+        ours = found(config.extract, said, last=config.extract_match == "last")
+        assert [one or "[invalid]" for one in ours] == theirs
+
+
+def test_spaces_at_the_end_of_a_prompt_are_read(carry: Carry) -> None:
+    carried = carry(LAMBADA | {"doc_to_text": "Say: ", "doc_to_target": "text"}, TEXTS[:1])
+    (row,) = read_back(carried)[1]
+    assert (row.prompt, row.right) == ("Say:", (" Permission is hereby granted",))
+
+
+def test_that_the_likeliest_is_what_was_meant_is_not_carried_over(carry: Carry) -> None:
+    acc = {"metric": "acc", "aggregation": "mean"}
+    carried = carry(LAMBADA | {"metric_list": [*LAMBADA["metric_list"], acc]}, TEXTS[:1])
+    assert carried.changes == ["metric acc"]
+
+
+@pytest.mark.parametrize("task", [LAMBADA, WIKITEXT], ids=lambda task: str(task["task"]))
+def test_texts_are_read_as_the_harness_reads_them(
+    carry: Carry, tiny: Any, tmp_path: Path, task: dict[str, Any]
+) -> None:
+    """The nats of each row, by the harness itself where it is installed."""
+    theirs_of = pytest.importorskip("lm_eval.api.task").ConfigurableTask
+    model_of = pytest.importorskip("lm_eval.models.huggingface").HFLM
+
+    rows = TEXTS if task is WIKITEXT else TEXTS[:2]
+    config, _ = read_back(carry(task, rows))
+    own = TaskRows(task=config.name, text=as_files(carry(task, rows), "tasks/x.jsonl")[1])
+    dataset = tiny.dataset([], [("a", "b")])
+    answered = task_base(config, tiny.context(), base=tiny.base, dataset=dataset, rows=own)
+    table = pq.read_table(io.BytesIO(tiny.blobs.get(answered.predictions)))
+
+    files = {"data_files": {"test": str(tmp_path / "rows.jsonl")}}
+    theirs = theirs_of(config=task | {"dataset_kwargs": files})
+    length = load_model(tiny.base, tiny.blobs).context_length - 1  # it reads one token more
+    model = model_of(pretrained=str(tiny.folder), device="cpu", max_length=length, batch_size=1)
+    asked = [
+        theirs.construct_requests(doc, theirs.fewshot_context(doc, 0)) for doc in theirs.test_docs()
+    ]
+    said = getattr(model, task["output_type"])(asked)
+    nats = [-each if task is WIKITEXT else -each[0] for each in said]
+    assert table["nats"].to_pylist() == pytest.approx(nats, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("settings", "more", "said"),
     [
         ({"num_fewshot": 5}, "", "num_fewshot: 5"),
-        ({"filter_list": [{"name": "strict"}]}, "", "filter_list: [{'name': 'strict'}]"),
+        ({"filter_list": [{"name": "strict"}]}, "", "filter_list: strict"),
+        ({"filter_list": [{"name": "x", "filter": 3}]}, "", "filter_list: x"),
+        (
+            {"filter_list": [{"filter": [{"function": "regex"}, {"function": "lowercase"}]}]},
+            "",
+            "filter_list: {'filter': [{'function': 'regex'}",
+        ),
+        (
+            {
+                "filter_list": [
+                    {"name": "x", "filter": [{"function": "regex", "regex_pattern": "(?<=a)b"}]}
+                ]
+            },
+            "",
+            "filter_list: x",
+        ),
+        (
+            {
+                "filter_list": [
+                    {"name": "x", "filter": [{"function": "regex", "group_select": [2]}]}
+                ]
+            },
+            "",
+            "filter_list: x",
+        ),
         ({"repeats": 4}, "", "repeats: 4"),
         ({}, "process_docs: !function utils.process\n", "process_docs: utils.process"),
         ({}, "process_results: !function utils.score\n", "process_results: utils.score"),
@@ -157,7 +335,7 @@ def test_what_bears_on_nothing_is_a_note(carry: Carry) -> None:
 @pytest.mark.parametrize(
     ("settings", "more", "said"),
     [
-        ({"output_type": "loglikelihood_rolling"}, "", "is not carried over"),
+        ({"output_type": "of_a_later_version"}, "", "is not carried over"),
         ({"dataset_path": "super_glue"}, "", "no local files"),
         ({"dataset_kwargs": {"data_files": {"train": "rows.jsonl"}}, "test_split": "test"}, "",
          "no rows"),

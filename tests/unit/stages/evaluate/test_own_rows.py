@@ -57,7 +57,7 @@ def test_the_right_choice_is_named_or_counted() -> None:
     ],
 )
 def test_what_is_no_right_choice_is_an_error(wrong: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"file:own.jsonl, line 1"):
+    with pytest.raises(DataError, match=r"^own.jsonl, line 1"):
         chosen({"q": "Which", "options": ["no", "yes"]} | wrong)
 
 
@@ -69,14 +69,22 @@ def test_what_is_no_right_choice_is_an_error(wrong: dict[str, Any]) -> None:
         ('{"q": "a"}', "no field 'answer'"),
         ('{"answer": "a"}', "no field 'q', which the prompt names"),
         ('{"q": "a", "answer": ""}', "no right answer"),
+        ('{"q": "a", "answer": " \\n"}', "no right answer"),
+        ('{"q": "a\\ud83d", "answer": "b"}', "half a character"),
         ('{"q": "a", "answer": []}', "no right answer"),
         ("", "has no rows"),
         ("[" * 100_000, "no JSON"),
     ],
 )
 def test_a_line_that_is_wrong_is_named(line: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=said) as caught:
         read(line)
+    assert caught.value.remedy
+    assert "own.jsonl" in str(caught.value)
+
+
+def test_a_character_that_json_escapes_in_two_parts_is_one() -> None:
+    assert read('{"q": "\\ud83d\\ude00", "answer": "b"}')[0].prompt == "\U0001f600?"
 
 
 def test_braces_are_fields_and_nothing_else() -> None:

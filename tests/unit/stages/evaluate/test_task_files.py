@@ -74,6 +74,15 @@ def test_choices_bring_their_metrics(folder: Path) -> None:
         ("[", "[[", "tasks/cites.toml"),
         ("prompt", 'lower_is_better = ["slips"]\nprompt', "python does not count"),
         ('metrics = ["exact match"]', 'ask = "choose"', "choices go with"),
+        ("prompt", 'extract = "("\nprompt', "none that RE2 can read"),
+        ("prompt", 'ignore = ["(?=a)"]\nprompt', "none that RE2 can read"),
+        ("prompt", 'ignore = ["b"]\nprompt', "nothing is left that `ignore` does not match"),
+        ("prompt", 'extract_match = "last"\nprompt', "read with extract alone"),
+        (
+            'metrics = ["exact match"]',
+            'ask = "score"\nextract = "a"',
+            'extract and ignore go with ask = "answer"',
+        ),
         ('metrics = ["exact match"]', 'metrics = ["chrF"]\nchoices = ["a"]', "choices go with"),
     ],
 )
@@ -88,6 +97,48 @@ def test_what_a_file_says_wrong_is_said_with_its_name(
     text = f"{caught.value} {caught.value.remedy}"
     assert said in text
     assert "gate.g.tasks: tasks/cites.toml" in text
+
+
+BROKEN = [
+    ('{"q": "a"}\n', "tasks/own.jsonl, line 1 has no field 'answer'"),
+    ('{"q": "a", "answer": "b"}\n\n{"p": "a", "answer": "b"}\n', "tasks/own.jsonl, line 3 has no"),
+    ('{"q": "a", "answer": ""}\n', "tasks/own.jsonl, line 1: '' is no right answer"),
+    ("{\n", "tasks/own.jsonl, line 1 is no JSON"),
+    ("", "tasks/own.jsonl has no rows"),
+    ("\n \n", "tasks/own.jsonl has no rows"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN)
+@pytest.mark.parametrize("of", ["rows", "examples"])
+def test_a_row_that_cannot_be_asked_is_named_before_anything_is_tuned(
+    folder: Path, text: str, said: str, of: str
+) -> None:
+    (folder / "tasks/own.jsonl").write_text(text)
+    if of == "examples":
+        (folder / "tasks/good.jsonl").write_text('{"q": "a", "answer": "b"}\n')
+        shown = 'file:tasks/good.jsonl"\nnum_fewshot = 1\nexamples = "file:tasks/own.jsonl'
+        (folder / "tasks/cites.toml").write_text(TASK.replace("file:tasks/own.jsonl", shown))
+
+    with pytest.raises(ConfigError) as caught:
+        read(folder, gate())
+    assert f"gate.g.tasks: tasks/cites.toml: {said}" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+def test_a_field_that_the_prompt_names_is_there_and_examples_are_as_many(folder: Path) -> None:
+    path = folder / "tasks/cites.toml"
+    path.write_text(TASK.replace("{q}", "{qq}"))
+    with pytest.raises(ConfigError, match="line 1 has no field 'qq', which the prompt") as caught:
+        read(folder, gate())
+    assert caught.value.remedy == "there is: q, answer"
+
+    shown = 'file:tasks/own.jsonl"\nnum_fewshot = 2\nexamples = "file:tasks/few.jsonl'
+    path.write_text(TASK.replace("file:tasks/own.jsonl", shown))
+    (folder / "tasks/few.jsonl").write_text('{"q": "c", "answer": "d"}\n')
+    with pytest.raises(ConfigError, match=r"few\.jsonl has 1 rows, and num_fewshot is 2"):
+        read(folder, gate())
 
 
 def test_what_does_not_go_together_is_refused(folder: Path) -> None:
@@ -134,6 +185,80 @@ def test_a_rule_of_no_metric_or_the_wrong_way_round_is_refused_before_tuning(
     assert said in f"{caught.value} {caught.value.remedy}"
     assert caught.value.exit_code == 2
     read(folder, gate(GateRule(task="cites", metric="slips", at_most=2.0)), form=form)
+
+
+CHOOSE = TASK.replace('metrics = ["exact match"]', 'ask = "choose"\nchoices = ["a", "b"]')
+
+
+def test_choices_that_are_labels_are_measured_as_labels_are(folder: Path) -> None:
+    path, rows = folder / "tasks/cites.toml", folder / "tasks/own.jsonl"
+    rules = [
+        GateRule(task="cites", metric="macro-F1", at_least=0.5),
+        GateRule(task="cites", metric="micro-F1", against="base"),
+        GateRule(task="cites", metric="calibration error", at_most=0.1),
+        GateRule(task="cites", metric="Brier score", at_most=0.1),
+    ]
+    path.write_text(CHOOSE)
+    assert read(folder, gate(*rules)).given()[0].has_labels
+    path.write_text(CHOOSE.replace('["a", "b"]', '"of"'))
+    rows.write_text(
+        '{"q": "a", "answer": "b", "of": ["a", "b"]}\n{"q": "a", "answer": 0, "of": ["b", "a"]}\n'
+    )
+    assert read(folder, gate(*rules)).given()[0].has_labels
+
+    wrong = rows.read_text() + '{"q": "a", "answer": 0, "of": ["b", "c"]}\n'
+    twice = '{"q": "a", "answer": "b", "of": ["a", "b", "a"]}\n'
+    for text in (wrong, twice):
+        rows.write_text(text)
+        for rule in rules:
+            with pytest.raises(ConfigError, match="is of a label set: the same choices") as caught:
+                read(folder, gate(rule))
+            assert "there is: accuracy, normalised accuracy, loss" in caught.value.remedy
+    path.write_text(CHOOSE + 'metrics = ["normalised accuracy"]\n')
+    with pytest.raises(ConfigError, match="accuracy as the first metric"):
+        read(folder, gate(rules[0]))
+    path.write_text(CHOOSE)
+    with pytest.raises(ConfigError, match="less of 'Brier score' is better"):
+        read(folder, gate(GateRule(task="cites", metric="Brier score", at_least=0.1)))
+
+
+SCORE = TASK.replace('metrics = ["exact match"]', 'ask = "score"')
+
+
+def test_texts_that_are_read_have_their_metrics(folder: Path) -> None:
+    path = folder / "tasks/cites.toml"
+    path.write_text(SCORE)
+    rules = (
+        GateRule(task="cites", metric="perplexity", at_most=9.0),
+        GateRule(task="cites", metric="loss", against="base"),
+        GateRule(task="cites", against="base", margin=-0.1),
+    )
+    (task,) = read(folder, gate(*rules)).given()
+    assert task.config.metrics == ("log-likelihood", "loss", "perplexity")
+    path.write_text(SCORE.replace('prompt = "{q}"', "chat = false"))
+    assert read(folder, gate(*rules)).given()[0].config.prompt == ""
+    with pytest.raises(ConfigError, match="less of 'perplexity' is better"):
+        read(folder, gate(GateRule(task="cites", metric="perplexity", at_least=9.0)))
+
+    whole = SCORE.replace('prompt = "{q}"', "")
+    shown = '\nnum_fewshot = 1\nexamples = "file:tasks/own.jsonl"\n'
+    for text, said in {
+        whole: "read as it stands: chat = false",
+        f"{whole}chat = false{shown}": "and no num_fewshot",
+        SCORE.replace('"file:tasks/own.jsonl"\nprompt = "{q}"', '"test"'): "are of a file",
+        SCORE + 'metrics = ["perplexity"]': "leave metrics out",
+        SCORE + 'metrics = ["chrF"]': "leave metrics out",
+        SCORE + 'choices = ["a"]': "choices go with",
+        SCORE + JUDGE: "no answers in words",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            read(folder, gate())
+        assert said in str(caught.value)
+    path.write_text(SCORE)
+    (folder / "tasks/own.jsonl").write_text('{"q": "a", "answer": ["b", "c"]}\n')
+    with pytest.raises(ConfigError, match="is more than one text"):
+        read(folder, gate())
 
 
 def test_a_file_that_is_not_there_or_leads_out_is_refused(folder: Path) -> None:
