@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import importlib.util
+import ipaddress
 import json
 import os
 import secrets
@@ -44,6 +45,18 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Begun in the background of a shell, tests and what they start would not hear of Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _only_this_machine(event: str, args: tuple[Any, ...]) -> None:
+    """Tests reach no other machine: not by mistake either."""
+    if event == "socket.connect":
+        address = args[1]
+        host = address[0] if isinstance(address, tuple) else ""  # a path, of a socket of Unix
+        if host and not ipaddress.ip_address(host).is_loopback:
+            raise AssertionError(f"a test connects to {host}")
+
+
+sys.addaudithook(_only_this_machine)
 
 
 @pytest.hookimpl(trylast=True)

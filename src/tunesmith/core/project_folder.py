@@ -24,6 +24,8 @@ def make_store(project: Path) -> Path:
     """
     store = project / STORE
     try:
+        # Rows and requests lie there: for the owner, and for a group that the umask lets in.
+        store.mkdir(parents=True, exist_ok=True, mode=0o770)
         (store / "blobs" / "incoming").mkdir(parents=True, exist_ok=True)
         if not (store / ".gitignore").exists():
             (store / ".gitignore").write_text("*\n")

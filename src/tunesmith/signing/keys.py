@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tunesmith.core.canonical import sha256
-from tunesmith.core.errors import Conflict, MissingExtra, SignatureError
+from tunesmith.core.errors import Conflict, MissingExtra, SignatureError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,6 +20,8 @@ CURVES = ("secp256r1", "secp384r1")
 MAKE = "make a pair with `tunesmith key new --out FILE`"
 LARGEST = 1 << 16
 """No key has more bytes."""
+MIN_PASSWORD = 12
+"""Bytes of a password that a new key is closed with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +144,18 @@ def new_pair(out: Path, curve: Curve, password: bytes | None) -> KeyPair:
     """Write a private key to `out`, mode 0600, and its public half beside it, to `out`.pub.
 
     Raises:
+        UsageError: the password is shorter than `MIN_PASSWORD`.
         Conflict: one of them is there.
         SignatureError: the folder cannot be written to.
         MissingExtra: signatures cannot be made here.
     """
     require_extra()
+    if password is not None and len(password) < MIN_PASSWORD:
+        raise UsageError(
+            f"the password has {len(password)} bytes",
+            remedy=f"take one of {MIN_PASSWORD} or more: whoever has the file can try as many as "
+            "the years allow",
+        )
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

@@ -8,9 +8,27 @@ from pathlib import Path
 import pytest
 
 from tunesmith.core.errors import DataError, NotFound
-from tunesmith.core.project_folder import check_function, check_path, is_inside, read_inside
+from tunesmith.core.project_folder import (
+    check_function,
+    check_path,
+    is_inside,
+    make_store,
+    read_inside,
+)
 
 MISSING = "look beside the project file"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o750), (0o002, 0o770), (0o077, 0o700)])
+def test_what_is_in_the_store_is_not_for_everybody(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = make_store(tmp_path / "project")
+    finally:
+        os.umask(before)
+    assert store.stat().st_mode & 0o777 == mode
+    store.chmod(0o755)
+    assert make_store(tmp_path / "project").stat().st_mode & 0o777 == 0o755, "as somebody set it"
 
 
 def test_a_text_is_read_as_it_is(tmp_path: Path) -> None:

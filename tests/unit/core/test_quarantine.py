@@ -199,7 +199,7 @@ def test_what_other_programs_deleted_goes_and_comes_back_if_it_is_restored_in_ti
     with database.write() as connection:
         runs.change_run(connection, id, stage="active")
     store.check()
-    assert store.blobs.read(store.orphan) == b"of no run"
+    assert store.blobs.get(store.orphan) == b"of no run"
 
     with database.write() as connection:
         runs.change_experiment(connection, 0, stage="deleted")  # and its runs with it

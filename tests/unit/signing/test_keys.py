@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tunesmith.core.errors import Conflict, SignatureError
+from tunesmith.core.errors import Conflict, SignatureError, UsageError
 from tunesmith.signing.keys import key_id, new_pair, read_private, read_public
 
 
 @pytest.mark.parametrize("curve", ["p256", "p384"])
-@pytest.mark.parametrize("password", [None, b"a horse"])
+@pytest.mark.parametrize("password", [None, b"a horse on a hill"])
 def test_a_new_pair_is_its_owners_and_fits(tmp_path, curve, password) -> None:
     path = tmp_path / "k.pem"
     umask = os.umask(0)
@@ -53,10 +53,16 @@ def test_a_key_in_the_project_is_refused_by_a_link_too(key, tmp_path) -> None:
         read_private(link, None, key.path.parent)
 
 
+def test_a_short_password_is_refused_and_nothing_is_written(tmp_path) -> None:
+    with pytest.raises(UsageError, match="the password has 11 bytes"):
+        new_pair(tmp_path / "key", "p256", b"eleven byte")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_passwords_are_asked_for_where_there_is_one(key, tmp_path) -> None:
     with pytest.raises(SignatureError, match="needs no password"):
         read_private(key.path, b"x", None)
-    new_pair(tmp_path / "closed.pem", "p256", b"right")
+    new_pair(tmp_path / "closed.pem", "p256", b"right and long")
     with pytest.raises(SignatureError, match="needs its password"):
         read_private(tmp_path / "closed.pem", None, None)
     with pytest.raises(SignatureError, match="another password") as caught:
