@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,12 @@ def audit_verify(
         Path | None,
         typer.Option(help="File of the public key that its head has to be signed with."),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a gate's report, which has to be one that was sealed; may be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an exported file by itself: no store and no project are needed."""
@@ -100,12 +107,33 @@ def audit_verify(
     seal = None
     if public_key is not None:
         checked, seal = signed(checked, public_key)
-    out(checked, _verified(checked, seal), as_json)
+    sealed = [_sealed(folder, checked) for folder in report or []]
+    wrong = tuple(said for said, holds in sealed if not holds)
+    checked = replace(checked, problems=(*checked.problems, *wrong))
+    out(checked, [*_verified(checked, seal), *(said for said, holds in sealed if holds)], as_json)
     if checked.problems:
         raise DataError(
             "\n  ".join([f"{len(checked.problems)} problems", *checked.problems[:20]]),
             remedy="ask for the file anew from who has the store; `tunesmith verify` checks that",
         )
+
+
+def _sealed(folder: Path, checked: Checked) -> tuple[str, bool]:
+    """Whether the report in a folder is one that was sealed, in a sentence, too."""
+    from hashlib import sha256
+
+    from tunesmith.core.errors import NotFound
+    from tunesmith.signing.envelope import STATEMENT
+
+    path = folder / STATEMENT
+    if not path.is_file():
+        raise NotFound(
+            f"there is no {path}", remedy="name a folder that `tunesmith model report` wrote"
+        )
+    where = checked.reports.get(sha256(path.read_bytes()).hexdigest())
+    if where is None:
+        return f"no entry that is shown says that {path} was sealed as it is", False
+    return f"{path} is as it was sealed ({where})", True
 
 
 def _verified(checked: Checked, seal: Checkpoint | None) -> list[str]:

@@ -163,6 +163,10 @@ def _look(connection: Connection) -> _Seen:
     ):
         needed[sha256] = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
         newest[sha256] = max(ends.get(run_id, 0), newest.get(sha256, 0))
+    for entry in log:
+        for blob in lifecycle.kept_blobs(entry):
+            needed[blob.sha256] = blob
+            newest[blob.sha256] = entry.seq
     for blob in files.blobs(connection):  # what other programs track is never collected
         needed[blob.sha256] = blob
         newest[blob.sha256] = len(log)
