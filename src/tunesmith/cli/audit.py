@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.moments import moment
 from tunesmith.cli.render import HERE, Folder, Json, out
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def audit_export(
     from tunesmith.registry.leaving import export_audit
     from tunesmith.registry.signing import signing_key
 
-    wanted = Filter(
-        since=_moment(since, "--since"), until=_moment(until, "--until"), subject=subject
-    )
+    wanted = Filter(since=moment(since, "--since"), until=moment(until, "--until"), subject=subject)
     with closing(open_store(folder)) as project:
         key = None if unsigned else signing_key(project)
         checked = export_audit(project, wanted, to, key)
@@ -197,22 +196,3 @@ def audit_checkpoint(
         else "keep a copy (--out FILE), or the first line, where nobody here can write",
     ]
     out(made, lines, as_json)
-
-
-def _moment(text: str, option: str) -> str:
-    """A day or a moment as the evidence writes times; empty stays empty."""
-    from datetime import UTC, datetime
-
-    from tunesmith.core.db import text_of
-    from tunesmith.core.errors import UsageError
-
-    if not text:
-        return ""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text!r} is no day and no moment",
-            remedy="write it as 2026-11-26 or 2026-11-26T18:00:00+01:00",
-        ) from error
-    return text_of(found if found.tzinfo else found.replace(tzinfo=UTC))

@@ -89,7 +89,7 @@ def export_to_openlineage(
 
 
 def export_modelkit(
-    version: Annotated[str, typer.Argument(help="MODEL@NUMBER, e.g. desk@2.")],
+    version: Annotated[str, typer.Argument(help="MODEL@NUMBER or MODEL@ALIAS, e.g. desk@2.")],
     to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
     folder: Folder = HERE,
     as_json: Json = False,
@@ -100,9 +100,10 @@ def export_modelkit(
     """
     from tunesmith.cli.opening import opened
     from tunesmith.interop.kitfile import write_kit
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
-        kit = write_kit(project, version, to)
+        kit = write_kit(project, numbered(project, version), to)
     out(kit, [f"{kit.version} in {kit.folder}:", *(f"  {name}" for name in kit.files)], as_json)
 
 

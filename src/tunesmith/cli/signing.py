@@ -33,7 +33,7 @@ PublicKey = Annotated[
 PasswordEnv = Annotated[
     str, typer.Option(help="The environment variable that holds the private key's password.")
 ]
-_VERSION = re.compile(r"[^/@]+@\d+")
+_VERSION = re.compile(r"[^/@]+@[^/@]+")
 
 
 def add_to(app: typer.Typer, model: typer.Typer) -> None:
@@ -86,15 +86,17 @@ def model_sign(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.roles import acting
     from tunesmith.registry.signing import sign, sign_alias
+    from tunesmith.registry.standing import numbered
 
-    more = [] if alias else [f"to verify it: tunesmith model verify {version} --public-key FILE"]
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         used = the_key(project, key, password_env)
         who = acting(project, actor)
         if alias:
             change = sign_alias(project, version, alias, used, who)
         else:
             change = sign(project, version, used, who)
+    more = [] if alias else [f"to verify it: tunesmith model verify {version} --public-key FILE"]
     said(change, more, as_json)
 
 
@@ -123,6 +125,7 @@ def model_report(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.gate_report import write_every_report, write_gate_report
     from tunesmith.registry.roles import acting
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
         if not version:
@@ -136,6 +139,7 @@ def model_report(
             out(every, lines or ["no gate has judged anything yet"], as_json)
             return
         used = the_key(project, key, password_env) if key is not None else None
+        version = numbered(project, version)
         made = write_gate_report(project, version, to, used, acting(project, actor))
     out(made, _report_lines(made), as_json)
 
@@ -162,10 +166,11 @@ def model_verify(
     """See that every byte of a version, of an export or of a report is what was signed."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.signing import verify_version
+    from tunesmith.registry.standing import numbered
 
     if _VERSION.fullmatch(what):
         with opened(folder) as (project, _):
-            found = verify_version(project, what, public_key)
+            found = verify_version(project, numbered(project, what), public_key)
     else:
         found = _verified_folder(Path(what), public_key)
     out(found, _lines(found), as_json)
