@@ -133,6 +133,15 @@ def test_each_judgement_has_one_report_that_never_changes(desk: Any, tmp_path: P
         run("model", "verify", str(tmp_path / "a"), "--public-key", str(tmp_path / "no.pub"))
     assert "report sealed" in run("model", "show", "desk@1")
 
+    listed = run("audit", "log", "--model", "desk@1", "--kind", "gate.*")
+    assert [line.split()[3] for line in listed.splitlines()[1:]] == ["gate.sealed"] * 2
+    newest = json.loads(run("audit", "log", "--limit", "1", "--json"))
+    assert [entry["what"] for entry in newest] == ["version.noted"]
+    assert "earlier ones" in run("audit", "log", "--limit", "1")
+    assert run("audit", "log", "--kind", "nothing").strip() == "no entry is meant by that"
+    with pytest.raises(UsageError, match="no day and no moment"):
+        run("audit", "log", "--since", "yesterday")
+
     every = json.loads(run("model", "report", "--out", str(tmp_path / "all"), "--json"))
     assert [each["version"] for each in every] == ["desk@1"]
     assert (tmp_path / "all" / "desk@1" / "report.json").read_bytes() == data

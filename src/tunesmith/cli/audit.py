@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunesmith.cli.moments import moment
-from tunesmith.cli.render import HERE, Folder, Json, out
+from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 if TYPE_CHECKING:
     from tunesmith.core.audit import Checked
@@ -20,10 +21,55 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     audit = typer.Typer(help="The evidence, for an auditor.", no_args_is_help=True)
+    audit.command("log")(audit_log)
     audit.command("export")(audit_export)
     audit.command("verify")(audit_verify)
     audit.command("checkpoint")(audit_checkpoint)
     app.add_typer(audit, name="audit")
+
+
+def audit_log(
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 30,
+    since: Annotated[str, typer.Option(help="What happened from this day or moment on.")] = "",
+    kind: Annotated[
+        str,
+        typer.Option(help='What happened: "alias.moved", "promotion.*"; * stands for any letters.'),
+    ] = "",
+    model: Annotated[
+        str, typer.Option(help='What names this model or version: "desk", "desk@2".')
+    ] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """List the evidence: the number of each entry, when, who, what happened to what, and why."""
+    from tunesmith.core.audit import Filter, selected
+    from tunesmith.project import open_store
+
+    wanted = Filter(since=moment(since, "--since"), subject=model)
+    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
+        found = selected(connection, wanted, kind)
+    shown = found[-limit:]
+    rows = [[e.seq, e.at, e.actor, e.what, _subject(e.body), _why(e.body)] for e in shown]
+    lines = table(rows, ["evidence", "when", "who", "what", "of", "why"])
+    if not found:
+        lines = ["no entry is meant by that"]
+    elif len(found) > limit:
+        lines.append(f"{len(found) - limit} earlier ones: --limit")
+    said = ("seq", "at", "actor", "what", "body", "digest")
+    out([{name: getattr(entry, name) for name in said} for entry in shown], lines, as_json)
+
+
+def _subject(body: Mapping[str, Any]) -> str:
+    """What an entry is of, where that has a name."""
+    for name in ("version", "step", "name", "model", "snapshot", "schedule", "webhook"):
+        if isinstance(body.get(name), str):
+            return " ".join([body[name], *([body["alias"]] if body.get("alias") else [])])
+    return "-"
+
+
+def _why(body: Mapping[str, Any]) -> str:
+    said = body.get("why") or body.get("reason") or "-"
+    return " ".join(str(said).split())
 
 
 def audit_export(

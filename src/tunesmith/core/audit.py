@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -104,6 +105,15 @@ def lines(
             if entry.what in ENDINGS and entry.body["run"] in stored:
                 line["facts"] = parse(stored[entry.body["run"]].encode())
         yield canonical_json(line).decode()
+
+
+def selected(connection: Connection, wanted: Filter, kind: str = "") -> list[Entry]:
+    """The entries that are meant, oldest first; of `kind`, in which "*" stands for any letters."""
+    return [
+        entry
+        for entry in evidence.entries(connection)
+        if wanted.shows(entry) and fnmatchcase(entry.what, kind or "*")
+    ]
 
 
 def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
