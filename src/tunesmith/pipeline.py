@@ -37,6 +37,7 @@ from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, warnings
 from tunesmith.registry.choice import Chosen, require_whole
+from tunesmith.registry.gate_report import seal_judged
 from tunesmith.registry.signing import (
     require_signed_if_asked,
     sign_release,
@@ -103,7 +104,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
 
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
-    key = signing_key(project) if judges and path.release else None  # said before hours of tuning
+    key = signing_key(project) if judges and path.gate else None  # said before hours of tuning
     if path.suites:  # as is that a file of theirs cannot be read
         from tunesmith.stages.probe.check import require_readable
 
@@ -125,6 +126,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     if path.gate is None or path.release is None or not judges:
         return made
     verdict: GateResult = project.run(path.gate)
+    seal_judged(project, made.model.name, path.gate.name, key)  # before anything moves by it
     if not verdict.admits:
         return replace(made, gate=verdict)
     release = project.run(path.release)

@@ -80,10 +80,10 @@ def test_it_may_do_nothing_but_read_and_runs_the_code_of_others_by_commit(reposi
     assert "pull_request_target" not in text
     steps = file["jobs"]["run"]["steps"]
     used = [step["uses"] for step in steps if "uses" in step]
-    assert len(used) == 4
+    assert len(used) == 5
     for each in used:
         assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", each), each
-    assert len(re.findall(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", text, re.MULTILINE)) == 4
+    assert len(re.findall(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", text, re.MULTILINE)) == 5
     assert steps[0]["with"] == {"persist-credentials": False}
     for step in steps:  # what somebody else may name, as a branch, reaches no shell
         assert "${{" not in step.get("run", "")
@@ -236,6 +236,8 @@ def test_a_gate_that_fails_is_exit_code_3(new_project, service, monkeypatch, tmp
         monkeypatch.setitem(ENVIRONMENT, name, said)
     codes, summary = run_as(service, tmp_path)
     assert 3 in codes
+    report = tmp_path / "models" / "desk" / "reports" / "desk@1" / "report.json"
+    assert '"verdict":"fail"' in report.read_text(), "a gate that fails has a report, too"
     if service == "github":
         assert "### verify" in summary.read_text()
 

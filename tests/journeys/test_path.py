@@ -132,7 +132,7 @@ def test_a_price_that_cannot_be_is_refused(finished):
 def test_verify_holds(finished):
     report = json.loads(finished.tunesmith("verify", "--json"))
     assert report["problems"] == []
-    assert report["num_entries"] == 23  # 21 runs, one gate on record and one alias
+    assert report["num_entries"] == 24  # 21 runs, one gate on record, its report and an alias
 
 
 def test_runs_have_usage_and_a_forecast(finished):

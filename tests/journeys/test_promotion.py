@@ -185,7 +185,11 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
 
     shown = ok("model", "show", "desk@2")
     assert shown["registered"].startswith("registered: what the gate asks is evidence")
-    assert [each["what"] for each in shown["entry"]["changes"]] == ["asked", "approved"]
+    told = ["report sealed", "asked", "approved", "rolled back"]
+    assert [each["what"] for each in shown["entry"]["changes"]] == told
+    assert ok("model", "show", "desk@production")["entry"]["name"] == "desk@1"
+    stood = [(each["version"], each["why"]) for each in ok("model", "history", "desk")]
+    assert stood[-1] == ("desk@1", "rolled back: complaints")
     compared = ok("model", "compare", "desk@1", "desk@2")["comparison"]
     assert compared["num_won"] == beside["desk@1"]["num_won"]
     exports_the_version_that_is_meant(desk, ok, tmp_path)

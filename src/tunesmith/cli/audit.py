@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunesmith.cli.render import HERE, Folder, Json, out
+from tunesmith.cli.moments import moment
+from tunesmith.cli.render import HERE, Folder, Json, out, table
 
 if TYPE_CHECKING:
     from tunesmith.core.audit import Checked
@@ -18,10 +21,55 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     audit = typer.Typer(help="The evidence, for an auditor.", no_args_is_help=True)
+    audit.command("log")(audit_log)
     audit.command("export")(audit_export)
     audit.command("verify")(audit_verify)
     audit.command("checkpoint")(audit_checkpoint)
     app.add_typer(audit, name="audit")
+
+
+def audit_log(
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 30,
+    since: Annotated[str, typer.Option(help="What happened from this day or moment on.")] = "",
+    kind: Annotated[
+        str,
+        typer.Option(help='What happened: "alias.moved", "promotion.*"; * stands for any letters.'),
+    ] = "",
+    model: Annotated[
+        str, typer.Option(help='What names this model or version: "desk", "desk@2".')
+    ] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """List the evidence: the number of each entry, when, who, what happened to what, and why."""
+    from tunesmith.core.audit import Filter, selected
+    from tunesmith.project import open_store
+
+    wanted = Filter(since=moment(since, "--since"), subject=model)
+    with closing(open_store(folder)) as project, project.runner.database.read() as connection:
+        found = selected(connection, wanted, kind)
+    shown = found[-limit:]
+    rows = [[e.seq, e.at, e.actor, e.what, _subject(e.body), _why(e.body)] for e in shown]
+    lines = table(rows, ["evidence", "when", "who", "what", "of", "why"])
+    if not found:
+        lines = ["no entry is meant by that"]
+    elif len(found) > limit:
+        lines.append(f"{len(found) - limit} earlier ones: --limit")
+    said = ("seq", "at", "actor", "what", "body", "digest")
+    out([{name: getattr(entry, name) for name in said} for entry in shown], lines, as_json)
+
+
+def _subject(body: Mapping[str, Any]) -> str:
+    """What an entry is of, where that has a name."""
+    for name in ("version", "step", "name", "model", "snapshot", "schedule", "webhook"):
+        if isinstance(body.get(name), str):
+            return " ".join([body[name], *([body["alias"]] if body.get("alias") else [])])
+    return "-"
+
+
+def _why(body: Mapping[str, Any]) -> str:
+    said = body.get("why") or body.get("reason") or "-"
+    return " ".join(str(said).split())
 
 
 def audit_export(
@@ -45,9 +93,7 @@ def audit_export(
     from tunesmith.registry.leaving import export_audit
     from tunesmith.registry.signing import signing_key
 
-    wanted = Filter(
-        since=_moment(since, "--since"), until=_moment(until, "--until"), subject=subject
-    )
+    wanted = Filter(since=moment(since, "--since"), until=moment(until, "--until"), subject=subject)
     with closing(open_store(folder)) as project:
         key = None if unsigned else signing_key(project)
         checked = export_audit(project, wanted, to, key)
@@ -80,6 +126,12 @@ def audit_verify(
         Path | None,
         typer.Option(help="File of the public key that its head has to be signed with."),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a gate's report, which has to be one that was sealed; may be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an exported file by itself: no store and no project are needed."""
@@ -100,12 +152,33 @@ def audit_verify(
     seal = None
     if public_key is not None:
         checked, seal = signed(checked, public_key)
-    out(checked, _verified(checked, seal), as_json)
+    sealed = [_sealed(folder, checked) for folder in report or []]
+    wrong = tuple(said for said, holds in sealed if not holds)
+    checked = replace(checked, problems=(*checked.problems, *wrong))
+    out(checked, [*_verified(checked, seal), *(said for said, holds in sealed if holds)], as_json)
     if checked.problems:
         raise DataError(
             "\n  ".join([f"{len(checked.problems)} problems", *checked.problems[:20]]),
             remedy="ask for the file anew from who has the store; `tunesmith verify` checks that",
         )
+
+
+def _sealed(folder: Path, checked: Checked) -> tuple[str, bool]:
+    """Whether the report in a folder is one that was sealed, in a sentence, too."""
+    from hashlib import sha256
+
+    from tunesmith.core.errors import NotFound
+    from tunesmith.signing.envelope import STATEMENT
+
+    path = folder / STATEMENT
+    if not path.is_file():
+        raise NotFound(
+            f"there is no {path}", remedy="name a folder that `tunesmith model report` wrote"
+        )
+    where = checked.reports.get(sha256(path.read_bytes()).hexdigest())
+    if where is None:
+        return f"no entry that is shown says that {path} was sealed as it is", False
+    return f"{path} is as it was sealed ({where})", True
 
 
 def _verified(checked: Checked, seal: Checkpoint | None) -> list[str]:
@@ -169,22 +242,3 @@ def audit_checkpoint(
         else "keep a copy (--out FILE), or the first line, where nobody here can write",
     ]
     out(made, lines, as_json)
-
-
-def _moment(text: str, option: str) -> str:
-    """A day or a moment as the evidence writes times; empty stays empty."""
-    from datetime import UTC, datetime
-
-    from tunesmith.core.db import text_of
-    from tunesmith.core.errors import UsageError
-
-    if not text:
-        return ""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text!r} is no day and no moment",
-            remedy="write it as 2026-11-26 or 2026-11-26T18:00:00+01:00",
-        ) from error
-    return text_of(found if found.tzinfo else found.replace(tzinfo=UTC))

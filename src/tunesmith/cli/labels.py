@@ -28,8 +28,10 @@ def model_tag(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.labels import tag
     from tunesmith.registry.roles import acting
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         made = tag(project, version, tags, acting(project, actor))
     lines = [f"{version}: {each.why} by {each.actor} (evidence {each.seq})" for each in made]
     out(made, lines, as_json)
@@ -46,8 +48,10 @@ def model_note(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.labels import note
     from tunesmith.registry.roles import acting
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         change = note(project, version, text, acting(project, actor))
     said(change, [], as_json)
 
@@ -63,8 +67,10 @@ def model_reproduce(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.reproduce import reproduce
     from tunesmith.registry.roles import acting
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         made = reproduce(project, version, steps, acting(project, actor))
     lines = [f"{version}: {made.verdict}", *wrapped(made.said)]
     lines += [f"changed since: {each}" for each in made.changed]

@@ -40,9 +40,11 @@ def model_document(
     """Compile a document of a model version from what is on record and what its people state."""
     from tunesmith.cli.opening import opened
     from tunesmith.documents.compile import document, kind_of, write
+    from tunesmith.registry.standing import numbered
 
     sought = kind_of(kind)
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         if out is None:
             made = document(project, version, sought)
         else:
@@ -55,9 +57,10 @@ def model_documents(version: Version, folder: Folder = HERE, as_json: Json = Fal
     """List the documents of a model version: how complete each is, what is missing, what is old."""
     from tunesmith.cli.opening import opened
     from tunesmith.documents.compile import standings
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
-        found = standings(project, version)
+        found = standings(project, numbered(project, version))
     rows = [
         [each.kind, percent(each.score), each.file or "-", each.written_at or "-", _state(each)]
         for each in found

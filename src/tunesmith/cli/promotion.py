@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tunesmith.registry.roles import Actor
     from tunesmith.registry.standing import Entry
 
-Version = Annotated[str, typer.Argument(help="A model version, such as desk@2.")]
+Version = Annotated[
+    str, typer.Argument(help="A model version, such as desk@2; or an alias of it, desk@production.")
+]
 Why = Annotated[str, typer.Option(help="Why; it goes into the evidence.")]
 To = Annotated[str, typer.Option("--to", help="Which alias.")]
 As = Annotated[
@@ -31,6 +33,7 @@ As = Annotated[
 def add_to(model: typer.Typer) -> None:
     """Add this file's commands to `tunesmith model`."""
     model.command("show")(model_show)
+    model.command("history")(model_history)
     model.command("compare")(model_compare)
     model.command("promote")(model_promote)
     model.command("approve")(model_approve)
@@ -60,8 +63,10 @@ def model_promote(
 ) -> None:
     """Ask that an alias be pointed at a version that passed its gate; another approves it."""
     from tunesmith.registry.change import promote
+    from tunesmith.registry.standing import numbered
 
     with _acting(folder, actor) as (project, user):
+        version = numbered(project, version)
         change = promote(project, version, to, user, why)
         approvers = ", ".join(project.file.registry.approvers) or "nobody: see [registry] approvers"
     said(change, [f"to approve it: tunesmith model approve {version} (by {approvers})"], as_json)
@@ -85,8 +90,10 @@ def model_approve(
     """Point the alias at a version that somebody else asked for, once the way back has been tried:
     the version before is read, loaded and asked."""
     from tunesmith.registry.change import approve
+    from tunesmith.registry.standing import numbered
 
     with _acting(folder, actor) as (project, user):
+        version = numbered(project, version)
         moved = approve(project, version, to, user, why, without_way_back=without_way_back)
     _moved(moved, as_json)
 
@@ -101,8 +108,10 @@ def model_reject(
 ) -> None:
     """Answer a request for promotion with no."""
     from tunesmith.registry.change import reject
+    from tunesmith.registry.standing import numbered
 
     with _acting(folder, actor) as (project, user):
+        version = numbered(project, version)
         change = reject(project, version, to, user, why)
     said(change, [], as_json)
 
@@ -139,14 +148,18 @@ def model_retire(
 
 def _close(version: str, what: str, why: str, folder: Folder, actor: str, as_json: bool) -> None:
     from tunesmith.registry.change import close
+    from tunesmith.registry.standing import numbered
 
     with _acting(folder, actor) as (project, user):
+        version = numbered(project, version)
         change = close(project, version, what, user, why)
     said(change, [], as_json)
 
 
 def model_compare(
-    first: Annotated[str, typer.Argument(help="A model version, such as desk@1.")],
+    first: Annotated[
+        str, typer.Argument(help="A model version, such as desk@1, or desk@production.")
+    ],
     second: Annotated[str, typer.Argument(help="Another, such as desk@2.")],
     by: Annotated[
         str,
@@ -160,8 +173,10 @@ def model_compare(
     """Metrics of two versions side by side, with an interval over the rows that both were asked."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.report import compared
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
+        first, second = numbered(project, first), numbered(project, second)
         both = compared(project, first, second, by)
     names = list(dict.fromkeys([*both.first.metrics(), *both.second.metrics()]))
     rows = [
@@ -192,9 +207,10 @@ def model_show(version: Version, folder: Folder = HERE, as_json: Json = False) -
     """Print where a version stands: state, aliases, its gate's report, and who did what, why."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.report import report
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
-        found = report(project, version)
+        found = report(project, numbered(project, version))
     out(found, _report(found), as_json)
 
 
@@ -242,7 +258,7 @@ def _report(found: Report) -> list[str]:
         lines += ["", "kept although the code changed since:"]
         lines += [part for each in found.waivers for part in wrapped(each.said(), indent="  ")]
     if entry.changes:
-        rows = [[c.seq, c.at, c.actor, c.what, c.why] for c in entry.changes]
+        rows = [[c.seq, c.at, c.actor, _what(c), c.why] for c in entry.changes]
         lines += ["", *table(rows, ["evidence", "when", "who", "what", "why"])]
     return lines
 
@@ -258,6 +274,40 @@ def aliases_of_retired(entry: Entry) -> list[str]:
         f"{entry.name} is retired, and {held} still points at it: that alias serves nobody until "
         "it points at another version"
     )
+
+
+def _what(change: Change) -> str:
+    if "before" not in change.body or change.what != "rolled back":
+        return change.what
+    return f"{change.what}, {change.body['before']} -> {change.version}"
+
+
+def model_history(
+    name: Annotated[str, typer.Argument(help="Name of a model.")],
+    alias: Annotated[str, typer.Option(help="This alias; all if not given.")] = "",
+    at: Annotated[
+        str, typer.Option(help="What stood where on that day, or at that moment.", metavar="DATE")
+    ] = "",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Print which version each alias pointed at, from when until when, who moved it and why."""
+    from tunesmith.cli.moments import day_or_moment
+    from tunesmith.cli.opening import opened
+    from tunesmith.registry.history import history
+
+    start, end = day_or_moment(at, "--at") if at else ("", "")
+    with opened(folder) as (project, _):
+        found = history(project, name, alias)
+    if at:
+        found = [each for each in found if each.overlaps(start, end)]
+    rows = [
+        [each.alias, each.version, each.since, each.until or "now", each.by, each.why]
+        for each in found
+    ]
+    none = f"no alias of {name} pointed anywhere" + (f" on {at}" if at else " yet")
+    headings = ["alias", "version", "since", "until", "moved by", "why"]
+    out(found, table(rows, headings) if rows else [none], as_json)
 
 
 def _value(name: str, metrics: Any) -> str:

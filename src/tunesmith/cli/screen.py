@@ -73,6 +73,9 @@ class Screen:
             case "registered":
                 for part in wrapped(f"{event.step} is on record; {event.note}", indent="  "):
                     say(part)
+            case "sealed":
+                for part in wrapped(f"{event.step}: {event.note}", indent="  "):
+                    say(part)
             case "damaged":
                 say(f"! {event.step}: {event.note}; it is made again")
             case "failed":

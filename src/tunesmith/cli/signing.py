@@ -16,6 +16,7 @@ from tunesmith.signing.keys import Curve
 
 if TYPE_CHECKING:
     from tunesmith.project import Project
+    from tunesmith.registry.gate_report import Written
     from tunesmith.registry.signing import Verified
     from tunesmith.signing.keys import PrivateKey
 
@@ -32,7 +33,7 @@ PublicKey = Annotated[
 PasswordEnv = Annotated[
     str, typer.Option(help="The environment variable that holds the private key's password.")
 ]
-_VERSION = re.compile(r"[^/@]+@\d+")
+_VERSION = re.compile(r"[^/@]+@[^/@]+")
 
 
 def add_to(app: typer.Typer, model: typer.Typer) -> None:
@@ -85,42 +86,70 @@ def model_sign(
     from tunesmith.cli.opening import opened
     from tunesmith.registry.roles import acting
     from tunesmith.registry.signing import sign, sign_alias
+    from tunesmith.registry.standing import numbered
 
-    more = [] if alias else [f"to verify it: tunesmith model verify {version} --public-key FILE"]
     with opened(folder) as (project, _):
+        version = numbered(project, version)
         used = the_key(project, key, password_env)
         who = acting(project, actor)
         if alias:
             change = sign_alias(project, version, alias, used, who)
         else:
             change = sign(project, version, used, who)
+    more = [] if alias else [f"to verify it: tunesmith model verify {version} --public-key FILE"]
     said(change, more, as_json)
 
 
 def model_report(
-    version: Version,
     to: Annotated[Path, typer.Option("--out", help="Folder to write to; a new or an empty one.")],
-    key: Key = None,
+    version: Annotated[
+        str,
+        typer.Argument(help="A model version, such as desk@2; every one that has a report if not."),
+    ] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the private key to sign it with, outside of the project; if not given, "
+            "as it was signed, or by the project file's key."
+        ),
+    ] = None,
     password_env: PasswordEnv = "",
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
 ) -> None:
-    """Write the report of a version's gate, sealed: what it rests on, what was asked, found, done.
+    """Write out the report that was sealed when a version's gate judged: what it rests on, what was
+    asked, and found. It is always the same bytes.
 
     `tunesmith model verify FOLDER` reads it without the project."""
     from tunesmith.cli.opening import opened
-    from tunesmith.registry.gate_report import write_gate_report
+    from tunesmith.registry.gate_report import write_every_report, write_gate_report
     from tunesmith.registry.roles import acting
+    from tunesmith.registry.standing import numbered
 
     with opened(folder) as (project, _):
-        used = the_key(project, key, password_env)
+        if not version:
+            if key is not None:
+                raise UsageError(
+                    "a key signs the report of one version",
+                    remedy="name it: tunesmith model report desk@2 --key FILE --out FOLDER",
+                )
+            every = write_every_report(project, to)
+            lines = [line for each in every for line in _report_lines(each)]
+            out(every, lines or ["no gate has judged anything yet"], as_json)
+            return
+        used = the_key(project, key, password_env) if key is not None else None
+        version = numbered(project, version)
         made = write_gate_report(project, version, to, used, acting(project, actor))
-    lines = [
-        f"report of {version}, {made.verdict}, {made.made_at}, in {made.folder}",
-        f"sha256 {made.sha256[:12]}, sealed with key {made.key[:12]} (evidence {made.seq})",
+    out(made, _report_lines(made), as_json)
+
+
+def _report_lines(made: Written) -> list[str]:
+    signed = f"signed with key {made.key[:12]}" if made.key else "NOT signed: --key FILE signs it"
+    return [
+        f"report of {made.version}, {made.verdict}, {made.made_at}, in {made.folder}",
+        f"sha256 {made.sha256[:12]}, sealed (evidence {made.seq}); {signed}",
     ]
-    out(made, lines, as_json)
 
 
 def model_verify(
@@ -137,10 +166,11 @@ def model_verify(
     """See that every byte of a version, of an export or of a report is what was signed."""
     from tunesmith.cli.opening import opened
     from tunesmith.registry.signing import verify_version
+    from tunesmith.registry.standing import numbered
 
     if _VERSION.fullmatch(what):
         with opened(folder) as (project, _):
-            found = verify_version(project, what, public_key)
+            found = verify_version(project, numbered(project, what), public_key)
     else:
         found = _verified_folder(Path(what), public_key)
     out(found, _lines(found), as_json)
@@ -149,7 +179,7 @@ def model_verify(
 def _verified_folder(path: Path, public_key: Path | None) -> Verified:
     from tunesmith.registry.gate_report import PREDICATE
     from tunesmith.registry.signing import Verified
-    from tunesmith.signing.envelope import ENVELOPE, read_report
+    from tunesmith.signing.envelope import ENVELOPE, STATEMENT, read_report
     from tunesmith.signing.keys import key_id, read_public
     from tunesmith.signing.model_files import files_in, verify_folder
 
@@ -160,7 +190,7 @@ def _verified_folder(path: Path, public_key: Path | None) -> Verified:
         )
     if public_key is None:
         raise UsageError("a folder is verified with a key", remedy="name it: --public-key FILE")
-    if (path / ENVELOPE).exists():
+    if (path / ENVELOPE).exists() or (path / STATEMENT).exists():
         said = read_report(path, PREDICATE, public_key)
         return Verified(
             what=f"{path}, the report of {said['subject'][0]['name']}",
@@ -179,6 +209,7 @@ def _lines(found: Verified) -> list[str]:
     return [
         f"{found.what} is what was signed with key {found.key[:12]}{when}",
         *table(rows, ["file", "sha256"]),
+        *found.reports,
     ]
 
 

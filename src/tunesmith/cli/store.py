@@ -111,7 +111,7 @@ def verify(
         if repair:
             project.clean_up()
             copies = FolderBlobs(source / "blobs") if source else None
-            num_good = repair_store(database, blobs, report.damaged, copies)
+            num_good = repair_store(database, blobs, report.damaged, copies, project.runner.actor)
             line.clear()
             say(f"{len(report.leftovers)} leftovers cleared up, {num_good} blobs made good")
             report = verify_store(database, blobs, lambda done, of, what: watch(what, done, of))

@@ -218,6 +218,7 @@ def store_restore(
     from tunesmith import project_file
     from tunesmith.core.db import Database
     from tunesmith.core.new_folder import require_free
+    from tunesmith.core.owner import actor
     from tunesmith.core.project_folder import STORE
 
     require_free(folder / STORE, "--project")
@@ -233,6 +234,7 @@ def store_restore(
             found,
             folder.resolve(),
             server=server,
+            actor=actor(),
             on_progress=lambda done, total, what: line.show("restore", what, done, total),
         )
     finally:
@@ -243,7 +245,7 @@ def store_restore(
         {"snapshot": found.name, "head": found.head, "num_blobs": len(found.blobs)},
         [
             f"restored snapshot {found.name}: {len(found.blobs)} blobs, {size(found.num_bytes)}",
-            f"the evidence ends with {found.head}",
+            f"the evidence goes on from {found.head}, and says that it was restored",
             "next: tunesmith verify",
         ],
         as_json,

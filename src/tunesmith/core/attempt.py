@@ -22,6 +22,8 @@ class Attempt:
     """What is known of a run while it runs."""
 
     run_id: int
+    why: str
+    """Why the step runs, as a plan says it."""
     meter: Meter
     limit: Limit
     points: dict[tuple[str, int], float] = field(default_factory=dict)

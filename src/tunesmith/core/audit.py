@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -27,6 +28,7 @@ from tunesmith.core.db import clock
 from tunesmith.core.errors import DataError
 from tunesmith.core.evidence import GENESIS, Entry
 from tunesmith.core.facts import facts
+from tunesmith.core.lifecycle import SEALED
 from tunesmith.core.verify import ENDINGS
 
 FORMAT = 1
@@ -72,6 +74,8 @@ class Checked:
     """What the header says that was signed of it; its signature is looked at elsewhere."""
     claims: tuple[Claim, ...] = ()
     """The same of the checkpoints among what is shown."""
+    reports: Mapping[str, str] = field(default_factory=dict)
+    """Digest of a gate's report -> where it is said that it was sealed."""
 
 
 def lines(
@@ -103,6 +107,15 @@ def lines(
         yield canonical_json(line).decode()
 
 
+def selected(connection: Connection, wanted: Filter, kind: str = "") -> list[Entry]:
+    """The entries that are meant, oldest first; of `kind`, in which "*" stands for any letters."""
+    return [
+        entry
+        for entry in evidence.entries(connection)
+        if wanted.shows(entry) and fnmatchcase(entry.what, kind or "*")
+    ]
+
+
 def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
     """Check a file by itself; `kept` is what was kept elsewhere.
 
@@ -115,6 +128,7 @@ def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
     previous, last, num_shown, num_runs = GENESIS, 0, 0, 0
     digests: dict[int, str] = {}
     claims: list[Claim] = []
+    reports: dict[str, str] = {}
     for number, line in numbered:
         entry = _line(line)
         if entry is None:
@@ -126,6 +140,7 @@ def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
             problems += _edited(entry, number)
             num_runs += "facts" in entry
             claims += _claims(entry)
+            reports |= _reports(entry)
         digests[entry["seq"]] = entry["digest"]
         previous, last = entry["digest"], entry["seq"]
     head = head_of(last, previous) if last else ""
@@ -147,6 +162,7 @@ def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
         problems=tuple(problems),
         sealed=sealed,
         claims=tuple(claims),
+        reports=reports,
     )
 
 
@@ -160,6 +176,13 @@ def _claims(entry: Mapping[str, Any]) -> Iterator[Claim]:
         claim = claim_of(entry["body"], f"the checkpoint of evidence {entry['seq']}")
         if claim is not None:
             yield claim
+
+
+def _reports(entry: Mapping[str, Any]) -> dict[str, str]:
+    if entry.get("what") != SEALED:
+        return {}
+    body = entry["body"]
+    return {str(body.get("report")): f"{body.get('version')}, evidence {entry['seq']}"}
 
 
 def _broken(entry: Mapping[str, Any], last: int, previous: str, number: int) -> Iterator[str]:

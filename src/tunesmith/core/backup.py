@@ -18,7 +18,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tunesmith.core import erasure, evidence, quarantine, tables
+from tunesmith.core import erasure, evidence, lifecycle, quarantine, tables
 from tunesmith.core.blobs import FolderBlobs, room_for, sync
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.db import Database, clock
@@ -208,6 +208,9 @@ def _needed(path: Path) -> tuple[list[evidence.Entry], list[Blob]]:
             rows = connection.execute(sa.select(held.sha256, held.num_bytes))
             sizes: dict[str, int] = {row.sha256: row.num_bytes for row in rows}
             sizes |= {blob.sha256: blob.num_bytes for blob in files.blobs(connection)}
+            sizes |= {
+                blob.sha256: blob.num_bytes for entry in log for blob in lifecycle.kept_blobs(entry)
+            }
             bodies = connection.execute(sa.select(tables.evidence.c.body)).scalars()
             others = {
                 *connection.execute(sa.select(given.digest)).scalars(),

@@ -13,7 +13,8 @@ class Event:
     """Something for the person who watches: a step is "hit", "started", "finished", "waiting",
     "failed" while others run, will be tried again ("retry"), made "progress", had a "preview", was
     "forecast", was "damaged", has its alias "moved", was "looked" at before it runs, found what is
-    beyond its limits and "warned", or, as a gate, is "registered" before it is judged."""
+    beyond its limits and "warned", or, as a gate, is "registered" before it is judged and has its
+    report "sealed" after."""
 
     step: str
     what: str

@@ -6,13 +6,15 @@ nobody put it into.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence
+from tunesmith.core.evidence import Entry
+from tunesmith.core.ref import Blob, from_plain
 
 MOVED = "alias.moved"
 MOVE_SIGNED = "alias.signed"
@@ -21,6 +23,7 @@ APPROVED = "promotion.approved"
 REJECTED = "promotion.rejected"
 ROLLED_BACK = "alias.rolled_back"
 SIGNED = "model.signed"
+SEALED = "gate.sealed"
 REPORTED = "gate.reported"
 REPRODUCED = "model.reproduced"
 TAGGED = "version.tagged"
@@ -34,7 +37,8 @@ CHANGES = {
     "version.retired": "retired",
     MOVE_SIGNED: "alias signed",
     SIGNED: "signed",
-    REPORTED: "reported",
+    SEALED: "report sealed",
+    REPORTED: "report signed",
     REPRODUCED: "reproduced",
     TAGGED: "tagged",
     NOTED: "noted",
@@ -66,6 +70,12 @@ def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
     """Add a row to an alias's history, and the evidence that `tunesmith verify` compares with."""
     catalog.record_alias(connection, moved)
     evidence.append(connection, MOVED, moved["actor"], moved)
+
+
+def kept_blobs(entry: Entry) -> Iterator[Blob]:
+    """What the store keeps because of an entry: a gate's report, or the signature of one."""
+    if entry.what in (SEALED, REPORTED):  # none with one of before reports were kept
+        yield from (from_plain(Blob, each) for each in entry.body.get("kept", ()))
 
 
 def changes(connection: Connection, model: str) -> list[Change]:

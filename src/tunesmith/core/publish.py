@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -19,6 +20,9 @@ from tunesmith.core.kinds import Kind
 from tunesmith.core.meter import Usage
 from tunesmith.core.ref import AliasMove, Blob, find, to_plain
 from tunesmith.core.step import Step
+
+MOST_WHY = 300
+"""Characters of the reason for a run that its evidence keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Publisher:
             ended = self.end(
                 connection,
                 run_id,
+                why=attempt.why,
                 status="succeeded",
                 output=output.sha256,
                 usage=catalog.encode(usage),
@@ -62,6 +67,7 @@ class Publisher:
             ended = self.end(
                 connection,
                 attempt.run_id,
+                why=attempt.why,
                 status="interrupted" if stopped else "failed",
                 error=catalog.without_nul(f"{type(error).__name__}: {error}"),
                 usage=catalog.encode(usage),
@@ -80,8 +86,11 @@ class Publisher:
         moved = to_plain(move) | {"digest": output.sha256, "run_id": run_id, "actor": self.actor}
         lifecycle.move_alias(connection, moved)
 
-    def end(self, connection: Connection, run_id: int, **values: Any) -> bool:
-        """End a running run, with its evidence; False when somebody else ended it first."""
+    def end(self, connection: Connection, run_id: int, why: str = "", **values: Any) -> bool:
+        """End a running run, with its evidence; False when somebody else ended it first.
+
+        Who ends what another process left does not know `why` it ran.
+        """
         if not catalog.close_run(connection, run_id, **values):
             return False
         facts = run_facts(connection, run_id)
@@ -91,6 +100,7 @@ class Publisher:
             "kind": facts.kind,
             "output": facts.output,
             "facts": facts.digest,
+            **({"why": shorten(why, MOST_WHY, placeholder=" ...")} if why else {}),
         }
         what = "finished" if values["status"] == "succeeded" else values["status"]
         evidence.append(connection, f"run.{what}", self.actor, body)

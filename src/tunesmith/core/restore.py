@@ -25,6 +25,7 @@ from tunesmith.core.step import Progress
 from tunesmith.core.verify import verify
 
 DRILLED = "store.restore-drilled"
+RESTORED = "store.restored"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +58,12 @@ def restore(
     project: Path,
     *,
     server: Database | None = None,
+    actor: str = "",
     on_progress: Progress,
 ) -> None:
     """Make the store of `project` as it was, in a folder, and a `server`, that have none.
+
+    That `actor` restored it is the entry that follows; a rehearsal, by nobody, has none.
 
     Raises:
         Conflict: there is a store.
@@ -90,6 +94,10 @@ def restore(
         local = Database(f"sqlite:///{made / TABLES}")
         try:
             migrate(local, made)
+            if actor:
+                with local.write() as connection:
+                    body = {"snapshot": found.name, "taken_at": found.at, "head": found.head}
+                    evidence.append(connection, RESTORED, actor, body)
             if server is not None:
                 _move_rows(local, server)
         finally:

@@ -39,7 +39,7 @@ from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.kinds import Kind, kind, resolve
 from tunesmith.core.meter import Forecast, Meter, Usage
 from tunesmith.core.owner import is_gone, owner
-from tunesmith.core.plan import Planned, identity, key
+from tunesmith.core.plan import Planned, identity, key, why
 from tunesmith.core.planner import Planner
 from tunesmith.core.publish import Publisher
 from tunesmith.core.ref import AliasMove, Blob, find, from_plain
@@ -295,7 +295,9 @@ class Runner:
         turn: Turn,
     ) -> Given:
         meter = Meter()
-        attempt = Attempt(run_id=run_id, meter=meter, limit=self.limit)
+        with self.database.read() as connection:
+            reason = why(catalog.last_success(connection, step=step.name), what)
+        attempt = Attempt(run_id=run_id, why=reason, meter=meter, limit=self.limit)
         listener = Listener(
             progress=lambda done, total, note: self._progress(step, attempt, done, total, note),
             metric=attempt.point,

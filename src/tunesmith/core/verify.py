@@ -25,6 +25,7 @@ from tunesmith.core.retention import DIGEST
 from tunesmith.core.step import Progress
 from tunesmith.core.tracked import files
 
+REPAIRED = "store.repaired"
 ENDINGS = ("run.finished", "run.failed", "run.interrupted")
 
 
@@ -128,27 +129,35 @@ def verify(
 
 
 def repair(
-    database: Database, blobs: FolderBlobs, damaged: Iterable[Blob], copies: Blobs | None
+    database: Database,
+    blobs: FolderBlobs,
+    damaged: Iterable[Blob],
+    copies: Blobs | None,
+    actor: str,
 ) -> int:
     """Undo what was cut short, and take damaged blobs from `copies` of them, such as a backup's;
-    how many of those were made good.
+    how many of those were made good. Which ones is evidence.
 
     Raises:
         Conflict: another process collects garbage.
     """
     with quarantine.collecting(blobs):
         quarantine.finish(database, blobs)
-    num_good = 0
     if copies is None:
-        return num_good
+        return 0
+    good = []
     for blob in damaged:
         try:
             copies.check(blob, deep=True)
         except StoreError:
             continue  # the next look says that it is still damaged
         blobs.put(copies.path(blob), blob.media_type)
-        num_good += 1
-    return num_good
+        good.append(blob.sha256)
+    if good:
+        body = {"blobs": good, "why": "missing or damaged; taken from a backup"}
+        with database.write() as connection:
+            evidence.append(connection, REPAIRED, actor, body)
+    return len(good)
 
 
 def _look(connection: Connection) -> _Seen:
@@ -163,6 +172,10 @@ def _look(connection: Connection) -> _Seen:
     ):
         needed[sha256] = Blob(sha256=sha256, num_bytes=num_bytes, media_type=media_type)
         newest[sha256] = max(ends.get(run_id, 0), newest.get(sha256, 0))
+    for entry in log:
+        for blob in lifecycle.kept_blobs(entry):
+            needed[blob.sha256] = blob
+            newest[blob.sha256] = entry.seq
     for blob in files.blobs(connection):  # what is in use there is never collected
         needed[blob.sha256] = blob
         newest[blob.sha256] = len(log)

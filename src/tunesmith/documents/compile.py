@@ -187,10 +187,10 @@ def card_of_export(project: Project, version: str, export: Export) -> Document:
     Raises:
         NotFound, UsageError: see `document`.
     """
-    _facts(project, version)
+    facts_of(project, version)
     _date_statements(project, version)
     card = partial(model_card.markdown, export=export)
-    return _compiled(_facts(project, version), "model-card", "md", card)
+    return _compiled(facts_of(project, version), "model-card", "md", card)
 
 
 def _date_statements(project: Project, version: str) -> None:

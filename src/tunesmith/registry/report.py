@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, evidence, waiver
@@ -93,6 +93,30 @@ class Beside:
     """Why there is none."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """A run of a gate, and that of the evaluation that it judged."""
+
+    run: Run
+    evaluation: Run
+
+    def registration(self, connection: Transaction) -> Registration:
+        """Whether what the gate asks stood in the evidence before the model was asked."""
+        return _registered(connection, self.run, self.evaluation)
+
+
+def judgements(connection: Transaction, entry: Entry) -> list[Judgement]:
+    """Every time that a gate judged a version, oldest first."""
+    evaluations = {run.output.sha256: run for run in _evaluations(connection, entry) if run.output}
+    return [
+        Judgement(run=run, evaluation=evaluations[run.identity["inputs"]["tuned"][0]])
+        for run in catalog.all_runs(connection)
+        if run.kind == "gate@1"
+        and run.status == "succeeded"
+        and run.identity["inputs"]["tuned"][0] in evaluations
+    ]
+
+
 def report(project: Project, version: str) -> Report:
     """Where a version stands, and how it came there.
 
@@ -100,13 +124,10 @@ def report(project: Project, version: str) -> Report:
         UsageError: `version` is not of the form MODEL@NUMBER.
         NotFound: there is no such version.
     """
-    entry = _entry(project, version)
+    entry = entry_of(project, version)
     with project.runner.database.read() as connection:
         made_by = catalog.run(connection, entry.version.run_id).actor
-        evaluations = {
-            run.output.sha256: run for run in _evaluations(connection, entry) if run.output
-        }
-        judged = _judged(connection, evaluations)
+        judged = judgements(connection, entry)
         of_it = [
             run
             for run in catalog.all_runs(connection)
@@ -114,8 +135,8 @@ def report(project: Project, version: str) -> Report:
             and run.status == "succeeded"
             and run.identity["inputs"]["model"] == [entry.version.digest]
         ]
-        found = _registered(connection, judged[-1], evaluations) if judged else None
-        of_gate = [run.output.sha256 for run in judged[-1:] if run.output]
+        found = judged[-1].registration(connection) if judged else None
+        of_gate = [each.run.output.sha256 for each in judged[-1:] if each.run.output]
         waivers = waiver.behind(connection, entry.version.digest, *of_gate)
     audits = [run for run in of_it if run.kind == "audit@1"]
     suites = _suites(project, [run for run in of_it if run.kind == "probe@1"])
@@ -123,8 +144,8 @@ def report(project: Project, version: str) -> Report:
     return Report(
         entry=entry,
         made_by=made_by,
-        gate=project.load(judged[-1]) if judged else None,
-        gate_run=judged[-1].id if judged else 0,
+        gate=project.load(judged[-1].run) if judged else None,
+        gate_run=judged[-1].run.id if judged else 0,
         registered=str(found) if found else "",
         registration=found,
         audit=audit,
@@ -138,9 +159,8 @@ def report(project: Project, version: str) -> Report:
 def newest_gate(project: Project, entry: Entry) -> GateResult | None:
     """The newest report of a version's gate; None when it was never judged."""
     with project.runner.database.read() as connection:
-        evaluated = {run.output.sha256 for run in _evaluations(connection, entry) if run.output}
-        judged = _judged(connection, evaluated)
-    return project.load(judged[-1]) if judged else None
+        judged = judgements(connection, entry)
+    return project.load(judged[-1].run) if judged else None
 
 
 def _words(project: Project, audited: Run) -> tuple[str, ...]:
@@ -167,7 +187,7 @@ def compared(project: Project, first: str, second: str, metric: str = "") -> Bes
     from tunesmith.stages.evaluate.compare import Asking, compare_as
     from tunesmith.stages.evaluate.rows import trained_on
 
-    entries = [_entry(project, version) for version in (first, second)]
+    entries = [entry_of(project, version) for version in (first, second)]
     with project.runner.database.read() as connection:
         runs = [list(_evaluations(connection, entry)) for entry in entries]
         made = [catalog.run(connection, entry.version.run_id) for entry in entries]
@@ -212,7 +232,13 @@ def _outcomes(project: Project, found: SuiteResult) -> tuple[RuleResult, ...]:
     return outcomes(found, suites[found.suite].judged_by()) if found.suite in suites else ()
 
 
-def _entry(project: Project, version: str) -> Entry:
+def entry_of(project: Project, version: str) -> Entry:
+    """The version that "desk@2" names, and what became of it.
+
+    Raises:
+        UsageError: `version` is not of the form MODEL@NUMBER.
+        NotFound: there is no such version.
+    """
     name, _ = split(version)
     found = {entry.name: entry for entry in listed(project, name)}
     if version not in found:
@@ -231,20 +257,7 @@ def _evaluations(connection: Transaction, entry: Entry) -> Iterator[Run]:
             yield run
 
 
-def _judged(connection: Transaction, evaluations: Collection[str]) -> list[Run]:
-    """The runs that judged one of the evaluations, oldest first."""
-    return [
-        run
-        for run in catalog.all_runs(connection)
-        if run.kind == "gate@1"
-        and run.status == "succeeded"
-        and run.identity["inputs"]["tuned"][0] in evaluations
-    ]
-
-
-def _registered(connection: Transaction, judged: Run, evaluations: dict[str, Run]) -> Registration:
-    """Whether what a gate asks stood in the evidence before the model was asked."""
-    evaluation = evaluations[judged.identity["inputs"]["tuned"][0]]
+def _registered(connection: Transaction, judged: Run, evaluation: Run) -> Registration:
     dataset = evaluation.identity["inputs"]["dataset"][0]
     asked = fingerprint(judged.identity["config"])
     said = [

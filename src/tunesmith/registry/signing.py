@@ -17,6 +17,7 @@ from tunesmith.project import Project
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
 from tunesmith.registry.roles import Actor
+from tunesmith.registry.sealed import verified_reports
 from tunesmith.registry.standing import released, version_of
 from tunesmith.signing.alias import Pointed, is_signed, newest_move, sign_move
 from tunesmith.signing.at_load import require_signed, signatures
@@ -39,6 +40,8 @@ class Verified:
     signed_at: str = ""
     signed_by: str = ""
     """Of a version, as the evidence has it."""
+    reports: tuple[str, ...] = ()
+    """Of a version: a sentence about each report of its gate."""
 
 
 def require_signed_if_asked(project: Project, model: ModelVersion, version: str) -> None:
@@ -189,6 +192,7 @@ def verify_version(project: Project, version: str, public_key: Path | None) -> V
         NotFound: there is no such version.
         SignatureError: it is not signed, or the signature does not fit.
         BlobCorrupt, BlobMissing: bytes are not what was signed.
+        StoreError: a report of its gate is not whole.
     """
     path = public_key or project.public_key
     if path is None:
@@ -207,6 +211,7 @@ def verify_version(project: Project, version: str, public_key: Path | None) -> V
         files=files_of(model),
         signed_at=entry.at,
         signed_by=entry.actor,
+        reports=verified_reports(project, version, fingerprint(model), path),
     )
 
 

@@ -42,6 +42,7 @@ class Entry:
     """made, candidate, asked, rejected, production, deprecated or retired."""
     aliases: tuple[str, ...]
     changes: tuple[Change, ...]
+    """A rollback is one of the version that it went back to, and of the one that it left."""
 
 
 def split(version: str) -> tuple[str, int]:
@@ -56,6 +57,28 @@ def split(version: str) -> tuple[str, int]:
             f"{version!r} is not a version", remedy="write MODEL@NUMBER, such as desk@2"
         )
     return name, int(number)
+
+
+def numbered(project: Project, version: str) -> str:
+    """ "desk@2", of itself or of an alias that points there now, such as "desk@production".
+
+    Raises:
+        UsageError: `version` is neither.
+        NotFound: that alias points nowhere.
+    """
+    name, _, which = version.rpartition("@")
+    if not name or not which or which.isdecimal():
+        split(version)
+        return version
+    with project.runner.database.read() as connection:
+        found = catalog.current_alias(connection, "model", name, which)
+        if found is None:
+            raise NotFound(
+                f"{version!r} is no version: no alias {which!r} of {name} points anywhere",
+                remedy="write MODEL@NUMBER, such as desk@2, or an alias that `tunesmith model "
+                "list` shows",
+            )
+        return released(project, connection, found).version
 
 
 def version_of(connection: Transaction, version: str) -> Version:
@@ -86,7 +109,7 @@ def listed(project: Project, model: str = "") -> list[Entry]:
             changes = lifecycle.changes(connection, name)
             for version in (each for each in versions if each.name == name):
                 label = f"{name}@{version.number}"
-                of_it = tuple(change for change in changes if change.version == label)
+                of_it = tuple(change for change in changes if label in _told_of(change))
                 aliases = tuple(alias for alias, at in stands.items() if at == label)
                 state = _state(aliases, list(of_it))
                 found.append(
@@ -162,6 +185,13 @@ def would_go_back_to(
     model, _ = split(version)
     stack = way_back(catalog.alias_history(connection, "model", model, alias))
     return previous(project, connection, stack, version)
+
+
+def _told_of(change: Change) -> tuple[str, ...]:
+    """The versions that a change is of."""
+    if change.what == lifecycle.CHANGES[lifecycle.ROLLED_BACK]:
+        return (change.version, change.body["before"])
+    return (change.version,)
 
 
 def _state(aliases: tuple[str, ...], changes: list[Change]) -> str:

@@ -103,11 +103,11 @@ def _of_kind(payload: bytes, kind: str, where: str) -> Mapping[str, Any]:
     return found
 
 
-def write_report(folder: Path, statement: Any, key: PrivateKey) -> None:
-    """Put a statement, sealed, into an empty folder."""
-    payload = canonical_json(statement)
+def write_report(folder: Path, payload: bytes, envelope: bytes | None) -> None:
+    """Put a statement, and its envelope if it has one, into an empty folder."""
     (folder / STATEMENT).write_bytes(payload)
-    (folder / ENVELOPE).write_bytes(seal(payload, key))
+    if envelope is not None:
+        (folder / ENVELOPE).write_bytes(envelope)
 
 
 def read_report(folder: Path, kind: str, public_key: Path) -> Any:
@@ -118,6 +118,12 @@ def read_report(folder: Path, kind: str, public_key: Path) -> Any:
             kind.
     """
     names = {path.name for path in folder.iterdir()}
+    if names == {STATEMENT}:
+        raise SignatureError(
+            f"the report in {folder} is not signed",
+            remedy="whoever has the store signs it: `tunesmith model report VERSION --key FILE`; "
+            "that it is what was sealed there, `tunesmith audit verify --report` shows",
+        )
     if names != {STATEMENT, ENVELOPE} or any(path.is_symlink() for path in folder.iterdir()):
         raise SignatureError(
             f"{folder} holds {', '.join(sorted(names)) or 'nothing'}; a report is {STATEMENT} and "

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.core import evidence
-from tunesmith.core.audit import Filter, check, lines
+from tunesmith.core.audit import Filter, check, lines, selected
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.checkpoint import head
 from tunesmith.core.errors import DataError, UsageError
@@ -36,6 +36,47 @@ def log(make_runner):
             return list(lines(connection, Filter(**wanted), "tester"))
 
     return export
+
+
+def test_the_end_of_a_run_says_why_it_ran(log, make_runner):
+    runner, _ = make_runner()
+    with runner.database.read() as connection:
+        ends = [
+            entry
+            for entry in evidence.entries(connection)
+            if entry.what in ("run.finished", "run.failed")
+        ]
+    assert [entry.body["why"] for entry in ends] == [
+        "it never ran",
+        "config.text: eins -> zwei 🦊",
+        "it never ran",
+    ]
+
+
+def test_a_long_reason_is_cut(make_runner):
+    runner, _ = make_runner()
+    for number in (1, 2):
+        config = EchoConfig(name="x", text=f"{number}" * 50, alias=f"{number}" * 50)
+        runner.run(Step(name="echo:x", kind="echo@1", config=config, seed=number))
+    with runner.database.read() as connection:
+        said = [entry.body["why"] for entry in evidence.entries(connection, "run.finished")]
+    assert len(said[1]) <= 300
+    assert said[1].startswith("config.alias: 1111")
+
+
+def test_entries_are_selected_by_kind_name_and_time(log, make_runner):
+    runner, _ = make_runner()
+    with runner.database.read() as connection:
+
+        def numbers(kind="", **wanted):
+            return [entry.seq for entry in selected(connection, Filter(**wanted), kind)]
+
+        assert numbers() == [1, 2, 3, 4, 5, 6]
+        assert len(numbers("run.*")) == 3
+        assert numbers("version.retired") == [6]
+        assert numbers(subject="desk") == numbers(subject="desk@2") == [6]
+        assert numbers("run.*", subject="desk") == []
+        assert numbers(since="2999-01-01") == []
 
 
 def edit(line: str, **values) -> str:

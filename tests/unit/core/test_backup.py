@@ -153,6 +153,24 @@ def test_a_restored_store_is_the_store(store, to, tmp_path):
         restore.restore(to, found, made, on_progress=quiet)
 
 
+@pytest.mark.parametrize("target", ["sqlite", "postgres"])
+def test_that_it_was_restored_is_the_next_entry(store, to, tmp_path, make_store, postgres, target):
+    store.back_up(to)
+    found = chosen(to)
+    server = Database(postgres()) if target == "postgres" else None
+    restore.restore(to, found, tmp_path / "new", server=server, actor="ann", on_progress=quiet)
+    url = server.engine.url.render_as_string(False) if server else ""
+    again = make_store("new", url)
+    with again.database.read() as connection:
+        *before, entry = evidence.entries(connection)
+    assert f"{before[-1].seq}:{before[-1].digest}" == found.head
+    assert (entry.what, entry.actor) == ("store.restored", "ann")
+    assert entry.body == {"snapshot": found.name, "taken_at": found.at, "head": found.head}
+    assert verify(again.database, again.blobs).problems == ()
+    if server is not None:
+        server.close()
+
+
 def test_a_store_that_tracked_nothing_yet_moves_to_a_server(make_store, postgres, to, tmp_path):
     """Its only experiment has the number 0; and an older version kept a NUL in a trace."""
     old = make_store("old")
@@ -266,8 +284,13 @@ def test_a_backup_makes_good_what_is_damaged(store, to):
     store.blobs.remove(other.sha256)
     damaged = verify(store.database, store.blobs).damaged
     assert {blob.sha256 for blob in damaged} == {text.sha256, other.sha256}
-    assert repair(store.database, store.blobs, damaged, FolderBlobs(to / "blobs")) == 2
+    copies = FolderBlobs(to / "blobs")
+    assert repair(store.database, store.blobs, damaged, copies, "ann") == 2
     assert verify(store.database, store.blobs).problems == ()
+    assert repair(store.database, store.blobs, (), copies, "ann") == 0
+    with store.database.read() as connection:
+        (entry,) = evidence.entries(connection, "store.repaired")
+    assert (entry.actor, set(entry.body["blobs"])) == ("ann", {text.sha256, other.sha256})
 
 
 def test_what_has_rotted_in_a_backup_is_copied_anew_where_that_is_asked_for(store, to):

@@ -441,7 +441,7 @@ def test_killed_anywhere_it_converges(store, name, hit):
 
     report = verify(store.runner.database, store.blobs)
     assert report.problems == ()
-    repair(store.runner.database, store.blobs, (), None)
+    repair(store.runner.database, store.blobs, (), None, "tester")
     store.check()
     assert store.blobs.get(store.new) == b"new"
     store.age()

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tunesmith.core.canonical import canonical_json
 from tunesmith.core.errors import SignatureError
 from tunesmith.signing.envelope import (
     ENVELOPE,
@@ -26,7 +27,9 @@ KIND = "urn:tests:report:v1"
 def report(tmp_path, key):
     made = tmp_path / "report"
     made.mkdir()
-    write_report(made, statement("desk@1", "0" * 64, KIND, {"b": 1.5, "a": ["é", True]}), key)
+    said = statement("desk@1", "0" * 64, KIND, {"b": 1.5, "a": ["é", True]})
+    payload = canonical_json(said)
+    write_report(made, payload, seal(payload, key))
     return made
 
 
@@ -71,6 +74,7 @@ DAMAGE = {
     "no base64": (lambda at: changed(at / ENVELOPE, payload="é"), "no DSSE envelope"),
     "no list": (lambda at: changed(at / ENVELOPE, signatures=[1]), "no DSSE envelope"),
     "more": (lambda at: (at / "note.txt").write_text("approved!"), "holds note.txt"),
+    "no envelope": (lambda at: (at / ENVELOPE).unlink(), "is not signed"),
     "less": (lambda at: (at / STATEMENT).unlink(), "a report is"),
     "a link": (
         lambda at: (at / STATEMENT).symlink_to((at / STATEMENT).rename(at.parent / "s")),
@@ -105,6 +109,6 @@ def test_a_statement_of_another_kind_is_no_report(tmp_path, key, public, payload
     """The same key signs models, moves of aliases and heads of the evidence."""
     made = tmp_path / "other"
     made.mkdir()
-    write_report(made, payload, key)
+    write_report(made, canonical_json(payload), seal(canonical_json(payload), key))
     with pytest.raises(SignatureError, match="a statement of another kind"):
         read_report(made, KIND, public)
