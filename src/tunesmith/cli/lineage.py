@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Difference,
         ErasureCertificate,
         ErasurePlan,
+        FieldChange,
         Remedy,
         RowTrace,
         Shift,
@@ -61,7 +62,8 @@ def data_log(
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """List versions: when, rows in and out, and what changed since the version before."""
+    """List versions: when, rows in and out, and what changed since the version before, fields that
+    came, went or have another type among it."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.versions import log
 
@@ -77,8 +79,8 @@ def data_diff(
     limit: Annotated[int, typer.Option(help="Show this many rows of each kind.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: rows added, removed, edited; the shift in labels, lengths, licences and
-    personal data."""
+    """Compare two versions: rows added, removed, edited; fields that came, went or have another
+    type; the shift in labels, lengths, licences and personal data."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.compare import compare
 
@@ -156,8 +158,13 @@ def _version(line: VersionLine) -> list[str]:
         f"{line.kind} {line.name}@{line.number}  {line.made_at}  {line.digest[:12]}{gone}",
         *([f"  tagged {', '.join(line.tags)}"] if line.tags else []),
         f"  {', '.join(counts)}",
+        *_fields(line.fields, "  "),
         *(part for what in line.changed for part in wrapped(what, "  ")),
     ]
+
+
+def _fields(changed: Sequence[FieldChange], indent: str = "") -> list[str]:
+    return wrapped("; ".join(each.said() for each in changed), indent) if changed else []
 
 
 def _difference(found: Difference) -> list[str]:
@@ -169,6 +176,7 @@ def _difference(found: Difference) -> list[str]:
         f"{after.name}@{after.number} ({after.num_rows} rows)",
         f"{found.num_added} added, {found.num_removed} removed, {found.num_edited} edited{moved}, "
         f"{found.num_same} the same",
+        *_fields(found.fields),
         "",
         f"lengths in bytes, before: {_spread(found.lengths_before)}",
         f"lengths in bytes, after:  {_spread(found.lengths_after)}",

@@ -10,6 +10,28 @@ from tunesmith.records.repair import Repair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FieldChange:
+    """A field that the rows of a version have and those of the version before had not, or had
+    otherwise."""
+
+    change: str
+    """"new", "gone" or "other type"."""
+    name: str
+    before: str
+    """Its type, e.g. "integer or text"; empty where it was not there, or in no row looked at."""
+    after: str
+
+    def said(self) -> str:
+        """In words, e.g. "id was integer, is text"."""
+        name = " ".join(self.name.split())
+        if self.change == "gone":
+            return f"field {name} is gone"
+        if self.change == "new":
+            return f"new field {name}{f' ({self.after})' if self.after else ''}"
+        return f"{name} was {self.before}, is {self.after}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VersionLine:
     """One version of a data asset or a dataset.
 
@@ -39,6 +61,9 @@ class VersionLine:
     """Of a transform: the rows of its sources. What came of them is `num_in`."""
     tags: tuple[str, ...] = ()
     """Names that people gave it."""
+    fields: tuple[FieldChange, ...] = ()
+    """Of a data asset: the fields that differ from those of the version before it; none where one
+    of the two was erased."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +139,8 @@ class Difference:
     lengths_after: Spread
     examples: tuple[RowChange, ...]
     """The first of each kind of change, in the order of their pointers."""
+    fields: tuple[FieldChange, ...] = ()
+    """Of data assets: the fields that came, went or have another type."""
 
 
 # Where a row came from, and where it went.
