@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ErasureCertificate,
         ErasurePlan,
         FieldChange,
+        Place,
         Remedy,
         RowTrace,
         Shift,
@@ -111,7 +112,8 @@ def data_trace(
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Trace a row: up to file, line and package, down to all that was made from it."""
+    """Trace a row: up to file, line or page, place in the text, and package; down to all that was
+    made from it."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.trace import trace
 
@@ -239,6 +241,7 @@ def _spread(lengths: Spread) -> str:
 
 def _trace(row: RowTrace) -> list[str]:
     line = f", line {row.line}" if row.line else ""
+    line += _placed(row.place)
     lines = [
         f"{row.row_id}  {shortened(row.text, 60)}",
         *([f"label {row.label}"] if row.label else []),
@@ -260,9 +263,18 @@ def _trace(row: RowTrace) -> list[str]:
     return [*lines, *(f"  {each}" for each in shown), f"  {row.num_traces} served requests"]
 
 
+def _placed(place: Place | None) -> str:
+    return f", {place.said()}" if place else ""
+
+
 def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
     shown = [
-        [each.name, each.row_id[:12], each.pointer, "made" if each.parents else "read"]
+        [
+            each.name,
+            each.row_id[:12],
+            f"{each.pointer}{_placed(each.place)}",
+            "made" if each.parents else "read",
+        ]
         for each in rows[:MAX_ROWS]
     ]
     lines = table(shown, ["rows", "id", "where", "how"])

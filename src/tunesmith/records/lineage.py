@@ -161,6 +161,29 @@ class Holder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where words stand in the text of a row."""
+
+    start: int
+    """In characters of the text, as citations have it."""
+    end: int
+    num_places: int
+    """How often they stand in it; this is the first place."""
+    pages: tuple[str, ...] = ()
+    """Of a document: the pages that they are on, such as "page 2", or the sections, by their
+    headings, where it has no pages."""
+    section: str = ""
+    """Of a document: the heading that they stand under, where it is known."""
+
+    def said(self) -> str:
+        """In words, e.g. "page 2, under Alarms, characters 34 to 48"."""
+        under = self.section and self.section not in self.pages
+        more = f" (the first of {self.num_places} places)" if self.num_places > 1 else ""
+        parts = (*self.pages, *([f"under {self.section}"] if under else []))
+        return ", ".join((*parts, f"characters {self.start} to {self.end}{more}"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ancestor:
     """A row that another was made from, by a transform or by several, one after the other."""
 
@@ -173,6 +196,9 @@ class Ancestor:
     """The system that it came from."""
     parents: tuple[str, ...]
     """The rows that it was itself made from; none of a row of a source."""
+    place: Place | None = None
+    """Where the words that were asked for, or else the whole text of the row that is traced, stand
+    in it; None where it does not say them to the letter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +232,8 @@ class RowTrace:
     """What people changed of its record, which its contract refused as it was."""
     seeds: tuple[str, ...] = ()
     """Rows that a synthetic one was generated from."""
+    place: Place | None = None
+    """Where the words that were asked for stand in its text; None where an id was."""
 
 
 # Erasure.
