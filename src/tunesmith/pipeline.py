@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.asset.fields import field_changes, fields_of
 from tunesmith.core import catalog, lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run, Version
@@ -43,6 +42,7 @@ from tunesmith.registry.signing import (
     signing_key,
     version_name,
 )
+from tunesmith.stages.assess.fields import field_changes, fields_of
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import duckdb
 
-from tunesmith.asset.fields import field_changes
 from tunesmith.core.errors import UsageError
 from tunesmith.lineage import query
 from tunesmith.lineage.versions import Held, all_held, known_fields, line_of, path_of, pick
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import Difference, RowChange, Shift, Spread
+from tunesmith.stages.assess.fields import field_changes
 from tunesmith.stages.curate.privacy import texts_of
 from tunesmith.text.licences import NOT_STATED, obligations
 from tunesmith.text.pii import find_pii

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tunesmith.asset.fields import field_changes, fields_of
 from tunesmith.core import catalog, data_tags
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.copies import Copy, put_on_record
@@ -22,6 +21,7 @@ from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
 from tunesmith.records.transform import TransformedAsset
+from tunesmith.stages.assess.fields import field_changes, fields_of
 
 KINDS = {"data": "source", "dataset": "dataset"}
 """What the store calls them, and what people write."""

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tunesmith.asset import fields
-from tunesmith.asset.fields import field_changes, fields_of
+from tunesmith.stages.assess import fields
+from tunesmith.stages.assess.fields import field_changes, fields_of
 
 
 def table(path, records: list[dict]):
