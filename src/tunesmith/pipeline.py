@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.core import lifecycle
+from tunesmith.core import catalog, lifecycle
 from tunesmith.core.canonical import fingerprint
-from tunesmith.core.catalog import Run
+from tunesmith.core.catalog import Run, Version
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.step import Step
@@ -43,6 +43,7 @@ from tunesmith.registry.signing import (
     sign_release,
     signing_key,
 )
+from tunesmith.stages.assess.fields import field_changes, fields_of
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
@@ -53,6 +54,9 @@ from tunesmith.stages.probe.config import suites_of
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
 
+MAX_SAID = 12
+"""Fields that a run names of those that changed; `tunesmith data log` has all."""
+
 
 def run(project: Project) -> Result:
     """Take a project from its sources to released models, indexes, signals and proposals.
@@ -61,9 +65,13 @@ def run(project: Project) -> Result:
         GateFailed: a model did not pass. All that was made before its release is kept.
     """
     graph = build(project.file)
+    known = newest(project)
     made = project.runner.together.each(
         {
-            **{("asset", name): partial(project.run, step) for name, step in graph.assets.items()},
+            **{
+                ("asset", name): partial(make_asset, project, step, known.get(name))
+                for name, step in graph.assets.items()
+            },
             **{("data", name): partial(project.run, step) for name, step in graph.datasets.items()},
             **{
                 ("model", n): partial(make_model, project, path) for n, path in graph.models.items()
@@ -84,6 +92,34 @@ def run(project: Project) -> Result:
         indexes=of("index"),
         watched=of("watch"),
     )
+
+
+def make_asset(project: Project, step: Step, before: Version | None) -> DataAsset:
+    """Read a source in, or make a data asset from others; if that makes a version newer than
+    `before`, say which of its fields came, went or have another type."""
+    made: DataAsset = project.run(step)
+    if before is None or newest(project)[made.name].number == before.number:
+        return made
+    with project.runner.database.read() as connection:
+        run = catalog.run(connection, before.run_id)
+    try:
+        had, has = (
+            fields_of(project.runner.blobs.path(asset.rows), asset.num_rows)
+            for asset in (project.load(run), made)
+        )
+    except StoreError:  # the older one was erased, or is damaged
+        return made
+    said = [each.said() for each in field_changes(had, has)]
+    if said:
+        more = [f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else []
+        note = "; ".join((*said[:MAX_SAID], *more))
+        project.runner.on_event(Event(step=step.name, what="warned", note=note))
+    return made
+
+
+def newest(project: Project) -> dict[str, Version]:
+    """The newest version of each data asset, by its name."""
+    return {each.name: each for each in project.versions() if each.kind == "data"}
 
 
 def accept_unchanged(project: Project, names: Iterable[str], why: str) -> list[Waiver]:

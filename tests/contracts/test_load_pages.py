@@ -192,6 +192,7 @@ def write_files(page: Page, files) -> None:
         "calls/good.tsv": "id\tnote\n1\tShe calls back.\n",
         "calls/twice.tsv": "id\tid\n1\t2\n",
         "calls/latin.tsv": "id\tnote\n1\tcafé\n".encode("latin-1"),
+        "calls/mac.tsv": "id\tnote\r1\tHe calls back.\r",
         "tickets/two.json": '{"tickets": [{"id": 1}], "people": [{"id": 1}]}',
         "tickets/half.json": '[{"id": 1}, {"id"',
         "talks/other.yml": "talks: []\n",
@@ -214,6 +215,7 @@ def write_files(page: Page, files) -> None:
         "old/mail.zip": old,
         "old/evil.zip": zipped(**{"../2025/mail.jsonl": "{}"}),
         "old/link.tar": linked(),
+        "old/mail.jsonl.zst": b"\x28\xb5\x2f\xfd\x20\x09",
         "old/half.zip": old[:-40],
     }  # fmt: skip
     for path, data in mine.items():

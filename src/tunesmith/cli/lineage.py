@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         Difference,
         ErasureCertificate,
         ErasurePlan,
+        FieldChange,
+        Place,
         Remedy,
         RowTrace,
         Shift,
@@ -61,7 +63,8 @@ def data_log(
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """List versions: when, rows in and out, and what changed since the version before."""
+    """List versions: when, rows in and out, and what changed since the version before, fields that
+    came, went or have another type among it."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.versions import log
 
@@ -77,8 +80,8 @@ def data_diff(
     limit: Annotated[int, typer.Option(help="Show this many rows of each kind.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: rows added, removed, edited; the shift in labels, lengths, licences and
-    personal data."""
+    """Compare two versions: rows added, removed, edited; fields that came, went or have another
+    type; the shift in labels, lengths, licences and personal data."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.compare import compare
 
@@ -109,7 +112,8 @@ def data_trace(
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Trace a row: up to file, line and package, down to all that was made from it."""
+    """Trace a row: up to file, line or page, place in the text, and package; down to all that was
+    made from it."""
     from tunesmith.cli.opening import opened
     from tunesmith.lineage.trace import trace
 
@@ -156,8 +160,13 @@ def _version(line: VersionLine) -> list[str]:
         f"{line.kind} {line.name}@{line.number}  {line.made_at}  {line.digest[:12]}{gone}",
         *([f"  tagged {', '.join(line.tags)}"] if line.tags else []),
         f"  {', '.join(counts)}",
+        *_fields(line.fields, "  "),
         *(part for what in line.changed for part in wrapped(what, "  ")),
     ]
+
+
+def _fields(changed: Sequence[FieldChange], indent: str = "") -> list[str]:
+    return wrapped("; ".join(each.said() for each in changed), indent) if changed else []
 
 
 def _difference(found: Difference) -> list[str]:
@@ -169,6 +178,7 @@ def _difference(found: Difference) -> list[str]:
         f"{after.name}@{after.number} ({after.num_rows} rows)",
         f"{found.num_added} added, {found.num_removed} removed, {found.num_edited} edited{moved}, "
         f"{found.num_same} the same",
+        *_fields(found.fields),
         "",
         f"lengths in bytes, before: {_spread(found.lengths_before)}",
         f"lengths in bytes, after:  {_spread(found.lengths_after)}",
@@ -231,6 +241,7 @@ def _spread(lengths: Spread) -> str:
 
 def _trace(row: RowTrace) -> list[str]:
     line = f", line {row.line}" if row.line else ""
+    line += _placed(row.place)
     lines = [
         f"{row.row_id}  {shortened(row.text, 60)}",
         *([f"label {row.label}"] if row.label else []),
@@ -252,9 +263,18 @@ def _trace(row: RowTrace) -> list[str]:
     return [*lines, *(f"  {each}" for each in shown), f"  {row.num_traces} served requests"]
 
 
+def _placed(place: Place | None) -> str:
+    return f", {place.said()}" if place else ""
+
+
 def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
     shown = [
-        [each.name, each.row_id[:12], each.pointer, "made" if each.parents else "read"]
+        [
+            each.name,
+            each.row_id[:12],
+            f"{each.pointer}{_placed(each.place)}",
+            "made" if each.parents else "read",
+        ]
         for each in rows[:MAX_ROWS]
     ]
     lines = table(shown, ["rows", "id", "where", "how"])

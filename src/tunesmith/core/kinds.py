@@ -44,6 +44,13 @@ _REWARDS = "tunesmith.text.rewards"
 _NO_WEIGHTS = frozenset({f"{_STAGES}.curate.run:curate", f"{_STAGES}.evaluate.run:judge"})
 """What has torch in its key, because of what it imports, and loads no model."""
 _FUNCTIONS = ("tunesmith.core.function", "tunesmith.core.function_worker")
+_CURATING = (
+    f"{_STAGES}.curate",
+    "tunesmith.asset.accounted",
+    "tunesmith.text",
+    "tunesmith.lm",
+    f"{_RECORDS}.rows",
+)
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting", "tunesmith.text")
 _DEDUP = tuple(f"tunesmith.text.{name}" for name in ("dedup", "sketch", "small_sets"))
 _EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
@@ -184,7 +191,7 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.curate.config:DatasetConfig",
         record=f"{_RECORDS}.data:Dataset",
         named="dataset",
-        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=_CURATING,
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
     ),
     "curate-names@1": Kind(  # a dataset that asks for names: what tells them is in its key
@@ -192,7 +199,7 @@ KINDS: Mapping[str, Kind] = {
         config=f"{_STAGES}.curate.config:DatasetConfig",
         record=f"{_RECORDS}.data:Dataset",
         named="dataset",
-        sources=(f"{_STAGES}.curate", "tunesmith.text", "tunesmith.lm", f"{_RECORDS}.rows"),
+        sources=_CURATING,
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
         optional=(  # Presidio brings phonenumbers, which lies where phonenumberslite does
             "presidio-analyzer",

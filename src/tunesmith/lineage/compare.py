@@ -11,10 +11,11 @@ import duckdb
 
 from tunesmith.core.errors import UsageError
 from tunesmith.lineage import query
-from tunesmith.lineage.versions import Held, all_held, line_of, path_of, pick
+from tunesmith.lineage.versions import Held, all_held, known_fields, line_of, path_of, pick
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import Difference, RowChange, Shift, Spread
+from tunesmith.stages.assess.fields import field_changes
 from tunesmith.stages.curate.privacy import texts_of
 from tunesmith.text.licences import NOT_STATED, obligations
 from tunesmith.text.pii import find_pii
@@ -25,7 +26,7 @@ MAX_LOOKED_AT = 2_000_000
 
 def compare(project: Project, before: str, after: str, *, num_examples: int = 5) -> Difference:
     """Rows that were added, removed and edited between two versions, and the shift in their labels,
-    lengths, licences and personal data.
+    lengths, licences and personal data; of data assets also what fields they have.
 
     Raises:
         UsageError: one is a data asset and the other a dataset.
@@ -71,6 +72,7 @@ def compare(project: Project, before: str, after: str, *, num_examples: int = 5)
         lengths_before=spreads[0],
         lengths_after=spreads[1],
         examples=tuple(RowChange(**row) for row in examples),
+        fields=field_changes(known_fields(project, old), known_fields(project, new)),
     )
 
 

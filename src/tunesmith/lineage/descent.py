@@ -9,9 +9,12 @@ import duckdb
 
 from tunesmith.lineage import query
 from tunesmith.lineage.versions import Held, readable
+from tunesmith.lineage.words import place_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import Ancestor
+
+_COLUMNS = "row_id, pointer, text, label, attributes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +57,10 @@ def ancestors(
     connection: duckdb.DuckDBPyConnection,
     every: Sequence[Held],
     row_ids: Sequence[str],
+    words: str = "",
 ) -> list[Ancestor]:
     """The rows that the rows `row_ids` were made from, the nearest first, as the newest versions
-    that are still there have them."""
+    that are still there have them; and where in them `words` stand."""
     paths = _edges(project, every)
     order: dict[str, None] = {}
     parents: dict[str, list[str]] = {}
@@ -70,13 +74,14 @@ def ancestors(
     found: dict[str, Ancestor] = {}
     for held, _, path in readable(project, every, "source", ("rows",)) if order else ():
         assert isinstance(held.record, DataAsset)
-        for each in query.rows_with_ids(connection, path, list(order), columns="row_id, pointer"):
+        for each in query.rows_with_ids(connection, path, list(order), columns=_COLUMNS):
             found[each["row_id"]] = Ancestor(
                 name=held.ref,
                 row_id=each["row_id"],
                 pointer=each["pointer"],
                 origin=held.record.origin,
                 parents=tuple(parents.get(each["row_id"], ())),
+                place=place_of(words, each),
             )
     return [found[row_id] for row_id in order if row_id in found]
 

@@ -71,7 +71,7 @@ _EXAMPLES = """WITH few AS (SELECT * FROM changes WHERE change <> 'same'
         QUALIFY row_number() OVER (PARTITION BY change
             ORDER BY coalesce(side, side_before), coalesce(place, place_before)) <= ?)
     SELECT change, coalesce(b.row_id, '') AS before, coalesce(a.row_id, '') AS after,
-        coalesce(a.pointer, b.pointer) AS pointer, what
+        coalesce(a.pointer, b.pointer) AS pointer, what, b.rest AS had, a.rest AS has
     FROM few LEFT JOIN before_rows b ON b.side = side_before AND b.place = place_before
         LEFT JOIN after_rows a ON a.side = few.side AND a.place = few.place
     ORDER BY change, coalesce(few.side, side_before), coalesce(few.place, place_before)"""
@@ -134,7 +134,21 @@ def num_rows(connection: duckdb.DuckDBPyConnection, name: str) -> int:
 
 def examples(connection: duckdb.DuckDBPyConnection, limit: int) -> list[dict[str, Any]]:
     """The first `limit` rows of each kind of change, in the order of the table."""
-    return _dicts(connection.execute(_EXAMPLES, [limit]))
+    found = _dicts(connection.execute(_EXAMPLES, [limit]))
+    for row in found:
+        had, has = row.pop("had"), row.pop("has")
+        if row["what"] == "other fields":
+            row["what"] += f": {', '.join(_differing(json.loads(had), json.loads(has)))}"
+    return found
+
+
+def _differing(had: Mapping[str, Any], has: Mapping[str, Any]) -> list[str]:
+    """The fields that only one of two records has, or that differ; True is not 1."""
+    return [
+        name
+        for name in dict.fromkeys((*had, *has))
+        if (name in had) != (name in has) or json.dumps(had[name]) != json.dumps(has[name])
+    ]
 
 
 def labels(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]:

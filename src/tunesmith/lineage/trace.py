@@ -18,6 +18,7 @@ from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import query
 from tunesmith.lineage.descent import ancestors, descend
 from tunesmith.lineage.versions import Held, all_held, readable
+from tunesmith.lineage.words import place_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Package, seeds_of
 from tunesmith.records.index import Index
@@ -52,7 +53,9 @@ def trace(project: Project, wanted: str) -> RowTrace:
         family = [row["row_id"], *made]
         placed = place(project, connection, every, family)
         labels = {row["label"], *_labels(project, connection, every, made)}
-        came_from = ancestors(project, connection, every, [row["row_id"]])
+        place_in_it = None if _is_id(wanted) else place_of(wanted, row)
+        words = row["text"].strip() if place_in_it is None else wanted
+        came_from = ancestors(project, connection, every, [row["row_id"]], words)
         parents, child = _merged(project, connection, every, row["row_id"])
     runs = project.runs()
     package = package_of(project, held, runs)
@@ -82,6 +85,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
         holders=tuple(downwards(project, every, placed, runs, family, labels)),
         num_traces=num_traces,
         repair=_repair_of(project, held, row["row_id"]),
+        place=place_in_it,
     )
 
 
@@ -211,11 +215,15 @@ def _is_indexed(project: Project, run: Run, labels: Collection[str]) -> bool:
         return False
 
 
+def _is_id(wanted: str) -> bool:
+    return bool(_ROW_ID.fullmatch(wanted))
+
+
 def _only(
     project: Project, connection: duckdb.DuckDBPyConnection, every: Sequence[Held], wanted: str
 ) -> tuple[Held, dict[str, Any]]:
     """The one row that is meant, of the newest version that has it."""
-    is_id = bool(_ROW_ID.fullmatch(wanted))
+    is_id = _is_id(wanted)
     condition = "starts_with(row_id, ?)" if is_id else "contains(text, ?)"
     found: dict[str, tuple[Held, dict[str, Any]]] = {}
     for held, _, path in readable(project, every, "source", ("rows",)):

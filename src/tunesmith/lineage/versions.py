@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
 from tunesmith.records.transform import TransformedAsset
+from tunesmith.stages.assess.fields import field_changes, fields_of
 
 KINDS = {"data": "source", "dataset": "dataset"}
 """What the store calls them, and what people write."""
@@ -204,10 +205,28 @@ def log(project: Project, name: str = "") -> list[VersionLine]:
         return [line for line in log(project, name.partition("@")[0]) if line.number == number]
     every = named(project, name) if name else all_held(project)
     lines = [line_of(every[0], None)] if every else []
+    had: Mapping[str, str] = {}
     for before, held in pairwise(every):
-        same = (before.kind, before.version.name) == (held.kind, held.version.name)
-        lines.append(line_of(held, before if same else None))
+        if (before.kind, before.version.name) != (held.kind, held.version.name):
+            lines.append(line_of(held, None))
+            had = {}
+            continue
+        had, has = had or known_fields(project, before), known_fields(project, held)
+        fields = field_changes(had, has) if had and has else ()
+        lines.append(replace(line_of(held, before), fields=fields))
+        had = has
     return lines
+
+
+def known_fields(project: Project, held: Held) -> Mapping[str, str]:
+    """The fields of a data asset's version with their types; none of a dataset's, or where they
+    cannot be read: it was erased, or damaged."""
+    if not isinstance(held.record, DataAsset):
+        return {}
+    try:
+        return fields_of(path_of(project, held, "rows"), held.record.num_rows)
+    except (NotFound, StoreError):
+        return {}
 
 
 def line_of(held: Held, before: Held | None) -> VersionLine:

@@ -10,6 +10,28 @@ from tunesmith.records.repair import Repair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FieldChange:
+    """A field that the rows of a version have and those of the version before had not, or had
+    otherwise."""
+
+    change: str
+    """"new", "gone" or "other type"."""
+    name: str
+    before: str
+    """Its type, e.g. "integer or text"; empty where it was not there, or in no row looked at."""
+    after: str
+
+    def said(self) -> str:
+        """In words, e.g. "id was integer, is text"."""
+        name = " ".join(self.name.split())
+        if self.change == "gone":
+            return f"field {name} is gone"
+        if self.change == "new":
+            return f"new field {name}{f' ({self.after})' if self.after else ''}"
+        return f"{name} was {self.before}, is {self.after}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VersionLine:
     """One version of a data asset or a dataset.
 
@@ -41,6 +63,9 @@ class VersionLine:
     """Names that people gave it."""
     gone: str = ""
     """What of it was purged by an erasure: "rows", or only "quarantined rows" or "dropped rows"."""
+    fields: tuple[FieldChange, ...] = ()
+    """Of a data asset: the fields that differ from those of the version before it; none where one
+    of the two was erased."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +141,8 @@ class Difference:
     lengths_after: Spread
     examples: tuple[RowChange, ...]
     """The first of each kind of change, in the order of their pointers."""
+    fields: tuple[FieldChange, ...] = ()
+    """Of data assets: the fields that came, went or have another type."""
 
 
 # Where a row came from, and where it went.
@@ -136,6 +163,29 @@ class Holder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where words stand in the text of a row."""
+
+    start: int
+    """In characters of the text, as citations have it."""
+    end: int
+    num_places: int
+    """How often they stand in it; this is the first place."""
+    pages: tuple[str, ...] = ()
+    """Of a document: the pages that they are on, such as "page 2", or the sections, by their
+    headings, where it has no pages."""
+    section: str = ""
+    """Of a document: the heading that they stand under, where it is known."""
+
+    def said(self) -> str:
+        """In words, e.g. "page 2, under Alarms, characters 34 to 48"."""
+        under = self.section and self.section not in self.pages
+        more = f" (the first of {self.num_places} places)" if self.num_places > 1 else ""
+        parts = (*self.pages, *([f"under {self.section}"] if under else []))
+        return ", ".join((*parts, f"characters {self.start} to {self.end}{more}"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ancestor:
     """A row that another was made from, by a transform or by several, one after the other."""
 
@@ -148,6 +198,9 @@ class Ancestor:
     """The system that it came from."""
     parents: tuple[str, ...]
     """The rows that it was itself made from; none of a row of a source."""
+    place: Place | None = None
+    """Where the words that were asked for, or else the whole text of the row that is traced, stand
+    in it; None where it does not say them to the letter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +234,8 @@ class RowTrace:
     """What people changed of its record, which its contract refused as it was."""
     seeds: tuple[str, ...] = ()
     """Rows that a synthetic one was generated from."""
+    place: Place | None = None
+    """Where the words that were asked for stand in its text; None where an id was."""
 
 
 # Erasure.

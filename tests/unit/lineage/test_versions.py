@@ -120,6 +120,72 @@ def test_the_commands_print_for_people_and_for_programs(edited, tmp_path):
     assert "rows.parquet" in said("checkout", "notes", str(tmp_path / "there"))
 
 
+# Fields that came, went or have another type.
+
+
+@pytest.fixture
+def drifted(folder):
+    """A second version: `kind` stays, `weight` is new, `who` is a number. A third is the same but
+    for a note."""
+    rows = [{**row, "who": n, "weight": 1.5} for n, row in enumerate(rows_of(folder))]
+    folder.write(rows)
+    folder.run()
+    folder.write([*rows, {"who": 99, "note": "One more note.", "kind": "a", "weight": 2}])
+    folder.run()
+    return folder
+
+
+def test_the_log_says_which_fields_came_went_or_changed_their_type(drifted):
+    with drifted.opened() as project:
+        first, second, third = log(project, "notes")
+        assert all(line.fields == () for line in log(project) if line.name == "letters")
+    assert (first.fields, third.fields) == ((), ())
+    said = [each.said() for each in second.fields]
+    assert said == ["new field weight (number)", "who was text, is integer"]
+
+
+def test_the_difference_names_fields_and_of_an_edited_row_those_that_differ(drifted):
+    with drifted.opened() as project:
+        found = compare(project, "notes@2", "notes@1")
+        same = compare(project, "notes@2", "notes@3")
+    assert [(each.change, each.name, each.before, each.after) for each in found.fields] == [
+        ("gone", "weight", "number", ""),
+        ("other type", "who", "integer", "text"),
+    ]
+    edited = [each.what for each in found.examples if each.change == "edited"]
+    assert set(edited) == {"other fields: weight, who"}
+    assert same.fields == ()
+
+
+def test_of_a_version_that_was_purged_the_log_says_nothing_of_fields(drifted):
+    with drifted.opened() as project:
+        project.runner.blobs.path(find(project, "notes@1").record.rows).unlink()
+        assert [line.fields for line in log(project, "notes")] == [(), (), ()]
+
+
+def test_a_run_says_which_fields_changed_and_only_when_they_do(folder):
+    def run() -> str:
+        done = CliRunner().invoke(app, ["run", "-p", str(folder.path)])
+        assert done.exit_code == 0, done.output
+        return " ".join(done.stderr.split())
+
+    rows = rows_of(folder)
+    assert "field" not in run()
+    folder.write([{key: row[key] for key in ("who", "note", "kind")} | {"n": 1} for row in rows])
+    assert "! ingest:notes: new field n (integer)" in run()
+    assert "new field" not in run()
+    folder.write([{**row, f"f{n:02}": n} for n in range(20) for row in rows[:1]])
+    assert "f11 (integer); and 9 more" in run()
+    folder.write(rows)  # the first version again, which is no newer one
+    assert "field" not in run()
+
+
+def test_the_commands_print_fields(drifted):
+    for words in (["log", "notes"], ["diff", "notes@1", "notes@2"]):
+        done = CliRunner().invoke(app, ["data", *words, "-p", str(drifted.path)])
+        assert "new field weight (number); who was text, is integer" in done.stdout, done.output
+
+
 # The comparison itself, against sets and Counters.
 
 

@@ -1,1 +1,1 @@
-"""Data asset -> how good its rows are, in numbers."""
+"""Data asset -> how good its rows are, in numbers; and which fields they have."""

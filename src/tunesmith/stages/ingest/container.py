@@ -33,6 +33,12 @@ _PACKED: Mapping[str, Callable[..., Any]] = {
     ".xz": lzma.open, ".txz": lzma.open,
 }  # fmt: skip
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_BEGINS: Mapping[bytes, str] = {
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz",
+    b"\x04\x22\x4d\x18": "LZ4", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"Rar!\x1a\x07": "RAR",
+    **{b"BZh%d1AY&SY" % size: "bzip2" for size in range(1, 10)},
+}  # fmt: skip
+"""How packed files begin that no name led to: they are no text, and no format that is read."""
 _AT_ONCE = 1 << 20
 _LONGEST_READ = 16 << 20
 """More than any header of a tar needs; a longer one would be read into memory as a whole."""
@@ -50,6 +56,24 @@ class File:
 def is_container(name: str) -> bool:
     """Whether a file of that name is an archive, or packed."""
     return name.lower().endswith((".zip", ".gz", *_TARS))
+
+
+def refuse_packed(stream: IO[bytes]) -> None:
+    """Say of a file that is still packed that it is, before it is taken for text.
+
+    Raises:
+        Unreadable: it is.
+    """
+    if not isinstance(stream, io.BufferedReader | zipfile.ZipExtFile):
+        return  # it was unpacked just now
+    start = stream.peek(16)
+    for begins, by in _BEGINS.items():
+        if start.startswith(begins):
+            opened = ", ".join((".zip", ".gz", *_TARS))
+            reason = (
+                f"it is packed by {by}, and by its name none of those that are opened: {opened}"
+            )
+            raise Unreadable("unknown-format", reason, repr(start[:16]))
 
 
 def files_of(

@@ -20,6 +20,8 @@ from tunesmith.stages.ingest.entry import (
     too_large,
 )
 
+_LINE_ENDS = "lines are to end in LF or CRLF"
+
 
 class _Lines:
     """The lines of a file as the csv module wants them; those of a bad record can be given back.
@@ -94,7 +96,7 @@ def read_csv(
         except StopIteration:
             return
         except csv.Error as error:
-            yield quarantined(pointer, "bad-csv", str(error), repr(lines.reject()[:100]))
+            yield quarantined(pointer, "bad-csv", _said(error), repr(lines.reject()[:100]))
             if names is None:
                 return
             continue
@@ -107,6 +109,13 @@ def read_csv(
                 return
         elif values:
             yield _record(pointer, names, values, data)
+
+
+def _said(error: csv.Error) -> str:
+    """What the csv module says; of line ends it speaks to those who opened the file."""
+    if str(error).startswith("new-line character"):
+        return f"a carriage return (CR) stands in it without a line feed; {_LINE_ENDS}"
+    return str(error)
 
 
 def _problem_of_header(names: list[str]) -> str:

@@ -14,7 +14,7 @@ from tunesmith.stages.ingest.archive import whole_or_unreadable
 from tunesmith.stages.ingest.batch import Batch, one_by_one
 from tunesmith.stages.ingest.columnar import read_parquet
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.container import File
+from tunesmith.stages.ingest.container import File, refuse_packed
 from tunesmith.stages.ingest.delimited import read_csv
 from tunesmith.stages.ingest.documents.epub import read_epub
 from tunesmith.stages.ingest.documents.html import read_html
@@ -99,6 +99,7 @@ def read_batches(config: SourceConfig, file: File) -> Found:
     with file.stream:
         try:
             with whole_or_unreadable("file"):
+                refuse_packed(file.stream)
                 yield from FORMATS[config.format](file.name, file.stream, config)
         except Unreadable as error:
             yield quarantined(file.name, error.rule, str(error), error.value)

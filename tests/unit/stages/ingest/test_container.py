@@ -92,6 +92,38 @@ def test_a_packed_file_is_the_file(read: Any) -> None:
     assert read({"x.jsonl.gz": gzip.compress(LINES["a.jsonl"])}) == (["x.jsonl#1"], {})
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "by"),
+    [
+        ("x.jsonl.zst", bytes.fromhex("28b52ffd2009490000") + b'{"n": 1}\n', "zstd"),
+        ("x.jsonl.bz2", bz2.compress(LINES["a.jsonl"]), "bzip2"),
+        ("x.jsonl.xz", lzma.compress(LINES["a.jsonl"]), "xz"),
+        ("x.7z", b"7z\xbc\xaf\x27\x1c\0\4", "7-Zip"),
+        ("x.rar", b"Rar!\x1a\x07\x01\0", "RAR"),
+        ("x.lz4", b"\x04\x22\x4d\x18d@", "LZ4"),
+        ("x.jsonl", gzip.compress(LINES["a.jsonl"]), "gzip"),
+        ("x.tar/x.zst", b"\x28\xb5\x2f\xfd", "zstd"),
+    ],
+)
+@pytest.mark.parametrize("format", ["jsonl", "csv", "text", "document"])
+def test_a_file_that_is_packed_otherwise_is_called_so(
+    ctx: Context, make_package: MakePackage, name: str, data: bytes, by: str, format: str
+) -> None:
+    outer, _, inner = name.partition("/")
+    packed = {outer: tarred((inner, data)) if inner else data}
+    beside = {"csv": b"n\n0\n", "jsonl": b'{"n": 0}\n'}.get(format, b"Some words.")
+    config = SourceConfig(name="x", origin="file:x", format=format, max_quarantined=1.0)
+    asset = ingest(config, ctx, package=make_package({"a.txt": beside, **packed}))
+    (bad,) = pq.read_table(io.BytesIO(ctx.blobs.get(asset.quarantine))).to_pylist()
+    assert (bad["pointer"], bad["rule"]) == (name, "unknown-format")
+    assert bad["reason"].startswith(f"it is packed by {by}, and ")
+    assert ".zip, .gz, .tar, .tar.gz" in bad["reason"]
+
+
+def test_words_that_begin_as_a_packed_file_are_words(read: Any) -> None:
+    assert read({"x.jsonl": b"BZh is no JSON\n"})[1] == {"x.jsonl#1": "bad-json"}
+
+
 def test_a_tar_of_a_folder_and_one_with_large_members(read: Any) -> None:
     folder = tarfile.TarInfo("./")
     folder.type = tarfile.DIRTYPE

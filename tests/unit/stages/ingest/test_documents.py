@@ -778,6 +778,67 @@ def test_a_message_is_its_plain_body_and_its_headers() -> None:
     assert entry.fields["title"] == entry.fields["subject"]
 
 
+INNER = (
+    b"From: b@example.org\nSubject: =?utf-8?q?K=C3=A4fig?=\nX-Long: "
+    + b"a " * 99
+    + b"""
+Content-Type: multipart/mixed; boundary=inner
+
+--inner
+
+From here on the keys are lost.
+--inner
+Content-Type: text/plain
+Content-Disposition: attachment; filename="deep.txt"
+
+deep
+--inner--
+"""
+)
+
+
+def forwarded(disposition: bytes) -> bytes:
+    """A message with another one, and a report on its delivery, in it."""
+    return b"""Subject: Fwd
+Content-Type: multipart/mixed; boundary=outer
+
+--outer
+
+See below.
+--outer
+Content-Type: message/rfc822
+%s
+%s
+--outer
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; example.org
+
+Action: failed
+
+--outer--
+""" % (disposition, INNER)
+
+
+def test_a_message_in_a_message_is_an_attachment_called_by_its_subject() -> None:
+    entry = one("eml", forwarded(b""))
+    assert entry.text == "See below."
+    message, report = entry.fields["attachments"]
+    assert message == {"name": "Käfig", "type": "message/rfc822", "bytes": len(INNER)}
+    assert (report["name"], report["type"]) == ("", "message/delivery-status")
+    assert 0 < report["bytes"] < 70
+    named = one("eml", forwarded(b'Content-Disposition: attachment; filename="keys.eml"\n'))
+    assert named.fields["attachments"][0]["name"] == "keys.eml"
+
+
+def test_messages_in_messages_without_end_are_refused() -> None:
+    for depth in (300, 3000):  # the first can be taken apart, and not be put together again
+        deep = b"Content-Type: message/rfc822\n\n" * depth
+        assert rule("eml", b"Subject: a\n" + deep + b"Subject: b\n\nx") == "hostile"
+    odd = b"Subject: a\nContent-Type: message/rfc822\n\nSubject: \xff\xfe\nX: \xe4\n\n\xff\xe4"
+    assert one("eml", odd).fields["attachments"][0]["bytes"] > 0
+
+
 def test_a_message_with_html_alone_is_what_is_seen_of_it() -> None:
     page = b"<h1>Hi</h1><p>there<script>no</script>"
     data = b"Subject: a\nContent-Type: text/html; charset=utf-8\n\n" + page

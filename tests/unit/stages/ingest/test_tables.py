@@ -46,6 +46,15 @@ def test_tabs_stand_between_the_fields() -> None:
     assert fields("tsv", b'a\tb\n1,5\t"x\ty"\n') == [{"a": "1,5", "b": "x\ty"}]
 
 
+@pytest.mark.parametrize("data", [b"a,b\r1,2\r3,4\r", b"a,b\n1,2\n3,x\ry\n"])
+def test_a_carriage_return_that_ends_no_line_is_said_in_words_of_ours(data: bytes) -> None:
+    (bad,) = (one for one in found("csv", data) if isinstance(one, Quarantined))
+    assert bad.rule == "bad-csv"
+    assert bad.reason == (
+        "a carriage return (CR) stands in it without a line feed; lines are to end in LF or CRLF"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "rows", "bad"),
     [

@@ -1,5 +1,6 @@
 """EML and MBOX: messages. The text is the plain body, or what is seen of the HTML one; subject,
-people and date are fields, attachments are listed and not read.
+people and date are fields, attachments are listed and not read; a message that was forwarded whole
+is one.
 
 Headers are decoded one by one, as far as they can be: senders write what they like into them.
 """
@@ -29,6 +30,8 @@ from tunesmith.stages.ingest.entry import (
 )
 
 MAX_PARTS = 1000
+_AS_IT_STANDS = email.policy.compat32.clone(max_line_length=None)
+"""No header is folded anew."""
 _HEADERS = {
     "subject": "Subject", "from": "From", "to": "To", "cc": "Cc", "message_id": "Message-ID",
     "in_reply_to": "In-Reply-To", "list_id": "List-ID",
@@ -90,22 +93,20 @@ def _messages(stream: IO[bytes]) -> Iterator[bytes | None]:
 def _message(pointer: str, data: bytes) -> Entry:
     try:
         message = email.message_from_bytes(data, policy=email.policy.compat32)
-        parts = [part for part in _walk(message) if not part.is_multipart()]
+        parts = [part for part in _walk(message) if not _has_parts(part)]
+        attached = [part for part in parts if _is_attached(part)]
+        listed = [_listed(part) for part in attached]
     except RecursionError:
         raise Unreadable("hostile", "its parts are nested without end") from None
     if not any(message.get(name) for name in ("From", "Subject", "Date", "Message-ID", "Received")):
         raise Unreadable("bad-message", "it has no header of a message", repr(data[:80]))
-    attached = [part for part in parts if _is_attached(part)]
     bodies = [part for part in parts if not _is_attached(part)]
     fields: dict[str, Any] = {
         name: _header(message.get(header)) for name, header in _HEADERS.items()
     }
     fields["title"] = fields["subject"]
     fields["date"] = _date(message.get("Date"))
-    fields["attachments"] = [
-        {"name": _file_name(part), "type": part.get_content_type(), "bytes": len(_bytes(part))}
-        for part in attached
-    ] or None
+    fields["attachments"] = listed or None
     body = _body(bodies)
     if not body.strip() and fields["subject"]:
         body = fields["subject"]
@@ -120,10 +121,28 @@ def _walk(message: Message) -> Iterator[Message]:
             return
         part = waiting.pop()
         yield part
-        payload = part.get_payload()
-        if isinstance(payload, list) and part.get_content_maintype() == "multipart":
-            waiting += [inner for inner in reversed(payload) if isinstance(inner, Message)]
+        if _has_parts(part):
+            waiting += reversed(_inside(part))
     raise Unreadable("hostile", f"it has more than {MAX_PARTS} parts")
+
+
+def _has_parts(part: Message) -> bool:
+    return part.is_multipart() and part.get_content_maintype() == "multipart"
+
+
+def _inside(part: Message) -> list[Message]:
+    """The parts of a part; of an attached message, that one."""
+    payload = part.get_payload()
+    found = payload if isinstance(payload, list) else []
+    return [each for each in found if isinstance(each, Message)]
+
+
+def _listed(part: Message) -> dict[str, Any]:
+    """What is said of an attachment. A message that has no name of a file goes by its subject."""
+    inside = _inside(part)
+    size = sum(len(each.as_bytes(policy=_AS_IT_STANDS)) for each in inside)
+    name = _file_name(part) or (_header(inside[0].get("Subject")) if inside else "")
+    return {"name": name, "type": part.get_content_type(), "bytes": size or len(_bytes(part))}
 
 
 def _is_attached(part: Message) -> bool:
