@@ -67,11 +67,7 @@ def look(
         return Seen(source=source)
     if source.is_database and not source.cursor:
         return Seen(source=as_it_answers_now(source, project, hosts))
-    keeps: Keeps = everything
-    if source.erased and not source.is_objects:
-        from tunesmith.stages.ingest.erased import keeper
-
-        keeps = keeper(source, project, source.erased)
+    keeps = _keeps(source, project)
     found = None
     event = partial(Event, step=f"{source.verb}:{source.name}")
 
@@ -110,6 +106,15 @@ def look(
         )
     runner.on_event(event(what="looked", note=found.said() if found else ""))
     return Seen(source=now, kept=kept, increment=found)
+
+
+def _keeps(source: SourceConfig, project: Path) -> Keeps:
+    """Which rows may be kept: all but those that were erased."""
+    if not source.erased or source.is_objects:
+        return everything
+    from tunesmith.stages.ingest.erased import keeper
+
+    return keeper(source, project, source.erased)
 
 
 def as_it_answered_last(source: SourceConfig, runner: Runner) -> SourceConfig:
