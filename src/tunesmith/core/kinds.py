@@ -259,7 +259,7 @@ KINDS: Mapping[str, Kind] = {
         sources=(
             *(f"{_STAGES}.evaluate.{name}" for name in ("apart", "own_rows", "task")),
             *(f"{_STAGES}.evaluate.{name}" for name in ("answers", "judge")),
-            *(_REWARDS, *_DEDUP),
+            *(_REWARDS, "tunesmith.text.contained", *_DEDUP),
         ),
         libraries=("pyarrow", "numpy", "rensa"),
     ),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -14,10 +12,11 @@ from pydantic import Field
 from tunesmith.core.errors import DataError
 from tunesmith.core.section import Section
 from tunesmith.core.step import Context
-from tunesmith.records.data import Dataset
+from tunesmith.records.data import Dataset, Split
 from tunesmith.records.evaluation import Apart, TaskRows
 from tunesmith.stages.evaluate.own_rows import OwnRow, names_in, read_own, text_of
 from tunesmith.stages.evaluate.task import FILE, TaskConfig
+from tunesmith.text.contained import NUM_WORDS, asked_in, everything_in, held_rows
 from tunesmith.text.dedup import Thresholds, resembling
 
 _SHOWN = 3
@@ -46,6 +45,10 @@ class _Row:
     """Where its source has it, for people."""
     texts: tuple[str, ...]
     """Each of them is compared by itself."""
+    turns: tuple[str, ...] = ()
+    """What the user says in each turn of a conversation."""
+    whole: str = ""
+    """Of one that is trained on: all that it says."""
 
 
 def check(
@@ -56,8 +59,8 @@ def check(
     other: Dataset | None = None,
     rows: TaskRows | None = None,
 ) -> Apart:
-    """No test row of `other`, and none of a task's own `rows`, is a training row of `dataset`, or
-    resembles one.
+    """No test row of `other`, and none of a task's own `rows`, is a training row of `dataset`,
+    resembles one, or stands in one.
 
     Raises:
         DataError: one does; what a model said of it would be what it was told.
@@ -65,20 +68,20 @@ def check(
     if config.task is not None and rows is not None:
         name, said = config.task.name, f"rows of {_file_of(config.task)}"
         asked = [_own(config.task, row) for row in read_own(config.task, rows)]
-        trained = [_without_frame(config.task, row) for row in _rows(dataset, ctx, turns=True)]
+        trained = [_without_frame(config.task, row) for row in _rows(dataset.train, ctx)]
         remedy = f"leave them out of {_file_of(config.task)}, or out of what {dataset.name!r} reads"
     else:
         assert other is not None
         name, said = other.name, f"test rows of {other.name!r}"
-        asked, trained = _rows(other, ctx, tested=True), _rows(dataset, ctx)
+        asked, trained = _rows(other.test, ctx), _rows(dataset.train, ctx)
         remedy = f'keep them out of tuning: apart_from = ["{name}"] in [dataset.{dataset.name}]'
     ctx.progress(0, 0, f"compares {said} with the training rows")
     found = _alike(asked, trained, Thresholds(words=config.words, runs=config.runs))
     if found:
-        shown = "; ".join(found[:_SHOWN])
+        shown = "; ".join([*found[:_SHOWN], *(["and so on"] if len(found) > _SHOWN else [])])
         raise DataError(
-            f"{len(found)} of the {len(asked)} {said} are rows that {dataset.name!r} tunes on, or "
-            f"resemble them: {shown}{'; and so on' if len(found) > _SHOWN else ''}",
+            f"{len(found)} of the {len(asked)} {said} are rows that {dataset.name!r} tunes on, "
+            f"resemble them, or stand in them: {shown}",
             remedy=remedy,
         )
     return Apart(
@@ -92,7 +95,8 @@ def check(
 
 
 def _alike(asked: Sequence[_Row], trained: Sequence[_Row], thresholds: Thresholds) -> list[str]:
-    """A sentence on each of the rows asked that is one of those trained on, or resembles one."""
+    """A sentence on each of the rows asked that is one of those trained on, resembles one, or
+    stands in one."""
     of_asked, of_trained = (
         [(row.where, text) for row in rows for text in row.texts] for rows in (asked, trained)
     )
@@ -103,30 +107,26 @@ def _alike(asked: Sequence[_Row], trained: Sequence[_Row], thresholds: Threshold
             (one, _), (of, _) = of_asked[pair.first], of_trained[pair.second]
             what = "words" if pair.short else "word 5-grams"
             said.setdefault(one, f"{one} is {of}, or has {pair.jaccard:.2f} of its {what}")
+    looked_for = [(*row.texts, *row.turns) for row in asked]
+    for held in held_rows(looked_for, [row.whole for row in trained]):
+        one, of = asked[held.first].where, trained[held.second].where
+        share = f"{held.share:.2f} of its word {NUM_WORDS}-grams"
+        said.setdefault(one, f"{one} stands in {of}, by {share}")
     return list(said.values())
 
 
-def _rows(
-    dataset: Dataset, ctx: Context, *, tested: bool = False, turns: bool = False
-) -> list[_Row]:
-    """The training rows of a dataset, or those that it is tested on; with what the user says in
-    each turn of a conversation, if `turns`, beside all of it."""
-    split = dataset.test if tested else dataset.train
+def _rows(split: Split, ctx: Context) -> list[_Row]:
+    """The rows of one side of a dataset."""
     columns = ["pointer", "text", "content"]
     return [
         _Row(
             where=row["pointer"],
-            texts=(row["text"], *(_asked_in(row["content"]) if turns else ())),
+            texts=(row["text"],),
+            turns=asked_in(row["content"]),
+            whole=everything_in(row["content"]),
         )
         for row in pq.read_table(ctx.blobs.path(split.rows), columns=columns).to_pylist()
     ]
-
-
-def _asked_in(content: str) -> list[str]:
-    """What the user says in each turn of a conversation; nothing in other rows."""
-    said: dict[str, Any] = json.loads(content)
-    turns = said.get("messages", ())
-    return [turn["content"] for turn in turns if turn["role"] == "user" and turn["content"]]
 
 
 def _own(task: TaskConfig, row: OwnRow) -> _Row:
@@ -142,16 +142,17 @@ def _own(task: TaskConfig, row: OwnRow) -> _Row:
 
 
 def _without_frame(task: TaskConfig, row: _Row) -> _Row:
-    """A training row without those words: it may ask as the task does."""
+    """A training row, and each turn of the user in it, without those words: it may ask as the task
+    does."""
     frame = [piece.strip() for piece in re.split(r"\{[^{}]*\}", task.prompt)]
     frame = [piece for piece in frame if len(piece.split()) >= _FRAME_WORDS]
     texts = []
-    for text in row.texts:
+    for text in (*row.texts, *row.turns):
         bare = text
         for piece in frame:
             bare = bare.replace(piece, " ")
         texts.append(bare if bare.strip() else text)
-    return _Row(where=row.where, texts=tuple(texts))
+    return replace(row, texts=tuple(texts))
 
 
 def _file_of(task: TaskConfig) -> str:

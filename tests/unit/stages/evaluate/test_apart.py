@@ -82,7 +82,7 @@ def test_a_tasks_own_rows_are_no_training_rows(tiny: Any) -> None:
     with pytest.raises(DataError) as caught:
         asked(tiny, exam(), trained, GLASS, near, BEES)
     said = caught.value.message
-    assert said.startswith("2 of the 3 rows of tasks/exam.jsonl are rows that 'qa' tunes on, or ")
+    assert said.startswith("2 of the 3 rows of tasks/exam.jsonl are rows that 'qa' tunes on, ")
     assert "tasks/exam.jsonl, line 2 is qa.jsonl:2, or has 0.92 of its words" in said
     assert "tasks/exam.jsonl, line 3 is qa.jsonl:1" in said
     assert caught.value.remedy == ("leave them out of tasks/exam.jsonl, or out of what 'qa' reads")
@@ -129,3 +129,34 @@ def test_a_prompt_without_a_field_is_compared_as_it_stands(tiny: Any) -> None:
     with pytest.raises(DataError):
         asked(tiny, exam(BEES), trained, GLASS)
     assert asked(tiny, exam(LOOMS), trained, GLASS).num_asked == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": f"{GLASS * 9} {LOOMS} Nobody ever knew. {BEES.upper() * 9}"},
+        completion("Go on.", f"{GLASS * 9} He asked: {LOOMS} Nobody ever knew."),
+        user(f"{GLASS * 9} And now: {LOOMS}"),
+    ],
+)
+def test_what_stands_in_a_longer_row_is_found(tiny: Any, row: dict[str, Any]) -> None:
+    trained = dataset(tiny, "qa", row, asked="text" if "text" in row else "prompt")
+    with pytest.raises(DataError) as caught:
+        asked(tiny, exam("Q: {question}"), trained, LOOMS, f"{LOOMS} Since when, and by whom then?")
+    said = "1 of the 2 rows of tasks/exam.jsonl are rows that 'qa' tunes on, resemble them, or "
+    assert caught.value.message == (
+        f"{said}stand in them: tasks/exam.jsonl, line 1 stands in qa.jsonl:1, by 1.00 of its word "
+        "8-grams"
+    )
+
+
+@pytest.mark.parametrize("row", [completion(LOOMS), user(BEES, LOOMS)])
+def test_another_datasets_test_rows_stand_in_a_longer_row(tiny: Any, row: dict[str, Any]) -> None:
+    other = dataset(tiny, "bench", row)
+    config = ApartConfig(words=0.7, runs=0.4)
+    trained = dataset(tiny, "qa", {"text": f"{GLASS * 9} {LOOMS} And so on."}, asked="text")
+    with pytest.raises(DataError, match=r"bench.jsonl:1 stands in qa.jsonl:1, by 1.00") as caught:
+        check(config, tiny.context(), dataset=trained, other=other)
+    assert 'apart_from = ["bench"]' in str(caught.value.remedy)
+    trained = dataset(tiny, "qa", {"text": GLASS * 9}, asked="text")
+    assert check(config, tiny.context(), dataset=trained, other=other).num_asked == 1
