@@ -65,9 +65,13 @@ class Contained:
     """Texts of which too little is left without the runs that do not count."""
 
 
-def contained(looked_for: Sequence[str], within: Sequence[str]) -> Contained:
+def contained(
+    looked_for: Sequence[str], within: Sequence[str], rows_of: Sequence[int] = ()
+) -> Contained:
     """Which of the texts `looked_for` stand in one of `within`, by at least `AT_LEAST`.
 
+    `rows_of` says, in order, of which row each of them is, where some are of one row: what a row
+    says twice is not common for that.
     Without the runs that do not count a text needs more of them than a word touches that is filled
     into a template, or all that it had.
     """
@@ -75,8 +79,11 @@ def contained(looked_for: Sequence[str], within: Sequence[str]) -> Contained:
     known, which = np.unique(runs, return_inverse=True)
     num_runs = np.bincount(texts, minlength=len(looked_for))
     rows, places = _occurrences(known, within)
+    row_of = np.asarray(rows_of or range(len(looked_for)), dtype=np.int64)
+    each_once = np.unique((row_of[texts] << 32) | which) & 0xFFFFFFFF
     counts = ~(
-        _is_common(which, len(known), len(looked_for)) | _is_common(places, len(known), len(within))
+        _is_common(each_once, len(known), len(set(row_of.tolist())))
+        | _is_common(places, len(known), len(within))
     )
     texts, which = texts[counts[which]], which[counts[which]]
     rows, places = rows[counts[places]], places[counts[places]]
@@ -95,7 +102,7 @@ def held_rows(asked: Sequence[Sequence[str]], within: Sequence[str]) -> tuple[He
     order. Each of its texts is looked for by itself; the share is of the one that most stands."""
     owners = [owner for owner, texts in enumerate(asked) for _ in texts]
     best: dict[tuple[int, int], float] = {}
-    for held in contained([text for texts in asked for text in texts], within).held:
+    for held in contained([text for texts in asked for text in texts], within, owners).held:
         at = owners[held.first], held.second
         best[at] = max(held.share, best.get(at, 0.0))
     return tuple(

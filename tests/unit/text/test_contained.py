@@ -91,6 +91,13 @@ def test_each_text_of_a_row_is_looked_for_by_itself() -> None:
     assert found == (Held(first=0, second=1, share=1.0), Held(first=2, second=2, share=1.0))
 
 
+def test_what_a_row_says_twice_is_not_common_for_that() -> None:
+    asked = [(f"{words(0)} {words(n, 3)}", words(0)) for n in range(1, 9)]
+    assert len(held_rows(asked, [f"{words(20)} {words(0)}"])) == 8
+    asked = [(f"{words(0)} {words(n, 3)}",) for n in range(1, 12)]
+    assert held_rows(asked, [f"{words(20)} {words(0)}"]) == ()
+
+
 def test_nothing_in_nothing() -> None:
     assert contained([], [words(1)]).held == contained([words(1)], []).held == ()
     assert contained(["", "!"], ["", words(1)]).num_short == 2
