@@ -57,7 +57,7 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
     A gate that was judged as it is set now was registered then.
 
     Raises:
-        DataError: test rows of another dataset, which a task asks, are among those to tune on.
+        DataError: rows that a task asks, another dataset's or its own, are among those to tune on.
     """
     if path.gate is None:
         return

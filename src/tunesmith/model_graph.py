@@ -19,6 +19,7 @@ from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.curate.filters import leak_thresholds
 from tunesmith.stages.evaluate.apart import ApartConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, PairsConfig, SlicesConfig
+from tunesmith.stages.evaluate.task import Task
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
@@ -38,7 +39,7 @@ class ModelPath:
     others: Mapping[str, Step] = field(default_factory=dict)
     """By name: other datasets whose test rows its gate's tasks ask."""
     apart: Mapping[str, Step] = field(default_factory=dict)
-    """By the names of those: that none of their rows is tuned on."""
+    """By the names of its gate's tasks: that no row which is asked there is tuned on."""
     slices: Step | None = None
     judges: Mapping[str, Step] = field(default_factory=dict)
     """The base models that judge answers to the gate's tasks, by name."""
@@ -127,20 +128,28 @@ def _model_path(
         return path
     named = [task.config.other for task in gate.given() if task.config.other]
     others = {other: datasets[other] for other in named}
-    near = leak_thresholds(file.dataset[recipe.dataset])
     apart = {
-        other: step(
-            f"apart:{name}/{other}",
-            "apart@1",
-            ApartConfig(words=near.words, runs=near.runs),
-            dataset=data,
-            other=cut,
-        )
-        for other, cut in others.items()
+        task.config.name: _apart(file, gate, task, data, others)
+        for task in gate.given()
+        if task.rows or task.config.other
     }
     judges = {task.judge.base: bases[task.judge.base] for task in gate.given() if task.judge}
     path = replace(path, others=others, apart=apart, judges=judges)
     return judged_beside(file, name, replace(path, slices=_slices(file, gate, path)))
+
+
+def _apart(
+    file: ProjectFile, gate: GateConfig, task: Task, dataset: Step, others: Mapping[str, Step]
+) -> Step:
+    """The step that holds what a task asks against what is tuned on. Its examples may be that."""
+    near = leak_thresholds(file.dataset[file.model[gate.model].dataset])
+    config = ApartConfig(
+        words=near.words, runs=near.runs, task=task.config if task.rows is not None else None
+    )
+    given = {"rows": task.rows} if task.rows is not None else {"other": others[task.config.other]}
+    return step(
+        f"apart:{gate.model}/{task.config.name}", "apart@1", config, dataset=dataset, **given
+    )
 
 
 def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
@@ -257,7 +266,8 @@ def _task_steps(
         for task in gate.given():
             own = {"rows": task.rows, "program": task.program, "examples": task.examples}
             if other := task.config.other:
-                own |= {"other": path.others[other], "apart": path.apart[other]}
+                own["other"] = path.others[other]
+            own["apart"] = path.apart.get(task.config.name)
             made.append(
                 step(
                     f"evaluate{which}:{gate.model}/{task.config.name}{version}",

@@ -405,6 +405,21 @@ def letter(number: int) -> str:
     return json.dumps({"town": ["Oslo", "Rome"][number % 2], "messages": messages}) + "\n"
 
 
+def test_a_tasks_own_rows_that_are_tuned_on_stop_it_before_anything_is_tuned(desk: Any) -> None:
+    quiz = desk.folder / "tasks/quiz.jsonl"
+    apart = quiz.read_text()
+    asked = {"q": "en 3 21", "answer": "mit", "level": "easy"}
+    every = [json.dumps({**asked, "q": f"{lang} 3 21"}) for lang in ("de", "en", "fr")]
+    quiz.write_text(apart + "\n".join(every) + "\n")
+    code, said = desk("run")
+    assert code == 1, said
+    assert "of the 27 rows of tasks/quiz.jsonl are rows that 'talks' tunes on" in said
+    assert "tasks/quiz.jsonl, line 2" in said
+    assert "is talks.jsonl#" in said
+    assert "leave them out of tasks/quiz.jsonl, or out of what 'talks' reads" in said
+    assert not desk("model", "list")[1]
+
+
 def test_rows_of_another_dataset_and_less_that_is_better(desk: Any) -> None:
     project: Path = desk.folder / "tunesmith.toml"
     text = project.read_text()

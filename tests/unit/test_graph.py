@@ -8,6 +8,7 @@ from tunesmith.core.code_version import environment
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.core.kinds import kind
 from tunesmith.core.step import ordered
+from tunesmith.files_now import with_files_as_they_are
 from tunesmith.graph import build
 from tunesmith.project import open_project
 from tunesmith.project_file import FILE, read
@@ -177,3 +178,43 @@ def test_who_decided_about_a_licence_is_read_from_the_project_file_alone(tmp_pat
     flags = ['dataset.d.licence_cleared.notices="J. Doe, 2026-07-01: contract 17"']
     with pytest.raises(ConfigError, match="decisions about licences are read from the project"):
         read(tmp_path, flags=flags)
+
+
+TASK = """
+name = "{0}"
+version = "1"
+rows = "{1}"
+metrics = ["exact match"]
+"""
+GATE = """
+[gate.m]
+model = "m"
+tasks = ["own.toml", "far.toml", "test.toml"]
+[[gate.m.rules]]
+task = "own"
+at_least = 0.0
+"""
+
+
+def test_what_a_task_asks_is_held_against_what_is_tuned_on_before_it_is_asked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own.jsonl").write_text('{"q": "Why?", "answer": "So."}\n')
+    own = 'prompt = "{q}"\nnum_fewshot = 1\nexamples = "file:own.jsonl"\n'
+    (tmp_path / "own.toml").write_text(TASK.format("own", "file:own.jsonl") + own)
+    (tmp_path / "far.toml").write_text(TASK.format("far", "dataset:far"))
+    (tmp_path / "test.toml").write_text(TASK.format("test", "test"))
+    far = '[dataset.far]\nsources = ["notices"]\nbase = "small"\ninstruction = "Name it."\n'
+    file = file_of(tmp_path, far, MODEL.format("m", "small"), GATE)
+    path = build(with_files_as_they_are(file, tmp_path)).models["m"]
+
+    assert sorted(path.apart) == ["far", "own"]
+    assert path.apart["own"].inputs["dataset"] is path.dataset
+    assert path.apart["own"].inputs["rows"].text.startswith('{"q"')
+    assert path.apart["far"].inputs["other"] is path.others["far"]
+    assert path.gate is not None
+    asked = {step.name: step for step in path.gate.inputs["tasks"]}
+    for subject in ("evaluate-base", "evaluate"):
+        for task in ("own", "far"):
+            assert asked[f"{subject}:m/{task}"].inputs["apart"] is path.apart[task]
+        assert "apart" not in asked[f"{subject}:m/test"].inputs

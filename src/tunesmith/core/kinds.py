@@ -263,7 +263,11 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.apart:check",
         config=f"{_STAGES}.evaluate.apart:ApartConfig",
         record=f"{_RECORDS}.evaluation:Apart",
-        sources=(f"{_STAGES}.evaluate.apart", *_DEDUP),
+        sources=(
+            *(f"{_STAGES}.evaluate.{name}" for name in ("apart", "own_rows", "task")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("answers", "judge")),
+            *(_REWARDS, "tunesmith.text.contained", *_DEDUP),
+        ),
         libraries=("pyarrow", "numpy", "rensa"),
     ),
     "evaluate-tuned-pairs@1": Kind(

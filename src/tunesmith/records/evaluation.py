@@ -149,10 +149,11 @@ class OwnRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Apart:
-    """That no test row of one dataset is a training row of another, or resembles one."""
+    """That no row which a task asks is a training row of a dataset, resembles one, or stands in
+    one."""
 
     asked: str
-    """Name of the dataset whose test rows a task asks."""
+    """Name of the dataset whose test rows a task asks, or of the task whose own rows."""
     trained: str
     """Name of the one that the model is tuned on."""
     num_asked: int

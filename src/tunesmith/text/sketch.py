@@ -89,7 +89,7 @@ def candidates(
     by_runs = _Banded(num_bands=num_bands(runs), rows=[], keys=[])
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         progress(start, len(texts))
-        hashes, sizes = _hashed(texts[start : start + _TEXTS_AT_ONCE])
+        hashes, sizes = hashed_words(texts[start : start + _TEXTS_AT_ONCE])
         members, words_of_members, num_words = _sets(hashes, sizes)
         is_partner = (num_words <= min(most, partner))[members]
         small_texts.append(members[is_partner] + start)
@@ -101,7 +101,7 @@ def candidates(
     return of_all[np.lexsort((of_all[:, 1], of_all[:, 0]))], _pairs(by_runs)
 
 
-def _hashed(texts: Sequence[str]) -> tuple[Any, Any]:
+def hashed_words(texts: Sequence[str]) -> tuple[Any, Any]:
     """64 bits for each word of all texts, in order; and how many words each text has.
 
     A word's number is the polynomial of its characters, out of running sums over all of them: it

@@ -28,7 +28,7 @@ from tunesmith.text.sketch import (
     MAX_MISS,
     NUM_PERMUTATIONS,
     SHORT,
-    _hashed,
+    hashed_words,
     num_bands,
     words_of,
 )
@@ -163,7 +163,7 @@ def test_a_process_with_another_hash_seed_finds_the_same() -> None:
 
 @given(st.lists(st.text(max_size=30) | st.text("aB_ \n日本語.éİß", max_size=30), max_size=6))
 def test_words_are_told_apart_by_their_hashes_as_by_their_characters(texts: list[str]) -> None:
-    hashes, sizes = _hashed(texts)
+    hashes, sizes = hashed_words(texts)
     words = [word for text in texts for word in words_of(text)]
     assert sizes.tolist() == [len(words_of(text)) for text in texts]
     assert len(hashes) == len(words)

@@ -10,6 +10,7 @@ from tunesmith.core.canonical import parse
 from tunesmith.records.data import DataAsset, SemanticSize, TrueSize
 from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel
+from tunesmith.stages.curate.apart import apart_said, standing_said
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.licensed import cleared_section
@@ -315,7 +316,8 @@ def _split(facts: CardFacts) -> str:
 Rows form a component{others}, if they are joined by pairs that share at least
 (Jaccard similarity){what}
 
-{_rule(leak_thresholds(config))}{_alike(facts)}{_together(facts)}{_apart(facts)}
+{_rule(leak_thresholds(config))}{_alike(facts)}{_together(facts)}\
+{apart_said(facts.config, facts.sides)}
 
 A component is on one side only. The {facts.num_components} components with a row in the dataset
 were {how}.{_straddling(facts)}
@@ -324,7 +326,7 @@ Residual similarity, the highest over all pairs of a training row and a test row
 
 - {_highest(facts.closest.words)} of their words, where either text has fewer than {SHORT}
 - {_highest(facts.closest.runs)} of their word 5-grams, where both have at least {SHORT} words\
-{_residual(facts)}"""
+{_residual(facts)}{standing_said(facts.sides)}"""
 
 
 def _alike(facts: CardFacts) -> str:
@@ -365,16 +367,6 @@ def _straddling(facts: CardFacts) -> str:
     left_out = len(facts.sides.straddling)
     return f""" {left_out} later rows
 were left out, as a row before that date is of their component."""
-
-
-def _apart(facts: CardFacts) -> str:
-    if not facts.config.apart_from:
-        return ""
-    others = ", ".join(facts.config.apart_from)
-    return f"""
-
-No training row is that similar to a test row of {others}:
-{len(facts.sides.barred)} rows were left out for it."""
 
 
 def _rule(thresholds: Thresholds) -> str:

@@ -153,8 +153,9 @@ class DatasetConfig(Section):
     that the model is judged on what it could not have seen. A later row that belongs to an earlier
     one, or resembles it, is left out."""
     apart_from: tuple[str, ...] = ()
-    """Names of other datasets: no row is trained on that is one of their test rows, or resembles
-    one as `leak_similarity` says. Name every dataset that the model is judged on."""
+    """Names of other datasets: no row is trained on that is one of their test rows, resembles one
+    as `leak_similarity` says, or in which one stands. Name every dataset that the model is judged
+    on."""
     reviewed: str = ""
     """Name of a review: the labels that it settled, and that were accepted (`tunesmith review
     accept`), stand in place of the sources', for every row with the same text; what is unusable is

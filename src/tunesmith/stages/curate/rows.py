@@ -64,6 +64,8 @@ class Row:
     """The ids of the rows that it was made from."""
     like: str = ""
     """The test row of another dataset that it resembles, so that it is not trained on."""
+    holds: str = ""
+    """The one that stands in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

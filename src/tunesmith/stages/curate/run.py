@@ -6,8 +6,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import pyarrow.parquet as pq
-
 from tunesmith.asset.accounted import require_accounted
 from tunesmith.core.canonical import parse
 from tunesmith.core.errors import DataError
@@ -17,6 +15,7 @@ from tunesmith.records.data import DataAsset, Dataset, Split, TrueSize
 from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel
 from tunesmith.records.review import ReviewedLabels
+from tunesmith.stages.curate.apart import barred_rows, kept_apart
 from tunesmith.stages.curate.card import CardFacts, write_card
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.dates import dated
@@ -44,7 +43,6 @@ from tunesmith.stages.curate.semantic import (
     facts_of,
     joined_by_meaning,
     meanings_of,
-    most_alike,
     semantic_size,
 )
 from tunesmith.stages.curate.split import Caps, Sides, caps_of_all, caps_per_label, split
@@ -57,7 +55,6 @@ from tunesmith.text.dedup import (
     duplicate_of,
     duplicates,
     most_similar,
-    resembling,
 )
 
 DUPLICATES = ("exact duplicate", "near duplicate", REASON)
@@ -95,7 +92,7 @@ def curate(
     rows, undated = dated(config, chosen.rows)
     seeded = beside_their_seeds(rows, chosen.dropped, DUPLICATES)
     rows, near, contradictions = _with_components(config, rows, assets, seeded, meanings, ctx)
-    rows = _marked(config, rows, apart, meanings, ctx)
+    rows = kept_apart(config, rows, apart, meanings, ctx)
     sides = _sides(config, rows, ctx)
     dropped = [*unusable, *chosen.dropped, *undated, *_left_out(sides)]
     require_accounted(len(source_rows), len(sides.train), len(sides.test), len(dropped))
@@ -143,7 +140,7 @@ def _left_out(sides: Sides) -> list[Dropped]:
     found += [drop(row, "over the cap", row.label) for row in sides.surplus]
     found += [drop(row, GENERATED, row.component) for row in sides.generated]
     found += [drop(row, "beyond its source's share", row.asset) for row in sides.unmixed]
-    return found + [drop(row, "like another dataset's test row", row.like) for row in sides.barred]
+    return found + barred_rows(sides)
 
 
 def _confusable(rows: Sequence[Row], near: Sequence[Pair]) -> tuple[frozenset[str], ...]:
@@ -223,41 +220,6 @@ def _with_components(
         for row, component in zip(rows, places, strict=True)
     ]
     return named, near, contradictions
-
-
-def _marked(
-    config: DatasetConfig,
-    rows: list[Row],
-    apart: Sequence[Dataset],
-    meanings: Meanings | None,
-    ctx: Context,
-) -> list[Row]:
-    """The rows, each with the test row of another dataset that it resembles, if there is one."""
-    if not apart:
-        return rows
-    tests = [
-        (f"{dataset.name}: {row['row_id']}", row["text"], row["row_id"])
-        for dataset in apart
-        for row in pq.read_table(
-            ctx.blobs.path(dataset.test.rows), columns=["row_id", "text"]
-        ).to_pylist()
-    ]
-    ctx.progress(0, 0, "compares rows with other test rows")
-    texts = [text for _, text, _ in tests]
-    places = {row_id: place for place, (_, _, row_id) in enumerate(tests)}
-    found = resembling([row.text for row in rows], texts, leak_thresholds(config))
-    like = {place: pair.second for place, pair in enumerate(found) if pair}
-    if meanings is not None:
-        alike = most_alike(rows, texts, meanings, ctx)
-        same = {row: at for row, (at, cosine) in alike.items() if cosine >= meanings.at_least}
-        like = same | like
-    for at, row in enumerate(rows):  # what was made from a test row may say it in other words
-        if seed := next((each for each in row.seeds if each in places), ""):
-            like[at] = places[seed]
-    return [
-        dataclasses.replace(row, like=tests[like[place]][0]) if place in like else row
-        for place, row in enumerate(rows)
-    ]
 
 
 def _true_size(

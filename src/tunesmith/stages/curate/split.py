@@ -104,7 +104,7 @@ def split(
     test_side = [row for row in test_side if tests_synthetic or not row.is_synthetic]
     straddling = tuple(row for row in rest if row.is_late)
     rest = [row for row in rest if not row.is_late]
-    train_side = [row for row in rest if not row.like]
+    train_side = [row for row in rest if not (row.like or row.holds)]
     _require_each(totals, train_side)
     test, over_test = _cap(test_side, caps.test, seed)
     train, over_train = _cap(train_side, caps.train, seed)
@@ -112,7 +112,7 @@ def split(
         train=tuple(train),
         test=tuple(test),
         surplus=tuple(over_train + over_test),
-        barred=tuple(row for row in rest if row.like),
+        barred=tuple(row for row in rest if row.like or row.holds),
         straddling=straddling,
         generated=tuple(generated),
     )

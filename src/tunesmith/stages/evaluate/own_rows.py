@@ -81,6 +81,15 @@ def filled(template: str, fields: Mapping[str, Any], where: str = "the row") -> 
     return _FIELD.sub(value, template)
 
 
+def names_in(template: str) -> list[str]:
+    """The names of fields in a template, in order.
+
+    >>> names_in("{q} {{x}} {a}")
+    ['q', 'a']
+    """
+    return [found[1] for found in _FIELD.finditer(template) if found[1] is not None]
+
+
 def _own(config: TaskConfig, fields: Mapping[str, Any], row_id: str, where: str) -> OwnRow:
     if config.answer not in fields:
         raise DataError(

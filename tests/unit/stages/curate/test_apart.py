@@ -113,3 +113,83 @@ def test_no_row_is_lost_and_none_that_is_barred_is_trained_on(
     assert not any(row.like for row in sides.train)
     assert all(row.like for row in sides.barred)
     assert {row.label for row in sides.train} == {row.label for row in rows}
+
+
+def test_rows_in_which_a_test_row_stands_are_not_trained_on(
+    ctx: Context, base: BaseModel, records: MakeRecords
+) -> None:
+    other = judged_on(ctx, base, records)
+    tested = [row["text"] for row in table(ctx, other.test.rows)]
+    holding = [f"{words(200 + n, 60)} {text} {words(300 + n, 60)}" for n, text in enumerate(tested)]
+    own = [words(n) for n in range(100, 140)]
+    asset = records([{"text": text} for text in (*holding, *own)])
+
+    plain = curate(config("set"), ctx, assets=(asset,), base=base)
+    assert plain.dropped_by_reason == {}
+    found = curate(
+        config("set", apart_from=["judge"]), ctx, assets=(asset,), base=base, apart=(other,)
+    )
+    left = {row["text"] for row in table(ctx, found.train.rows)}
+    assert not left & set(holding)
+    assert len({row["text"] for row in table(ctx, plain.train.rows)} & set(holding)) > 5
+    num = found.num_dropped
+    assert found.dropped_by_reason == {"holds another dataset's test row": num}
+    tests = {f"judge: {row['row_id']}" for row in table(ctx, other.test.rows)}
+    assert {row["detail"] for row in table(ctx, found.dropped)} <= tests
+    card = ctx.blobs.get(found.card).decode()
+    assert "a test row of judge:\n0 rows were left out for it. " in card
+    assert f" {num} more were left out, as a test row\nstands in them: 80% of the runs of 8" in card
+
+
+def test_conversations_in_which_a_users_turn_of_a_test_row_stands_are_not_trained_on(
+    ctx: Context, base: BaseModel, records: MakeRecords
+) -> None:
+    def said(*texts: str) -> dict[str, Any]:
+        roles = ("user", "assistant") * len(texts)
+        return {
+            "messages": [
+                {"role": role, "content": text} for role, text in zip(roles, texts, strict=False)
+            ]
+        }
+
+    rows = records([said(words(n, 12), words(500 + n, 40)) for n in range(20)])
+    chats = config("judge", format="chat", test_rows=10)
+    other = curate(chats, ctx, assets=(rows,), base=base)
+    own = [said(words(100 + n), "Yes.", words(n, 12), words(600 + n, 50)) for n in range(20)]
+    far = [said(words(200 + n), "Yes.", words(400 + n), "No.") for n in range(20)]
+    found = curate(
+        config("set", format="chat", apart_from=["judge"]),
+        ctx,
+        assets=(records([*own, *far]),),
+        base=base,
+        apart=(other,),
+    )
+    dropped = found.dropped_by_reason["holds another dataset's test row"]
+    assert 5 < dropped <= 10
+    assert found.num_dropped == dropped
+
+
+def test_inside_a_dataset_what_stands_on_both_sides_is_said_and_stays(
+    ctx: Context, base: BaseModel, records: MakeRecords
+) -> None:
+    clauses = [words(n, 20) for n in range(20)]
+    contracts = [
+        f"{words(100 + n, 90)} {text} {words(200 + n, 90)}" for n, text in enumerate(clauses)
+    ]
+    asset = records([{"text": text} for text in (*clauses, *contracts)])
+    found = curate(config("set", test_rows=12), ctx, assets=(asset,), base=base)
+    assert (found.num_dropped, found.test.num_rows) == (0, 12)
+    trained = {row["text"] for row in table(ctx, found.train.rows)}
+    held = [
+        row["text"]
+        for row in table(ctx, found.test.rows)
+        if any(row["text"] in text for text in trained)
+    ]
+    assert held
+    card = ctx.blobs.get(found.card).decode()
+    said = f"**Warning:** {len(held)} of the 12 test rows stand whole in a training row, such as"
+    assert said in card
+    # Where none does, the card is as it was, so that no model is tuned again.
+    asset = records([{"text": words(n)} for n in range(40)])
+    found = curate(config("set", test_rows=12), ctx, assets=(asset,), base=base)
+    assert "stand whole" not in ctx.blobs.get(found.card).decode()
