@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ErasureCertificate,
         ErasurePlan,
         FieldChange,
+        Holder,
         Place,
         Remedy,
         RowTrace,
@@ -258,13 +259,17 @@ def _trace(row: RowTrace) -> list[str]:
         "",
         "to",
     ]
-    held = [[h.kind, h.name, f"run {h.run}", h.how] for h in row.holders]
-    shown = table(held, ["what", "which", "made by", "how"])
+    shown = _held_by(row.holders)
     return [*lines, *(f"  {each}" for each in shown), f"  {row.num_traces} served requests"]
 
 
 def _placed(place: Place | None) -> str:
     return f", {place.said()}" if place else ""
+
+
+def _held_by(holders: Sequence[Holder]) -> list[str]:
+    held = [[h.kind, " = ".join((h.name, *h.tags)), f"run {h.run}", h.how] for h in holders]
+    return table(held, ["what", "which", "made by", "how"])
 
 
 def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
@@ -284,8 +289,7 @@ def _ancestors(rows: Sequence[Ancestor]) -> list[str]:
 
 def _plan(plan: ErasurePlan) -> list[str]:
     counted = _counted(plan.row_ids, plan.num_quarantined)
-    held = [[h.kind, h.name, f"run {h.run}", h.how] for h in plan.holders]
-    shown = table(held, ["what", "which", "made by", "how"])
+    shown = _held_by(plan.holders)
     return [
         *wrapped(f"{plan.subject}: {counted}, found by {plan.named_by}"),
         "",
@@ -295,6 +299,7 @@ def _plan(plan: ErasurePlan) -> list[str]:
         "",
         *_remedies(plan.remedies),
         *(f"stays, though it says the same: {each}" for each in plan.shared),
+        *_not_searched_for(plan),
         *_left_in_files(plan.files),
         *_left_the_store(plan.copies),
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
@@ -333,6 +338,15 @@ def _left_the_store(copies: Sequence[str]) -> list[str]:
     return [part for each in copies for part in wrapped(f"{said}: {each}")]
 
 
+def _not_searched_for(of: ErasurePlan | ErasureCertificate) -> list[str]:
+    shared = f"not searched for, as records of others have them, too, which stay: {of.num_shared}"
+    short = f"not searched for, as they are too short to be told from others: {of.num_too_short}"
+    return [
+        *([f"{shared} texts or values"] if of.num_shared else []),
+        *([f"{short} texts, values or names"] if of.num_too_short else []),
+    ]
+
+
 def _certificate(made: ErasureCertificate) -> list[str]:
     lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
     return [
@@ -343,11 +357,7 @@ def _certificate(made: ErasureCertificate) -> list[str]:
         *lost,
         f"searched {made.num_blobs} blobs and the database, {size(made.num_bytes)}, for "
         f"{made.num_needles} texts and names: nothing was found",
-        *(
-            [f"{made.num_too_short} texts or names were too short to search for"]
-            if made.num_too_short
-            else []
-        ),
+        *_not_searched_for(made),
         *_left_in_files(made.files),
         *_left_the_store(made.copies),
         *_remedies(made.remedies),

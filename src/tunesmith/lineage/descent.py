@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import duckdb
 
 from tunesmith.lineage import query
+from tunesmith.lineage.place import place_of
 from tunesmith.lineage.versions import Held, readable
-from tunesmith.lineage.words import place_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.lineage import Ancestor

@@ -82,6 +82,7 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
         failpoint("erasure.begun")
         certificate = _carry_out(project, store, journal, begun)
     journals.remove(store)
+    project.look_again()
     return _require_clean(certificate)
 
 
@@ -153,7 +154,6 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
         rows={name: tuple(sorted(digests)) for name, digests in sorted(rows.items())},
         row_ids=person.row_ids,
         texts=person.texts,
-        num_too_short=person.num_too_short,
         purge=sure,
         mentions=mentions,
         plan=planned,
@@ -163,7 +163,8 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
 def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[dict[str, str], ...]:
     """Blobs that have a row of theirs, and what they are; and those that only have a text."""
     what, kinds, records = _known(project)
-    said = {form for row in person.rows for form in (row.text, normalise(row.text))} - {""}
+    texts = {*person.words, *(row.text for row in person.rows)}
+    said = {form for text in texts for form in (text, normalise(text))} - {""}
     runs = project.runs()
     found, mentions = forget_repairs.blobs_with(project, person, runs)
     # What a quarantine shows of a record is too little to find it by.
@@ -178,7 +179,8 @@ def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[d
                     and scan.has_texts(project.runner.blobs.path(blob), said)
                 ):
                     found.add(blob.sha256)
-    affected = {holder.run for holder in planned.holders if holder.kind == "source"}
+    theirs = [holder for holder in planned.holders if not holder.by_words]
+    affected = {holder.run for holder in theirs if holder.kind == "source"}
     for held in all_held(project):
         package = package_of(project, held, runs) if held.run.id in affected else None
         if package is not None:
@@ -263,7 +265,8 @@ def _carry_out(project: Project, store: Path, journal: Journal, begun: int) -> E
         not_rewritten=tuple(lost),
         remedies=journal.plan.remedies,
         num_needles=0,
-        num_too_short=journal.num_too_short,
+        num_too_short=journal.plan.num_too_short,
+        num_shared=journal.plan.num_shared,
         num_blobs=0,
         num_bytes=0,
         found=(),
@@ -302,7 +305,8 @@ def _certify(
 def _rewrite(project: Project, journal: Journal) -> tuple[list[str], list[str]]:
     """Make again, without the rows, what of the project file holds them; and what cannot be."""
     file, graph = project.file, build(project.file)
-    held = [h for h in journal.plan.holders if h.kind in ("source", "transform")]
+    theirs = [holder for holder in journal.plan.holders if not holder.by_words]
+    held = [holder for holder in theirs if holder.kind in ("source", "transform")]
     sources = file.made_from(h.name.partition("@")[0] for h in held)
     again: list[Step] = [graph.assets[name] for name in sorted(sources & graph.assets.keys())]
     again += [

@@ -29,7 +29,6 @@ class Journal:
     row_ids: tuple[str, ...]
     texts: tuple[str, ...]
     """What is searched for."""
-    num_too_short: int
     purge: Mapping[str, str]
     """Digests of blobs that have a row of theirs, and what they are: they go."""
     mentions: Mapping[str, str]

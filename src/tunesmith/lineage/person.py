@@ -9,17 +9,19 @@ from typing import Any
 
 import duckdb
 
+from tunesmith.core import erasure
 from tunesmith.core.errors import NotFound, UsageError
-from tunesmith.lineage import query
+from tunesmith.lineage import query, words
 from tunesmith.lineage.descent import ancestors, descend
-from tunesmith.lineage.refused import Refusal, RefusedRecord, refusals, subject_fields
+from tunesmith.lineage.refused import Refusal, RefusedRecord, refusals
 from tunesmith.lineage.scan import needles
 from tunesmith.lineage.versions import Held, readable
+from tunesmith.lineage.words import distinctive, subject_fields
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 
-MIN_TEXT, MIN_SUBJECT = 12, 6
-"""Characters from which a text, or a subject's value, is not to be found by chance."""
+MIN_SUBJECT = 6
+"""Characters from which a subject's value is not to be found by chance."""
 _ROW_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -32,6 +34,8 @@ class Row:
     pointer: str
     text: str
     label: str
+    values: tuple[str, ...]
+    """Its text, and every string in its fields: a turn, an answer, an address."""
     is_made: bool
     """Whether a transform made it."""
 
@@ -43,8 +47,8 @@ class Person:
     subject: str
     """Empty where rows were named."""
     rows: tuple[Row, ...]
-    shared: tuple[str, ...]
-    """Texts of theirs that rows of others say, too, or that were made of others' rows as well."""
+    shared: frozenset[str]
+    """What of theirs rows of others say, too, or that was made of others' rows as well."""
     made: tuple[str, ...] = ()
     """Ids of the rows that transforms made of theirs, also of those that were quarantined."""
     refused: tuple[Refusal, ...] = ()
@@ -56,17 +60,36 @@ class Person:
         return tuple(dict.fromkeys((*(row.row_id for row in self.rows), *self.made)))
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """All that their rows say, string by string, but their name."""
+        said = dict.fromkeys(value for row in self.rows for value in row.values)
+        return tuple(each for each in said if erasure.one_form(each) != self.subject)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What only they say, and is long enough."""
+        return tuple(distinctive(self.said, self.shared))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their name, if it is long enough."""
+        return (self.subject,) if len(self.subject) >= MIN_SUBJECT else ()
+
+    @property
     def texts(self) -> tuple[str, ...]:
-        """What is searched for: what only they say, and their name; what is long enough."""
-        said = {row.text.strip(): None for row in self.rows if row.text.strip() not in self.shared}
-        long = [text for text in said if len(text) >= MIN_TEXT]
-        return (*long, *([self.subject] if len(self.subject) >= MIN_SUBJECT else ()))
+        """What is searched for."""
+        return (*self.words, *self.names)
+
+    @property
+    def num_shared(self) -> int:
+        """Texts that are not searched for since others say them, too."""
+        return len(self.shared.intersection(self.said))
 
     @property
     def num_too_short(self) -> int:
-        """Texts and names that are not searched for."""
-        said = {row.text.strip() for row in self.rows} | {self.subject}
-        return len(said - {""}) - len(self.texts)
+        """Texts and names that only they have, and that are too short to be searched for."""
+        names = {self.subject} - {""}
+        return len(self.said) - self.num_shared - len(self.words) + len(names) - len(self.names)
 
     @property
     def sources(self) -> set[str]:
@@ -100,16 +123,18 @@ def person_of(
     made = descend(project, connection, every, [row.row_id for row in rows if not row.is_made])
     rows = list(dict.fromkeys([*rows, *_kept(project, connection, every, made.row_ids)]))
     own = [row for row in rows if row.row_id not in made.mixed]
-    others = _others(project, connection, every, own)
-    mixed = {row.text.strip() for row in rows} - {row.text.strip() for row in own}
+    said = {value for row in rows for value in row.values}
+    mixed = said - {value for row in own for value in row.values}
+    ids = {row.row_id for row in rows}
+    shared, others = words.of_others(project, connection, every, said - mixed, ids)
     person = Person(
         subject=subject,
         rows=tuple(rows),
-        shared=tuple(sorted(mixed | {row.text.strip() for row in others})),
+        shared=frozenset(mixed | shared),
         made=made.row_ids,
         refused=tuple(refused),
     )
-    return person, named_by, others, orphans
+    return person, named_by, [_row(project, held, row) for held, row in others], orphans
 
 
 def _rows(
@@ -138,7 +163,7 @@ def _rows(
                 is_label = name == held.run.identity["config"]["label"]
                 of = query.rows_with_label if is_label else query.rows_of_subject
                 found += of(connection, path, name, wanted[0])
-        rows += [_row(held, row) for row in found]
+        rows += [_row(project, held, row) for row in found]
     subject, ids = ("", wanted) if by_id else (wanted[0], ())
     refused = refusals(project, every, subject, ids)
     out = [_refused_row(each, record) for each in refused for record in each.records]
@@ -170,15 +195,17 @@ def _made_from(
         made = held.record.synthetic if isinstance(held.record, DataAsset) else None
         if made is not None and made.seeds:
             for row in query.rows_made_from(connection, path, made.seeds, row_ids):
-                yield _row(held, row)
+                yield _row(project, held, row)
 
 
 _COLUMNS = ("row_id", "pointer", "text", "label")
 
 
-def _row(held: Held, row: Mapping[str, Any]) -> Row:
+def _row(project: Project, held: Held, row: Mapping[str, Any]) -> Row:
     columns = {key: row[key] for key in _COLUMNS}
-    return Row(source=held.version.name, is_made=held.word == "transform", **columns)
+    values = words.of_row(project, held, row)
+    is_made = held.word == "transform"
+    return Row(source=held.version.name, values=values, is_made=is_made, **columns)
 
 
 def _refused_row(refusal: Refusal, record: RefusedRecord) -> Row:
@@ -189,6 +216,7 @@ def _refused_row(refusal: Refusal, record: RefusedRecord) -> Row:
         pointer=record.pointer,
         text=record.text,
         label=record.label,
+        values=record.values,
         is_made=refusal.held.word == "transform",
     )
 
@@ -231,7 +259,7 @@ def _with_origins(
         made_from = ancestors(project, connection, every, [row.row_id])
         origins = [each.row_id for each in made_from if not each.parents]
         naming = [
-            _row(held, copy)
+            _row(project, held, copy)
             for held, _, path in readable(project, every, "source", ("rows",))
             for each in query.rows_with_ids(connection, path, origins)
             if wanted.are_in("\0".join((each["text"], each["label"], each["attributes"])).encode())
@@ -255,21 +283,4 @@ def _kept(
     """Those of the rows `row_ids` that are in a data asset, and not quarantined."""
     for held, _, path in readable(project, every, "source", ("rows",)) if row_ids else ():
         for row in query.rows_with_ids(connection, path, row_ids):
-            yield _row(held, row)
-
-
-def _others(
-    project: Project,
-    connection: duckdb.DuckDBPyConnection,
-    every: Sequence[Held],
-    rows: Sequence[Row],
-) -> list[Row]:
-    """Rows of the newest versions that say the same as one of `rows`, and are none of them."""
-    newest = {held.version.name: held for held in every if held.kind == "source"}
-    texts = sorted({row.text.strip() for row in rows} - {""})
-    ids = sorted({row.row_id for row in rows})
-    return [
-        _row(held, row)
-        for held, _, path in readable(project, list(newest.values()), "source", ("rows",))
-        for row in query.others_that_say(connection, path, texts, ids)
-    ]
+            yield _row(project, held, row)

@@ -18,7 +18,7 @@ from tunesmith.lineage.copies import copies
 from tunesmith.lineage.person import Person, person_of
 from tunesmith.lineage.refused import with_refusals
 from tunesmith.lineage.scan import holds_as_it_stands, needles
-from tunesmith.lineage.trace import Placed, downwards, package_of, place
+from tunesmith.lineage.trace import Placed, downwards, package_of, place, place_by_words
 from tunesmith.lineage.versions import all_held
 from tunesmith.project import Project
 from tunesmith.records.lineage import ErasurePlan, Holder, Remedy
@@ -40,7 +40,8 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
     with query.opened() as connection:
         person, named_by, others, orphans = person_of(project, connection, every, wanted)
         placed = place(project, connection, every, person.row_ids)
-    placed = with_refusals(placed, person.refused)
+    by_id = with_refusals(placed, person.refused)
+    placed = place_by_words(project, every, by_id, needles(person.words), needles(person.names))
     labels = {row.label for row in person.rows}
     holders = list(downwards(project, every, placed, project.runs(), person.row_ids, labels))
     with project.runner.database.read() as database:
@@ -54,7 +55,7 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         remedies=tuple(_remedies(project, placed, holders)),
         num_traces=num_traces,
         files=tuple(_files(project, person)),
-        obstacles=(*orphans, *_obstacles(project, placed)),
+        obstacles=(*orphans, *_obstacles(project, by_id)),
         copies=tuple(
             copies(
                 project,
@@ -65,6 +66,8 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
             )
         ),
         num_quarantined=person.num_quarantined,
+        num_shared=person.num_shared,
+        num_too_short=person.num_too_short,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,19 @@ _EXAMPLES = """WITH few AS (SELECT * FROM changes WHERE change <> 'same'
     FROM few LEFT JOIN before_rows b ON b.side = side_before AND b.place = place_before
         LEFT JOIN after_rows a ON a.side = few.side AND a.place = few.place
     ORDER BY change, coalesce(few.side, side_before), coalesce(few.place, place_before)"""
+
+
+_OTHERS = """WITH sought AS (SELECT unnest($1) AS value, unnest($2) AS piece,
+            unnest($3) AS once, unnest($4) AS twice),
+        others AS (SELECT row_id, text, attributes FROM read_parquet($5)
+            WHERE row_id NOT IN (SELECT unnest($6))),
+        parts AS (SELECT row_id, attributes,
+            unnest(string_split(attributes, '"')) AS part FROM others),
+        hits AS (SELECT value, row_id FROM parts
+            JOIN sought ON rtrim(trim(part), ' \\') = piece
+            WHERE contains(attributes, once) OR contains(attributes, twice)
+            UNION SELECT value, row_id FROM others JOIN sought ON trim(text) = value)
+    SELECT value, count(*), min(row_id, $7) FROM hits GROUP BY value"""
 
 
 @contextlib.contextmanager
@@ -276,11 +289,24 @@ def copies_of(
 
 
 def others_that_say(
-    connection: duckdb.DuckDBPyConnection, path: str, texts: Sequence[str], row_ids: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The rows of a data asset that say one of `texts` and have none of the ids."""
-    condition = "trim(text) IN (SELECT unnest(?)) AND row_id NOT IN (SELECT unnest(?)) LIMIT 100"
-    return rows_where(connection, path, condition, [list(texts), list(row_ids)])
+    connection: duckdb.DuckDBPyConnection,
+    path: str,
+    values: Collection[str],
+    row_ids: Collection[str],
+    most: int,
+) -> list[tuple[str, int, list[str]]]:
+    """(value, rows, ids of `most` of them) of those of `values` that are the text of rows of a data
+    asset that have none of the ids, or seem to be a string in a field.
+
+    The fields are cut at their quotation marks, once for all values: each is looked up by its
+    longest part, and then as a whole. What only ends as it does, after a quotation mark of its own,
+    seems to be it.
+    """
+    forms = [_inside(value) for value in values]
+    pieces = [max(form.split('"'), key=len).strip().rstrip("\\ ") for form in forms]
+    return connection.execute(
+        _OTHERS, [list(values), pieces, forms, list(map(_inside, forms)), path, list(row_ids), most]
+    ).fetchall()
 
 
 def _json_path(name: str) -> str:

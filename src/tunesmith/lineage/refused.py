@@ -22,8 +22,10 @@ from tunesmith.asset.row import label_of
 from tunesmith.core import erasure
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import BlobMissing
+from tunesmith.lineage import words
 from tunesmith.lineage.trace import Placed, package_of
 from tunesmith.lineage.versions import Held, readable
+from tunesmith.lineage.words import subject_fields
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Package
 from tunesmith.stages.ingest.config import SourceConfig
@@ -39,6 +41,8 @@ class RefusedRecord:
     pointer: str
     text: str
     label: str
+    values: tuple[str, ...] = ()
+    """What it says, string by string; none where it can no longer be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +118,6 @@ def with_refusals(placed: Sequence[Placed], refused: Sequence[Refusal]) -> list[
     return [*only, *found]
 
 
-def subject_fields(project: Project, held: Held) -> list[str]:
-    """What the section says is the subject, now and when the version was made."""
-    now = project.file.assets.get(held.version.name)
-    record = held.record
-    then = record.subject if isinstance(record, DataAsset) else ""
-    return list(dict.fromkeys(name for name in (now.subject if now else "", then) if name))
-
-
 def _of_transform(
     table: Sequence[Mapping[str, str]], sought: _Sought
 ) -> list[RefusedRecord] | None:
@@ -173,18 +169,22 @@ def _read(
         for each in there
         if each.record in sought.ids or sought.is_theirs(each.entry.fields)
     }
-    return [_refused(config, each) for each in there if each.first in theirs]
+    return [_refused(config, each, sought) for each in there if each.first in theirs]
 
 
-def _refused(config: SourceConfig, each: AsRead) -> RefusedRecord:
+def _refused(config: SourceConfig, each: AsRead, sought: _Sought) -> RefusedRecord:
     entry = each.entry
     text = entry.text if entry.text is not None else entry.fields.get(config.text)
+    text = text if isinstance(text, str) else ""
     label = label_of(entry.fields.get(config.label)) if config.label else ""
+    without = {*sought.fields, config.synthetic.seeds if config.synthetic else ""}
+    said = [*words.strings(text), *words.of_fields(entry.fields, without)]
     return RefusedRecord(
         record=each.record,
         pointer=entry.pointer,
-        text=text if isinstance(text, str) else "",
+        text=text,
         label=label or "",
+        values=tuple(dict.fromkeys(said)),
     )
 
 

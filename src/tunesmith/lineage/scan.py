@@ -98,7 +98,11 @@ def _table(path: Path) -> Iterator[bytes]:
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                yield "\0".join(text for text in column.to_pylist() if text).encode()
+                yield _joined(column.to_pylist())
+
+
+def _joined(texts: Iterable[str | None]) -> bytes:
+    return "\0".join(text for text in texts if text).encode()
 
 
 def _members(path: Path) -> Iterator[bytes]:
@@ -110,6 +114,18 @@ def _members(path: Path) -> Iterator[bytes]:
                     yield archive.read(member)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
         return  # what cannot be unpacked was read as it stands
+
+
+def num_rows_with(path: Path, wanted: Needles) -> int:
+    """How many rows of a table have one of the needles in a string."""
+    if not wanted.forms:
+        return 0
+    number = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS):
+        columns = [c.to_pylist() for c in batch.columns if pa.types.is_string(c.type)]
+        if any(wanted.are_in(_joined(column)) for column in columns):
+            number += sum(wanted.are_in(_joined(row)) for row in zip(*columns, strict=True))
+    return number
 
 
 def has_rows(path: Path, row_ids: Collection[str]) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,10 +16,11 @@ from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import NotFound, StoreError, UsageError
 from tunesmith.core.ref import Blob, from_plain
-from tunesmith.lineage import query
+from tunesmith.lineage import query, words
 from tunesmith.lineage.descent import ancestors, descend
+from tunesmith.lineage.place import place_of
+from tunesmith.lineage.scan import Needles, needles, num_rows_with
 from tunesmith.lineage.versions import Held, all_held, readable
-from tunesmith.lineage.words import place_of
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Package, seeds_of
 from tunesmith.records.index import Index
@@ -32,6 +34,7 @@ MIN_PREFIX = 4
 _ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
 _DUPLICATES = ("exact duplicate", "near duplicate")
 _TO = {"train": "to train", "test": "to test", "dropped": "dropped", "quarantine": "in quarantine"}
+_TABLES = (("source", ("rows", "quarantine")), ("dataset", ("train", "test", "dropped")))
 _OF_ROWS = {"embed@1": ("vectors", "its vector"), "value@1": ("values", "what it is worth")}
 _NAMED_BY_MODEL = {
     *("evaluate-base@1", "evaluate-tuned@1", "evaluate-base-task@1", "evaluate-tuned-task@1"),
@@ -52,11 +55,15 @@ def trace(project: Project, wanted: str) -> RowTrace:
         made = descend(project, connection, every, [row["row_id"]]).row_ids
         family = [row["row_id"], *made]
         placed = place(project, connection, every, family)
+        said = words.of_row(project, held, row)
+        shared, _ = words.of_others(project, connection, every, said, family)
         labels = {row["label"], *_labels(project, connection, every, made)}
         place_in_it = None if _is_id(wanted) else place_of(wanted, row)
         words = row["text"].strip() if place_in_it is None else wanted
         came_from = ancestors(project, connection, every, [row["row_id"]], words)
         parents, child = _merged(project, connection, every, row["row_id"])
+    theirs = needles(words.distinctive(said, shared))
+    placed = place_by_words(project, every, placed, theirs)
     runs = project.runs()
     package = package_of(project, held, runs)
     member, mark, line = row["pointer"].rpartition("#")
@@ -65,7 +72,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
     assert isinstance(record, DataAsset)
     synthetic = record.synthetic
     with project.runner.database.read() as database:
-        texts = {row["text"].strip(), normalise(row["text"])}
+        texts = {row["text"].strip(), normalise(row["text"]), *theirs.texts()}
         num_traces = len(list(erasure.traces_with(database, texts)))
     return RowTrace(
         row_id=row["row_id"],
@@ -96,7 +103,11 @@ class Placed:
     held: Held
     counts: Mapping[str, int]
     detail: str
-    """Of a dataset that dropped one row: why."""
+    """Of a dataset that dropped one row: why; of what is placed by words: that it is."""
+    by_words: bool = False
+    """Whether no id tells of the rows, and what they say does."""
+    is_mention: bool = False
+    """Whether they are rows of others, which only mention who is looked for."""
 
 
 def place(
@@ -105,12 +116,15 @@ def place(
     every: Sequence[Held],
     row_ids: Sequence[str],
 ) -> list[Placed]:
-    """The versions that have any of the rows `row_ids`."""
+    """The versions that have any of the rows `row_ids`; of what a source has in quarantine, nothing
+    says the id (see `refused`)."""
     found: list[Placed] = []
-    for kind, tables in (("source", ("rows",)), ("dataset", ("train", "test", "dropped"))):
+    for kind, tables in _TABLES:
         counts: dict[Held, dict[str, int]] = {}
         details: dict[Held, str] = {}
         for held, name, path in readable(project, every, kind, tables):
+            if name == "quarantine" and held.word != "transform":
+                continue
             columns = "row_id, reason, detail" if name == "dropped" else "row_id"
             rows = query.rows_with_ids(connection, path, row_ids, columns=columns)
             if rows:
@@ -118,6 +132,45 @@ def place(
             if len(rows) == 1 and name == "dropped":
                 details[held] = _why(rows[0])
         found += [Placed(held=h, counts=c, detail=details.get(h, "")) for h, c in counts.items()]
+    return found
+
+
+def place_by_words(
+    project: Project,
+    every: Sequence[Held],
+    placed: Sequence[Placed],
+    wanted: Needles,
+    names: Needles | None = None,
+) -> list[Placed]:
+    """`placed`, and the versions with rows that no id tells of and that have one of `wanted` in
+    them: older ones, from before a source said whom its rows are about, or a field was edited.
+
+    In the newest version of a data asset such a row is another's, and so is one that only has one
+    of `names` in it: a mention, of which nothing else follows.
+    """
+    known = {each.held: each for each in placed}
+    newest = {held.version.name: held for held in every if held.kind == "source"}
+    counts: dict[Held, dict[str, int]] = {}
+    mentions: dict[Held, int] = {}
+    for kind, tables in _TABLES:
+        for held, name, path in readable(project, every, kind, tables):
+            if held in known and name in known[held].counts:
+                continue
+            if number := num_rows_with(Path(path), wanted):
+                counts.setdefault(held, {})[name] = number
+            elif names is not None and (number := num_rows_with(Path(path), names)):
+                mentions[held] = mentions.get(held, 0) + number
+    found = []
+    for held in every:
+        its = counts.get(held, {})
+        if held in known:
+            found.append(replace(known[held], counts={**known[held].counts, **its}))
+        elif its and held not in newest.values():
+            how = f"{_counted(its)}, by what is said there"
+            found.append(Placed(held=held, counts=its, detail=how, by_words=True))
+        elif number := sum(its.values()) + mentions.get(held, 0):
+            how = f"mentioned in {number} {'row' if number == 1 else 'rows'}"
+            found.append(Placed(held=held, counts={}, detail=how, by_words=True, is_mention=True))
     return found
 
 
@@ -139,16 +192,18 @@ def downwards(
     asked: dict[str, str] = {}
     for each in placed:
         held = each.held
-        digest = held.version.digest
-        if set(each.counts) != {"quarantine"}:  # of which nothing was made
-            tuned[digest] = "tuned on it"
-        if held.kind == "dataset":
-            if "train" not in each.counts:
-                del tuned[digest]
-            if "test" in each.counts:
-                asked[digest] = "asked about it"
-        how = each.detail or _counted(each.counts)
-        yield Holder(kind=held.word, name=held.ref, run=held.run.id, how=how)
+        if "test" in each.counts:
+            asked[held.version.digest] = "asked about it"
+        if each.counts.keys() & {"rows", "train"}:  # of what is in quarantine nothing was made
+            tuned[held.version.digest] = "tuned on it"
+        yield Holder(
+            kind=held.word,
+            name=held.ref,
+            run=held.run.id,
+            how=each.detail or _counted(each.counts),
+            tags=held.tags,
+            by_words=each.by_words,
+        )
     sources = {e.held.version.digest for e in placed if e.held.kind == "source"} & tuned.keys()
     valued = {*tuned, *asked} - sources  # it is on a side of these datasets
     purged = {h.version.digest for h in every if h.kind == "dataset" and h.is_erased}

@@ -160,6 +160,10 @@ class Holder:
     run: int
     how: str
     """e.g. "train", "dropped: near duplicate of 1f2e...", "tuned on it"."""
+    tags: tuple[str, ...] = ()
+    """Names that people gave the version."""
+    by_words: bool = False
+    """Whether no id tells of the rows there, and what they say does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,7 +276,8 @@ class ErasurePlan:
     """"row id", or the fields that were looked in, e.g. "source.visits.subject = patient_id"."""
     row_ids: tuple[str, ...]
     shared: tuple[str, ...]
-    """Rows of others that say the same as one of theirs, to the letter; they stay."""
+    """Rows of others that say the same, to the letter, in their text or in a field, but for what
+    very many say; they stay."""
     holders: tuple[Holder, ...]
     remedies: tuple[Remedy, ...]
     num_traces: int
@@ -286,6 +291,10 @@ class ErasurePlan:
     and what is left to do there."""
     num_quarantined: int = 0
     """Records of theirs that versions have in quarantine."""
+    num_shared: int = 0
+    """Texts and values of fields that others' records have, too: nothing is searched for them."""
+    num_too_short: int = 0
+    """Those that only they have, and that are too short to be told from others' text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -311,7 +320,8 @@ class ErasureCertificate:
     num_needles: int
     """Texts and values that were searched for."""
     num_too_short: int
-    """Those too short to be told from others' text: of these the rows are gone by their ids."""
+    """Those that only they had, and that are too short to be told from others' text: of these the
+    rows are gone by their ids."""
     num_blobs: int
     num_bytes: int
     """What was read for the proof: every blob, decoded, and the database."""
@@ -323,6 +333,8 @@ class ErasureCertificate:
     """Copies that left the store and have, or may have, the person: for others to erase."""
     num_quarantined: int = 0
     """Records of theirs that were in quarantine."""
+    num_shared: int = 0
+    """Texts and values that others' records have, too, which stay: not searched for either."""
 
 
 # What left the store.

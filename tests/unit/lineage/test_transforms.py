@@ -106,7 +106,9 @@ def test_a_row_is_traced_up_and_down(made):
         # A row of a source whose text what was made from it repeats is the one that is meant.
         assert trace(project, "Note 1 of").row_id == up.ancestors[4].row_id
         quarantined = trace(project, "grey parrot")
-        assert {each.name for each in quarantined.holders} == {"notes@1"}
+        assert {(each.name, each.how) for each in quarantined.holders} == {
+            ("notes@1", "1 row"), ("loud@1", "1 row in quarantine"),
+        }  # fmt: skip
     said = CliRunner().invoke(app, ["data", "trace", group["row_id"], "-p", str(made.path)])
     assert "notes@1" in said.stdout
     assert "notes.jsonl#5" in said.stdout

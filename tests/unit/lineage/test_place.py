@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
 from tunesmith.graph import build
+from tunesmith.lineage.place import place_of
 from tunesmith.lineage.trace import trace
-from tunesmith.lineage.words import place_of
 from tunesmith.project import open_project
 
 PROJECT = """\
