@@ -265,7 +265,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Apart",
         sources=(
             *(f"{_STAGES}.evaluate.{name}" for name in ("apart", "own_rows", "task")),
-            *(f"{_STAGES}.evaluate.{name}" for name in ("answers", "judge")),
+            *(f"{_STAGES}.evaluate.{name}" for name in ("answers", "extract", "judge")),
             *(_REWARDS, "tunesmith.text.contained", *_DEDUP),
         ),
         libraries=("pyarrow", "numpy", "rensa"),
@@ -308,11 +308,8 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.release:Release",
         sources=(
             f"{_STAGES}.release",
-            "tunesmith.text.licences",
-            "tunesmith.text.licence_spellings",
-            "tunesmith.text.spdx",
-            f"{_RECORDS}.pairwise",
-            f"{_RECORDS}.suite",
+            *(f"tunesmith.text.{name}" for name in ("licences", "licence_spellings", "spdx")),
+            *(f"{_RECORDS}.{name}" for name in ("pairwise", "suite")),
         ),
         libraries=("pyyaml",),
     ),

@@ -59,8 +59,8 @@ def trace(project: Project, wanted: str) -> RowTrace:
         shared, _ = words.of_others(project, connection, every, said, family)
         labels = {row["label"], *_labels(project, connection, every, made)}
         place_in_it = None if _is_id(wanted) else place_of(wanted, row)
-        words = row["text"].strip() if place_in_it is None else wanted
-        came_from = ancestors(project, connection, every, [row["row_id"]], words)
+        sought = row["text"].strip() if place_in_it is None else wanted
+        came_from = ancestors(project, connection, every, [row["row_id"]], sought)
         parents, child = _merged(project, connection, every, row["row_id"])
     theirs = needles(words.distinctive(said, shared))
     placed = place_by_words(project, every, placed, theirs)
