@@ -77,17 +77,13 @@ _EXAMPLES = """WITH few AS (SELECT * FROM changes WHERE change <> 'same'
     ORDER BY change, coalesce(few.side, side_before), coalesce(few.place, place_before)"""
 
 
-_OTHERS = """WITH sought AS (SELECT unnest($1) AS value, unnest($2) AS piece,
-            unnest($3) AS once, unnest($4) AS twice),
-        others AS (SELECT row_id, text, attributes FROM read_parquet($5)
-            WHERE row_id NOT IN (SELECT unnest($6))),
-        parts AS (SELECT row_id, attributes,
-            unnest(string_split(attributes, '"')) AS part FROM others),
-        hits AS (SELECT value, row_id FROM parts
-            JOIN sought ON rtrim(trim(part), ' \\') = piece
-            WHERE contains(attributes, once) OR contains(attributes, twice)
+_OTHERS = """WITH sought AS (SELECT unnest($1) AS value, unnest($2) AS piece),
+        others AS (SELECT row_id, text, attributes FROM read_parquet($3)
+            WHERE row_id NOT IN (SELECT unnest($4))),
+        parts AS (SELECT row_id, unnest(string_split(attributes, '"')) AS part FROM others),
+        hits AS (SELECT value, row_id FROM parts JOIN sought ON part = piece
             UNION SELECT value, row_id FROM others JOIN sought ON trim(text) = value)
-    SELECT value, count(*), min(row_id, $7) FROM hits GROUP BY value"""
+    SELECT value, count(*), min(row_id, $5) FROM hits GROUP BY value"""
 
 
 @contextlib.contextmanager
@@ -299,14 +295,18 @@ def others_that_say(
     asset that have none of the ids, or seem to be a string in a field.
 
     The fields are cut at their quotation marks, once for all values: each is looked up by its
-    longest part, and then as a whole. What only ends as it does, after a quotation mark of its own,
-    seems to be it.
+    longest part. What only has this part in common seems to be the value.
     """
-    forms = [_inside(value) for value in values]
-    pieces = [max(form.split('"'), key=len).strip().rstrip("\\ ") for form in forms]
-    return connection.execute(
-        _OTHERS, [list(values), pieces, forms, list(map(_inside, forms)), path, list(row_ids), most]
-    ).fetchall()
+    sought = [(value, piece) for value in values for piece in _pieces(value)]
+    said, pieces = [value for value, _ in sought], [piece for _, piece in sought]
+    return connection.execute(_OTHERS, [said, pieces, path, list(row_ids), most]).fetchall()
+
+
+def _pieces(value: str) -> Iterator[str]:
+    """The longest part of a value between quotation marks, as it may stand in JSON, also before one
+    of its own or in JSON within JSON, and with a space or a line's end around it."""
+    longest = max(_inside(value).split('"'), key=len).rstrip("\\")
+    yield from (longest, f"{longest}\\", f"{longest} ", f" {longest}", f"{longest}\\n")
 
 
 def _json_path(name: str) -> str:
