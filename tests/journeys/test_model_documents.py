@@ -360,7 +360,7 @@ def test_without_rows_a_metric_has_no_interval(desk: Desk) -> None:
 BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "kind": (("model", "document", "modelcard", "desk@1"), 2, "did you mean 'model-card'?"),
     "version": (("model", "document", "annex-iv", "desk@7"), 4, "there is: desk@1"),
-    "no number": (("model", "document", "annex-iv", "desk"), 4, "there is: desk@1"),
+    "no number": (("model", "document", "annex-iv", "desk"), 2, "write MODEL@NUMBER"),
     "ending": (("model", "document", "ml-bom", "desk@1", "--out", "x.md"), 2, ".json"),
     "no ending": (("model", "document", "annex-iv", "desk@1", "--out", "x"), 2, ".md or .json"),
     "folder": (("model", "document", "annex-iv", "desk@1", "--out", "no/x.md"), 4, "no folder"),

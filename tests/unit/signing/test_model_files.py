@@ -52,8 +52,8 @@ def test_we_verify_what_model_signing_signed(folder, tmp_path, curve) -> None:
 
 
 def test_a_key_with_a_password_signs(folder, tmp_path) -> None:
-    new_pair(tmp_path / "k.pem", "p384", b"a horse")
-    key = read_private(tmp_path / "k.pem", b"a horse", None)
+    new_pair(tmp_path / "k.pem", "p384", b"a horse on a hill")
+    key = read_private(tmp_path / "k.pem", b"a horse on a hill", None)
     files = files_in(folder)
     verify(sign(files, "desk", key), files, "desk", tmp_path / "k.pem.pub")
 
