@@ -43,7 +43,7 @@ from tunesmith.registry.signing import (
     sign_release,
     signing_key,
 )
-from tunesmith.stages.assess.fields import field_changes, fields_of
+from tunesmith.stages.assess.fields import changes_said, field_changes, fields_of
 from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
@@ -53,9 +53,6 @@ from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
-
-MAX_SAID = 12
-"""Fields that a run names of those that changed; `tunesmith data log` has all."""
 
 
 def run(project: Project) -> Result:
@@ -98,7 +95,9 @@ def make_asset(project: Project, step: Step, before: Version | None) -> DataAsse
     """Read a source in, or make a data asset from others; if that makes a version newer than
     `before`, say which of its fields came, went or have another type."""
     made: DataAsset = project.run(step)
-    if before is None or newest(project)[made.name].number == before.number:
+    if before is None or fingerprint(made) == before.digest:
+        return made
+    if newest(project)[made.name].number == before.number:  # an older state came back
         return made
     with project.runner.database.read() as connection:
         run = catalog.run(connection, before.run_id)
@@ -109,10 +108,7 @@ def make_asset(project: Project, step: Step, before: Version | None) -> DataAsse
         )
     except StoreError:  # the older one was erased, or is damaged
         return made
-    said = [each.said() for each in field_changes(had, has)]
-    if said:
-        more = [f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else []
-        note = "; ".join((*said[:MAX_SAID], *more))
+    if note := changes_said(field_changes(had, has)):
         project.runner.on_event(Event(step=step.name, what="warned", note=note))
     return made
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.asset.scratch import scratch_database
 from tunesmith.core.quoting import sql_text
 from tunesmith.records.lineage import FieldChange
 
+MAX_SAID = 12
+"""Fields that a run names of those that changed; `tunesmith data log` has all."""
 ROWS_FOR_TYPES = 50_000
 """Rows of which the values are looked at: a third of a second. The names are those of all rows."""
 _TYPES = {
@@ -54,6 +56,13 @@ def field_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[
             if type_ and before.get(name) and type_ != before[name]
         ),
     )
+
+
+def changes_said(changes: Sequence[FieldChange]) -> str:
+    """The first changes in words; empty where there are none."""
+    said = [each.said() for each in changes]
+    more = [f"and {len(said) - MAX_SAID} more"] if len(said) > MAX_SAID else []
+    return "; ".join((*said[:MAX_SAID], *more))
 
 
 def _change(
