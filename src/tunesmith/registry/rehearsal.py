@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.blobs import Blobs
-from tunesmith.core.errors import GateFailed, TunesmithError
+from tunesmith.core.errors import DataError, GateFailed, TunesmithError
 from tunesmith.core.lifecycle import Change
 from tunesmith.core.ref import Blob, find
 from tunesmith.lm.engine import Message, Sampling
@@ -164,11 +164,19 @@ def _answered_by(loaded: LoadedModel, model: ModelVersion) -> None:
         engine = TorchEngine(loaded, model.instruction, model.labels)
         asked = (Message(role="user", content=PROMPT),)
         pieces = list(engine.generate(asked, Sampling(max_tokens=MAX_TOKENS)))
-        assert pieces[-1].finish_reason is not None
+        _require_said(pieces[-1].finish_reason is not None)
         return
     ids = (*beginning(loaded.tokenizer), *loaded.tokenizer.encode(PROMPT))
     tokens = continuation(loaded.model, ids, lambda logits: int(logits.argmax()))
-    assert len(list(itertools.islice(tokens, MAX_TOKENS))) == MAX_TOKENS
+    _require_said(len(list(itertools.islice(tokens, MAX_TOKENS))) == MAX_TOKENS)
+
+
+def _require_said(is_said: bool) -> None:
+    """Not an `assert`: Python can be told to pass over those, and then nothing would be asked."""
+    if not is_said:
+        raise DataError(
+            "it was loaded, and does not answer", remedy="see what `tunesmith serve` says"
+        )
 
 
 def _read_by(loaded: LoadedHead, instruction: str) -> None:
