@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core import catalog, erasure, evidence, lifecycle, settings
 from tunesmith.core.blobs import FolderBlobs
@@ -22,7 +22,7 @@ from tunesmith.core.kinds import kind, resolve
 from tunesmith.core.migrations import migrate
 from tunesmith.core.owner import actor
 from tunesmith.core.project_folder import STORE, make_store
-from tunesmith.core.ref import from_plain
+from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
@@ -41,6 +41,9 @@ from tunesmith.stages.ingest.repairs import with_repairs
 
 if TYPE_CHECKING:
     from tunesmith.stages.ingest.increment import Increment
+
+
+Record = TypeVar("Record")
 
 
 @dataclass(kw_only=True)
@@ -152,6 +155,15 @@ class Project:
         assert run.output is not None
         record = resolve(kind(run.kind).record)
         return from_plain(record, parse(self.runner.blobs.get(run.output)))
+
+    def record(self, of: type[Record], digest: str) -> Record:
+        """The record with that digest, by which the store knows it.
+
+        Raises:
+            StoreError: it is not there, or not whole.
+        """
+        data = self.runner.blobs.get(Blob(sha256=digest, num_bytes=0))
+        return from_plain(of, parse(data))
 
     def versions(self) -> list[Version]:
         """Every named version."""

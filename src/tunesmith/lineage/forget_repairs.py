@@ -9,10 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 import pyarrow.parquet as pq
 
 from tunesmith.core import erasure
-from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError
-from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import scan
 from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.person import Person
@@ -39,10 +37,9 @@ def blobs_with(project: Project, person: Person, runs: Sequence[Run]) -> tuple[s
     found: set[str] = set()
     for name, digest in given:
         try:
-            data = project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))
+            repairs = project.record(Repairs, digest).repairs
         except StoreError:  # erased before, or damaged: `tunesmith verify` says which
             continue
-        repairs = from_plain(Repairs, parse(data)).repairs
         if any(_theirs(project, name, repairs, person.subject, person.row_ids, wanted)):
             found.add(digest)
         made.setdefault(name, []).extend(repairs)

@@ -12,10 +12,8 @@ from typing import Any
 import duckdb
 
 from tunesmith.core import erasure
-from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import NotFound, StoreError, UsageError
-from tunesmith.core.ref import Blob, from_plain
 from tunesmith.lineage import query, words
 from tunesmith.lineage.descent import ancestors, descend
 from tunesmith.lineage.place import place_of
@@ -341,10 +339,10 @@ def _repair_of(project: Project, held: Held, row_id: str) -> Repair | None:
     """What was repaired of a row, by what its version was read with."""
     for digest in held.run.identity["inputs"].get("repairs", ()):
         try:
-            data = project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))
+            made = project.record(Repairs, digest)
         except StoreError:  # erased, or damaged
             continue
-        for repair in from_plain(Repairs, parse(data)).repairs:
+        for repair in made.repairs:
             if repair.record == row_id:
                 return repair
     return None

@@ -4,15 +4,13 @@ as long as it is in the store."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from tunesmith.core import catalog
-from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import BlobMissing, NotFound
-from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Step
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
@@ -21,7 +19,6 @@ from tunesmith.registry.standing import NUMBER, version_of
 from tunesmith.stages.evaluate.own_rows import fields_of, filled
 
 KINDS = ("evaluate-tuned@1", "evaluate-tuned-task@1")
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,17 +107,13 @@ def _texts(project: Project, run: Run) -> dict[str, str]:
     text that was read."""
     given = run.identity["inputs"]
     if "rows" in given:
-        own = _record(project, TaskRows, given["rows"][0])
+        own = project.record(TaskRows, given["rows"][0])
         config = run.identity["config"]
         return {
             f"{own.task}:{number}": filled(config["prompt"] or f"{{{config['answer']}}}", fields)
             for number, fields in fields_of(own, own.task)
         }
-    dataset = _record(project, Dataset, given.get("other", given["dataset"])[0])
+    dataset = project.record(Dataset, given.get("other", given["dataset"])[0])
     path = project.runner.blobs.path(dataset.test.rows)
     table = pq.read_table(path, columns=["row_id", "text"])
     return dict(zip(table["row_id"].to_pylist(), table["text"].to_pylist(), strict=True))
-
-
-def _record(project: Project, of: type[Record], digest: str) -> Record:
-    return from_plain(of, parse(project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))))

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, lifecycle
-from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Version
 from tunesmith.core.errors import Conflict, NotFound, StoreError
-from tunesmith.core.ref import Blob, find, from_plain
+from tunesmith.core.ref import Blob, find
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
@@ -49,11 +48,10 @@ def choose(project: Project, wanted: str) -> Chosen:
     if not entries:
         raise _no_version(project, name)
     entry, why = _named(wanted, entries) if which else _preferred(project, name, entries)
-    blobs = project.runner.blobs
     with project.runner.database.read() as connection:
         (cut,) = catalog.run(connection, entry.version.run_id).identity["inputs"]["dataset"]
-    read = (parse(blobs.get(Blob(sha256=d, num_bytes=0))) for d in (entry.version.digest, cut))
-    model, dataset = from_plain(ModelVersion, next(read)), from_plain(Dataset, next(read))
+    model = project.record(ModelVersion, entry.version.digest)
+    dataset = project.record(Dataset, cut)
     if is_erased(project, model):
         raise Conflict(
             f"{entry.name} was erased when somebody was forgotten",

@@ -3,7 +3,7 @@ verified without this project."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ def seal_judged(project: Project, model: str, gate_step: str, key: PrivateKey | 
     if all(run.id in done for run in runs if run.status == "succeeded"):
         return
     user = project.runner.actor
+    every = project.runs()
     for entry in listed(project, model):
-        for sealed in _seal(project, entry, key, Actor(name=user, os_user=user)):
+        for sealed in _seal(project, every, entry, key, Actor(name=user, os_user=user)):
             note = f"the report of {sealed.version} is sealed, sha256 {sealed.report.sha256[:12]}"
             note += (
                 "" if sealed.signatures else "; no [registry] signing_key is set to sign it with"
@@ -135,10 +136,10 @@ def newest_sealed(project: Project, version: str, actor: Actor) -> Sealed:
     Raises:
         UsageError, NotFound, GateFailed: see `write_gate_report`.
     """
-    entry = entry_of(project, version)
-    _seal(project, entry, None, actor)
+    entry, every = entry_of(project, version), project.runs()
+    _seal(project, every, entry, None, actor)
+    judged = judgements(every, entry)
     with project.runner.database.read() as connection:
-        judged = judgements(connection, entry)
         found = {each.run: each for each in sealed_of(connection, version)}
     if not judged:
         raise GateFailed(
@@ -148,16 +149,20 @@ def newest_sealed(project: Project, version: str, actor: Actor) -> Sealed:
     return found[judged[-1].run.id]
 
 
-def _seal(project: Project, entry: Entry, key: PrivateKey | None, actor: Actor) -> list[Sealed]:
-    """Keep a report of each judgement of a version that has none; those that were kept now."""
+def _seal(
+    project: Project, every: Sequence[Run], entry: Entry, key: PrivateKey | None, actor: Actor
+) -> list[Sealed]:
+    """Keep a report of each judgement of a version that has none, by `every` run; those that were
+    kept now."""
     blobs, database = project.runner.blobs, project.runner.database
     with database.read() as connection:
         done = {each.run for each in sealed_of(connection, entry.name)}
-        judged = [each for each in judgements(connection, entry) if each.run.id not in done]
+    judged = [each for each in judgements(every, entry) if each.run.id not in done]
+    runs = {run.id: run for run in every}
     for each in judged:
         gate: GateResult = project.load(each.run)
         with database.read() as connection:
-            said = _predicate(connection, entry, gate, each, actor)
+            said = _predicate(connection, runs, entry, gate, each, actor)
         payload = canonical_json(statement(entry.name, entry.version.digest, PREDICATE, said))
         report = blobs.put(payload, "application/json")
         envelope = blobs.put(seal(payload, key), "application/json") if key is not None else None
@@ -216,10 +221,14 @@ def _say_signed(
 
 
 def _predicate(
-    connection: Transaction, entry: Entry, gate: GateResult, judgement: Judgement, actor: Actor
+    connection: Transaction,
+    runs: Mapping[int, Run],
+    entry: Entry,
+    gate: GateResult,
+    judgement: Judgement,
+    actor: Actor,
 ) -> dict[str, Any]:
     judged = judgement.run
-    runs = {run.id: run for run in catalog.all_runs(connection)}
     head = evidence.newest(connection)
     assert head is not None
     return {

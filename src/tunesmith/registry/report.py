@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, evidence, waiver
-from tunesmith.core.canonical import fingerprint, parse
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import BlobMissing, DataError, NotFound
-from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.waiver import Waiver
 from tunesmith.project import Project
 from tunesmith.records.audit import Audit
@@ -105,12 +104,12 @@ class Judgement:
         return _registered(connection, self.run, self.evaluation)
 
 
-def judgements(connection: Transaction, entry: Entry) -> list[Judgement]:
-    """Every time that a gate judged a version, oldest first."""
-    evaluations = {run.output.sha256: run for run in _evaluations(connection, entry) if run.output}
+def judgements(runs: Sequence[Run], entry: Entry) -> list[Judgement]:
+    """Every time that a gate judged a version, of all `runs`, oldest first."""
+    evaluations = {run.output.sha256: run for run in _evaluations(runs, entry) if run.output}
     return [
         Judgement(run=run, evaluation=evaluations[run.identity["inputs"]["tuned"][0]])
-        for run in catalog.all_runs(connection)
+        for run in runs
         if run.kind == "gate@1"
         and run.status == "succeeded"
         and run.identity["inputs"]["tuned"][0] in evaluations
@@ -126,11 +125,11 @@ def report(project: Project, version: str) -> Report:
     """
     entry = entry_of(project, version)
     with project.runner.database.read() as connection:
-        made_by = catalog.run(connection, entry.version.run_id).actor
-        judged = judgements(connection, entry)
+        runs = catalog.all_runs(connection)
+        judged = judgements(runs, entry)
         of_it = [
             run
-            for run in catalog.all_runs(connection)
+            for run in runs
             if run.kind in ("audit@1", "probe@1")
             and run.status == "succeeded"
             and run.identity["inputs"]["model"] == [entry.version.digest]
@@ -143,7 +142,7 @@ def report(project: Project, version: str) -> Report:
     audit: Audit | None = project.load(audits[-1]) if audits else None
     return Report(
         entry=entry,
-        made_by=made_by,
+        made_by=next(run.actor for run in runs if run.id == entry.version.run_id),
         gate=project.load(judged[-1].run) if judged else None,
         gate_run=judged[-1].run.id if judged else 0,
         registered=str(found) if found else "",
@@ -158,8 +157,7 @@ def report(project: Project, version: str) -> Report:
 
 def newest_gate(project: Project, entry: Entry) -> GateResult | None:
     """The newest report of a version's gate; None when it was never judged."""
-    with project.runner.database.read() as connection:
-        judged = judgements(connection, entry)
+    judged = judgements(project.runs(), entry)
     return project.load(judged[-1].run) if judged else None
 
 
@@ -170,7 +168,7 @@ def _words(project: Project, audited: Run) -> tuple[str, ...]:
     blobs = project.runner.blobs
     (digest,) = audited.identity["inputs"]["dataset"]
     try:
-        dataset = from_plain(Dataset, parse(blobs.get(Blob(sha256=digest, num_bytes=0))))
+        dataset = project.record(Dataset, digest)
         return tuple(telling(texts_of(blobs, dataset.train.rows))[:MOST_WORDS])
     except BlobMissing:  # erased
         return ()
@@ -189,7 +187,8 @@ def compared(project: Project, first: str, second: str, metric: str = "") -> Bes
 
     entries = [entry_of(project, version) for version in (first, second)]
     with project.runner.database.read() as connection:
-        runs = [list(_evaluations(connection, entry)) for entry in entries]
+        every = catalog.all_runs(connection)
+        runs = [list(_evaluations(every, entry)) for entry in entries]
         made = [catalog.run(connection, entry.version.run_id) for entry in entries]
     evaluated: list[list[Evaluation]] = [[project.load(run) for run in each[::-1]] for each in runs]
     for entry, found in zip(entries, evaluated, strict=True):
@@ -249,9 +248,9 @@ def entry_of(project: Project, version: str) -> Entry:
     return found[version]
 
 
-def _evaluations(connection: Transaction, entry: Entry) -> Iterator[Run]:
-    """The runs that evaluated a version, oldest first."""
-    for run in catalog.all_runs(connection):
+def _evaluations(runs: Iterable[Run], entry: Entry) -> Iterator[Run]:
+    """Those of the runs that evaluated a version, oldest first."""
+    for run in runs:
         of_it = run.kind == "evaluate-tuned@1" and run.status == "succeeded"
         if of_it and run.identity["inputs"]["model"] == [entry.version.digest]:
             yield run

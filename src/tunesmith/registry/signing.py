@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.core import catalog, evidence, lifecycle
-from tunesmith.core.canonical import fingerprint, parse
+from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import ConfigError, Conflict, SignatureError
 from tunesmith.core.lifecycle import Change
-from tunesmith.core.ref import Blob, find, from_plain
+from tunesmith.core.ref import Blob, find
 from tunesmith.project import Project
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
@@ -93,8 +93,7 @@ def model_of(project: Project, version: str) -> ModelVersion:
     """
     with project.runner.database.read() as connection:
         digest = version_of(connection, version).digest
-    record = project.runner.blobs.get(Blob(sha256=digest, num_bytes=0))  # the digest finds it
-    return from_plain(ModelVersion, parse(record))
+    return project.record(ModelVersion, digest)
 
 
 def sign(project: Project, version: str, key: PrivateKey, actor: Actor) -> Change:
