@@ -242,7 +242,7 @@ def _evaluation(store: Store, run: Run) -> dict[str, Any]:
     is_few = found.subject == "tuned" and found.num_rows <= FEW_ROWS
     more = (MACRO_F1, CALIBRATION) if is_few else ()
     try:
-        names = known(found, from_parquet(blobs.get(found.predictions)))
+        names = known(found, from_parquet(blobs.get(found.predictions))) if more else ()
         for name in ("", *(name for name in more if name in names and name in found.others)):
             of, _ = floor_interval(found, blobs, metric=name, confidence=CONFIDENCE, seed=0)
             within[name] = [of.low, of.high]
