@@ -26,12 +26,7 @@ from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.index.config import IndexConfig
 from tunesmith.stages.ingest.config import BaseConfig, SourceConfig
 from tunesmith.stages.ingest.origin import POSTGRES
-from tunesmith.stages.ingest.reach import (
-    may_be_private,
-    place_of,
-    postgres_place,
-    require_postgres,
-)
+from tunesmith.stages.ingest.reach import require_named
 from tunesmith.stages.monitor.config import MonitorConfig
 from tunesmith.stages.notify.config import WebhookConfig
 from tunesmith.stages.probe.config import SuiteConfig, require_judged, suites_of
@@ -236,20 +231,12 @@ def _check_hosts(file: ProjectFile) -> None:
     asked = {  # which of Amazon's servers it is, the environment says, when it is asked
         f"source.{name}.origin": source.endpoint or source.origin
         for name, source in file.source.items()
-        if source.is_api or source.endpoint
+        if source.is_api or source.endpoint or source.origin.startswith(POSTGRES)
     }
     asked |= {f"webhook.{name}.url": webhook.url for name, webhook in file.webhook.items()}
-    asked |= {
-        f"source.{name}.origin": source.origin
-        for name, source in file.source.items()
-        if source.origin.startswith(POSTGRES)
-    }
     for key, url in asked.items():
         try:
-            if url.startswith(POSTGRES):
-                require_postgres(postgres_place(url), file.project.hosts)
-            else:
-                may_be_private(place_of(url), file.project.hosts)
+            require_named(url, file.project.hosts)
         except DataError as error:
             raise ConfigError(key, error.message, remedy=error.remedy) from None
         except ValueError as error:

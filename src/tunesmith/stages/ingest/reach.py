@@ -22,7 +22,7 @@ from tunesmith.core.errors import DataError
 
 _NAME = r"([a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
 _PORTS = {"https": 443, "http": 80}
-_POSTGRES = 5432
+_POSTGRES, _POSTGRES_PORT = "postgresql", 5432
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200"))
 )
@@ -152,22 +152,33 @@ def allowed_addresses(place: Place, hosts: Collection[str]) -> list[str]:
     return addresses
 
 
-def postgres_place(origin: str) -> Place:
-    """Where the database `postgresql://HOST:PORT/DATABASE` is."""
-    parts = urlsplit(origin)
-    host, port = parts.hostname or "", parts.port or _POSTGRES
-    return Place(scheme="postgresql", host=host, port=port, target=parts.path)
-
-
-def require_postgres(place: Place, hosts: Collection[str]) -> None:
-    """See that `hosts` names the server, with its port. One on this machine may always be asked,
-    as a file may be read.
+def require_named(url: str, hosts: Collection[str]) -> None:
+    """See that `hosts` names the server of an address on the web, or of a database, before anything
+    is connected to.
 
     Raises:
         DataError: they do not.
+        ValueError: see `place_of`.
     """
-    if not _is_this_machine(place.host):
+    if urlsplit(url).scheme == _POSTGRES:
+        _postgres(url, hosts)
+    else:
+        may_be_private(place_of(url), hosts)
+
+
+def _postgres(origin: str, hosts: Collection[str]) -> Place:
+    """Where the database `postgresql://HOST:PORT/DATABASE` is, which has to be named with its port.
+    One on this machine may always be asked, as a file may be read.
+
+    Raises:
+        DataError: `hosts` does not name it.
+    """
+    parts = urlsplit(origin)
+    host, port = parts.hostname or "", parts.port or _POSTGRES_PORT
+    place = Place(scheme=_POSTGRES, host=host, port=port, target=parts.path)
+    if not _is_this_machine(host):
         may_be_private(place, hosts)
+    return place
 
 
 def postgres_server(origin: str, hosts: Collection[str]) -> dict[str, str]:
@@ -177,8 +188,7 @@ def postgres_server(origin: str, hosts: Collection[str]) -> dict[str, str]:
     Raises:
         DataError: it may not be reached, its name has no address, or one of those is not allowed.
     """
-    place = postgres_place(origin)
-    require_postgres(place, hosts)
+    place = _postgres(origin, hosts)
     addresses = allowed_addresses(place, {f"{place.name}:{place.port}"})
     return {
         "host": ",".join([place.host] * len(addresses)),
