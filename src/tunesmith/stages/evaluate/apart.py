@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ from tunesmith.core.section import Section
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset, Split
 from tunesmith.records.evaluation import Apart, TaskRows
-from tunesmith.stages.evaluate.own_rows import OwnRow, names_in, read_own, text_of
+from tunesmith.stages.evaluate.own_rows import OwnRow, names_in, read_own, text_of, words_of
 from tunesmith.stages.evaluate.task import FILE, TaskConfig
 from tunesmith.text.contained import NUM_WORDS, asked_in, everything_in, held_rows
 from tunesmith.text.dedup import Thresholds, resembling
@@ -144,7 +143,7 @@ def _own(task: TaskConfig, row: OwnRow) -> _Row:
 def _without_frame(task: TaskConfig, row: _Row) -> _Row:
     """A training row, and each turn of the user in it, without those words: it may ask as the task
     does."""
-    frame = [piece.strip() for piece in re.split(r"\{[^{}]*\}", task.prompt)]
+    frame = [piece.strip() for piece in words_of(task.prompt)]
     frame = [piece for piece in frame if len(piece.split()) >= _FRAME_WORDS]
     texts = []
     for text in (*row.texts, *row.turns):

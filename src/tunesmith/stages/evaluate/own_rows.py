@@ -90,6 +90,25 @@ def names_in(template: str) -> list[str]:
     return [found[1] for found in _FIELD.finditer(template) if found[1] is not None]
 
 
+def words_of(template: str) -> list[str]:
+    """What a template says itself, in order: all but its fields.
+
+    >>> words_of("Is {q} of {{x}}? {a}")
+    ['Is ', ' of {x}? ', '']
+    """
+    said = [""]
+    last = 0
+    for found in _FIELD.finditer(template):
+        said[-1] += template[last : found.start()]
+        last = found.end()
+        if found[1] is None:  # a brace
+            said[-1] += found[0][0]
+        else:
+            said.append("")
+    said[-1] += template[last:]
+    return said
+
+
 def _own(config: TaskConfig, fields: Mapping[str, Any], row_id: str, where: str) -> OwnRow:
     if config.answer not in fields:
         raise DataError(
