@@ -24,6 +24,31 @@ WORDS = (
     "derivative contribution patent trademark provided without express implied merchantability",
 )
 
+CALLS = """
+[source.calls]
+origin = "file:calls.jsonl"
+format = "jsonl"
+text = "text"
+label = "kind"
+
+[dataset.calls]
+sources = ["calls"]
+base = "tiny"
+instruction = "Sort."
+num_labels = 2
+train_per_label = 12
+test_per_label = 6
+
+[model.desk]
+base = "tiny"
+dataset = "calls"
+rank = 4
+
+[gate.desk]
+model = "desk"
+beats_base_by = -0.99
+"""
+
 PROJECT = """\
 [project]
 name = "miniature"
@@ -123,6 +148,12 @@ class Miniature:
             text=True,
         )
 
+    def lead_pip(self, patch: pytest.MonkeyPatch) -> None:
+        """Let commands that are called in this process find its packages."""
+        for name, value in self.environment.items():
+            if name.startswith("PIP_"):
+                patch.setenv(name, value)
+
     def plan(self) -> dict[str, tuple[str, str]]:
         """Of each step whether it would run, and why."""
         lines = json.loads(self.tunesmith("plan", "--json"))["lines"]
@@ -207,6 +238,29 @@ def data_project(
         return made
 
     return make
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Two kinds of calls, easy to tell apart: their words have no letter in common."""
+
+    sections: str
+    """Of a project that reads them from calls.jsonl, tunes on them, and lets any model pass."""
+    text: str
+    """The file."""
+
+
+@pytest.fixture(scope="session")
+def calls() -> Calls:
+    """A small project about calls."""
+    draw = random.Random(1)
+    rows = [
+        {"kind": kind, "text": " ".join("".join(draw.choices(letters, k=4)) for _ in range(6))}
+        for kind, letters in {"fire": "abcdefgh", "flood": "stuvwxyz"}.items()
+        for _ in range(24)
+    ]
+    text = "\n".join(json.dumps(row) for row in rows) + "\n"
+    return Calls(sections=CALLS, text=text)
 
 
 @pytest.fixture(scope="session")

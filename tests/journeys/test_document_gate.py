@@ -78,9 +78,7 @@ class Desk:
 
 @pytest.fixture
 def desk(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    for name, value in finished.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    finished.lead_pip(monkeypatch)
     shutil.copytree(finished.folder, tmp_path / "desk")
     return Desk(tmp_path / "desk")
 

@@ -84,9 +84,7 @@ def desk(
     from tunesmith.cli.main import app
 
     project = data_project("talks", TAIL)
-    for name, value in project.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    project.lead_pip(monkeypatch)
     folder: Path = project.folder
     answers = {"de": "permission granted", "en": "general public", "fr": "apache foundation"}
     rows = [

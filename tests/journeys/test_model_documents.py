@@ -79,9 +79,7 @@ class Desk:
 
 @pytest.fixture
 def desk(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    for name, value in finished.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    finished.lead_pip(monkeypatch)
     shutil.copytree(finished.folder, tmp_path / "desk")
     made = Desk(tmp_path / "desk")
     made.file.write_text(made.file.read_text() + SECTIONS)

@@ -112,9 +112,7 @@ class Desk:
 def desk(data_project: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A project with calls of two kinds."""
     project = data_project("calls", TAIL)
-    for name, value in project.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    project.lead_pip(monkeypatch)
     (project.folder / "calls.jsonl").write_text(calls())
     return Desk(project.folder)
 

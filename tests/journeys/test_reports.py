@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,51 +20,15 @@ from tunesmith.core.errors import (
     UsageError,
 )
 
-TAIL = """
-[source.calls]
-origin = "file:calls.jsonl"
-format = "jsonl"
-text = "text"
-label = "kind"
-
-[dataset.calls]
-sources = ["calls"]
-base = "tiny"
-instruction = "Sort."
-num_labels = 2
-train_per_label = 12
-test_per_label = 6
-
-[model.desk]
-base = "tiny"
-dataset = "calls"
-rank = 4
-
-[gate.desk]
-model = "desk"
-beats_base_by = -0.99
-"""
 PASSES, FAILS = "beats_base_by = -0.99", "beats_base_by = 0.99"
 
 
-def calls() -> str:
-    draw = random.Random(1)
-    rows = [
-        {"kind": kind, "text": " ".join("".join(draw.choices(letters, k=4)) for _ in range(6))}
-        for kind, letters in {"fire": "abcdefgh", "flood": "stuvwxyz"}.items()
-        for _ in range(24)
-    ]
-    return "\n".join(json.dumps(row) for row in rows) + "\n"
-
-
 @pytest.fixture
-def desk(data_project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def desk(data_project: Any, calls: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project that has not run, in whose folder commands are called."""
-    made = data_project("desk", TAIL)
-    (made.folder / "calls.jsonl").write_text(calls())
-    for name, value in made.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    made = data_project("desk", calls.sections)
+    (made.folder / "calls.jsonl").write_text(calls.text)
+    made.lead_pip(monkeypatch)
     monkeypatch.chdir(made.folder)
     return made
 

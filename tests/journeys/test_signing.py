@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import shlex
 import subprocess
@@ -22,44 +21,11 @@ from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.errors import GateFailed, NotFound, SignatureError, TunesmithError, UsageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sign-and-verify-a-model.md"
-TAIL = """
-[source.calls]
-origin = "file:calls.jsonl"
-format = "jsonl"
-text = "text"
-label = "kind"
-
-[dataset.calls]
-sources = ["calls"]
-base = "tiny"
-instruction = "Sort."
-num_labels = 2
-train_per_label = 12
-test_per_label = 6
-
-[model.desk]
-base = "tiny"
-dataset = "calls"
-rank = 4
-
-[gate.desk]
-model = "desk"
-beats_base_by = -0.99
-
+SERVICE = """
 [service.desk]
 models = ["desk"]
 
 """
-
-
-def calls() -> str:
-    draw = random.Random(1)
-    rows = [
-        {"kind": kind, "text": " ".join("".join(draw.choices(letters, k=4)) for _ in range(6))}
-        for kind, letters in {"fire": "abcdefgh", "flood": "stuvwxyz"}.items()
-        for _ in range(24)
-    ]
-    return "\n".join(json.dumps(row) for row in rows) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +35,18 @@ def base_section(project_text: str) -> str:
 
 @pytest.fixture(scope="module")
 def desk(
-    tmp_path_factory: pytest.TempPathFactory, mini_environment: dict[str, str], base_section: str
+    tmp_path_factory: pytest.TempPathFactory,
+    mini_environment: dict[str, str],
+    base_section: str,
+    calls: Any,
 ):
     """A folder with a project whose file has the how-to's settings, before its first command."""
     folder = tmp_path_factory.mktemp("signing") / "desk"
     folder.mkdir()
     settings = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
-    text = f'[project]\nname = "desk"\n\n{base_section}{TAIL}{settings}'
+    text = f'[project]\nname = "desk"\n\n{base_section}{calls.sections}{SERVICE}{settings}'
     (folder / "tunesmith.toml").write_text(text)
-    (folder / "calls.jsonl").write_text(calls())
+    (folder / "calls.jsonl").write_text(calls.text)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in mini_environment.items():
             if name.startswith("PIP_"):

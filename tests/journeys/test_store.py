@@ -108,9 +108,7 @@ def desk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Desk:
     project = data_project("desk", TAIL)
-    for name, value in project.environment.items():
-        if name.startswith("PIP_"):
-            monkeypatch.setenv(name, value)
+    project.lead_pip(monkeypatch)
     (project.folder / "calls.jsonl").write_text(calls())
     made = Desk(project.folder)
     if request.param == "postgres":

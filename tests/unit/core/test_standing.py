@@ -64,27 +64,33 @@ print(json.dumps(took))
 """
 
 
+def started(code: str, folder: Path, num: int, times: int) -> list[subprocess.Popen[str]]:
+    """Processes w0, w1, ... at work in one store, each of which does something so many times."""
+    all_of_them = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), f"w{number}", str(times)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(num)
+    ]
+    for each in all_of_them:  # at once, also into a store that none of them found made
+        assert each.stdout.readline() == "ready\n", each.stderr.read()
+    for each in all_of_them:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    return all_of_them
+
+
 @pytest.mark.parametrize(
     ("num_writers", "num_commits"),
     [(8, 5), pytest.param(8, 200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_many_writers_on_one_store(tmp_path, make_runner, num_writers, num_commits):
     """None is told that the store is locked, and each finds all that it wrote."""
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMITS, str(tmp_path), f"w{number}", str(num_commits)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(num_writers)
-    ]
-    for writer in writers:  # all at once, also into a store that none of them found made
-        assert writer.stdout.readline() == "ready\n", writer.stderr.read()
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+    writers = started(COMMITS, tmp_path, num_writers, num_commits)
     took = []
     for writer in writers:
         said, wrong = writer.communicate(timeout=3000)
@@ -139,21 +145,7 @@ def test_garbage_is_collected_while_others_run(tmp_path, make_runner):
     then = time.time() - 2 * 86400
     for path in (tmp_path / "blobs").glob("??/*"):
         os.utime(path, (then, then))
-    makers = [
-        subprocess.Popen(
-            [sys.executable, "-c", MAKES, str(tmp_path), f"m{number}", str(num)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    for maker in makers:
-        assert maker.stdout.readline() == "ready\n", maker.stderr.read()
-    for maker in makers:
-        maker.stdin.write("go\n")
-        maker.stdin.flush()
+    makers = started(MAKES, tmp_path, 2, num)
     settings = StoreSection(keep_runs=1, grace_days=1e-9)
     num_set_aside = 0
     while any(maker.poll() is None for maker in makers):

@@ -16,6 +16,7 @@ import pytest
 
 from tunesmith.graph import build
 from tunesmith.project import Project, open_project
+from tunesmith.records.service import Trace
 
 PROJECT = """\
 [project]
@@ -101,6 +102,29 @@ class Folder:
             graph = build(project.file)
             for step in (*graph.assets.values(), *graph.indexes.values()):
                 project.run(step)
+
+
+@pytest.fixture
+def served() -> Callable[..., None]:
+    """served(project, text, answer) keeps a request that was served."""
+
+    def keep(project: Project, text: str, answer: str = "b") -> None:
+        project.add_trace(
+            Trace(
+                service="desk",
+                model="desk@1",
+                source="served",
+                traffic="served",
+                text=text,
+                answer=answer,
+                num_prompt_tokens=1,
+                num_answer_tokens=1,
+                finish_reason="stop",
+                wall_s=0.1,
+            )
+        )
+
+    return keep
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from tunesmith.lineage.forget import forget
 from tunesmith.lineage.plan import plan
 from tunesmith.lineage.trace import trace
 from tunesmith.lineage.versions import find, log, path_of
-from tunesmith.records.service import Trace
 
 SOURCE = Path(tunesmith.__file__).parent / "lineage"
 FAILPOINTS = re.findall(r'failpoint\("([\w.]+)"\)', (SOURCE / "forget.py").read_text())
@@ -40,24 +39,7 @@ def held(folder) -> list[str]:
     return [word for word in words if word.encode() in said]
 
 
-def served(project, text: str) -> None:
-    project.add_trace(
-        Trace(
-            service="desk",
-            model="desk@1",
-            source="served",
-            traffic="served",
-            text=text,
-            answer="b",
-            num_prompt_tokens=1,
-            num_answer_tokens=1,
-            finish_reason="stop",
-            wall_s=0.1,
-        )
-    )
-
-
-def test_the_plan_says_what_holds_them_and_changes_nothing(folder):
+def test_the_plan_says_what_holds_them_and_changes_nothing(folder, served):
     with folder.opened() as project:
         served(project, f"I ask: {folder.said}")
         person, planned = plan(project, [folder.who])
@@ -70,7 +52,7 @@ def test_the_plan_says_what_holds_them_and_changes_nothing(folder):
     assert len(held(folder)) >= 3
 
 
-def test_a_person_is_erased_everywhere_and_the_rest_stays(folder):
+def test_a_person_is_erased_everywhere_and_the_rest_stays(folder, served):
     before = folder.path / ".tunesmith"
     with folder.opened() as project:
         served(project, f"I ask: {folder.said}")

@@ -18,7 +18,6 @@ from tunesmith.lineage.tags import tag
 from tunesmith.lineage.trace import trace
 from tunesmith.lineage.versions import find, log, path_of
 from tunesmith.project import open_project
-from tunesmith.records.service import Trace
 from tunesmith.registry.roles import acting
 
 WHO = "person-0003"
@@ -101,23 +100,6 @@ def records(tmp_path):
     return Records(tmp_path)
 
 
-def served(project, text: str, answer: str = "b") -> None:
-    project.add_trace(
-        Trace(
-            service="desk",
-            model="desk@1",
-            source="served",
-            traffic="served",
-            text=text,
-            answer=answer,
-            num_prompt_tokens=1,
-            num_answer_tokens=1,
-            finish_reason="stop",
-            wall_s=0.1,
-        )
-    )
-
-
 def said_by(records: Records, *words: str) -> str:
     done = CliRunner().invoke(app, ["data", *words, "-p", str(records.path)])
     assert done.exit_code == 0, done.output
@@ -125,7 +107,7 @@ def said_by(records: Records, *words: str) -> str:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_served_request_with_one_string_of_a_record_goes(records, shape):
+def test_a_served_request_with_one_string_of_a_record_goes(records, shape, served):
     records.write(chat(1), SHAPES[shape], chat(2))
     records.run()
     project = records.opened()
@@ -257,7 +239,7 @@ def test_the_plan_lists_every_version_that_goes(records):
     project.close()
 
 
-def test_a_record_in_quarantine_is_searched_for_by_its_strings(records):
+def test_a_record_in_quarantine_is_searched_for_by_its_strings(records, served):
     records.section("records", 'subject = "who"\nlabel = "country"')
     records.write(chat(1), {**their_chat(), "country": ""})
     records.run()
@@ -270,7 +252,7 @@ def test_a_record_in_quarantine_is_searched_for_by_its_strings(records):
     project.close()
 
 
-def test_a_trace_of_a_record_counts_what_was_served_and_finds_older_versions(records):
+def test_a_trace_of_a_record_counts_what_was_served_and_finds_older_versions(records, served):
     records.section("records", "")
     records.write(chat(1), {**their_chat(), "who": ""})
     records.run()
