@@ -19,10 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tunesmith.core import catalog, evidence, lifecycle, quarantine
+from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.errors import Conflict, InputChanged
 from tunesmith.core.execute import SubprocessExecutor
-from tunesmith.core.retention import StoreSection
 from tunesmith.core.step import Step
 from tunesmith.core.verify import verify
 from tunesmith.testing import EchoConfig
@@ -64,33 +63,27 @@ print(json.dumps(took))
 """
 
 
-def started(code: str, folder: Path, num: int, times: int) -> list[subprocess.Popen[str]]:
-    """Processes w0, w1, ... at work in one store, each of which does something so many times."""
-    all_of_them = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(folder), f"w{number}", str(times)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(num)
-    ]
-    for each in all_of_them:  # at once, also into a store that none of them found made
-        assert each.stdout.readline() == "ready\n", each.stderr.read()
-    for each in all_of_them:
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    return all_of_them
-
-
 @pytest.mark.parametrize(
     ("num_writers", "num_commits"),
     [(8, 5), pytest.param(8, 200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_many_writers_on_one_store(tmp_path, make_runner, num_writers, num_commits):
     """None is told that the store is locked, and each finds all that it wrote."""
-    writers = started(COMMITS, tmp_path, num_writers, num_commits)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMITS, str(tmp_path), f"w{number}", str(num_commits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(num_writers)
+    ]
+    for writer in writers:  # all at once, also into a store that none of them found made
+        assert writer.stdout.readline() == "ready\n", writer.stderr.read()
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
     took = []
     for writer in writers:
         said, wrong = writer.communicate(timeout=3000)
@@ -116,45 +109,6 @@ def test_many_writers_on_one_store(tmp_path, make_runner, num_writers, num_commi
     assert Counter(run.step for run in runs).most_common(1)[0][1] == 1
     assert set(newest.values()) == set(numbers.values()) == {num_commits}
     assert [entry.seq for entry in log] == list(range(1, 2 * total + 1))
-    assert verify(runner.database, runner.blobs).problems == ()
-
-
-MAKES = f"""{OPEN}
-who, num = sys.argv[2], int(sys.argv[3])
-(folder / "work" / who).mkdir(parents=True)
-executor = InlineExecutor(blobs, folder / "work" / who)
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(num):
-    runner = Runner(blobs=blobs, database=database, executor=executor, actor=who)
-    one = Step(name="one", kind="echo@1", config=EchoConfig(name="one", text=str(number)))
-    two = Step(name="two", kind="echo@1", config=EchoConfig(text="!"), inputs=dict(of=one))
-    made = runner.run(two)
-    assert blobs.get(made.text) == (str(number) + "!").encode()
-"""
-
-
-def test_garbage_is_collected_while_others_run(tmp_path, make_runner):
-    """Whatever another process collects meanwhile, what a run made is there when it ends, also if
-    it was garbage a moment before."""
-    runner, _ = make_runner()
-    num = 60
-    for number in range(num):
-        runner.blobs.put(str(number).encode())
-        runner.blobs.put(f"{number}!".encode())
-    then = time.time() - 2 * 86400
-    for path in (tmp_path / "blobs").glob("??/*"):
-        os.utime(path, (then, then))
-    makers = started(MAKES, tmp_path, 2, num)
-    settings = StoreSection(keep_runs=1, grace_days=1e-9)
-    num_set_aside = 0
-    while any(maker.poll() is None for maker in makers):
-        done = quarantine.collect(runner.database, runner.blobs, settings, (), "collector")
-        num_set_aside += done.num_set_aside
-    for maker in makers:
-        _, wrong = maker.communicate()
-        assert (maker.returncode, wrong) == (0, "")
-    assert num_set_aside
     assert verify(runner.database, runner.blobs).problems == ()
 
 
