@@ -137,7 +137,7 @@ def test_a_whole_life_side_by_side(new_project, finished):
 
 
 def test_ctrl_c_stops_all_and_the_next_run_goes_on(make_light):
-    project = make_light("stopped", 8_000)
+    project = make_light("stopped", 60_000)  # for a second: rows load faster than they did
     running = subprocess.Popen(
         [sys.executable, "-m", "tunesmith", "run", "--jobs", "3"],
         cwd=project.folder,
