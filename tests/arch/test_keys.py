@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import grimp
 import pytest
 
@@ -60,3 +63,15 @@ def test_the_key_sees_what_the_step_imports(graph, name):
 def test_keys_are_stable_within_a_process(name):
     assert code_version(KINDS[name]) == code_version(KINDS[name])
     assert "python" in environment(KINDS[name])
+
+
+def test_what_tests_need_changes_no_key():
+    """After `make demo`, `make test` puts more into the same environment; nothing runs anew."""
+
+    def locked(name):
+        text = (Path(__file__).parents[2] / name).read_text()
+        return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+
+    in_use, tested = locked("requirements.lock"), locked("requirements-test.lock")
+    seen = {library for kind in KINDS.values() for library in (*kind.libraries, *kind.optional)}
+    assert {name: tested.get(name) for name in seen} == {name: in_use.get(name) for name in seen}
