@@ -13,10 +13,16 @@ def plan_lines(plan: PricedPlan) -> list[str]:
     """A table of the steps, and the sums."""
     rows = [[line.step, line.state, _expected(line), line.reason] for line in plan.lines]
     total = len(plan.lines)
-    summary = (
-        f"{total - plan.num_hits} of {total} steps would run; expected {seconds(plan.wall_s)}, "
-        f"{display(plan.cost)}"
-    )
+    sure = total - plan.num_hits - plan.num_maybe
+    summary = f"{sure} of {total} steps would run"
+    if plan.num_maybe:
+        summary += (
+            f", and {plan.num_maybe} more if those come out otherwise; expected "
+            f"{seconds(plan.sure_wall_s)}, {display(plan.sure_cost)}, or"
+        )
+    else:
+        summary += "; expected"
+    summary += f" {seconds(plan.wall_s)}, {display(plan.cost)}"
     if plan.num_unknown:
         summary += f"; {plan.num_unknown} never ran, so what they take is not known yet"
     return [*table(rows, ["step", "state", "expected", "why"]), "", summary]

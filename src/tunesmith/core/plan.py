@@ -29,6 +29,9 @@ class Planned:
     """The newest successful run of this step, whatever its key was: what the price is based on."""
     waived: str = ""
     """For a hit of another key: who accepted it in place of what would run, and why."""
+    as_before: Run | None = None
+    """For a step that waits for one whose code alone changed: the run that is used again if that
+    one makes what it made before."""
     key: str = ""
     """The step's key; empty while it is not known what the step will be given."""
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
+from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError, UsageError
 from tunesmith.core.find import Finder
 from tunesmith.core.plan import Planned, changes, identity, key, why
 from tunesmith.core.step import Step, ordered
 from tunesmith.core.successes import Successes
-from tunesmith.core.waiver import Waiver, keepable, record
+from tunesmith.core.waiver import Waiver, differs_by_code_alone, keepable, record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Will:
+    """What is known beforehand of a step's result."""
+
+    make: str | None
+    """Its digest; None where the step has to run."""
+    as_before: str
+    """Its digest if what runs for it comes out as it did before; empty where it hardly will."""
+
+
+_Known = dict[Step, _Will]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +40,7 @@ class Planner:
 
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What would be done with each step, in order."""
-        known: dict[Step, str | None] = {}
+        known: _Known = {}
         before = Successes(self.finder.database, [step.name for step in ordered(*steps)])
         return [self._plan(step, known, before) for step in steps]
 
@@ -40,7 +54,7 @@ class Planner:
         """
         if not reason.strip():
             raise UsageError("a result is kept for a reason", remedy='say it: --why "..."')
-        known: dict[Step, str | None] = {}
+        known: _Known = {}
         before = Successes(self.finder.database, [step.name])
         planned = self._plan(step, known, before)
         if planned.hit is not None:
@@ -83,31 +97,41 @@ class Planner:
             record(connection, waiver)
         return waiver
 
-    def _plan(self, step: Step, known: dict[Step, str | None], before: Successes) -> Planned:
+    def _plan(self, step: Step, known: _Known, before: Successes) -> Planned:
         last = before.of_step(step.name)
         digests: dict[str, list[str]] = {}
+        waits_for: Step | None = None
         for name, value in step.inputs.items():
             for part in _parts(value):
                 digest = self._given(part, known, before)
                 if digest is None:
-                    known[step] = None
-                    reason = f"{part.name} runs before it"
-                    return Planned(step=step, hit=None, reason=reason, last=last)
+                    waits_for = waits_for or part
+                    digest = known[part].as_before
                 digests.setdefault(name, []).append(digest)
         what = identity(step, digests)
         wanted = key(what)
-        found = self.finder.find_among(before, step.name, wanted)
-        known[step] = found.hit.output.sha256 if found.hit and found.hit.output else None
+        at_hand = all(all(each) for each in digests.values())
+        found = self.finder.find_among(before, step.name, wanted) if at_hand else None
+        used = found.hit if found else None
+        known[step] = _Will(
+            make=used.output.sha256 if used and used.output and waits_for is None else None,
+            as_before=_as_before(used, last, what),
+        )
+        if waits_for is not None:
+            reason = why(last, what) if at_hand else f"{waits_for.name} runs before it"
+            if used:
+                reason = f"only if {waits_for.name} comes out otherwise"
+            return Planned(step=step, hit=None, reason=reason, last=last, as_before=used)
         return Planned(
             step=step,
-            hit=found.hit,
-            reason="" if found.hit else why(last, what),
+            hit=used,
+            reason="" if used else why(last, what),
             last=last,
-            waived=found.said() if found.waiver else "",
+            waived=found.said() if found and found.waiver else "",
             key=wanted,
         )
 
-    def _given(self, value: Any, known: dict[Step, str | None], before: Successes) -> str | None:
+    def _given(self, value: Any, known: _Known, before: Successes) -> str | None:
         """The digest of an input; None while it has to be made first."""
         if not isinstance(value, Step):
             return fingerprint(value)
@@ -115,7 +139,15 @@ class Planner:
             return made
         if value not in known:
             self._plan(value, known, before)
-        return known[value]
+        return known[value].make
+
+
+def _as_before(used: Run | None, last: Run | None, what: Mapping[str, Any]) -> str:
+    """The digest of what a step makes if new code and libraries make what the old ones did; empty
+    where something else changed, or where it never ran."""
+    if used is None and last is not None and differs_by_code_alone(last, what):
+        used = last
+    return used.output.sha256 if used and used.output else ""
 
 
 def _parts(value: Any) -> tuple[Any, ...]:

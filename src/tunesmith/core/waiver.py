@@ -84,6 +84,11 @@ def behind(connection: Connection, *digests: str) -> list[Waiver]:
     return [waiver for waiver in waivers if waiver.output in seen]
 
 
+def differs_by_code_alone(run: Run, what: Mapping[str, Any]) -> bool:
+    """Whether `run` was of what a step is now, but for its code and the versions of libraries."""
+    return all(run.identity[part] == what[part] for part in what if part not in WAIVABLE)
+
+
 def keepable(runs: list[Run], what: Mapping[str, Any], step: str) -> Run:
     """The newest of `runs` that differs from `what` in nothing but what can be waived.
 
@@ -91,7 +96,7 @@ def keepable(runs: list[Run], what: Mapping[str, Any], step: str) -> Run:
         UsageError: there is none.
     """
     for run in reversed(runs):
-        if all(run.identity[part] == what[part] for part in what if part not in WAIVABLE):
+        if differs_by_code_alone(run, what):
             return run
     if not runs:
         raise UsageError(f"{step} has no earlier result to keep", remedy="run it: `tunesmith run`")

@@ -17,6 +17,7 @@ from tunesmith.core.plan import Planned
 from tunesmith.ledger.cost import on_grid, price, zero
 from tunesmith.records.money import Money, Rates
 
+MAYBE = "may run"
 NUM_RUNS = 10
 """How many earlier runs of a step bear on what the next one is expected to use: the newest."""
 _T_95 = tuple(
@@ -31,7 +32,7 @@ class Line:
 
     step: str
     state: str
-    """"hit" or "runs"."""
+    """"hit", "runs", or "may run": if what runs before it comes out otherwise than it did."""
     reason: str
     """Why it runs; for a hit, which run is used again."""
     wall_s: float | None
@@ -53,10 +54,16 @@ class PricedPlan:
 
     lines: tuple[Line, ...]
     num_hits: int
+    num_maybe: int
+    """Steps that run only if others come out otherwise."""
     num_unknown: int
     """Steps that will run and never ran before: their cost is not in the sums."""
     wall_s: float
+    """If all of them run."""
     cost: Money
+    sure_wall_s: float
+    """Without those that may run."""
+    sure_cost: Money
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,16 +86,16 @@ def price_plan(planned: Sequence[Planned], rates: Rates, runs: Iterable[Run] = (
     each step tells."""
     history = _by_step(runs)
     lines = tuple(_line(each, rates, history) for each in planned)
-    cost = zero(rates.currency)
-    for line in lines:
-        if line.cost is not None:
-            cost = cost + line.cost
+    sure = [line for line in lines if line.state != MAYBE]
     return PricedPlan(
         lines=lines,
         num_hits=sum(line.state == "hit" for line in lines),
+        num_maybe=len(lines) - len(sure),
         num_unknown=sum(line.wall_s is None for line in lines),
         wall_s=sum(line.wall_s or 0.0 for line in lines),
-        cost=cost,
+        cost=_sum(lines, rates.currency),
+        sure_wall_s=sum(line.wall_s or 0.0 for line in sure),
+        sure_cost=_sum(sure, rates.currency),
     )
 
 
@@ -129,6 +136,14 @@ def interval(values: Sequence[Decimal]) -> tuple[Decimal, Decimal | None, Decima
     return mean.exp(), (mean - half).exp(), (mean + half).exp()
 
 
+def _sum(lines: Iterable[Line], currency: str) -> Money:
+    cost = zero(currency)
+    for line in lines:
+        if line.cost is not None:
+            cost = cost + line.cost
+    return cost
+
+
 def _by_step(runs: Iterable[Run]) -> dict[str, list[Usage]]:
     history: dict[str, list[Usage]] = {}
     for run in runs:
@@ -148,9 +163,9 @@ def _line(planned: Planned, rates: Rates, history: dict[str, list[Usage]]) -> Li
             cost=zero(rates.currency),
         )
     last = planned.last.usage if planned.last else None
-    return _expected(
-        name, "runs", planned.reason, history.get(name) or [Usage(**last)] if last else [], rates
-    )
+    used = history.get(name) or [Usage(**last)] if last else []
+    state = "runs" if planned.as_before is None else MAYBE
+    return _expected(name, state, planned.reason, used, rates)
 
 
 def _expected(step: str, state: str, reason: str, used: Sequence[Usage], rates: Rates) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from decimal import Decimal
@@ -9,6 +10,7 @@ from decimal import Decimal
 import pytest
 from scipy import stats
 
+from tunesmith.cli.plans import plan_lines
 from tunesmith.core.catalog import Run
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import Step
@@ -89,6 +91,21 @@ def test_a_plan_has_intervals_of_time_and_money():
     assert (b.wall_s, b.low_s, b.cost_high, b.num_runs) == (5.0, None, None, 1)
     assert (c.wall_s, c.cost, c.num_runs, plan.num_unknown) == (None, None, 0, 1)
     assert plan.cost.amount == a.cost.amount + b.cost.amount
+
+
+def test_what_may_run_is_in_the_larger_sum_alone():
+    runs = [run(1, "a", 10.0), run(2, "b", 200.0)]
+    maybe = dataclasses.replace(planned("b", runs[1]), as_before=runs[1])
+    plan = price_plan([planned("a", runs[0]), maybe], RATES, runs)
+
+    assert [line.state for line in plan.lines] == ["runs", "may run"]
+    assert (plan.num_hits, plan.num_maybe) == (0, 1)
+    assert (plan.sure_wall_s, plan.wall_s) == (10.0, 210.0)
+    assert (plan.sure_cost.amount, plan.cost.amount) == (Decimal(20), Decimal(420))
+    assert plan_lines(plan)[-1] == (
+        "1 of 2 steps would run, and 1 more if those come out otherwise; "
+        "expected 10.0 s, 20.00 EUR, or 3 min 30 s, 420.00 EUR"
+    )
 
 
 def test_afterwards_it_is_compared():
