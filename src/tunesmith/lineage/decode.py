@@ -93,7 +93,7 @@ def contents(data: bytes, depth: int = 0) -> Iterator[bytes]:
         yield from _undamaged(_tar(stream, depth))
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")):
         yield data.decode("utf-16", "replace").encode("utf-8", "replace")
-    elif _IS_MAIL.search(data):
+    elif b"\0" not in data[:4096] and _IS_MAIL.search(data):
         yield from _undamaged(_mails(data, depth))
 
 

@@ -317,6 +317,23 @@ def test_a_record_that_cannot_be_read_goes_if_it_tells_of_them(form):
     assert [whose(config, each) for each in records(config, name, left)] == ["bob", "cyd"]
 
 
+@pytest.mark.parametrize(("form", "data"), [("json", b'[{"who": "of ann"'), ("yaml", b"of ann: [")])
+def test_a_file_that_cannot_be_read_at_all_goes_if_it_tells_of_them(form, data):
+    name, config = FORMS[form][0], config_of(form, FORMS[form][0])
+    left, gone = without(config, name, data, lambda _, record: b"of ann" in record.data)
+    assert (left, [record.data for record in gone]) == (None, [data])
+
+
+def test_of_parquet_no_dictionary_and_no_statistics_are_made_that_were_not_there():
+    sink = io.BytesIO()
+    settings = {"use_dictionary": False, "write_statistics": False, "compression": "none"}
+    pq.write_table(pa.Table.from_pylist(ROWS), sink, **settings)
+    left, _ = cut(config_of("parquet", "a.parquet"), "a.parquet", sink.getvalue(), "ann")
+    column = pq.ParquetFile(io.BytesIO(left)).metadata.row_group(0).column(1)
+    assert (column.compression, column.is_stats_set) == ("UNCOMPRESSED", False)
+    assert "RLE_DICTIONARY" not in column.encodings
+
+
 def test_what_cannot_be_cut_is_refused_and_nothing_is_half_cut():
     """The second row group is damaged: whom it is about nobody can tell."""
     data = bytearray(as_parquet(ROWS * 400, 1200))

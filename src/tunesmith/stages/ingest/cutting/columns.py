@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,7 +30,7 @@ def cut_parquet(name: str, data: bytes, gone: Collection[str]) -> bytes:
     table = pq.ParquetFile(io.BytesIO(data))
     before = erased_rows(table.metadata)
     numbers = _numbers(table.metadata.num_rows, before)
-    stays = np.array([f"{name}#{number}" not in gone for number in numbers], dtype=bool)
+    stays = [f"{name}#{number}" not in gone for number in numbers]
     theirs = [number for number, kept in zip(numbers, stays, strict=True) if not kept]
     schema = _plain_schema(table.schema_arrow)
     said = {**(schema.metadata or {}), ERASED.encode(): json.dumps(sorted([*before, *theirs]))}
@@ -40,7 +39,7 @@ def cut_parquet(name: str, data: bytes, gone: Collection[str]) -> bytes:
         at = 0
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group).cast(schema)
-            kept = rows.filter(pa.array(stays[at : at + rows.num_rows]))
+            kept = rows.filter(pa.array(stays[at : at + rows.num_rows], pa.bool_()))
             at += rows.num_rows
             if kept.num_rows:
                 writer.write_table(kept, row_group_size=kept.num_rows)
