@@ -15,7 +15,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +33,11 @@ _MAX_DEPTH = 5
 """Archives within archives."""
 _WINDOW, _OVERLAP = 64 << 20, 1 << 20
 """Of what is too large to be looked at in one piece."""
-_STREAMS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_STREAMS: Mapping[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError,
     OSError, zlib.error, lzma.LZMAError, pa.ArrowException, LookupError,
@@ -50,7 +54,12 @@ _LETTERS = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "e": "\x1b", "N": "\x85",
     "_": "\xa0", "L": "\u2028", "P": "\u2029", "a": "\a", "v": "\v",
 }  # fmt: skip
+_ODD = re.compile(rb'\\(?:u[0-9a-f]{0,3}[A-F]|u00[2-7]|[^"\\nrtbfu])')
+"""What Python's JSON would not escape, or not so."""
+_ENTITY = re.compile(rb"&(?:#[0-9xX]|[A-Za-z]{2,8};)")
+_BLANKS = tuple(each.encode() for each in "\x85\xa0\u2028\u2029\u202f\u3000")
 _TAG = re.compile(r"<[^<>]*>")
+_IN_MAIL = (b"=?", b"ransfer-", b"RANSFER-")
 _IS_MAIL = re.compile(rb"^content-transfer-encoding:|=\?[\w*-]+\?[bq]\?", re.I | re.M)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 
@@ -88,41 +97,48 @@ def contents(data: bytes, depth: int = 0) -> Iterator[bytes]:
         yield from _undamaged(_zip(stream, depth))
     elif opener := next((each for begin, each in _STREAMS.items() if data.startswith(begin)), None):
         with opener(stream) as packed:
-            yield from _undamaged(_unpacked(packed, len(data), depth))  # type: ignore[arg-type]
+            yield from _undamaged(_unpacked(packed, len(data), depth))
     elif data[257:262] == b"ustar":
         yield from _undamaged(_tar(stream, depth))
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")):
         yield data.decode("utf-16", "replace").encode("utf-8", "replace")
-    elif b"\0" not in data[:4096] and _IS_MAIL.search(data):
+    elif any(each in data for each in _IN_MAIL) and _IS_MAIL.search(data):
         yield from _undamaged(_mails(data, depth))
 
 
-def readings(data: bytes) -> Iterator[str]:
+def readings(data: bytes) -> Iterator[bytes]:
     """What a piece of text says to those who read it as it stands, as JSON or YAML, as JSON within
-    JSON, or as XML: each with one space wherever there is white space. Of what is no text, nothing.
+    JSON, or as XML: each `squashed`. Of what is no text, nothing.
+
+    JSON that is escaped as Python's own is, is not decoded: it is looked for as it is escaped.
     """
     if b"\0" in data:
         return
-    try:
-        texts = [data.decode()]
-    except UnicodeDecodeError:  # or a window that begins within a character
-        texts = [data.decode("utf-8", "replace"), data.decode("cp1252", "replace")]
+    yield squashed(data)
+    texts = [data.decode("utf-8", "replace")]
+    if "\ufffd" in texts[0]:  # perhaps it is no UTF-8
+        texts.append(data.decode("cp1252", "replace"))
+        yield squashed(texts[1].encode())
     for text in texts:
-        yield squashed(text)
         told = text
-        for _ in range(2):
-            if "\\" in told:
-                told = _ESCAPED.sub(_character, told)
-                yield squashed(told)
-        if "&" in text or "</" in text:
+        for _ in range(2 if _ODD.search(data) else 0):
+            told = _ESCAPED.sub(_character, told)
+            yield _squashed(told)
+        if "</" in text or _ENTITY.search(data):
             for between in ("", " "):  # runs of one text, and texts beside each other
                 plain = html.unescape(_TAG.sub(between, text))
-                yield squashed(_OF_A_CELL.sub(lambda match: chr(int(match[1], 16)), plain))
+                yield _squashed(_OF_A_CELL.sub(lambda match: chr(int(match[1], 16)), plain))
 
 
-def squashed(text: str) -> str:
-    """A text with one space wherever it has white space."""
-    return " ".join(text.split())
+def squashed(text: bytes) -> bytes:
+    """A text in UTF-8 with one space wherever it has white space."""
+    for blank in _BLANKS:
+        text = text.replace(blank, b" ")
+    return b" ".join(text.split())
+
+
+def _squashed(text: str) -> bytes:
+    return squashed(text.encode("utf-8", "replace"))
 
 
 def _character(match: re.Match[str]) -> str:

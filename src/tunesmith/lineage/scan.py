@@ -23,8 +23,8 @@ class Needles:
     """Byte strings that tell of the erased: each text as it may stand in a file."""
 
     forms: tuple[bytes, ...]
-    said: tuple[str, ...]
-    """The texts themselves, each with one space wherever it has white space."""
+    said: tuple[bytes, ...]
+    """The same with one space wherever there is white space, but for JSON within JSON."""
 
     def are_in(self, data: bytes | mmap.mmap) -> bool:
         """Whether one of them is in `data`."""
@@ -46,17 +46,17 @@ def needles(texts: Iterable[str]) -> Needles:
     """How `texts` may be written: as they are, normalised, with accents as characters of their own
     or not, in JSON, in CSV, or joined by spaces."""
     forms: dict[bytes, None] = {}
-    plain: dict[str, None] = {}
+    plain: dict[bytes, None] = {}
     for text in texts:
         composed = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
         for said in dict.fromkeys((text, normalise(text), *composed)):
-            plain[squashed(said)] = None
             for form in (
                 said,
                 json.dumps(said, ensure_ascii=False)[1:-1],
                 json.dumps(said)[1:-1],
                 said.replace('"', '""'),
             ):
+                plain[squashed(form.encode())] = None
                 # In JSON within JSON, as a row's attributes are in a table of rows.
                 twice = json.dumps(form, ensure_ascii=False)[1:-1]
                 forms |= {form.encode(): None, twice.encode(): None}

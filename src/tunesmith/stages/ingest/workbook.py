@@ -177,8 +177,8 @@ def _date_styles(parts: Parts) -> frozenset[int]:
 def _valued(book: Workbook, sheet: str) -> Iterator[tuple[int, dict[int, Any]]]:
     """(number, column -> value) of the rows of a sheet that have a value."""
     for number, cells in book.rows(sheet):
-        values = {cell.column: _value(cell, book) for cell in cells}
-        if held := {column: value for column, value in values.items() if value is not None}:
+        values = [(cell.column, _value(cell, book)) for cell in cells]
+        if held := {column: value for column, value in values if value is not None}:
             yield number, held
 
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tunesmith.stages.ingest.entry import Unreadable
-
 
 def cut_lines(data: bytes, gone: Mapping[str, bytes]) -> bytes:
     """`data` without the lines that the records `gone` stand on, which are given by pointer.
 
     Raises:
-        Unreadable: one does not stand on the lines that its pointer names.
+        ValueError: one does not stand on the lines that its pointer names.
     """
     lines = data.split(b"\n")
     for pointer, record in gone.items():
         first = _line(pointer) - 1
         past = first + 1 + record.count(b"\n")
         if first < 0 or record not in b"\n".join(lines[first:past]):
-            raise Unreadable("no-line", f"{pointer} does not stand there")
+            raise ValueError(f"{pointer} does not stand there")
         lines[first:past] = [b""] * (past - first)
     return b"\n".join(lines)
 
