@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
         source = project.file.source[name]
         for member, path in files_of(project, source):
             data = path.read_bytes()
-            records = records_of(source, member, data, person.row_ids, wanted_in.are_in)
+            tells = partial(scan.says, wanted=wanted_in)
+            records = records_of(source, member, data, person.row_ids, tells)
             rows[name] |= {erasure.keyed(key, "record", record) for record in records}
     sure, mentions = _to_purge(project, person, planned)
     return Journal(

@@ -17,7 +17,7 @@ from tunesmith.lineage import query
 from tunesmith.lineage.copies import copies
 from tunesmith.lineage.person import Person, person_of
 from tunesmith.lineage.refused import with_refusals
-from tunesmith.lineage.scan import holds_as_it_stands, needles
+from tunesmith.lineage.scan import holds, needles
 from tunesmith.lineage.trace import Placed, downwards, package_of, place, place_by_words
 from tunesmith.lineage.versions import all_held
 from tunesmith.project import Project
@@ -131,7 +131,7 @@ def _files(project: Project, person: Person) -> Iterator[str]:
         if source.is_asked:
             yield source.origin
         for _, path in files_of(project, source):
-            if holds_as_it_stands(path, wanted):
+            if holds(path, wanted):
                 yield path.relative_to(project.folder).as_posix()
 
 

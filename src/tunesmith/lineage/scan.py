@@ -1,24 +1,20 @@
-"""Look into every blob for what should be in none: Parquet, zips and indexes are decoded first."""
+"""Look into every blob for what should be in none: what is packed or escaped is decoded first."""
 
 from __future__ import annotations
 
 import json
 import mmap
 import unicodedata
-import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tunesmith.core.errors import StoreError
-from tunesmith.retrieve.store import Store
+from tunesmith.lineage.decode import PARQUET_MAGIC, contents, contents_of, readings, squashed
 from tunesmith.text.normalise import normalise
 
-PARQUET_MAGIC, ZIP_MAGIC, SQLITE_MAGIC = b"PAR1", b"PK\x03\x04", b"SQLite format 3\0"
-MAX_MEMBER_BYTES = 1 << 30
 _BATCH_ROWS = 10_000
 
 
@@ -27,10 +23,19 @@ class Needles:
     """Byte strings that tell of the erased: each text as it may stand in a file."""
 
     forms: tuple[bytes, ...]
+    said: tuple[bytes, ...]
+    """The same with one space wherever there is white space, but for JSON within JSON."""
 
     def are_in(self, data: bytes | mmap.mmap) -> bool:
         """Whether one of them is in `data`."""
         return any(data.find(form) >= 0 for form in self.forms)
+
+    def are_told_by(self, data: bytes) -> bool:
+        """Whether one of them is in `data`, or in what it says to those who know how it is
+        written."""
+        return self.are_in(data) or any(
+            each in reading for reading in readings(data) for each in self.said
+        )
 
     def texts(self) -> list[str]:
         """The same as text."""
@@ -41,6 +46,7 @@ def needles(texts: Iterable[str]) -> Needles:
     """How `texts` may be written: as they are, normalised, with accents as characters of their own
     or not, in JSON, in CSV, or joined by spaces."""
     forms: dict[bytes, None] = {}
+    plain: dict[bytes, None] = {}
     for text in texts:
         composed = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
         for said in dict.fromkeys((text, normalise(text), *composed)):
@@ -50,15 +56,25 @@ def needles(texts: Iterable[str]) -> Needles:
                 json.dumps(said)[1:-1],
                 said.replace('"', '""'),
             ):
+                plain[squashed(form.encode())] = None
                 # In JSON within JSON, as a row's attributes are in a table of rows.
                 twice = json.dumps(form, ensure_ascii=False)[1:-1]
                 forms |= {form.encode(): None, twice.encode(): None}
-    return Needles(forms=tuple(form for form in forms if form))
+    return Needles(
+        forms=tuple(form for form in forms if form), said=tuple(each for each in plain if each)
+    )
 
 
 def holds(path: Path, wanted: Needles) -> bool:
-    """Whether the file at `path` has one of the needles, decoded or as it stands."""
-    return holds_as_it_stands(path, wanted) or any(wanted.are_in(part) for part in decoded(path))
+    """Whether the file at `path` has one of the needles, as it stands or decoded."""
+    if not wanted.forms:
+        return False
+    return holds_as_it_stands(path, wanted) or any(map(wanted.are_told_by, contents_of(path)))
+
+
+def says(data: bytes, wanted: Needles) -> bool:
+    """The same of bytes."""
+    return bool(wanted.forms) and any(map(wanted.are_told_by, contents(data)))
 
 
 def holds_as_it_stands(path: Path, wanted: Needles) -> bool:
@@ -73,47 +89,8 @@ def holds_as_it_stands(path: Path, wanted: Needles) -> bool:
             view.close()
 
 
-def decoded(path: Path) -> Iterator[bytes]:
-    """What a packed file says: the strings of a table, the members of a zip, the texts of an
-    index. Of any other file nothing: it says what it is."""
-    with path.open("rb") as source:
-        magic = source.read(16)
-    if magic.startswith(PARQUET_MAGIC):
-        yield from _table(path)
-    elif magic.startswith(ZIP_MAGIC):
-        yield from _members(path)
-    elif magic == SQLITE_MAGIC:
-        try:
-            with Store(path) as store:
-                yield "\0".join(store.texts()).encode()
-        except StoreError:  # no index: what it is was read as it stands
-            return
-
-
-def _table(path: Path) -> Iterator[bytes]:
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS):
-        for column in batch.columns:
-            while pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-                column = column.flatten()
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                yield _joined(column.to_pylist())
-
-
 def _joined(texts: Iterable[str | None]) -> bytes:
     return "\0".join(text for text in texts if text).encode()
-
-
-def _members(path: Path) -> Iterator[bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size <= MAX_MEMBER_BYTES:
-                    yield member.filename.encode()
-                    yield archive.read(member)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return  # what cannot be unpacked was read as it stands
 
 
 def num_rows_with(path: Path, wanted: Needles) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tunesmith.asset import json_value
 from tunesmith.stages.ingest.entry import (
+    ERASED,
     Entry,
     Quarantined,
     Unreadable,
@@ -54,7 +56,7 @@ def _rows(member: str, file: IO[bytes], size: int) -> Iterator[Entry | Quarantin
     _check(table.metadata, size)
     if problem := problem_of_names(table.schema_arrow.names):
         raise Unreadable("bad-header", problem, ", ".join(table.schema_arrow.names))
-    number = 0
+    gone, number = set(erased_rows(table.metadata)), 0
     for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
         columns = {
             name: _values(column)
@@ -62,7 +64,25 @@ def _rows(member: str, file: IO[bytes], size: int) -> Iterator[Entry | Quarantin
         }
         for at in range(batch.num_rows):
             number += 1
+            while number in gone:
+                number += 1
             yield _row(f"{member}#{number}", {name: columns[name][at] for name in columns})
+
+
+def erased_rows(metadata: Any) -> list[int]:
+    """The numbers, from 1, of the rows that were cut out of a file.
+
+    Raises:
+        Unreadable: its metadata says something else there.
+    """
+    said = (metadata.metadata or {}).get(ERASED.encode(), b"[]")
+    try:
+        numbers = json.loads(said)
+    except (ValueError, RecursionError):
+        numbers = None
+    if not isinstance(numbers, list) or not all(type(each) is int for each in numbers):
+        raise Unreadable("bad-parquet", f"its {ERASED!r} is no list of numbers", repr(said[:80]))
+    return numbers
 
 
 def _check(metadata: Any, size: int) -> None:

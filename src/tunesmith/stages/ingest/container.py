@@ -86,32 +86,50 @@ def files_of(
     """
     with ExitStack() as stack:
         stream = stack.enter_context(archive.open(member))
-        try:
-            with whole_or_unreadable("archive"):
-                opened = _opened(member, stream, patterns, folder, stack)
-        except Unreadable as error:
-            yield quarantined(member.filename, error.rule, str(error), error.value)
-            return
-        yield from opened
+        yield from _files(member.filename, member.file_size, stream, patterns, folder, stack)
+
+
+def files_in(name: str, data: bytes, patterns: Sequence[str]) -> Iterator[File | Quarantined]:
+    """The same of a file called `name` that is in memory, where all of it stays."""
+    with ExitStack() as stack:
+        yield from _files(name, len(data), io.BytesIO(data), patterns, None, stack)
+
+
+def _files(
+    name: str,
+    size: int,
+    stream: IO[bytes],
+    patterns: Sequence[str],
+    folder: Path | None,
+    stack: ExitStack,
+) -> Iterator[File | Quarantined]:
+    try:
+        with whole_or_unreadable("archive"):
+            opened = _opened(name, size, stream, patterns, folder, stack)
+    except Unreadable as error:
+        yield quarantined(name, error.rule, str(error), error.value)
+        return
+    yield from opened
 
 
 def _opened(
-    member: zipfile.ZipInfo,
+    name: str,
+    size: int,
     stream: IO[bytes],
     patterns: Sequence[str],
-    folder: Path,
+    folder: Path | None,
     stack: ExitStack,
 ) -> Iterator[File]:
     """The files of an archive that was checked as a whole; of another file, that one."""
-    name, lower = member.filename, member.filename.lower()
+    lower = name.lower()
     if lower.endswith(".zip"):
         copy = stack.enter_context(_copied(stream, MAX_BYTES, folder))
         return _zip_members(name, copy, patterns, stack)
     if lower.endswith(_TARS):
-        copy = stack.enter_context(_unpacked(lower, stream, member.file_size, folder))
+        copy = stack.enter_context(_unpacked(lower, stream, size, folder))
         return _tar_members(name, copy, patterns, stack)
     if lower.endswith(".gz"):
-        copy = stack.enter_context(_unpacked(lower, stream, member.file_size, folder))
+        copy = stack.enter_context(_unpacked(lower, stream, size, folder))
         return iter([File(name=name[: -len(".gz")], stream=copy)])
     # A member's own way to read a line is slow: it is written in Python.
     return iter([File(name=name, stream=io.BufferedReader(cast("Any", stream), _AT_ONCE))])
@@ -203,7 +221,7 @@ def _wanted(members: dict[str, Any], patterns: Sequence[str]) -> list[str]:
     return sorted(path for path in members if any(e.fullmatch(path) for e in expressions))
 
 
-def _unpacked(lower: str, stream: IO[bytes], size: int, folder: Path) -> IO[bytes]:
+def _unpacked(lower: str, stream: IO[bytes], size: int, folder: Path | None) -> IO[bytes]:
     """What is packed in a stream of `size` bytes, or the stream itself."""
     limit = min(MAX_BYTES, max(SMALL_IN_ALL, MAX_RATIO * size))
     for suffix, opened in _PACKED.items():
@@ -213,14 +231,17 @@ def _unpacked(lower: str, stream: IO[bytes], size: int, folder: Path) -> IO[byte
     return _copied(stream, MAX_BYTES, folder)
 
 
-def _copied(source: IO[bytes], limit: int, folder: Path) -> IO[bytes]:
-    """A copy of a stream that can be read in any order; gone when it is closed.
+def _copied(source: IO[bytes], limit: int, folder: Path | None) -> IO[bytes]:
+    """A copy of a stream that can be read in any order; gone when it is closed. Without a folder
+    it is in memory.
 
     Raises:
         Unreadable: it has more than `limit` bytes.
     """
     with ExitStack() as stack:
-        copy = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        copy = cast("IO[bytes]", io.BytesIO())
+        if folder:
+            copy = stack.enter_context(tempfile.TemporaryFile(dir=folder))
         while chunk := source.read(_AT_ONCE):
             if copy.tell() + len(chunk) > limit:
                 raise _hostile(f"it unpacks to more than {limit} bytes")

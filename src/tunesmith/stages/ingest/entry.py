@@ -10,6 +10,9 @@ MAX_ROW_BYTES = 16 << 20
 MAX_FILE_BYTES = 256 << 20
 """Of a file that has to be read as a whole, such as a PDF; most of one is often pictures."""
 MAX_VALUE_CHARS = 200
+ERASED = "tunesmith:erased"
+"""Stands in a file where a record was cut out, of somebody who is to be forgotten. It is passed
+over, and counted where records are numbered, so that what follows keeps its place."""
 
 
 class Unreadable(ValueError):

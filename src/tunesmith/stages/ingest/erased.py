@@ -1,38 +1,38 @@
 """Take local files, objects, or what a database or an API answers, into the store without the
 records of people who are to be forgotten.
 
-What is left out of a file stays as long as it was, in lines, so that what follows it keeps its
-pointers.
+What is left out of a file leaves its place there, so that what follows it keeps its pointers. What
+is left is read again, and is used only if that gives what was there, but for what is left out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.core import erasure
 from tunesmith.core.erasure import keyed
-from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased, Package
 from tunesmith.records.landed import Landed
 from tunesmith.stages.ingest import api, database, objects, stream
-from tunesmith.stages.ingest.config import DOCUMENTS, SourceConfig
-from tunesmith.stages.ingest.container import File, is_container
-from tunesmith.stages.ingest.entry import Entry
+from tunesmith.stages.ingest.archive import whole_or_unreadable
+from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.container import File, files_in, is_container
+from tunesmith.stages.ingest.cutting.forms import WHOLE, cannot, cut_out, form_of, said_in
+from tunesmith.stages.ingest.cutting.packed import packed
+from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable
 from tunesmith.stages.ingest.formats import read_file
 from tunesmith.stages.ingest.local import pack
 from tunesmith.stages.ingest.rows import Ids
 from tunesmith.stages.ingest.singer import stored_rows
 from tunesmith.stages.ingest.snapshot import Keeps
 
-WHOLE_FILES = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
-"""Formats of which a file is one row, and is left out whole."""
-LINES = frozenset({"jsonl", "csv", "tsv"})
-"""Formats of which a row stands on lines of its own, which are cut out."""
+IsGone = Callable[[str, "Record"], bool]
+"""Whether a record of the file of that name is to go."""
 
 
 def land_without(config: SourceConfig, ctx: Context, *, erased: Erased) -> Package:
@@ -80,12 +80,12 @@ def cutter(
     """
     key, digests = erasure.key_called(project, erased.key), frozenset(erased.digests)
 
+    def is_gone(name: str, record: Record) -> bool:
+        return is_told(config, name, record, digests, key)
+
     def cut(name: str, data: bytes) -> tuple[bytes | None, int]:
-        found = records(config, name, data)
-        gone = [each for each in found if is_told(config, name, each, digests, key)]
-        if gone and config.format in WHOLE_FILES:
-            return None, len(gone)
-        return cut_out(config, name, data, gone), len(gone)
+        left, gone = without(config, name, data, is_gone)
+        return left, len(gone)
 
     return cut
 
@@ -149,29 +149,21 @@ class Record:
 
 
 def records(config: SourceConfig, member: str, data: bytes) -> Iterator[Record]:
-    """The records of one file; of what cannot be read, the line, or the whole file.
-
-    Raises:
-        DataError: it is an archive, of which nothing can be cut out.
-    """
-    if is_container(member):
-        raise DataError(
-            f"{member} is an archive: no record can be cut out of it",
-            remedy="unpack it into the source's folder, and leave the archive out",
-        )
+    """The records of one file that is no archive; of what cannot be read, what stands where it
+    would be, or the whole file."""
     if config.format == "stream":  # what breaks its schema can be read all the same
         for row, _ in stored_rows(member, io.BytesIO(data)):
             entry = row if isinstance(row, Entry) else None
             yield Record(pointer=row.pointer, data=entry.data if entry else data, entry=entry)
         return
-    lines = data.split(b"\n")
-    for found in read_file(config, File(name=member, stream=io.BytesIO(data))):
+    bad: Mapping[str, bytes] | None = None
+    stream = io.BufferedReader(io.BytesIO(data))
+    for found in read_file(config, File(name=member, stream=stream)):
         if isinstance(found, Entry):
             yield Record(pointer=found.pointer, data=found.data, entry=found)
-        else:
-            line = _line(found.pointer)
-            there = lines[line - 1].strip() if 0 < line <= len(lines) else data
-            yield Record(pointer=found.pointer, data=there, entry=None)
+            continue
+        bad = said_in(config, member, data) if bad is None else bad
+        yield Record(pointer=found.pointer, data=bad.get(found.pointer, data), entry=None)
 
 
 def is_told(
@@ -201,46 +193,70 @@ def records_of(
     Raises:
         DataError: one of them could not be cut out of the file.
     """
-    gone = [
-        each
-        for each in records(config, member, data)
-        if (
-            Ids(config, member).first(each.entry.data) in row_ids
-            if each.entry
-            else tells(each.data)
-        )
-    ]
-    if config.format not in WHOLE_FILES:
-        cut_out(config, member, data, gone)
-    return [record.data for record in gone]
+
+    def is_gone(name: str, record: Record) -> bool:
+        if record.entry is None:
+            return tells(record.data)
+        return Ids(config, name).first(record.entry.data) in row_ids
+
+    return [record.data for record in without(config, member, data, is_gone)[1]]
+
+
+def without(
+    config: SourceConfig, member: str, data: bytes, is_gone: IsGone
+) -> tuple[bytes | None, list[Record]]:
+    """What is left of one file, None where it is nothing, and the records that are gone; what is
+    left of an archive is packed anew.
+
+    Raises:
+        DataError: one of them cannot be cut out of the file.
+    """
+    left: dict[str, bytes] = {}
+    gone: list[Record] = []
+    damaged = ""
+    for file in files_in(member, data, config.members):
+        if isinstance(file, Quarantined):
+            record = Record(pointer=file.pointer, data=data, entry=None)
+            if is_gone(member, record):
+                raise cannot(member, member)
+            return data, []
+        try:
+            with whole_or_unreadable("file"), file.stream:
+                inside = file.stream.read()
+        except Unreadable:  # of a member that is damaged nothing is read
+            damaged = damaged or file.name
+            continue
+        rest, theirs = _without(config, file.name, inside, is_gone)
+        gone += theirs
+        if rest is not None:
+            left[file.name] = rest
+    if not gone:
+        return data, []
+    if damaged:
+        raise cannot(member, damaged)
+    if not left:
+        return None, gone
+    return (packed(member, left) if is_container(member) else left[member]), gone
+
+
+def _without(
+    config: SourceConfig, name: str, data: bytes, is_gone: IsGone
+) -> tuple[bytes | None, list[Record]]:
+    """The same of a file that is no archive."""
+    every = list(records(config, name, data))
+    gone = {each.pointer: each for each in every if is_gone(name, each)}
+    theirs = list(gone.values())
+    if not gone:
+        return data, []
+    if form_of(config, name) in WHOLE or {each.pointer for each in every} == {name}:
+        return None, theirs
+    left = cut_out(config, name, data, {each.pointer: each.data for each in theirs})
+    stays = [(each.pointer, each.data) for each in every if each.pointer not in gone]
+    if [(each.pointer, each.data) for each in records(config, name, left)] != stays:
+        raise cannot(name, theirs[0].pointer)
+    return left, theirs
 
 
 def _subject(config: SourceConfig, entry: Entry) -> str:
     """Whom a record is about; empty where its source does not say, or it names nobody."""
     return erasure.subject_of(entry.fields.get(config.subject)) if config.subject else ""
-
-
-def _line(pointer: str) -> int:
-    """The line of a pointer; 0 where a file is one row."""
-    number = pointer.rpartition("#")[2] if "#" in pointer else ""
-    return int(number) if number.isdecimal() else 0
-
-
-def cut_out(config: SourceConfig, name: str, data: bytes, gone: Sequence[Record]) -> bytes:
-    """`data` without the lines that the records `gone` stand on: of each its end is left.
-
-    Raises:
-        DataError: one does not stand on the lines that its pointer names.
-    """
-    lines = data.split(b"\n")
-    for record in gone:
-        first = _line(record.pointer) - 1
-        past = first + 1 + record.data.count(b"\n")
-        is_there = first >= 0 and record.data in b"\n".join(lines[first:past])
-        if config.format not in LINES or not is_there:
-            raise DataError(
-                f"{record.pointer} is to be forgotten, and cannot be cut out of {name}",
-                remedy=f"take the record out of {name} yourself, then run the same command again",
-            )
-        lines[first:past] = [b""] * (past - first)
-    return b"\n".join(lines)

@@ -11,6 +11,7 @@ from typing import IO, Any
 from tunesmith.stages.ingest import json_text
 from tunesmith.stages.ingest.batch import Batch, Blocks
 from tunesmith.stages.ingest.entry import (
+    ERASED,
     MAX_ROW_BYTES,
     Entry,
     Quarantined,
@@ -100,8 +101,10 @@ def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
         raise Unreadable("not-text", f"not UTF-8 at byte {error.start}", near) from None
     except (ValueError, RecursionError) as error:
         raise Unreadable("bad-json", f"not JSON: {error}", repr(data[:100])) from None
-    for number, element in enumerate(_elements(value), start=1):
+    for number, element in enumerate(elements_of(value), start=1):
         pointer = f"{member}#{number}"
+        if element == ERASED:
+            continue
         if not isinstance(element, dict):
             yield quarantined(pointer, "not-an-object", "not a JSON object", repr(element)[:200])
             continue
@@ -113,18 +116,25 @@ def read_json(member: str, data: bytes) -> Iterator[Entry | Quarantined]:
         yield Entry(pointer=pointer, fields=element, text=None, data=content)
 
 
-def _elements(value: Any) -> list[Any]:
-    """What the rows are: the array, or the only array of objects of an object, or the object."""
+def elements_of(value: Any) -> list[Any]:
+    """What the rows are: the array, or the only array of objects of an object, or the object.
+
+    Raises:
+        Unreadable: it is neither, or it is not clear which array.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
         raise Unreadable("not-an-object", "neither an array nor an object", repr(value))
-    arrays = {
-        name: inner
-        for name, inner in value.items()
-        if isinstance(inner, list) and any(isinstance(element, dict) for element in inner)
-    }
+    arrays = {name: inner for name, inner in value.items() if has_records(inner)}
     if len(arrays) > 1:
         names = ", ".join(map(repr, arrays))
         raise Unreadable("bad-json", f"which array has the rows is not clear: {names}", names)
     return next(iter(arrays.values()), [value])
+
+
+def has_records(value: Any) -> bool:
+    """Whether a value is an array of records, some of which may have been cut out."""
+    return isinstance(value, list) and any(
+        isinstance(element, dict) or element == ERASED for element in value
+    )

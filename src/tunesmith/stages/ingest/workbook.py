@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunesmith.stages.ingest.entry import (
     Entry,
@@ -25,7 +26,7 @@ from tunesmith.stages.ingest.json_text import identify
 from tunesmith.stages.ingest.xml_events import End, Start, Text, events
 from tunesmith.stages.ingest.zipped import Parts, opened_parts, relations
 
-_BOOK = "xl/workbook.xml"
+_BOOK, _STYLES = "xl/workbook.xml", "xl/styles.xml"
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 """Numbers of the built-in formats that show a date or a time (ECMA-376, 18.8.30)."""
 _NOT_LETTERS_OF_A_DATE = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
@@ -34,12 +35,44 @@ _REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
 _MAX_COLUMNS = 16_384
 
 
+class Cell(NamedTuple):
+    """A cell as it is written."""
+
+    column: int
+    """From 1."""
+    kind: str
+    """What `said` is: of "s" the number of a string."""
+    style: str
+    said: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Book:
+class Workbook:
+    """A workbook, open."""
+
+    parts: Parts
+    sheets: Mapping[str, str]
+    """Of each sheet that is meant the part, by name."""
     strings: list[str]
+    """What cells refer to by number."""
+    styles: bytes | None
     dates: frozenset[int]
     """Numbers of the cell styles that show a date or a time."""
-    epoch: datetime.datetime
+    is_1904: bool
+    """Whether days count from 1904."""
+
+    @property
+    def epoch(self) -> datetime.datetime:
+        """The day from which days are counted."""
+        return datetime.datetime(1904, 1, 1) if self.is_1904 else datetime.datetime(1899, 12, 30)
+
+    def rows(self, sheet: str) -> Iterator[tuple[int, list[Cell]]]:
+        """(number, cells) of the rows of a sheet.
+
+        Raises:
+            Unreadable: a part is damaged, or a cell has no place.
+        """
+        return _rows(self.parts.read(self.sheets[sheet]))
 
 
 def read_workbook(member: str, data: bytes, sheet: str) -> Iterator[Entry | Quarantined]:
@@ -48,22 +81,35 @@ def read_workbook(member: str, data: bytes, sheet: str) -> Iterator[Entry | Quar
     Raises:
         Unreadable: it is no whole workbook, or hostile, or has no such sheet.
     """
+    with opened(data, sheet) as book:
+        for name in book.sheets:
+            try:
+                yield from _table(f"{member}#{name}!", _valued(book, name))
+            except Unreadable as error:
+                yield quarantined(f"{member}#{name}", error.rule, str(error), error.value)
+
+
+@contextmanager
+def opened(data: bytes, sheet: str) -> Iterator[Workbook]:
+    """The workbook in `data`, with the sheet that is called `sheet`, or every one if it is empty.
+
+    Raises:
+        Unreadable: see `read_workbook`.
+    """
     with opened_parts(data, "XLSX workbook") as parts:
         is_1904, sheets = _sheets(parts)
         if sheet:
             sheets = {name: part for name, part in sheets.items() if name == sheet}
         if not sheets:
             raise Unreadable("no-sheet", f"it has no sheet {sheet!r}" if sheet else "no sheet")
-        book = _Book(
+        yield Workbook(
+            parts=parts,
+            sheets=sheets,
             strings=_strings(parts),
+            styles=parts.read(_STYLES) if _STYLES in parts else None,
             dates=_date_styles(parts),
-            epoch=datetime.datetime(1904, 1, 1) if is_1904 else datetime.datetime(1899, 12, 30),
+            is_1904=is_1904,
         )
-        for name, part in sheets.items():
-            try:
-                yield from _table(f"{member}#{name}!", _rows(parts.read(part), book))
-            except Unreadable as error:
-                yield quarantined(f"{member}#{name}", error.rule, str(error), error.value)
 
 
 def _sheets(parts: Parts) -> tuple[bool, dict[str, str]]:
@@ -110,10 +156,10 @@ def _strings(parts: Parts) -> list[str]:
 def _date_styles(parts: Parts) -> frozenset[int]:
     found: set[int] = set()
     dates = set(_DATES)
-    if "xl/styles.xml" not in parts:
+    if _STYLES not in parts:
         return frozenset()
     number, is_cells = 0, False
-    for event in events(parts.read("xl/styles.xml")):
+    for event in events(parts.read(_STYLES)):
         match event:
             case Start("numFmt", attributes):
                 code = _NOT_LETTERS_OF_A_DATE.sub("", attributes.get("formatCode", ""))
@@ -128,10 +174,18 @@ def _date_styles(parts: Parts) -> frozenset[int]:
     return frozenset(found)
 
 
-def _rows(data: bytes, book: _Book) -> Iterator[tuple[int, dict[int, Any]]]:
-    """(number, column -> value) of the rows that have a value."""
+def _valued(book: Workbook, sheet: str) -> Iterator[tuple[int, dict[int, Any]]]:
+    """(number, column -> value) of the rows of a sheet that have a value."""
+    for number, cells in book.rows(sheet):
+        values = [(cell.column, _value(cell, book)) for cell in cells]
+        if held := {column: value for column, value in values if value is not None}:
+            yield number, held
+
+
+def _rows(data: bytes) -> Iterator[tuple[int, list[Cell]]]:
+    """(number, cells) of the rows."""
     number = column = 0
-    cells: dict[int, Any] = {}
+    cells: list[Cell] = []
     attributes: dict[str, str] = {}
     said: list[str] = []
     is_said = False
@@ -139,7 +193,7 @@ def _rows(data: bytes, book: _Book) -> Iterator[tuple[int, dict[int, Any]]]:
         match event:
             case Start("row", found):
                 number = _whole_number(found.get("r", str(number + 1)), "a row")
-                column, cells = 0, {}
+                column, cells = 0, []
             case Start("c", attributes):
                 column = _column(attributes.get("r"), column + 1)
                 said = []
@@ -150,11 +204,10 @@ def _rows(data: bytes, book: _Book) -> Iterator[tuple[int, dict[int, Any]]]:
             case End("v" | "t"):
                 is_said = False
             case End("c"):
-                if (value := _value(attributes, "".join(said), book)) is not None:
-                    cells[column] = value
+                kind, style = attributes.get("t", "n"), attributes.get("s", "")
+                cells.append(Cell(column, kind, style, "".join(said)))
             case End("row"):
-                if cells:
-                    yield number, cells
+                yield number, cells
 
 
 def _table(
@@ -182,14 +235,23 @@ def _table(
         yield Entry(pointer=f"{prefix}{number}", fields=fields, text=None, data=data)
 
 
-def _value(attributes: dict[str, str], said: str, book: _Book) -> Any:
+def string_of(cell: Cell, strings: list[str]) -> str:
+    """The string that a cell refers to.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    number = _whole_number(cell.said, "a string")
+    if number >= len(strings):
+        raise Unreadable("bad-value", f"there is no string {number}", cell.said)
+    return strings[number]
+
+
+def _value(cell: Cell, book: Workbook) -> Any:
     """What a cell holds; None if nothing."""
-    kind = attributes.get("t", "n")
+    _, kind, style, said = cell
     if kind == "s":
-        number = _whole_number(said, "a string")
-        if number >= len(book.strings):
-            raise Unreadable("bad-value", f"there is no string {number}", said)
-        return book.strings[number]
+        return string_of(cell, book.strings)
     if kind in ("str", "inlineStr"):
         return _unescaped(said)
     if not said.strip():
@@ -202,8 +264,7 @@ def _value(attributes: dict[str, str], said: str, book: _Book) -> Any:
         value = float(said)
     except ValueError:
         raise Unreadable("bad-value", "a cell of numbers holds none", said) from None
-    style = _whole_number(attributes.get("s", "0"), "a style")
-    if style in book.dates:
+    if _whole_number(style or "0", "a style") in book.dates:
         return _date(value, book.epoch)
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tunesmith.stages.ingest import json_text
-from tunesmith.stages.ingest.entry import Entry, Quarantined, Unreadable, quarantined
+from tunesmith.stages.ingest.entry import ERASED, Entry, Quarantined, Unreadable, quarantined
 from tunesmith.stages.ingest.front_matter import plain_text, value_of
 
 _ROLES = ("user", "assistant")
@@ -26,17 +26,10 @@ def read_yaml(member: str, data: bytes, records: str) -> Iterator[Entry | Quaran
     Raises:
         Unreadable: it is no YAML, or there is no such list.
     """
-    try:
-        value = value_of(plain_text(data))
-    except yaml.YAMLError as error:
-        raise Unreadable("bad-yaml", " ".join(str(error).split())[:200]) from None
-    for key in records.split(".") if records else ():
-        value = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(value, list):
-        where = f"under {records!r}" if records else "in the file"
-        raise Unreadable("bad-yaml", f"there is no list {where}: set `records`", repr(value)[:80])
-    for number, element in enumerate(value, start=1):
+    for number, element in enumerate(list_of(data, records)[1], start=1):
         pointer = f"{member}#{number}"
+        if element == ERASED:
+            continue
         fields = _fields(element)
         if fields is None:
             reason = "neither a mapping nor a list of strings"
@@ -48,6 +41,24 @@ def read_yaml(member: str, data: bytes, records: str) -> Iterator[Entry | Quaran
             yield quarantined(pointer, error.rule, str(error), error.value)
             continue
         yield Entry(pointer=pointer, fields=fields, text=None, data=content)
+
+
+def list_of(data: bytes, records: str) -> tuple[Any, list[Any]]:
+    """What a file says, and the list in it under the key `records`.
+
+    Raises:
+        Unreadable: as `read_yaml` does.
+    """
+    try:
+        whole = value = value_of(plain_text(data))
+    except yaml.YAMLError as error:
+        raise Unreadable("bad-yaml", " ".join(str(error).split())[:200]) from None
+    for key in records.split(".") if records else ():
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, list):
+        where = f"under {records!r}" if records else "in the file"
+        raise Unreadable("bad-yaml", f"there is no list {where}: set `records`", repr(value)[:80])
+    return whole, value
 
 
 def _fields(element: Any) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
@@ -13,7 +12,8 @@ from tunesmith.core.errors import DataError, StoreError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased
 from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.erased import cut_out, land_without, records, records_of
+from tunesmith.stages.ingest.cutting.forms import cut_out
+from tunesmith.stages.ingest.erased import land_without, records, records_of
 from tunesmith.stages.ingest.local import as_it_is_now, land
 from tunesmith.stages.ingest.run import ingest
 
@@ -129,36 +129,20 @@ def test_a_line_that_cannot_be_read_is_told_by_what_is_in_it(ctx):
 
 
 def test_what_cannot_be_cut_is_said_before_anything_is_done(ctx):
-    """A record that is not the line that its pointer names, as in a format without lines."""
+    """A record that is not the line that its pointer names."""
     config = SourceConfig(name="s", origin="file:a.jsonl", format="jsonl", text="text")
-    (record, *_) = records(config, "a.jsonl", JSONL.encode())
-    elsewhere = dataclasses.replace(record, pointer="a.jsonl#2")
-    for wrong in (elsewhere, dataclasses.replace(record, pointer="a.jsonl")):
+    record, *_ = records(config, "a.jsonl", JSONL.encode())
+    for wrong in ("a.jsonl#2", "a.jsonl"):
         with pytest.raises(DataError, match="cannot be cut out"):
-            cut_out(config, "a.jsonl", JSONL.encode(), [wrong])
+            cut_out(config, "a.jsonl", JSONL.encode(), {wrong: record.data})
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.json", json.dumps([{"who": "ann", "text": "one"}, {"who": "bob", "text": "two"}]))],
-)
-def test_a_format_without_lines_is_refused_not_half_cut(ctx, name, text):
-    """Both records stand on one line: to cut it out would take the other one with it."""
-    (ctx.project / name).write_text(text)
-    config = SourceConfig(
-        name="s", origin=f"file:{name}", format="json", text="text", subject="who"
-    )
-    config = as_it_is_now(config, ctx.project)
-    with pytest.raises(DataError, match="cannot be cut out"):
-        land_without(config, ctx, erased=told(ctx, subject="ann"))
-    assert land_without(config, ctx, erased=told(ctx, subject="cyd")).num_erased == 0
-
-
-def test_nothing_is_cut_out_of_an_archive(ctx):
-    import zipfile
-
-    with zipfile.ZipFile(ctx.project / "a.zip", "w") as archive:
-        archive.writestr("a.jsonl", JSONL)
-    config = SourceConfig(name="s", origin="file:a.zip", format="jsonl", subject="who")
-    with pytest.raises(DataError, match="unpack it"):
-        land_without(as_it_is_now(config, ctx.project), ctx, erased=told(ctx, subject="ann"))
+def test_a_mailbox_among_documents_is_no_one_document(ctx):
+    """The name says that it has many messages: those of others stay."""
+    (ctx.project / "post").mkdir()
+    mails = "".join(f"From x\nFrom: {who}@a.org\nSubject: Hi\n\nI am {who}.\n\n" for who in "abc")
+    (ctx.project / "post" / "all.mbox").write_text(mails)
+    config = SourceConfig(name="s", origin="file:post/", format="document", subject="from")
+    every, fewer, asset = both(config, ctx, told(ctx, subject="b@a.org"))
+    assert fewer == [every[0], every[2]]
+    assert asset.num_erased == 1

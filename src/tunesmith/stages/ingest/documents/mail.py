@@ -20,6 +20,7 @@ from tunesmith.stages.ingest.documents.canonical import Part, Writer, document
 from tunesmith.stages.ingest.documents.encoding import decoded
 from tunesmith.stages.ingest.documents.html import write_html
 from tunesmith.stages.ingest.entry import (
+    ERASED,
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
     Entry,
@@ -58,6 +59,8 @@ def read_mbox(member: str, stream: IO[bytes]) -> Iterator[Entry | Quarantined]:
         if message is None:
             yield too_large(pointer, f"more than {MAX_FILE_BYTES} bytes")
             continue
+        if message.strip() == ERASED.encode():
+            continue
         try:
             yield _message(pointer, message)
         except Unreadable as error:
@@ -68,9 +71,8 @@ def _messages(stream: IO[bytes]) -> Iterator[bytes | None]:
     """The messages of a mailbox without their first lines; None for one that is too large."""
     lines: list[bytes] = []
     size = -1
-    is_blank = True
-    while line := stream.readline(MAX_ROW_BYTES):
-        if is_blank and line.startswith(b"From "):
+    for begins, line in lines_of(stream):
+        if begins:
             if size >= 0:
                 yield b"".join(lines) if size <= MAX_FILE_BYTES else None
             lines, size = [], 0
@@ -85,9 +87,16 @@ def _messages(stream: IO[bytes]) -> Iterator[bytes | None]:
                 lines.append(line)
             else:
                 lines.clear()
-        is_blank = line in (b"\n", b"\r\n")
     if size >= 0:
         yield b"".join(lines) if size <= MAX_FILE_BYTES else None
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[tuple[bool, bytes]]:
+    """The lines of a mailbox, and whether a message begins behind each."""
+    is_blank = True
+    while line := stream.readline(MAX_ROW_BYTES):
+        yield is_blank and line.startswith(b"From "), line
+        is_blank = line in (b"\n", b"\r\n")
 
 
 def _message(pointer: str, data: bytes) -> Entry:

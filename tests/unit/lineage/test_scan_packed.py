@@ -1,0 +1,189 @@
+"""What stands in a file of any format, packed, encoded or escaped in any way, is found."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import io
+import json
+import lzma
+import quopri
+import tarfile
+import zipfile
+from email.message import EmailMessage
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tunesmith.lineage.scan import holds, needles, says
+
+SAID = 'She said "never ägain" & left <the> house,\nback\\slash and \U0001f600, at seven in May.'
+PADDING = [f"line {number} of what other people said" for number in range(300)]
+
+
+def zipped(data, name="a.bin"):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return sink.getvalue()
+
+
+def tarred(data):
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        member = tarfile.TarInfo("a.bin")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def table(column, **settings):
+    sink = io.BytesIO()
+    rows = pa.table({"n": range(len(column)), "c": column})
+    pq.write_table(rows, sink, compression="zstd", write_statistics=False, **settings)
+    return sink.getvalue()
+
+
+def struct(text):
+    return table(pa.array([{"a": [{"b": each}]} for each in (*PADDING, text)]))
+
+
+def a_map(text):
+    kind = pa.map_(pa.string(), pa.large_string())
+    return table(pa.array([[("k", each)] for each in (*PADDING, text)], kind))
+
+
+def binary(text):
+    return table(pa.array([each.encode() for each in (*PADDING, text)]))
+
+
+def no_dictionary(text):
+    return table(pa.array([*PADDING, text]), use_dictionary=False)
+
+
+def left_in_a_dictionary(text):
+    """No row says it any more: somebody filtered the rows, and the dictionary stayed."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["x", "y", text]))
+    return table(column)
+
+
+def workbook(text):
+    """A string in two runs, of which the second is bold."""
+    said = "".join(f"&#{ord(c)};" if c in "&<ä" else c for c in text).replace("\n", "_x000D_\n")
+    runs = f"<r><t>{said[:15]}</t></r><r><rPr><b/></rPr><t>{said[15:]}</t></r>"
+    return zipped(f'<?xml version="1.0"?><sst><si>{runs}</si></sst>', "xl/sharedStrings.xml")
+
+
+def escaped_json(text):
+    """As no writer in Python would: letters by their numbers, in capitals, slashes escaped."""
+    units = text.encode("utf-16-be")
+    codes = "".join(f"\\u{units[n]:02X}{units[n + 1]:02X}" for n in range(0, len(units), 2))
+    return f'[{{"a": "{codes}"}}]'.encode()
+
+
+def json_in_json(text):
+    return json.dumps({"a": escaped_json(text).decode()}).encode()
+
+
+def folded_yaml(text):
+    """Folded where it has blanks, with characters by their numbers."""
+    said = json.dumps(text, ensure_ascii=False)[1:-1].replace("ä", "\\xE4")
+    said = said.replace("\U0001f600", "\\U0001F600").replace(" at", "\n      at")
+    return f'- a: "{said}"\n'.encode()
+
+
+def block_yaml(text):
+    return ("- a: |\n    " + text.replace("\n", "\n    ") + "\n").encode()
+
+
+def quoted_printable(text):
+    head = "From: a\nContent-Type: text/plain; charset=utf-8\n"
+    body = quopri.encodestring(text.encode()).decode()
+    return f"{head}Content-Transfer-Encoding: quoted-printable\n\n{body}\n".encode()
+
+
+def in_base64(text, charset="latin-1"):
+    head = f"From: a\nContent-Type: text/plain; charset={charset}\n"
+    body = base64.encodebytes(text.encode(charset, "ignore")).decode()
+    return f"{head}Content-Transfer-Encoding: base64\n\n{body}\n".encode()
+
+
+def mailbox(text):
+    return b"".join(
+        b"From x\n" + mail + b"\n" for mail in (in_base64("Hi.\n"), in_base64(text, "utf-8"))
+    )
+
+
+def header(text):
+    message = EmailMessage()
+    message["Subject"] = text.replace("\n", " ")
+    message.set_content("Hi.")
+    return message.as_bytes()
+
+
+def attached(text):
+    message = EmailMessage()
+    message.set_content("Hi.")
+    message.add_attachment(workbook(text), maintype="application", subtype="zip")
+    return message.as_bytes()
+
+
+def utf_16(text):
+    return text.encode("utf-16")
+
+
+WAYS = [
+    struct, a_map, binary, no_dictionary, left_in_a_dictionary, workbook, escaped_json,
+    json_in_json, folded_yaml, block_yaml, quoted_printable, mailbox, header, attached, utf_16,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WAYS)
+@pytest.mark.parametrize("pack", [bytes, zipped])
+def test_what_is_written_in_any_way_is_found(tmp_path, write, pack):
+    (tmp_path / "with").write_bytes(pack(write(SAID)))
+    (tmp_path / "without").write_bytes(pack(write("Nothing of this kind, said by nobody at all.")))
+    wanted = needles([SAID])
+    assert holds(tmp_path / "with", wanted)
+    assert not holds(tmp_path / "without", wanted)
+    assert says(pack(write(SAID)), wanted)
+
+
+PACKERS = [tarred, gzip.compress, bz2.compress, lzma.compress, lambda data: zipped(tarred(data))]
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_what_is_packed_in_what_is_packed_is_found(tmp_path, pack):
+    for write in (left_in_a_dictionary, workbook, escaped_json, mailbox):
+        path = tmp_path / write.__name__
+        path.write_bytes(zipped(pack(write(SAID))))
+        assert holds(path, needles([SAID]))
+        path.write_bytes(zipped(pack(write("Nothing of this kind, said by nobody at all."))))
+        assert not holds(path, needles([SAID]))
+
+
+def test_a_character_set_of_old_is_read():
+    text = "She said never ägain and left."
+    assert says(in_base64(text), needles([text]))
+    assert says(text.encode("latin-1"), needles([text]))
+
+
+def test_damaged_files_are_read_as_far_as_they_go(tmp_path):
+    """A search that ends at one of them would prove nothing of the others."""
+    for data in (
+        b"PAR1 and nothing",
+        b"PK\x03\x04",
+        b"\x1f\x8b\x08",
+        b"BZh9",
+        zipped(b"x" * 99)[:60],
+    ):
+        (tmp_path / "broken").write_bytes(data)
+        assert not holds(tmp_path / "broken", needles([SAID]))
+        both = io.BytesIO()
+        with zipfile.ZipFile(both, "w") as archive:
+            archive.writestr("a", data)
+            archive.writestr("b", escaped_json(SAID))
+        (tmp_path / "both").write_bytes(both.getvalue())
+        assert holds(tmp_path / "both", needles([SAID]))
