@@ -257,7 +257,7 @@ def test_another_python_makes_it_again(
     assert found["verdict"] == "bitwise"
     assert found["python"] == str(folder / "bin" / "python")
     assert found["now"] == {**found["then"], "gguf": "99.0"}
-    assert found["changed"] == [f"environment.gguf: {found['then']['gguf']!r} -> '99.0'"]
+    assert found["changed"] == [f"environment.gguf: {found['then']['gguf']} -> 99.0"]
     run("audit", "export", "--out", str(tmp_path / "log.jsonl"))
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["what"] == "model.reproduced"

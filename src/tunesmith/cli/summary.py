@@ -106,7 +106,7 @@ def _judged(project: Project) -> Iterator[Judged]:
     for name, path in planned_graph(project).models.items():
         if path.gate is None:
             continue
-        steps = (path.model, path.gate, path.base_evaluation, path.tuned_evaluation)
+        steps = [path.model, path.gate, path.base_evaluation, path.tuned_evaluation]
         model, gate, base, tuned = (each.hit for each in project.runner.plan(steps))
         yield Judged(
             model=name,

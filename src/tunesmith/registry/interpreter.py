@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tunesmith
 from tunesmith.core.errors import UsageError
@@ -80,7 +81,7 @@ def interpreter(path: Path | None, kind: str, variables: Mapping[str, str]) -> I
     return Interpreter(path=found, code=said["code"], environment=said["environment"])
 
 
-def _said(path: Path, kind: str, variables: Mapping[str, str]) -> dict[str, object]:
+def _said(path: Path, kind: str, variables: Mapping[str, str]) -> dict[str, Any]:
     remedy = "name the interpreter, or the folder of a virtual environment: --python ../clean"
     words = [str(path), ALONE, "-c", _ASKED, tunesmith.__version__, kind]
     try:
