@@ -1,15 +1,20 @@
 """The life of three model versions: one goes into production, a better one replaces it and is
-taken back again, and a worse one gets nowhere. Commands run in this process: they start faster."""
+taken back again, and a worse one gets nowhere. In miniature commands run in this process, as they
+start faster; marked slow, it is the licence desk with its real model and texts."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from tunesmith.core.canonical import sha256
@@ -258,3 +263,70 @@ def evidence_of(ok: Callable[..., Any], tmp_path: Path) -> list[Any]:
     path = tmp_path / "evidence.jsonl"
     ok("audit", "export", "--out", str(path))
     return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_licence_desk_goes_into_production_and_back(miniature: Any, tmp_path: Path) -> None:
+    """Needs the package index, for two packages. The recipe is the shipped one throughout; a model
+    is weaker, as its tuning was ended sooner."""
+    project = miniature(folder=tmp_path / "desk", environment=dict(os.environ))
+    project.folder.mkdir()
+    project.tunesmith("init", ".")
+    path = project.folder / "tunesmith.toml"
+    shipped = path.read_text()
+    people = '[registry]\napprovers = ["boss", "ann"]\nallow_as = true\n'
+
+    def ok(*words: str, code: int = 0) -> Any:
+        said = project.tunesmith(*words, "--json", code=code)
+        return json.loads(said) if said else None
+
+    def tuned(stop_after: int, code: int = 0) -> Any:
+        sooner = f"epochs = 2\nstop_after = {stop_after}\n"
+        path.write_text(shipped.replace("epochs = 2\n", sooner) + people)
+        made = ok("run", code=code)
+        return made["models"]["desk"]["gate"] if made else None
+
+    def put(version: str) -> Any:
+        ok("model", "promote", version, "--why", "better", "--as", "ann")
+        ok("model", "approve", version, "--why", "fine", "--as", "ann", code=1)  # she asked
+        return ok("model", "approve", version, "--why", "agreed", "--as", "boss")
+
+    def states() -> dict[str, str]:
+        return {each["name"]: each["state"] for each in ok("model", "list")}
+
+    # The first, after 24 of 120 steps: better than the base, and nothing is in production yet.
+    (beside,) = tuned(24)["comparisons"]
+    assert beside["low"] > 0
+    assert put("desk@1")["before"] == ""
+
+    # The shipped recipe, whole: better than that one, on the same rows.
+    gate = tuned(0)
+    beside = {each["versus"]: each for each in gate["comparisons"]}
+    assert set(beside) == {"base", "desk@1"}
+    assert beside["desk@1"]["low"] > 0
+    assert states() == {"desk@1": "production", "desk@2": "candidate"}
+    moved = put("desk@2")
+    assert moved["before"] == "desk@1"
+    assert moved["way_back"] == "rehearsed, to desk@1; read, every byte; loaded, and it answered"
+
+    # One after 16 steps is better than the base too, and gets nowhere beside desk@2.
+    tuned(16, code=3)
+    report = ok("model", "show", "desk@3")["gate"]
+    (rule,) = [rule for rule in report["rules"] if rule["rule"].endswith("production (desk@2)")]
+    assert (report["verdict"], rule["verdict"]) == ("fail", "fail")
+    now = {"desk@1": "made", "desk@2": "production", "desk@3": "made"}
+    assert states() == now
+    ok("model", "promote", "desk@3", "--why", "newer", "--as", "ann", code=3)
+
+    # And back.
+    moved = ok("model", "rollback", "desk", "--why", "complaints")
+    assert (moved["version"], moved["before"]) == ("desk@1", "desk@2")
+    assert states() == now | {"desk@1": "production", "desk@2": "candidate"}
+    for version in ("desk@1", "desk@2"):
+        bom, card = project.folder / f"{version}.cdx.json", project.folder / f"{version}.md"
+        ok("model", "document", "ml-bom", version, "--out", str(bom))
+        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom.read_text()) is None
+        ok("model", "document", "model-card", version, "--out", str(card))
+        assert ModelCard(card.read_text()).data.license == "apache-2.0"
+    assert ok("verify")["problems"] == []

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import tunesmith
 from tunesmith.core import evidence
 from tunesmith.core.canonical import canonical_json, parse
 from tunesmith.core.errors import GateFailed, NotFound, SignatureError, TunesmithError, UsageError
@@ -233,6 +234,34 @@ def test_a_whole_run_is_made_again_weights_and_all(
     assert (found["verdict"], found["whole"]) == ("bitwise", True)
     assert found["num_steps"] == found["of_steps"]
     assert found["changed"] == []
+
+
+def test_another_python_makes_it_again(
+    said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second interpreter with a site of its own, which has another version of a library."""
+    folder = tmp_path / "clean"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    places = [str(Path(tunesmith.__file__).parents[1])]
+    places += [each for each in sys.path if each.endswith("site-packages")]
+    (packages / "places.pth").write_text("\n".join(places) + "\n")
+    (packages / "gguf-99.0.dist-info").mkdir()
+    (packages / "gguf-99.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: gguf\nVersion: 99.0\n"
+    )
+    (tmp_path / "torch.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ["desk@1", "--steps", "2", "--python", str(folder)]
+    found = json.loads(run("model", "reproduce", *words, "--json"))
+    assert found["verdict"] == "bitwise"
+    assert found["python"] == str(folder / "bin" / "python")
+    assert found["now"] == {**found["then"], "gguf": "99.0"}
+    assert found["changed"] == [f"environment.gguf: {found['then']['gguf']} -> 99.0"]
+    run("audit", "export", "--out", str(tmp_path / "log.jsonl"))
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last["what"] == "model.reproduced"
+    assert (last["body"]["then"], last["body"]["now"]) == (found["then"], found["now"])
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,6 +60,13 @@ def model_note(
 def model_reproduce(
     version: Version,
     steps: Annotated[int, typer.Option(min=1, help="Take so many of its first steps again.")] = 8,
+    python: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another Python that takes them, or the folder of its virtual environment; it has "
+            "to have this version of Tunesmith."
+        ),
+    ] = None,
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
@@ -71,7 +79,8 @@ def model_reproduce(
 
     with opened(folder) as (project, _):
         version = numbered(project, version)
-        made = reproduce(project, version, steps, acting(project, actor))
+        made = reproduce(project, version, steps, acting(project, actor), python)
     lines = [f"{version}: {made.verdict}", *wrapped(made.said)]
+    lines += wrapped(f"by {made.python}: {', '.join(f'{k} {v}' for k, v in made.now.items())}")
     lines += [f"changed since: {each}" for each in made.changed]
     out(made, lines, as_json)

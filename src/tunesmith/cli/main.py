@@ -23,6 +23,7 @@ from tunesmith.cli import (
     service,
     store,
     suites,
+    summary,
     tasks,
     tune,
     upkeep,
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for group in (
     *(path, data, review, tune, models, tasks, suites, service, watch, schedule),
-    *(webhook, ci, ledger, store, upkeep, audit, interop),
+    *(webhook, ci, summary, ledger, store, upkeep, audit, interop),
 ):
     group.add_to(app)
 

@@ -123,10 +123,12 @@ def plan(
     with opened(folder, flags, asks=True, whole=whole) as (project, _):
         steps = judging.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
-        priced = price_plan(planned, project.file.ledger.rates, project.runs())
+        runs = project.runs()
+        priced = price_plan(planned, project.file.ledger.rates, runs)
         could = judging.what_gates_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
-    out({**to_plain(priced), "increments": to_plain(project.increments)}, lines, as_json)
+    after = {"after_run": max((run.id for run in runs), default=0)}
+    out({**to_plain(priced), **after, "increments": to_plain(project.increments)}, lines, as_json)
 
 
 def run(

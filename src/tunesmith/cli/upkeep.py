@@ -22,7 +22,10 @@ Name = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
-    store = typer.Typer(help="The store: what may go, copies of it.", no_args_is_help=True)
+    store = typer.Typer(
+        help="The store: what may go, copies of it. `tunesmith verify` checks it (fsck).",
+        no_args_is_help=True,
+    )
     store.command("gc")(store_gc)
     store.command("backup")(store_backup)
     store.command("restore")(store_restore)

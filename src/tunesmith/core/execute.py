@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,6 +122,7 @@ class SubprocessExecutor:
     """Calls the function in a new process: its memory is its own, and it can be killed alone.
 
     The worker opens the folder of blobs by itself. Without an `environment` it has this process's.
+    `python` are the words that start it; without them it is this process's interpreter.
     Of several side by side each is to use its share of the processors: `threads` each, or all of
     them if it is 0.
     """
@@ -134,6 +135,8 @@ class SubprocessExecutor:
         hosts: tuple[str, ...] = (),
         *,
         environment: Mapping[str, str] | None = None,
+        # -P: what lies in the current folder is data, not code.
+        python: Sequence[str] = (sys.executable, "-P"),
         threads: int = 0,
     ) -> None:
         self._blobs = blobs
@@ -141,6 +144,7 @@ class SubprocessExecutor:
         self._project = project
         self._hosts = hosts
         self._environment = environment
+        self._python = python
         self._threads = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         self._running: set[subprocess.Popen[bytes]] = set()
         self._is_stopped = False
@@ -156,9 +160,8 @@ class SubprocessExecutor:
         }
         request = canonical_json({**where, "call": call}) + b"\n"
         with tempfile.TemporaryFile() as words:
-            process = subprocess.Popen(
-                # -P: what lies in the current folder is data, not code.
-                [sys.executable, "-P", "-m", "tunesmith.core.execute"],
+            process = subprocess.Popen(  # noqa: S603  # no shell, and no word that is not ours
+                [*self._python, "-m", "tunesmith.core.execute"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,

@@ -16,7 +16,6 @@ from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import parse
 from tunesmith.core.catalog import Run
-from tunesmith.core.code_version import code_version, environment
 from tunesmith.core.errors import BlobMissing, GateFailed, NotFound
 from tunesmith.core.event import Event
 from tunesmith.core.execute import Call, Given, Listener, SubprocessExecutor
@@ -26,6 +25,7 @@ from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob, find, from_plain
 from tunesmith.project import Project
 from tunesmith.records.model import ModelVersion
+from tunesmith.registry.interpreter import Interpreter, interpreter
 from tunesmith.registry.roles import Actor
 from tunesmith.registry.signing import model_of
 from tunesmith.registry.standing import version_of
@@ -34,8 +34,8 @@ from tunesmith.signing.opened import copy_checked
 TOLERANCE = 1e-4
 """Of a step's loss: float32 sums in another order differ by less in their first steps, and another
 seed, row or learning rate by more."""
-KEPT = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Of this process's environment: what finds the code, and the number of threads, on which the order
+KEPT = ("PATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Of this process's environment: where programs are, and the number of threads, on which the order
 of sums depends. Nothing else of it reaches the run."""
 
 Verdict = Literal["bitwise", "within tolerance", "failed"]
@@ -60,16 +60,25 @@ class Reproduction:
     """What failed, or was compared."""
     changed: tuple[str, ...]
     """What is another than it was then: code, libraries, the machine."""
+    python: str
+    """The interpreter that took the steps again."""
+    then: Mapping[str, str]
+    """Versions of Python and the libraries when the run was made ..."""
+    now: Mapping[str, str]
+    """... and of those that took the steps again."""
     wall_s: float
 
 
-def reproduce(project: Project, version: str, num_steps: int, actor: Actor) -> Reproduction:
+def reproduce(
+    project: Project, version: str, num_steps: int, actor: Actor, python: Path | None = None
+) -> Reproduction:
     """Take the first steps of the run that made a version again: from the same rows, weights, seed
-    and settings, in a process and folders of its own, with the code of this moment. What came of it
-    is evidence.
+    and settings, in a process and folders of its own, with the code and the libraries of this
+    moment, or with those of another `python`. What came of it is evidence.
 
     Raises:
-        UsageError: `version` is not of the form MODEL@NUMBER.
+        UsageError: `version` is not of the form MODEL@NUMBER, or `python` is none, or has not got
+            the same version of Tunesmith and all that the step needs.
         NotFound: there is no such version, or an input of its run is gone.
         GateFailed: the steps are not those of the run; this is evidence too.
     """
@@ -80,14 +89,27 @@ def reproduce(project: Project, version: str, num_steps: int, actor: Actor) -> R
     steps = min(num_steps, model.num_steps)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
+        clean = _clean_environment(Path(folder))
+        used = interpreter(python, made.kind, clean)
         blobs = FolderBlobs(Path(folder) / "blobs")
         inputs = _copied_inputs(project, made, runs, blobs)
         config = {**made.identity["config"], "stop_after": steps}
-        again = _tuned_again(project, made, config, inputs, Path(folder))
+        executor = SubprocessExecutor(
+            Path(folder) / "blobs",
+            Path(folder) / "work",
+            environment=clean,
+            python=used.command,
+        )
+        again = _tuned_again(project, made, config, inputs, executor)
         then, now = project.runner.blobs.get(model.curve), blobs.get(again.curve)
     found = _compared(version, model, again, _steps(then)[:steps], _steps(now))
     result = Reproduction(
-        **found, changed=tuple(_changed(made)), wall_s=round(time.monotonic() - started, 3)
+        **found,
+        changed=tuple(_changed(made, used)),
+        python=str(used.path),
+        then=made.identity["environment"],
+        now=used.environment,
+        wall_s=round(time.monotonic() - started, 3),
     )
     body = {
         "model": model.name,
@@ -136,12 +158,20 @@ def _copy(project: Project, blob: Blob, blobs: FolderBlobs) -> None:
         blobs.put(Path(folder) / "copy", blob.media_type)
 
 
+def _clean_environment(folder: Path) -> dict[str, str]:
+    """The variables of the run's environment; its home is new, in `folder`."""
+    kept = {variable: os.environ[variable] for variable in KEPT if variable in os.environ}
+    home = folder / "home"
+    home.mkdir()
+    return {**kept, "HOME": str(home), "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
+
+
 def _tuned_again(
     project: Project,
     made: Run,
     config: Mapping[str, Any],
     inputs: Mapping[str, Given],
-    folder: Path,
+    executor: SubprocessExecutor,
 ) -> ModelVersion:
     """What the first steps make, in a process of its own."""
     name = f"reproduce:{made.step.partition(':')[2]}"
@@ -150,14 +180,6 @@ def _tuned_again(
         event = Event(step=name, what="progress", note=note, done=done, total=total)
         project.runner.on_event(event)
 
-    kept = {variable: os.environ[variable] for variable in KEPT if variable in os.environ}
-    home = folder / "home"
-    home.mkdir()
-    executor = SubprocessExecutor(
-        folder / "blobs",
-        folder / "work",
-        environment={**kept, "HOME": str(home), "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1"},
-    )
     call = Call(
         step=name,
         kind=made.kind,
@@ -217,12 +239,9 @@ def _compared(
     }
 
 
-def _changed(made: Run) -> list[str]:
+def _changed(made: Run, used: Interpreter) -> list[str]:
     """What bears on the result and is another than it was when the run was made."""
-    of = kind(made.kind)
-    names = ("code", "environment")
-    then = {name: made.identity[name] for name in names}
-    now = {"code": code_version(of), "environment": environment(of)}
-    found = list(changes(then, now))
+    then = {name: made.identity[name] for name in ("code", "environment")}
+    found = changes(then, {"code": used.code, "environment": used.environment})
     host, here = made.owner.partition(":")[0], owner().partition(":")[0]
-    return [*found, f"machine: {host} -> {here}"] if host != here else found
+    return [*found, f"machine: {host} -> {here}"] if host != here else list(found)
