@@ -130,8 +130,7 @@ class WorkerKilled(StepFailed):
 
 
 class RunFailed(TunesmithError):
-    """Steps of a run failed; what does not need them is made. The message lists them all; the exit
-    code is that of the `first` one."""
+    """Steps of a run failed, and what does not need them is made; the code is the first one's."""
 
     def __init__(self, message: str, *, first: BaseException) -> None:
         super().__init__(
