@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from tunesmith.core import erasure
+from tunesmith.core.erasure import Erasures
+from tunesmith.core.errors import StoreError
+from tunesmith.core.project_folder import STORE
 from tunesmith.project_file import ProjectFile
+from tunesmith.records.repair import Repair, Repairs
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.evaluate.task_files import with_tasks
+from tunesmith.stages.ingest import repairs
 from tunesmith.stages.ingest.local import as_it_is_now
 from tunesmith.stages.ingest.odcs import with_contract_file
+from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.program import as_it_is_now as program_as_it_is_now
 
 
@@ -32,3 +40,31 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     changed = {"source": sources, "transform": transforms, "dataset": datasets}
     changed |= {"suite": suites, "gate": gates}
     return file.model_copy(update=changed)
+
+
+def made_without(transform: TransformConfig, folder: Path, erasures: Erasures) -> TransformConfig:
+    """The transform without the rows of people who were forgotten, with the repairs of the others.
+
+    Raises:
+        DataError: the file of its repairs says what it may not.
+    """
+    there = repairs.read(folder, transform.name)
+    digests = frozenset().union(erasures.subjects, *erasures.rows.values())
+    if there and digests:
+        there = tuple(_of_others(there, transform.subject, folder, digests))
+    made = Repairs(source=transform.name, repairs=there) if there else None
+    return transform.without(erasures.subjects, erasures.key).repaired_by(made)
+
+
+def _of_others(
+    there: Iterable[Repair], subject: str, folder: Path, digests: Collection[str]
+) -> Iterator[Repair]:
+    try:
+        key = erasure.key_of(folder / STORE)
+    except StoreError:  # nothing is made without the key, and its sources say so
+        return
+    for repair in there:
+        told = {erasure.keyed(key, "row", repair.record)}
+        told |= {erasure.keyed(key, "subject", who) for who in repairs.subjects_of(repair, subject)}
+        if told.isdisjoint(digests):
+            yield repair

@@ -34,6 +34,10 @@ class WatchPath:
     signals: tuple[Step, ...]
     proposal: Step
 
+    def steps(self) -> list[Step]:
+        """The steps in order."""
+        return [*self.signals, self.proposal]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
@@ -77,7 +81,7 @@ def steps(graph: Graph) -> list[Step]:
         *graph.datasets.values(),
         *(step for path in graph.models.values() for step in path.steps()),
         *graph.indexes.values(),
-        *(watched.proposal for watched in graph.watches.values()),
+        *(step for watched in graph.watches.values() for step in watched.steps()),
     )
 
 

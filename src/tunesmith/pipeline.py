@@ -10,7 +10,7 @@ and every run -> ledger
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
+from tunesmith.core.settle import Task, settle
 from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
@@ -55,40 +56,49 @@ if TYPE_CHECKING:
     from tunesmith.stages.finetune.first_batch import FirstBatch
 
 
-def run(project: Project) -> Result:
-    """Take a project from its sources to released models, indexes, signals and proposals.
+def run(project: Project, parts: Collection[str] = ()) -> Result:
+    """Take a project from its sources to released models, indexes, signals and proposals; or no
+    more than `parts` of it, such as "model:desk", with all that they are made from.
 
     Raises:
+        RunFailed: steps failed. All that does not need them is made, and kept.
         GateFailed: a model did not pass. All that was made before its release is kept.
     """
-    graph = build(project.file)
-    known = newest(project)
-    made = project.runner.together.each(
-        {
-            **{
-                ("asset", name): partial(make_asset, project, step, known.get(name))
-                for name, step in graph.assets.items()
-            },
-            **{("data", name): partial(project.run, step) for name, step in graph.datasets.items()},
-            **{
-                ("model", n): partial(make_model, project, path) for n, path in graph.models.items()
-            },
-            **{("index", n): partial(project.run, step) for n, step in graph.indexes.items()},
-            **{("watch", n): partial(watch, project, path) for n, path in graph.watches.items()},
-        }
-    )
+    tasks = _tasks(project)
+    settled = settle(project.runner, {part: tasks[part] for part in parts or tasks})
 
     def of(what: str) -> dict[str, Any]:
-        return {name: record for (of_what, name), record in made.items() if of_what == what}
+        made = {part.partition(":"): record for part, record in settled.made.items()}
+        return {name: record for (of_what, _, name), record in made.items() if of_what == what}
 
+    settled.require_all(also=not_passed(of("model")))
     require_passed(of("model"))
     return Result(
-        assets=of("asset"),
-        datasets=of("data"),
+        assets=of("source") | of("transform"),
+        datasets=of("dataset"),
         models=of("model"),
         indexes=of("index"),
-        watched=of("watch"),
+        watched=of("monitor"),
     )
+
+
+def _tasks(project: Project) -> dict[str, Task]:
+    """What makes each section, by its kind and name."""
+    file, known, graph = project.file, newest(project), build(project.file)
+    tasks: dict[str, Task] = {}
+    for name, step in graph.assets.items():
+        kind = "transform" if name in file.transform else "source"
+        make = partial(make_asset, project, step, known.get(name))
+        tasks[f"{kind}:{name}"] = Task(steps=[step], make=make)
+    for name, step in graph.datasets.items():
+        tasks[f"dataset:{name}"] = Task(steps=[step], make=partial(project.run, step))
+    for name, model in graph.models.items():
+        tasks[f"model:{name}"] = Task(steps=model.steps(), make=partial(make_model, project, model))
+    for name, step in graph.indexes.items():
+        tasks[f"index:{name}"] = Task(steps=[step], make=partial(project.run, step))
+    for name, path in graph.watches.items():
+        tasks[f"monitor:{name}"] = Task(steps=path.steps(), make=partial(watch, project, path))
+    return tasks
 
 
 def make_asset(project: Project, step: Step, before: Version | None) -> DataAsset:
@@ -238,13 +248,20 @@ class Result:
 
 def require_passed(models: Mapping[str, Made]) -> None:
     """Raise GateFailed, with each rule that was not met, unless every gate said pass."""
-    for name, made in models.items():
-        if made.gate is None or made.gate.admits:
-            continue
-        raise GateFailed(
+    for error in not_passed(models).values():
+        raise error
+
+
+def not_passed(models: Mapping[str, Made]) -> dict[str, GateFailed]:
+    """What the gates say that let nothing pass, by their steps' names."""
+    return {
+        f"gate:{name}": GateFailed(
             f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {made.gate.failed()}",
             remedy=f"the model version is kept but not released; {'; '.join(_remedies(made.gate))}",
         )
+        for name, made in models.items()
+        if made.gate is not None and not made.gate.admits
+    }
 
 
 def _remedies(gate: GateResult) -> Iterator[str]:

@@ -27,7 +27,7 @@ from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
 from tunesmith.core.together import Together
-from tunesmith.files_now import with_files_as_they_are
+from tunesmith.files_now import made_without, with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
 from tunesmith.records.data import Erased
@@ -136,7 +136,7 @@ class Project:
             for name, dataset in self.file.dataset.items()
         }
         transforms = {
-            name: transform.without(state.subjects, state.key)
+            name: made_without(transform, self.folder, state)
             for name, transform in self.file.transform.items()
         }
         self.file = self.file.model_copy(

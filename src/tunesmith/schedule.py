@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 from tunesmith import project_file
 from tunesmith.core import slots
 from tunesmith.core.db import Database, Transaction, clock, moment, text_of
-from tunesmith.core.errors import Conflict, NotFound, TunesmithError, UsageError
+from tunesmith.core.errors import Conflict, NotFound, RunFailed, TunesmithError, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.heartbeat import heartbeat
 from tunesmith.core.owner import actor
 from tunesmith.core.slots import Slot
-from tunesmith.project import Project, open_database, open_project
+from tunesmith.project import open_database, open_project
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.schedule.config import ScheduleConfig
 from tunesmith.stages.schedule.times import due, times
@@ -178,6 +178,8 @@ def _time_of(slot: str) -> str:
 
 def _run(book: Book, config: ScheduleConfig, slot: Slot, hear: Hear) -> Fired:
     """Do what a slot is for, and put down how it ended."""
+    from tunesmith import pipeline  # most ticks find nothing to do, and leave at once
+
     failpoint("slot.claimed")
     error: TunesmithError | None = None
     state, code, reason = slots.DONE, 0, ""
@@ -188,10 +190,11 @@ def _run(book: Book, config: ScheduleConfig, slot: Slot, hear: Hear) -> Fired:
             closing(open_project(book.folder, on_event=hear, asks=asks)) as project,
         ):
             project.clean_up()
-            perform(project, config.run)
+            pipeline.run(project, config.run)
     except TunesmithError as caught:
         error, code = caught, caught.exit_code
-        state, reason = slots.FAILED, type(caught).__name__
+        first = caught.first if isinstance(caught, RunFailed) else caught
+        state, reason = slots.FAILED, type(first).__name__
     except Exception as caught:  # a defect: told as one, and known to have failed
         state, code, reason = slots.FAILED, 1, type(caught).__name__
         raise
@@ -207,32 +210,6 @@ def _run(book: Book, config: ScheduleConfig, slot: Slot, hear: Hear) -> Fired:
             remedy="what it made is kept; see `tunesmith schedule history`",
         )
     return Fired(slot=replace(slot, state=state, exit_code=code, reason=reason), error=error)
-
-
-def perform(project: Project, parts: tuple[str, ...]) -> None:
-    """Run the whole project, or sections of it ("KIND:NAME") with all that they are made from.
-
-    Raises:
-        GateFailed: a model did not pass; all that was asked for was run.
-    """
-    from tunesmith import pipeline  # most ticks find nothing to do, and leave at once
-    from tunesmith.graph import build
-
-    if not parts:
-        pipeline.run(project)
-        return
-    graph = build(project.file)
-    models = {}
-    for part in parts:
-        kind, _, name = part.partition(":")
-        if kind == "model":
-            models[name] = pipeline.make_model(project, graph.models[name])
-        elif kind == "monitor":
-            pipeline.watch(project, graph.watches[name])
-        else:
-            of_kind = {"dataset": graph.datasets, "index": graph.indexes}.get(kind, graph.assets)
-            project.run(of_kind[name])
-    pipeline.require_passed(models)
 
 
 def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
@@ -254,7 +231,7 @@ def _sources(file: ProjectFile, parts: tuple[str, ...]) -> list[str]:
             case "model":
                 wanted += graph.models[name].steps()
             case _:
-                wanted += [*graph.watches[name].signals, graph.watches[name].proposal]
+                wanted += graph.watches[name].steps()
     needed = {id(step) for step in ordered(*wanted)}
     return [name for name in file.source if id(graph.assets[name]) in needed]
 

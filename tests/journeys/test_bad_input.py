@@ -70,8 +70,12 @@ def test_wrong_data(new_project, old, new, words):
         assert word in done.stderr
     # What was finished is kept, what failed left only its record.
     runs = json.loads(project.tunesmith("runs", "--json"))
-    assert runs[-1]["status"] == "failed"
-    assert runs[-1]["output"] is None
+    failed = [run["step"] for run in runs if run["status"] == "failed"]
+    assert failed
+    assert len(failed) == len(set(failed)), "each was tried once"
+    assert all(run["output"] is None for run in runs if run["step"] in failed)
+    assert f"error: {len(failed)} failed" in done.stderr
+    assert all(f"\n  {step}: " in done.stderr for step in failed)
     assert json.loads(project.tunesmith("verify", "--json"))["problems"] == []
 
 

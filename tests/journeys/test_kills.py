@@ -7,12 +7,17 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.parse
+import zipfile
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -43,31 +48,161 @@ query = "SELECT id, body, at FROM mail"
 key = "id"
 cursor = "at"
 """
+HEAD = """\
+[project]
+name = "crm"
+busy_timeout_s = 30
+"""
+FILE, _, DATABASE = PROJECT.removeprefix(HEAD).partition("[source.whole]")
+INCREMENTS = DATABASE[DATABASE.index("[source.increments]") :]
+API = """
+[source.tickets]
+origin = "{url}"
+records = "items"
+key = "id"
+next = {{ by = "cursor", field = "next", parameter = "after" }}
+text = "body"
+"""
+BUCKET = """
+[source.mail]
+origin = "s3://{bucket}/mail"
+endpoint = "http://{host}"
+format = "jsonl"
+text = "body"
+"""
+ZIP = """
+[source.mail]
+origin = "file:mail.zip"
+format = "jsonl"
+text = "body"
+"""
+READER = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "s3cret-of-the-reader"}
+NUM_PARTS = 12
+"""Pages of the API, objects of the bucket, members of the archive."""
 ENVIRONMENT = {name: said for name, said in os.environ.items() if not name.startswith("TUNESMITH")}
 
 
-def write(folder: Path, num_rows: int) -> None:
-    (folder / "tunesmith.toml").write_text(PROJECT)
-    rows = [(n, f"body {n} " * 20, f"2026-{n:06}") for n in range(num_rows)]
-    with change(folder) as database:
-        database.execute("CREATE TABLE mail (id INTEGER PRIMARY KEY, body, at)")
-        database.executemany("INSERT INTO mail VALUES (?, ?, ?)", rows)
-    lines = [json.dumps({"id": n, "body": body}) + "\n" for n, body, _ in rows]
-    (folder / "mail.jsonl").write_text("".join(lines))
+Mails = list[tuple[int, str, str]]
+"""(id, body, time of the last change)"""
 
 
-def edit(folder: Path, num_rows: int) -> None:
-    """300 edited rows, 200 that are gone and 100 new ones, in the file and in the database."""
-    with change(folder) as database:
-        database.execute("UPDATE mail SET body = body || 'x', at = '2027-' || id WHERE id < 300")
-        database.execute("DELETE FROM mail WHERE id BETWEEN 500 AND 699")
-        new = [(n, f"new {n}", f"2027-{n}") for n in range(num_rows, num_rows + 100)]
-        database.executemany("INSERT INTO mail VALUES (?, ?, ?)", new)
-        lines = [
-            json.dumps({"id": n, "body": body}) + "\n"
-            for n, body in database.execute("SELECT id, body FROM mail ORDER BY id")
-        ]
-    (folder / "mail.jsonl").write_text("".join(lines))
+def mails(num_rows: int) -> Mails:
+    return [(n, f"body {n} " * 20, f"2026-{n:06}") for n in range(num_rows)]
+
+
+def edited(rows: Mails) -> Mails:
+    """300 edited rows, 200 that are gone and 100 new ones."""
+    num_rows = len(rows)
+    kept = [row for row in rows if not 500 <= row[0] < 700]
+    new = [(n, f"new {n}", f"2027-{n}") for n in range(num_rows, num_rows + 100)]
+    return [
+        *((n, f"{body}x", f"2027-{n}") if n < 300 else (n, body, at) for n, body, at in kept),
+        *new,
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Sources of a project, as a test can change them, and where its store is."""
+
+    write: Callable[[Path, str], None]
+    """Make a project file in a folder, of sources that are called by it."""
+    put: Callable[[str, Mails], None]
+    """Have the sources of that name say these rows."""
+    copy: Callable[[Path, Path], None] = shutil.copytree  # type: ignore[assignment]
+    """Copy a project with its store."""
+
+
+def lines_of(rows: Mails) -> bytes:
+    return "".join(json.dumps({"id": n, "body": body}) + "\n" for n, body, _ in rows).encode()
+
+
+def parts_of(rows: Mails) -> list[Mails]:
+    """A row stays in its part when others come and go; and of some parts none is another."""
+    return [[row for row in rows if row[0] // 100 % NUM_PARTS == n] for n in range(NUM_PARTS)]
+
+
+def files_and_database(root: Path, project: str = PROJECT) -> World:
+    def write(folder: Path, _name: str) -> None:
+        (folder / "tunesmith.toml").write_text(project)
+
+    def put(name: str, rows: Mails) -> None:
+        with change(root / name) as database:
+            database.execute("CREATE TABLE IF NOT EXISTS mail (id INTEGER PRIMARY KEY, body, at)")
+            there = dict(database.execute("SELECT id, at FROM mail"))
+            gone = [(n,) for n in there.keys() - {row[0] for row in rows}]
+            database.executemany("DELETE FROM mail WHERE id = ?", gone)
+            new = [row for row in rows if there.get(row[0]) != row[2]]
+            database.executemany("INSERT OR REPLACE INTO mail VALUES (?, ?, ?)", new)
+        (root / name / "mail.jsonl").write_bytes(lines_of(rows))
+
+    return World(write=write, put=put)
+
+
+def zip_file(root: Path) -> World:
+    def put(name: str, rows: Mails) -> None:
+        with zipfile.ZipFile(root / name / "mail.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for number, part in enumerate(parts_of(rows)):
+                archive.writestr(f"2026/{number:02}.jsonl", lines_of(part))
+
+    return World(
+        write=lambda folder, _: bool((folder / "tunesmith.toml").write_text(HEAD + ZIP)), put=put
+    )
+
+
+def pages_of_an_api(api) -> World:
+    said: dict[str, list[Mails]] = {}
+
+    def answer(target: str):
+        asked = urllib.parse.urlsplit(target)
+        number = int(urllib.parse.parse_qs(asked.query).get("after", ["0"])[0])
+        parts = said[asked.path.strip("/")]
+        items = [{"id": n, "body": body} for n, body, _ in parts[number]]
+        more = {"next": str(number + 1)} if number + 1 < len(parts) else {}
+        return api.json({"items": items, **more})
+
+    def write(folder: Path, name: str) -> None:
+        sections = HEAD + f'hosts = ["{api.host}"]\n' + API.format(url=api.url(f"/{name}"))
+        (folder / "tunesmith.toml").write_text(sections)
+
+    api.answer = answer
+    return World(write=write, put=lambda name, rows: said.update({name: parts_of(rows)}))
+
+
+def objects_of_a_bucket(server) -> World:
+    buckets: dict[str, str] = {}
+
+    def write(folder: Path, name: str) -> None:
+        buckets[name] = server.bucket()
+        sections = HEAD + f'hosts = ["{server.host}"]\n'
+        sections += BUCKET.format(bucket=buckets[name], host=server.host)
+        (folder / "tunesmith.toml").write_text(sections)
+
+    def put(name: str, rows: Mails) -> None:
+        for number, part in enumerate(parts_of(rows)):
+            server.put(buckets[name], f"mail/{number:02}.jsonl", lines_of(part))
+
+    return World(write=write, put=put)
+
+
+def store_of_postgres(root: Path, postgres, server) -> World:
+    """The same files and database; each copy of a store has a copy of its database."""
+    sources = files_and_database(root)
+
+    def write(folder: Path, _name: str) -> None:
+        where = f'database = "{postgres()}"\n'
+        (folder / "tunesmith.toml").write_text(PROJECT.replace(HEAD, HEAD + where))
+
+    def copy(folder: Path, to: Path) -> None:
+        shutil.copytree(folder, to)
+        text = (folder / "tunesmith.toml").read_text()
+        old, new = re.search(r'database = "(.*)"', text)[1], postgres()
+        (to / "tunesmith.toml").write_text(text.replace(old, new))
+        of, made = (url.rpartition("/")[2] for url in (old, new))
+        server.run(f"DROP DATABASE {made}", "postgres")
+        server.run(f"CREATE DATABASE {made} TEMPLATE {of}", "postgres")
+
+    return World(write=write, put=sources.put, copy=copy)
 
 
 @contextlib.contextmanager
@@ -82,7 +217,7 @@ def load(folder: Path, kill_after_s: float | None = None) -> tuple[int, float]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tunesmith", "run"],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | READER,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -121,8 +256,8 @@ def again(folder: Path) -> dict[str, int]:
     try:
         project.clean_up()
         run(project)
-        increment = project.increments["increments"]
-        assert increment.is_whole == (increment.num_new == increment.num_rows)
+        for increment in project.increments.values():
+            assert increment.is_whole == (increment.num_new == increment.num_rows)
         return Counter(each.status for each in project.runs())
     finally:
         project.close()
@@ -133,28 +268,63 @@ def again(folder: Path) -> dict[str, int]:
     [(10, 1_000), pytest.param(200, 3_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_a_load_that_is_killed_at_a_random_moment(tmp_path, num_kills, num_rows):
-    before = {"first": tmp_path / "first", "edited": tmp_path / "edited"}
-    before["first"].mkdir()
-    write(before["first"], num_rows)
-    shutil.copytree(before["first"], before["edited"])
+    codes, at = kill_again_and_again(tmp_path, files_and_database(tmp_path), num_kills, num_rows)
+    if num_kills > 100:  # a few may all hit the same step
+        assert codes[-9] >= num_kills * 0.6
+        assert all(len(done) >= 5 for done in at.values()), at
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("where", ["watermark", "API", "bucket", "zip", "store of Postgres"])
+def test_the_same_of_other_sources_and_another_store(
+    tmp_path, where, make_api, object_server, postgres, server, monkeypatch
+):
+    for name, said in READER.items():
+        monkeypatch.setenv(name, said)
+    match where:
+        case "watermark":
+            world = files_and_database(tmp_path, HEAD + INCREMENTS)
+        case "API":
+            world = pages_of_an_api(make_api())
+        case "bucket":
+            world = objects_of_a_bucket(object_server)
+        case "zip":
+            world = zip_file(tmp_path)
+        case _:
+            world = store_of_postgres(tmp_path, postgres, server)
+    codes, at = kill_again_and_again(tmp_path, world, 40, 3_000)
+    assert codes[-9] >= 20
+    assert all(len(done) >= 2 for done in at.values()), at
+
+
+def kill_again_and_again(
+    root: Path, world: World, num_kills: int, num_rows: int
+) -> tuple[Counter[int], dict[str, Counter[int]]]:
+    """Kill so many loads, half of them first ones; of each exit code how many there were, and of
+    each kind of load how many steps were done when it was killed."""
+    before = {"first": root / "first", "edited": root / "edited"}
+    for name, folder in before.items():
+        folder.mkdir()
+        world.write(folder, name)
+        world.put(name, mails(num_rows))
     again(before["edited"])
-    edit(before["edited"], num_rows)
+    world.put("edited", edited(mails(num_rows)))
     undisturbed, took_s, num_steps = {}, {}, {}
     for name, folder in before.items():
-        alone = tmp_path / f"{name}-alone"
-        shutil.copytree(folder, alone)
+        alone = root / f"{name}-alone"
+        world.copy(folder, alone)
         code, took_s[name] = load(alone)
         assert code == 0
         undisturbed[name], num_steps[name] = held(alone)
-    assert len(undisturbed["first"]) == 3
-    assert len(undisturbed["edited"]) == 6
+    assert len(undisturbed["edited"]) == 2 * len(undisturbed["first"]) > 0
 
     draw = random.Random(num_kills)
     codes, at = Counter(), {name: Counter() for name in before}
     for number in range(num_kills):
         name = list(before)[number % 2]
-        folder = tmp_path / "killed"
-        shutil.copytree(before[name], folder)
+        folder = root / "killed"
+        world.copy(before[name], folder)
         # One in each slice of the whole duration, from the start of the process to its end.
         share = (number // 2 + draw.random()) / (num_kills // 2)
         code, _ = load(folder, share * took_s[name])
@@ -175,6 +345,4 @@ def test_a_load_that_is_killed_at_a_random_moment(tmp_path, num_kills, num_rows)
     )
     assert codes.keys() <= {0, -9}
     assert codes[-9] >= num_kills // 4, "else nothing was killed, and nothing shown"
-    if num_kills > 100:  # a few may all hit the same step
-        assert codes[-9] >= num_kills * 0.6
-        assert all(len(done) >= 5 for done in at.values()), at
+    return codes, at

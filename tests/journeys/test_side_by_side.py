@@ -112,6 +112,34 @@ def test_the_store_is_that_of_one_step_at_a_time(make_light):
     assert hits(project) == {True}
 
 
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_a_source_that_fails_stops_what_needs_it_and_nothing_else(make_light, jobs):
+    project = make_light("failing", 5)
+    there = (project.folder / "one.jsonl").read_bytes()
+    (project.folder / "one.jsonl").unlink()
+    done = project.process("run", "--jobs", jobs, "--json")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.endswith(f"""\
+error: 1 failed, and 2 of 5 steps were not run
+  land:one: there is no one.jsonl in {project.folder}
+    -> the path of an origin is relative to the folder of the project file
+  not run, because land:one failed: ingest:one, transform:both
+  -> put right what failed, and run the same command again: what was made is kept
+""")
+    failed = f"! land:one failed: there is no one.jsonl in {project.folder}; what does not need it"
+    assert failed in done.stderr.replace("\n    ", " ")
+    statuses = {
+        run["step"]: run["status"] for run in json.loads(project.tunesmith("runs", "--json"))
+    }
+    assert statuses == {"land:one": "failed", "land:two": "succeeded", "ingest:two": "succeeded"}
+    (project.folder / "one.jsonl").write_bytes(there)
+    again = project.process("run", "--jobs", jobs)
+    assert again.returncode == 0, again.stderr
+    assert "= ingest:two: unchanged" in again.stderr
+    assert hits(project) == {True}
+    assert booked(project)  # and the store is whole
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page(make_light, monkeypatch):
     page = (Path(__file__).parents[2] / "docs/how-to/run-steps-side-by-side.md").read_text()

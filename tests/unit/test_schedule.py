@@ -382,6 +382,14 @@ def test_what_fails_is_told_and_the_next_schedule_is_run(notes):
     assert f"last: {shown[0]['slot']} done" in text
 
 
+def test_a_part_that_fails_stops_no_other(notes):
+    notes.edit('run = ["source:notes"]', 'run = ["source:letters", "source:notes"]')
+    (notes.folder / "letters.jsonl").unlink()
+    (shown,) = notes.say("schedule", "tick", code=4)
+    assert (shown["state"], shown["exit_code"]) == ("failed", 4)
+    assert notes.made() == ["notes"]
+
+
 def test_a_ticker_that_is_killed_leaves_an_interrupted_slot_that_is_not_fired_again(notes):
     killed = notes.process("schedule", "tick", TUNESMITH_FAILPOINT="slot.claimed")
     killed.communicate()

@@ -12,7 +12,7 @@ from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, t
 if TYPE_CHECKING:
     from tunesmith.records.repair import Quarantine, Repair, Repairing
 
-Source = Annotated[str, typer.Argument(help="Name of a source.")]
+Source = Annotated[str, typer.Argument(help="Name of a source or transform.")]
 
 
 def add_to(data: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def data_quarantine(
     from tunesmith.lineage.repair import quarantine, write_out
 
     with opened(folder) as (project, _):
-        name = only(project.file.source, source, "source")
+        name = only(project.file.assets, source, "source or transform")
         if target is not None:
             number = write_out(project, name, target)
             lines = [
@@ -75,7 +75,7 @@ def data_repair(
             remedy=f"write one: tunesmith data quarantine {source} --out bad.csv",
         )
     with opened(folder) as (project, _):
-        name = only(project.file.source, source, "source")
+        name = only(project.file.assets, source, "source or transform")
         if file is not None:
             done = repair_from_file(project, name, file, why)
         else:

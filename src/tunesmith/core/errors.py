@@ -19,6 +19,7 @@
     ├── InputChanged                    1    a step's input changed while it ran
     ├── StepFailed                      1    a step failed in another process
     │   └── WorkerKilled                1    ... which something killed; the step did nothing wrong
+    ├── RunFailed                       *    steps of a run failed; the code is the first one's
     ├── Stopped                         1    somebody stopped a run, which can go on later
     │   ├── OverBudget                  1    ... because of what it costs
     │   └── NotBegun                    1    ... before its turn had come
@@ -126,6 +127,18 @@ class StepFailed(TunesmithError):
 
 class WorkerKilled(StepFailed):
     """A worker process was killed: by the system, for want of memory, or by somebody."""
+
+
+class RunFailed(TunesmithError):
+    """Steps of a run failed, and what does not need them is made; the code is the first one's."""
+
+    def __init__(self, message: str, *, first: BaseException) -> None:
+        super().__init__(
+            message,
+            remedy="put right what failed, and run the same command again: what was made is kept",
+        )
+        self.first = first
+        self.exit_code = getattr(first, "exit_code", 1)
 
 
 class Stopped(TunesmithError):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +37,17 @@ class Given:
 
     type: str
     blob: Blob
+
+
+def all_given(inputs: Mapping[str, Given | tuple[Given, ...]]) -> Iterator[Given]:
+    """Every record among what a step is given."""
+    for value in inputs.values():
+        yield from value if isinstance(value, tuple) else (value,)
+
+
+def digests_of(value: Given | tuple[Given, ...]) -> list[str]:
+    """The digests of what one input is."""
+    return [each.blob.sha256 for each in all_given({"": value})]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

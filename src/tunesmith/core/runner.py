@@ -8,7 +8,7 @@ up finds that it may no longer publish.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -29,10 +29,9 @@ from tunesmith.core.errors import (
     InputChanged,
     NotFound,
     Stopped,
-    TunesmithError,
 )
 from tunesmith.core.event import Event
-from tunesmith.core.execute import Call, Executor, Given, Listener
+from tunesmith.core.execute import Call, Executor, Given, Listener, all_given, digests_of
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.find import Finder
 from tunesmith.core.heartbeat import heartbeat
@@ -44,7 +43,7 @@ from tunesmith.core.planner import Planner
 from tunesmith.core.publish import Publisher
 from tunesmith.core.ref import AliasMove, Blob, find, from_plain
 from tunesmith.core.retry import is_passing, wait_s
-from tunesmith.core.step import Step
+from tunesmith.core.step import Step, input_steps
 from tunesmith.core.together import Together, Turn
 
 LEASE_S = 30.0
@@ -131,7 +130,19 @@ class Runner:
     def _made(self, step: Step) -> str:
         """The digest of what this very runner made, or verified; empty when it has not."""
         promised = self._promised.get(step)
-        return promised.result().blob.sha256 if promised is not None and promised.done() else ""
+        if promised is None or not promised.done() or promised.exception() is not None:
+            return ""
+        return promised.result().blob.sha256
+
+    def take_failed(self) -> tuple[set[str], dict[Step, BaseException]]:
+        """The names of the steps that are made; and the steps that failed while all were settled,
+        and those that need them, each with the error: they are tried again when next asked for."""
+        with self._lock:
+            ended = {step: promised for step, promised in self._promised.items() if promised.done()}
+            failed = {step: error for step, each in ended.items() if (error := each.exception())}
+            for step in failed:
+                del self._promised[step]
+        return {step.name for step in ended.keys() - failed.keys()}, failed
 
     def sweep(self) -> list[Run]:
         """Mark every attempt whose lease lapsed, or whose process ended, as interrupted."""
@@ -156,14 +167,13 @@ class Runner:
         if promised is not None:  # by this thread, a while ago; or by another one, which is at it
             return promised.result()
         try:
-            parts = (part for value in step.inputs.values() for part in _parts(value))
-            steps = dict.fromkeys(part for part in parts if isinstance(part, Step))
-            self.together.each({part: partial(self._give, part) for part in steps})
+            self.together.each({each: partial(self._give, each) for each in input_steps(step)})
             inputs = {name: self._give_input(value) for name, value in step.inputs.items()}
             given = self._find_or_make(step, inputs)
         except BaseException as error:
             with self._lock:
-                del self._promised[step]
+                if not self.together.is_settling:
+                    del self._promised[step]
             mine.set_exception(error)
             raise
         mine.set_result(given)
@@ -182,7 +192,7 @@ class Runner:
 
     def _find_or_make(self, step: Step, inputs: Mapping[str, Any]) -> Given:
         of = kind(step.kind)
-        digests = {name: _digests(value) for name, value in inputs.items()}
+        digests = {name: digests_of(value) for name, value in inputs.items()}
         what = identity(step, digests)
         num_tries = 0
         while True:
@@ -198,10 +208,10 @@ class Runner:
                     run_id = self._claim(step, what, found.seen)
                     if run_id is not None:
                         return self._make(step, of, inputs, what, run_id, turn)
-            except TunesmithError as error:
+            except Exception as error:
                 num_tries += 1
                 if num_tries > self.retries(step.name) or not is_passing(error, step.kind):
-                    self._tell_others(step, error)
+                    self._tell(step, error)
                     raise
                 self._back_off(step, error, num_tries)
             else:  # somebody is at it, or has been since we looked
@@ -218,16 +228,20 @@ class Runner:
     def _waits(self, step: Step) -> Callable[[str], None]:
         return lambda why: self.on_event(Event(step=step.name, what="waiting", note=why))
 
-    def _tell_others(self, step: Step, error: TunesmithError) -> None:
-        others = self.together.running()
-        if others and not isinstance(error, Stopped) and not self.together.is_stopped:
+    def _tell(self, step: Step, error: Exception) -> None:
+        if isinstance(error, Stopped) or self.together.is_stopped:
+            return
+        if self.together.goes_past(error):
+            note = f"{_first_line(error)}; what does not need it goes on"
+        elif others := self.together.running():
             note = f"{', '.join(others)} may still end; nothing else is begun"
-            self.on_event(Event(step=step.name, what="failed", note=note))
+        else:
+            return
+        self.on_event(Event(step=step.name, what="failed", note=note))
 
-    def _back_off(self, step: Step, error: TunesmithError, num_tries: int) -> None:
+    def _back_off(self, step: Step, error: Exception, num_tries: int) -> None:
         seconds, most = wait_s(num_tries, self.retry_wait_s), self.retries(step.name)
-        why = error.message.partition("\n")[0]
-        note = f"{why}; try {num_tries + 1} of {most + 1} in {seconds:g} s"
+        note = f"{_first_line(error)}; try {num_tries + 1} of {most + 1} in {seconds:g} s"
         self.on_event(Event(step=step.name, what="retry", note=note))
         self.together.pause(seconds)
 
@@ -361,7 +375,7 @@ class Runner:
         self._publisher.fail(step, attempt, error, usage, stopped=stopped)
 
     def _check_inputs(self, step: Step, inputs: Mapping[str, Any]) -> None:
-        for given in _flat(inputs):
+        for given in all_given(inputs):
             try:
                 self.blobs.check(given.blob, deep=True)
                 for blob in find(self._load(given), Blob):
@@ -382,14 +396,5 @@ class Runner:
         return heartbeat(self.database, self.lease_s, extend)
 
 
-def _digests(given: Given | tuple[Given, ...]) -> list[str]:
-    return [each.blob.sha256 for each in _flat({"": given})]
-
-
-def _flat(inputs: Mapping[str, Any]) -> Iterator[Given]:
-    for value in inputs.values():
-        yield from _parts(value)
-
-
-def _parts(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

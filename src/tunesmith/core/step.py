@@ -65,15 +65,20 @@ StepFunction = Callable[..., Any]
 """run(config, ctx, **inputs) -> record"""
 
 
+def input_steps(step: Step) -> list[Step]:
+    """The steps whose records `step` is given, each once."""
+    values = step.inputs.values()
+    parts = (part for each in values for part in (each if isinstance(each, tuple) else (each,)))
+    return list(dict.fromkeys(part for part in parts if isinstance(part, Step)))
+
+
 def ordered(*wanted: Step) -> list[Step]:
     """`wanted` and all that they need, each step once and after its inputs."""
     reached: dict[Step, None] = {}
 
     def reach(step: Step) -> None:
-        for value in step.inputs.values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Step):
-                    reach(part)
+        for each in input_steps(step):
+            reach(each)
         reached.setdefault(step)
 
     for step in wanted:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import psutil
 
-from tunesmith.core.errors import NotBegun
+from tunesmith.core.errors import NotBegun, Stopped, StoreError, StoreLocked
 
 CGROUP = Path("/sys/fs/cgroup")
 LOOK_EVERY_S = 1.0
@@ -66,6 +66,8 @@ class Together:
     on_stop: Callable[[], None] = lambda: None
     is_stopped: bool = False
     """Somebody stopped the run: what fails now was stopped, too."""
+    is_settling: bool = False
+    """What fails stops what needs it, and nothing else."""
     _has_failed: bool = False
     _depth: int = 0
     _turns: list[Turn] = field(default_factory=list)
@@ -74,18 +76,53 @@ class Together:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def each(self, tasks: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
-        """What each task returns. The first that fails is raised when those that run have ended."""
-        if self.jobs == 1 or len(tasks) < 2:
-            return {key: task() for key, task in tasks.items()}
+        """What each task returns. The first that fails is raised when those that run have ended;
+        nothing else is begun then, unless all are being settled."""
+        done, errors = self._all(tasks)
+        if errors:  # what failed, before what was not begun because of it
+            raise min(errors.values(), key=lambda error: isinstance(error, NotBegun))
+        return {key: done[key] for key in tasks}
+
+    def settle(
+        self, tasks: Mapping[Key, Callable[[], Result]]
+    ) -> tuple[dict[Key, Result], dict[Key, BaseException]]:
+        """What each task returns, and what those raised that failed, the first one first.
+
+        One that fails keeps nothing else from its turn, in its own task either, unless what failed
+        concerns them all.
+        """
+        self.is_settling = True
+        try:
+            return self._all(tasks)
+        finally:
+            self.is_settling = False
+
+    def goes_past(self, error: BaseException) -> bool:
+        """Whether steps are still begun after one failed with `error`."""
+        return self.is_settling and not concerns_all(error)
+
+    def _all(
+        self, tasks: Mapping[Key, Callable[[], Result]]
+    ) -> tuple[dict[Key, Result], dict[Key, BaseException]]:
         done: dict[Key, Result] = {}
-        errors: list[BaseException] = []
+        errors: dict[Key, BaseException] = {}
+        if self.jobs == 1 or len(tasks) < 2:
+            for key, task in tasks.items():
+                try:
+                    done[key] = task()
+                except Exception as error:
+                    errors[key] = error
+                    if not self.goes_past(error):
+                        break
+            return done, errors
 
         def do(key: Key, task: Callable[[], Result]) -> None:
             try:
                 done[key] = task()
             except BaseException as error:
-                self._fail()
-                errors.append(error)
+                if not self.goes_past(error):
+                    self._fail()
+                errors[key] = error
 
         threads = [threading.Thread(target=do, args=task, daemon=True) for task in tasks.items()]
         with self._nested():
@@ -100,9 +137,7 @@ class Together:
                     if thread.ident is not None:
                         thread.join()
                 raise
-        if errors:  # what failed, before what was not begun because of it
-            raise min(errors, key=lambda error: isinstance(error, NotBegun))
-        return {key: done[key] for key in tasks}
+        return done, errors
 
     def stop(self) -> None:
         """Let nothing more begin, and have what runs end."""
@@ -211,3 +246,8 @@ class Together:
                 self._depth -= 1
                 if not self._depth:
                     self._has_failed = False
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether the next step would meet the same, or somebody wants no next one."""
+    return isinstance(error, Stopped | StoreError | StoreLocked) or not isinstance(error, Exception)

@@ -22,8 +22,9 @@ from tunesmith.stages.ingest import repairs as kept
 
 
 def blobs_with(project: Project, person: Person, runs: Sequence[Run]) -> tuple[set[str], set[str]]:
-    """Digests of what sources were read with that has a repair of the person's records; and of what
-    has the records as they were before: in a version's quarantine, and in what it was read from.
+    """Digests of what data assets were read or made with that has a repair of the person's records;
+    and of what has the records as they were before: in a version's quarantine, and in what it was
+    read from.
 
     The latter may be in use: it is to go unless it still is when all was made again.
     """
@@ -32,7 +33,7 @@ def blobs_with(project: Project, person: Person, runs: Sequence[Run]) -> tuple[s
         for run in runs
         for digest in run.identity["inputs"].get("repairs", ())
     }
-    made = {name: list(kept.read(project.folder, name)) for name in project.file.source}
+    made = {name: list(kept.read(project.folder, name)) for name in project.file.assets}
     wanted = scan.needles(person.texts)
     found: set[str] = set()
     for name, digest in given:
@@ -71,7 +72,7 @@ def remove(project: Project, journal: Journal) -> list[str]:
     subject = "" if journal.plan.named_by == "row id" else journal.plan.subject
     wanted = scan.needles(journal.texts)
     done = []
-    for name in project.file.source:
+    for name in project.file.assets:
         made = kept.read(project.folder, name)
         gone = list(_theirs(project, name, made, subject, journal.row_ids, wanted))
         if gone:
@@ -91,7 +92,7 @@ def _theirs(
 ) -> Iterator[Repair]:
     """The repairs of records that are among the rows, are about the subject, or have a text of
     theirs in them."""
-    source = project.file.source.get(name)
+    source = project.file.assets.get(name)
     field = source.subject if source else ""
     for repair in repairs:
         said = json.dumps(

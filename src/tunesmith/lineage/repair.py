@@ -20,9 +20,10 @@ from tunesmith.core.errors import DataError, NotAllowed, UsageError
 from tunesmith.core.project_folder import STORE
 from tunesmith.graph import build
 from tunesmith.lineage import worksheet
+from tunesmith.lineage.repairable import Repairable, package, repairable
 from tunesmith.project import Project
 from tunesmith.records.contract import ContractResult
-from tunesmith.records.data import DataAsset, Package
+from tunesmith.records.data import DataAsset
 from tunesmith.records.repair import (
     BadRecord,
     BrokenRule,
@@ -33,22 +34,21 @@ from tunesmith.records.repair import (
     RepairState,
 )
 from tunesmith.stages.ingest import repairs as kept
-from tunesmith.stages.ingest.config import SourceConfig
-from tunesmith.stages.ingest.quarantine import Looked, from_cell, judge, look
+from tunesmith.stages.ingest.quarantine import Looked, judge
 
 MADE, EXPORTED = "repair.made", "quarantine.exported"
 NUM_EXAMPLES = 3
 
 
 def quarantine(project: Project, name: str) -> Quarantine:
-    """What of a source is in quarantine, read from what is in the store, by the contract and the
-    repairs of this moment.
+    """What of a source is in quarantine, read from what is in the store, or of a transform, made
+    from that, by the contract and the repairs of this moment.
 
     Raises:
-        NotFound: the source, as it is now, is not in the store.
+        NotFound: what it is read or made from, as it is now, is not in the store.
     """
-    source = project.file.source[name]
-    seen = _look(project, source, source.repairs)
+    source = repairable(project, name)
+    seen = source.look(source.repairs)
     bad = [each.as_bad() for each in seen if each.bad is not None]
     counts = Counter(each.rule for each in bad)
     rules = [
@@ -78,8 +78,8 @@ def write_out(project: Project, name: str, path: Path) -> int:
         NotFound: see `quarantine`.
         UsageError, NotFound, Conflict, DataError: see `worksheet.write`.
     """
-    source = project.file.source[name]
-    seen = _look(project, source, source.repairs)
+    source = repairable(project, name)
+    seen = source.look(source.repairs)
     bad = [each.as_bad() for each in seen if each.bad is not None and each.record]
     worksheet.write(path, bad)
     with project.runner.database.write() as connection:
@@ -128,12 +128,12 @@ def _repair(project: Project, name: str, why: str, edit: Edit) -> Repairing:
             "a repair says why: an auditor will ask",
             remedy='add --why "decimal commas of the Vienna office"',
         )
-    source = project.file.source[name]
-    seen = _look(project, source, source.repairs)
+    source = repairable(project, name)
+    seen = source.look(source.repairs)
     bad = {each.record: each for each in seen if each.bad is not None and each.record}
     edited = edit(
         {record: each.as_bad() for record, each in bad.items()},
-        lambda field, text: from_cell(source, field, text),
+        source.from_cell,
     )
     stale = tuple(record for record, _ in edited if record not in bad)
     with project.runner.database.read() as connection:
@@ -146,7 +146,7 @@ def _repair(project: Project, name: str, why: str, edit: Edit) -> Repairing:
         if draft is not None:
             drafts[record] = draft
     _require_not_erased(project, source, drafts.values())
-    made, refused = _checked(project, source, seen, drafts)
+    made, refused = _checked(source, seen, drafts)
     if made:
         _keep(project, source, made)
     return Repairing(
@@ -160,7 +160,7 @@ def _repair(project: Project, name: str, why: str, edit: Edit) -> Repairing:
 
 
 def _draft(
-    source: SourceConfig, found: Looked, fields: Mapping[str, object], said: tuple[str, str, str]
+    source: Repairable, found: Looked, fields: Mapping[str, object], said: tuple[str, str, str]
 ) -> Repair | None:
     """The repair that makes these fields of a record; None where they are what they were."""
     assert found.as_read is not None
@@ -187,7 +187,7 @@ def _draft(
     )
 
 
-def _require_not_erased(project: Project, source: SourceConfig, drafts: Iterable[Repair]) -> None:
+def _require_not_erased(project: Project, source: Repairable, drafts: Iterable[Repair]) -> None:
     """Raise NotAllowed if a repair would make a record that of somebody who was forgotten."""
     if not source.erased:
         return
@@ -197,12 +197,12 @@ def _require_not_erased(project: Project, source: SourceConfig, drafts: Iterable
         if any(erasure.is_told(key, each, source.erased.digests) for each in who):
             raise NotAllowed(
                 f"{draft.pointer}: its repair would make it a record of somebody who was forgotten",
-                remedy="take the record out of the source",
+                remedy=source.mend,
             )
 
 
 def _checked(
-    project: Project, source: SourceConfig, seen: Sequence[Looked], drafts: Mapping[str, Repair]
+    source: Repairable, seen: Sequence[Looked], drafts: Mapping[str, Repair]
 ) -> tuple[list[Repair], list[BadRecord]]:
     """The drafts that would be re-admitted, and what of the others is still wrong."""
     if not drafts:
@@ -210,7 +210,7 @@ def _checked(
     there = source.repairs.repairs if source.repairs else ()
     others = [each for each in there if each.record not in drafts]
     merged = Repairs(source=source.name, repairs=(*others, *drafts.values()))
-    after = _look(project, source, merged)
+    after = source.look(merged)
     before = {(each.record, each.pointer) for each in seen if each.bad is not None}
     lost = [
         each for each in after if each.bad is not None and (each.record, each.pointer) not in before
@@ -227,7 +227,7 @@ def _checked(
     return [each for record, each in drafts.items() if record not in still], refused
 
 
-def _keep(project: Project, source: SourceConfig, made: Sequence[Repair]) -> None:
+def _keep(project: Project, source: Repairable, made: Sequence[Repair]) -> None:
     """Write them to the file, and say so in the evidence, while nobody else can."""
     records = {each.record: each for each in made}
     with project.runner.database.write() as connection:
@@ -242,12 +242,6 @@ def _keep(project: Project, source: SourceConfig, made: Sequence[Repair]) -> Non
         evidence.append(connection, MADE, project.runner.actor, body)
 
 
-def _look(project: Project, source: SourceConfig, repairs: Repairs | None) -> list[Looked]:
-    package = _package(project, source)
-    with tempfile.TemporaryDirectory() as folder:
-        return list(look(source, project.runner.blobs, package, Path(folder), repairs))
-
-
 def judged(project: Project, name: str) -> ContractResult:
     """What the contract of a source or a transform, as it is now, says of what of it is in the
     store.
@@ -260,8 +254,8 @@ def judged(project: Project, name: str) -> ContractResult:
         return _judged_as_made(project, name)
     source = project.file.source[name]
     with tempfile.TemporaryDirectory() as folder:
-        package = _package(project, source)
-        return judge(source, project.runner.blobs, package, Path(folder), source.repairs)
+        there = package(project, build(project.file).assets[name])
+        return judge(source, project.runner.blobs, there, Path(folder), source.repairs)
 
 
 def _judged_as_made(project: Project, name: str) -> ContractResult:
@@ -283,13 +277,6 @@ def _judged_as_made(project: Project, name: str) -> ContractResult:
         checks=tuple(results),
         holds=not made.num_quarantined and all_hold(results),
     )
-
-
-def _package(project: Project, source: SourceConfig) -> Package:
-    step = build(project.file).assets[source.name]
-    package = project.runner.current(step.inputs["package"])
-    assert isinstance(package, Package)
-    return package
 
 
 def _state(repair: Repair, found: Looked | None) -> RepairState:

@@ -13,6 +13,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
 from tunesmith.records.data import Erased
+from tunesmith.records.repair import Repairs
 from tunesmith.records.transform import Program
 
 FILE = "file:"
@@ -62,11 +63,13 @@ class TransformConfig(Section):
 
     _program: Program | None = PrivateAttr(default=None)
     _erased: Erased | None = PrivateAttr(default=None)
+    _repairs: Repairs | None = PrivateAttr(default=None)
 
-    def given(self) -> dict[str, Program | Erased]:
+    def given(self) -> dict[str, Program | Erased | Repairs]:
         """What its step is given beside its sources: its program, as it was when the project was
-        opened, where it could be read; and whose rows it is made without, if somebody's."""
-        given = {"program": self._program, "erased": self._erased}
+        opened, where it could be read; whose rows it is made without, if somebody's; and the
+        repairs of its rows, if there are any."""
+        given = {"program": self._program, "erased": self._erased, "repairs": self._repairs}
         return {name: each for name, each in given.items() if each is not None}
 
     def made_by(self, program: Program | None) -> Self:
@@ -81,6 +84,17 @@ class TransformConfig(Section):
         changed = self.model_copy()
         if self.subject and subjects:
             changed._erased = Erased(digests=tuple(sorted(subjects)), key=key)
+        return changed
+
+    @property
+    def repairs(self) -> Repairs | None:
+        """The repairs of its rows; None where there are none."""
+        return self._repairs
+
+    def repaired_by(self, repairs: Repairs | None) -> Self:
+        """The same transform, its rows made with these repairs."""
+        changed = self.model_copy()
+        changed._repairs = repairs
         return changed
 
     def require_labelled(self, key: str) -> None:

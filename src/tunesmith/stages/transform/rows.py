@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.asset.contract import Contract
 from tunesmith.asset.row import Row, label_of
+from tunesmith.records.repair import Repair, Repairs
 from tunesmith.stages.transform.came import Came, Given, to_json
 from tunesmith.stages.transform.config import TransformConfig
 
@@ -29,6 +30,19 @@ class Refused(NamedTuple):
     value: str
 
 
+class Draft(NamedTuple):
+    """What came, with its id, before it is a row."""
+
+    row_id: str
+    pointer: str
+    as_made: Mapping[str, Any] | None
+    """Its fields as they came; None where there are none."""
+    fields: Mapping[str, Any] | None
+    """... and after its repair, if there is one."""
+    problem: tuple[str, str] | None
+    """The rule that it breaks already, and how."""
+
+
 class Edge(NamedTuple):
     """That a row, kept or refused, was made from another."""
 
@@ -40,7 +54,7 @@ class Tally:
     """How many of what came are rows, and what became of each row that was given."""
 
     def __init__(self, given: Given) -> None:
-        self.num_in = self.num_filtered = self.num_erased = 0
+        self.num_in = self.num_filtered = self.num_erased = self.num_repaired = 0
         self.by_rule: Counter[str] = Counter()
         self.first_refused: Refused | None = None
         self._fates = bytearray(len(given.row_ids))
@@ -59,13 +73,18 @@ class Maker:
     """Makes rows of what came.
 
     The id of a row depends on the transform's name, on what the row was made from, and on what it
-    says. Of equal ones each has its number.
+    says, or said before it was repaired. Of equal ones each has its number.
     """
 
     def __init__(
-        self, config: TransformConfig, given: Given, is_erased: Callable[[Mapping[str, Any]], bool]
+        self,
+        config: TransformConfig,
+        given: Given,
+        is_erased: Callable[[Mapping[str, Any]], bool],
+        repairs: Repairs | None,
     ) -> None:
         self._config, self._given, self._is_erased = config, given, is_erased
+        self._repairs = {each.record: each for each in repairs.repairs} if repairs else {}
         self._name = hashlib.sha256(f"transform:{config.name}\0".encode())
         self._copies: dict[bytes, int] = {}
         self._contract = Contract(
@@ -74,19 +93,29 @@ class Maker:
             has_strings_only=False,
         )
 
-    def make(self, came: Came) -> Row | Refused | None:
-        """The row; what is wrong with it; or None where it is somebody's who is to be forgotten."""
+    def draft(self, came: Came) -> Draft:
+        """What came, with its id and its repair."""
         pointer = self._pointer(came.parents)
         if came.fields is None:
             row_id = self._row_id(came.parents, f"transform-error\0{came.problem}")
-            return _refused(row_id, pointer, "transform-error", came.problem, "")
-        fields, problem = _plain(came.fields)
-        config, made = self._config, fields
-        if config.title and isinstance(fields.get(config.title), str):
-            fields = {**fields, "title": fields[config.title]}
+            return Draft(row_id, pointer, None, None, ("transform-error", came.problem))
+        fields, bad = _plain(came.fields)
+        row_id = self._row_id(came.parents, _written(self._titled(fields)))
+        repair = self._repairs.get(row_id)
+        made = _repaired(fields, repair) if repair else fields
+        changed = {change.field for change in repair.changes} if repair else set()
+        problem = next((("bad-value", bad[name]) for name in bad if name not in changed), None)
+        return Draft(row_id, pointer, fields, made, problem)
+
+    def make(self, draft: Draft) -> Row | Refused | None:
+        """The row; what is wrong with it; or None where it is somebody's who is to be forgotten."""
+        row_id, pointer, as_made, made, problem = draft
+        if made is None or as_made is None:
+            assert problem is not None
+            return _refused(row_id, pointer, *problem, "")
+        config, fields = self._config, self._titled(made)
         attributes = _written(fields)
-        row_id = self._row_id(came.parents, attributes)
-        if self._is_erased(fields):
+        if self._is_erased(as_made) or self._is_erased(made):
             return None
         text = fields.get(config.text or "text")
         label = label_of(fields.get(config.label or "label"))
@@ -99,6 +128,16 @@ class Maker:
         if text is None:
             text = attributes
         return Row(row_id, pointer, text.strip("\n"), label or "", attributes)
+
+    def is_repaired(self, row_id: str) -> bool:
+        """Whether there is a repair of the row."""
+        return row_id in self._repairs
+
+    def _titled(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        title = self._config.title
+        if title and isinstance(fields.get(title), str):
+            return {**fields, "title": fields[title]}
+        return fields
 
     def _pointer(self, parents: Sequence[int]) -> str:
         """Where the first of the rows is from that a row was made from."""
@@ -137,17 +176,28 @@ def _problem(
     return None
 
 
-def _plain(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, str] | None]:
-    """The fields as JSON has them, and what is wrong with one that it has not."""
+def _plain(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields as JSON has them, and what is wrong with those that it has not."""
     plain: dict[str, Any] = {}
-    problem = None
+    bad: dict[str, str] = {}
     for name, value in fields.items():
         try:
             plain[name] = to_json(value)
         except ValueError as error:
             plain[name] = None
-            problem = problem or ("bad-value", f"the field {name!r}: {error}")
-    return plain, problem
+            bad[name] = f"the field {name!r}: {error}"
+    return plain, bad
+
+
+def _repaired(fields: Mapping[str, Any], repair: Repair) -> dict[str, Any]:
+    """The fields with a repair's changes; those that were there keep their order."""
+    made = dict(fields)
+    for change in repair.changes:
+        if change.after is None:
+            made.pop(change.field, None)
+        else:
+            made[change.field] = json.loads(change.after)
+    return made
 
 
 def _written(fields: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunesmith.asset.accounted import require_accounted
@@ -15,8 +15,9 @@ from tunesmith.core.errors import DataError, InputChanged
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Erased
+from tunesmith.records.repair import Repairs
 from tunesmith.records.transform import Program, TransformedAsset
-from tunesmith.stages.transform.came import Given, given_rows
+from tunesmith.stages.transform.came import Came, Given, given_rows
 from tunesmith.stages.transform.config import TransformConfig
 from tunesmith.stages.transform.function import rows_of_function
 from tunesmith.stages.transform.program import read_program
@@ -42,8 +43,10 @@ def transform(
     sources: tuple[DataAsset, ...],
     program: Program | None = None,
     erased: Erased | None = None,
+    repairs: Repairs | None = None,
 ) -> TransformedAsset:
-    """The rows that `program` makes of those of `sources`, but for those of whom `erased` tells.
+    """The rows that `program` makes of those of `sources`, as `repairs` has them, but for those of
+    whom `erased` tells.
 
     Raises:
         NotFound, DataError: the program is not there, or cannot be used; see `rows_of_query` and
@@ -53,19 +56,9 @@ def transform(
         InputChanged: the program was written while the project was open.
         StoreError: the key of what was erased is not there, or is another one.
     """
-    if program is None:
-        assert ctx.project is not None, "a transform's files are relative to a project's folder"
-        read_program(config, ctx.project)
-        raise InputChanged(
-            f"what transform {config.name!r} is made by was not there when the project was opened",
-            remedy="run the same command again",
-        )
     given = given_rows(sources, ctx.blobs)
-    if program.sql:
-        came = rows_of_query(config, program.sql, sources, given, ctx)
-    else:
-        came = rows_of_function(config, program, sources, given, ctx)
-    maker = Maker(config, given, _teller(config, erased, ctx))
+    came = answers(config, ctx, sources, given, program)
+    maker = Maker(config, given, teller(config, erased, ctx), repairs)
     tally, fields = Tally(given), set[str]()
     ids = ("row_id", "parent")  # they are all different, or stand beside one another
     with (
@@ -78,8 +71,9 @@ def transform(
             if each.fields is None and not each.problem:
                 tally.num_filtered += 1
                 continue
-            fields.update(each.fields or ())
-            made = maker.make(each)
+            draft = maker.draft(each)
+            fields.update(draft.fields or ())
+            made = maker.make(draft)
             tally.mark(each.parents, USED if isinstance(made, Row) else REFUSED)
             match made:
                 case None:
@@ -87,6 +81,7 @@ def transform(
                     continue
                 case Row():
                     rows.add(made)
+                    tally.num_repaired += maker.is_repaired(made.row_id)
                 case Refused():
                     refused.add(made)
                     tally.by_rule[made.rule] += 1
@@ -94,7 +89,34 @@ def transform(
             for place in each.parents:
                 edges.add(Edge(made.row_id, given.row_ids[place]))
     _require_rows(config, tally, rows.num_rows)
-    return _asset(config, sources, given, tally, _subject(config, sources, fields), ctx)
+    require_accounted(
+        tally.num_in, rows.num_rows, refused.num_rows, tally.num_filtered, tally.num_erased
+    )
+    return _asset(config, sources, given, tally, subject_of(config, sources, fields), ctx)
+
+
+def answers(
+    config: TransformConfig,
+    ctx: Context,
+    sources: Sequence[DataAsset],
+    given: Given,
+    program: Program | None,
+) -> Iterator[Came]:
+    """What `program` makes of the rows of `sources`, which are `given`.
+
+    Raises:
+        NotFound, DataError, InputChanged: see `transform`.
+    """
+    if program is None:
+        assert ctx.project is not None, "a transform's files are relative to a project's folder"
+        read_program(config, ctx.project)
+        raise InputChanged(
+            f"what transform {config.name!r} is made by was not there when the project was opened",
+            remedy="run the same command again",
+        )
+    if program.sql:
+        return rows_of_query(config, program.sql, sources, given, ctx)
+    return rows_of_function(config, program, sources, given, ctx)
 
 
 def _asset(
@@ -119,6 +141,7 @@ def _asset(
         num_quarantined=num_refused,
         num_filtered=tally.num_filtered,
         num_erased=tally.num_erased,
+        num_repaired=tally.num_repaired,
         quarantined_by_rule=dict(sorted(tally.by_rule.items())),
         licence=joined_licences([source.licence for source in sources]),
         owner=", ".join(dict.fromkeys(source.owner for source in sources)),
@@ -152,15 +175,17 @@ def joined_licences(licences: Sequence[str]) -> str:
     return " AND ".join(f"({part})" if " OR " in part.upper() else part for part in parts)
 
 
-def _subject(config: TransformConfig, sources: Sequence[DataAsset], fields: set[str]) -> str:
+def subject_of(
+    config: TransformConfig, sources: Sequence[DataAsset], fields: Collection[str]
+) -> str:
     """The field that names the person whom a row is about."""
     if config.subject:
         return config.subject
-    named = {source.subject for source in sources if source.subject} & fields
+    named = {source.subject for source in sources if source.subject} & set(fields)
     return named.pop() if len(named) == 1 else ""
 
 
-def _teller(
+def teller(
     config: TransformConfig, erased: Erased | None, ctx: Context
 ) -> Callable[[Mapping[str, Any]], bool]:
     """What says whether a row is somebody's who is to be forgotten."""
@@ -190,7 +215,8 @@ def _require_rows(config: TransformConfig, tally: Tally, num_rows: int) -> None:
         raise DataError(
             f"transform {config.name!r}: {num_refused} of {num_made} rows would be quarantined "
             f"({said}){example}",
-            remedy="correct what it is made by, or raise `max_quarantined`",
+            remedy="correct what it is made by, repair its rows (`tunesmith data quarantine "
+            f"{config.name}`), or raise `max_quarantined`",
         )
     raise DataError(
         f"transform {config.name!r} makes no usable row of the {tally.num_of(UNUSED)} rows that it "
