@@ -22,6 +22,7 @@ from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
+from tunesmith.documents.frozen import freeze
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
@@ -63,13 +64,16 @@ def run(project: Project) -> Result:
     """
     graph = build(project.file)
     known = newest(project)
-    made = project.runner.together.each(
+    made: Mapping[tuple[str, str], Any] = project.runner.together.each(
         {
             **{
                 ("asset", name): partial(make_asset, project, step, known.get(name))
                 for name, step in graph.assets.items()
             },
-            **{("data", name): partial(project.run, step) for name, step in graph.datasets.items()},
+            **{
+                ("data", name): partial(freeze, project, step)
+                for name, step in graph.datasets.items()
+            },
             **{
                 ("model", n): partial(make_model, project, path) for n, path in graph.models.items()
             },
@@ -141,7 +145,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
         from tunesmith.stages.probe.check import require_readable
 
         require_readable(path.suites.values(), project.folder)
-    dataset = project.run(path.dataset)
+    dataset = freeze(project, path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
     base, model = project.runner.run_all(path.base_evaluation, path.model)
@@ -338,7 +342,7 @@ def first_batch(project: Project, name: str) -> FirstBatch:
     from tunesmith.stages.finetune.first_batch import look
 
     path = build(project.file).models[name]
-    dataset, base = project.run(path.dataset), project.run(path.base)
+    dataset, base = freeze(project, path.dataset), project.run(path.base)
     recipe, seed = project.file.model[name], project.file.project.seed
     return look(recipe, project.runner.blobs, base, dataset, seed)
 

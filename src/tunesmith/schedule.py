@@ -216,6 +216,7 @@ def perform(project: Project, parts: tuple[str, ...]) -> None:
         GateFailed: a model did not pass; all that was asked for was run.
     """
     from tunesmith import pipeline  # most ticks find nothing to do, and leave at once
+    from tunesmith.documents.frozen import freeze
     from tunesmith.graph import build
 
     if not parts:
@@ -229,9 +230,10 @@ def perform(project: Project, parts: tuple[str, ...]) -> None:
             models[name] = pipeline.make_model(project, graph.models[name])
         elif kind == "monitor":
             pipeline.watch(project, graph.watches[name])
+        elif kind == "dataset":
+            freeze(project, graph.datasets[name])
         else:
-            of_kind = {"dataset": graph.datasets, "index": graph.indexes}.get(kind, graph.assets)
-            project.run(of_kind[name])
+            project.run((graph.indexes if kind == "index" else graph.assets)[name])
     pipeline.require_passed(models)
 
 
