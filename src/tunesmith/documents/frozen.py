@@ -71,6 +71,7 @@ def freeze(project: Project, step: Step) -> Dataset:
         "version": facts.ref,
         "digest": digest,
         "root": root,
+        "why": f"Merkle root {root[:12]}",
         "documents": list(kept),
         "kept": list(kept.values()),
     }

@@ -18,6 +18,7 @@ from tunesmith.documents import frozen
 from tunesmith.documents.croissant import FILE
 from tunesmith.documents.describe import DatasetFacts, describe
 from tunesmith.documents.frozen import CARD, DOCUMENTS, Sealed, sealed_of
+from tunesmith.lineage.asset_card import asset_card
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
@@ -361,34 +362,7 @@ def card_of(project: Project, held: Held) -> str:
     record = held.record
     if isinstance(record, Dataset):
         return said_then(project, held, CARD).text
-    return "\n".join(_asset_card(held, record)) + "\n"
-
-
-def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
-    yield f"# Data asset {held.ref}\n"
-    facts = {
-        "origin": record.origin,
-        "licence": record.licence,
-        "owner": record.owner,
-        "purpose": record.purpose,
-        "made": held.version.created_at,
-        "digest of its record": held.version.digest,
-    }
-    counts = {
-        "in": record.num_in,
-        "out": record.num_rows,
-        **({"of these repaired by people": record.num_repaired} if record.num_repaired else {}),
-        "quarantined": record.num_quarantined,
-        "not asked for": record.num_filtered,
-        "erased": record.num_erased,
-    }
-    for name, value in facts.items():
-        yield f"- {name}: {' '.join(str(value).split())}"
-    yield "\n| rows | count |\n| --- | --- |"
-    for name, count in counts.items():
-        yield f"| {name} | {count} |"
-    for each in record.warnings:
-        yield f"\nWarning: {each}."
+    return "\n".join(asset_card(record, held.ref, held.version)) + "\n"
 
 
 def _held(project: Project, version: Version, run: Run, tags: Sequence[str]) -> Held:
