@@ -2,6 +2,7 @@
 
     pipeline   the main path, one sitting to read: the order of the stages
     judging    what a gate is judged by, before it judges
+    expected   what a plan can say of datasets and tuning before they ran
     search     a longer search over recipes: Optuna proposes, the step graph remembers
     rivals     a model's recipe beside others: transfer report, pilot
     review     rows that people look at: judged, agreed upon or decided, accepted
@@ -29,7 +30,7 @@
     ledger     the accounting side (IAS 38)    cli       parse, call, print
 
 Imports point one way (`|` may not import each other):
-cli -> search -> rivals | review | schedule -> pipeline | lineage | interop -> judging
+cli -> search -> rivals | review | schedule -> pipeline | lineage | interop -> judging | expected
 -> graph | registry | endpoint | webhooks -> documents -> model_graph -> data_graph
 -> project | testing -> files_now -> project_file -> sections -> stages | ledger -> retrieve
 -> lm | text | asset | signing -> records -> core

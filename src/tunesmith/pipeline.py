@@ -23,6 +23,7 @@ from tunesmith.core.event import Event
 from tunesmith.core.settle import Task, settle
 from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
+from tunesmith.documents.frozen import freeze
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import beside_what_stands, planned_graph, register_gate
 from tunesmith.ledger.register import Register, register
@@ -91,7 +92,7 @@ def _tasks(project: Project) -> dict[str, Task]:
         make = partial(make_asset, project, step, known.get(name))
         tasks[f"{kind}:{name}"] = Task(steps=[step], make=make)
     for name, step in graph.datasets.items():
-        tasks[f"dataset:{name}"] = Task(steps=[step], make=partial(project.run, step))
+        tasks[f"dataset:{name}"] = Task(steps=[step], make=partial(freeze, project, step))
     for name, model in graph.models.items():
         tasks[f"model:{name}"] = Task(steps=model.steps(), make=partial(make_model, project, model))
     for name, step in graph.indexes.items():
@@ -151,7 +152,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
         from tunesmith.stages.probe.check import require_readable
 
         require_readable(path.suites.values(), project.folder)
-    dataset = project.run(path.dataset)
+    dataset = freeze(project, path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
     base, model = project.runner.run_all(path.base_evaluation, path.model)
@@ -355,7 +356,7 @@ def first_batch(project: Project, name: str) -> FirstBatch:
     from tunesmith.stages.finetune.first_batch import look
 
     path = build(project.file).models[name]
-    dataset, base = project.run(path.dataset), project.run(path.base)
+    dataset, base = freeze(project, path.dataset), project.run(path.base)
     recipe, seed = project.file.model[name], project.file.project.seed
     return look(recipe, project.runner.blobs, base, dataset, seed)
 

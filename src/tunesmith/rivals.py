@@ -16,6 +16,7 @@ from tunesmith.core import catalog
 from tunesmith.core.errors import UsageError
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
+from tunesmith.documents.frozen import freeze
 from tunesmith.graph import build
 from tunesmith.ledger.cost import price, zero
 from tunesmith.model_graph import ModelPath, asked_of
@@ -111,7 +112,7 @@ def pilot(project: Project, name: str) -> Pilot:
     from tunesmith.stages.evaluate.compare import estimates
 
     path = build(project.file).models[name]
-    dataset, base = project.run(path.dataset), project.run(path.base)
+    dataset, base = freeze(project, path.dataset), project.run(path.base)
     rivals = pilots(path, dataset.train.num_rows, num_layers(base, project.runner.blobs))
     tried = []
     for tag, rival in rivals.items():

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tunesmith.core.errors import NotFound, UsageError
-from tunesmith.lineage.versions import checkout, dataset_facts, described, find
+from tunesmith.documents.croissant import FILE
+from tunesmith.lineage.versions import checkout, dataset_facts, find, said_now
 from tunesmith.project import open_project
 
 spec = importlib.util.spec_from_file_location("clinic", Path(__file__).with_name("clinic.py"))
@@ -100,6 +101,11 @@ def test_the_sheet_names_the_model_and_its_base_and_says_what_is_open(once):
     assert "- **Model dependencies:** tiny (pypi:" in text
     assert "- **Provider name and contact details:** not stated" in text
     assert "whom the field 'patient' names" in text
+    done = once.process("data", "sheet", "triage@1")
+    assert "what is on record has changed since training-content.md was sealed" in done.stderr
+    then = once.process("data", "sheet", "triage@1", "--sealed")
+    assert "- **Versioned model name(s):** not stated" in then.stdout
+    assert then.stderr == once.process("data", "croissant", "triage@1").stderr == ""
     with closing(open_project(once.folder)) as project:
         for ref, error, words in (
             ("visits", NotFound, "there is no version of a dataset 'visits'.*there is: triage"),
@@ -155,8 +161,8 @@ def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
     }
     with closing(open_project(folder)) as project:
         with pytest.raises(NotFound, match="triage@1 was erased"):
-            described(project, "triage@1")
-        assert described(project, "triage@2")["version"] == "2.0.0"
+            said_now(project, "triage@1", FILE)
+        assert json.loads(said_now(project, "triage@2", FILE).text)["version"] == "2.0.0"
         erased = [dataset_facts(project, ref).is_erased for ref in ("triage@1", "triage@2")]
         assert erased == [True, False]
     kinds = " ".join(made["purged"].values())

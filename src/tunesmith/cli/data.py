@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     data = typer.Typer(help="Data assets and datasets.", no_args_is_help=True)
     data.command("list")(data_catalogue.data_list)
     data.command("show")(data_quality.data_show)
+    data.command("quality")(data_quality.data_quality)
     data.command("doubts")(data_quality.data_doubts)
     data.command("value")(data_value.data_value)
     data.command("contradictions")(data_quality.data_contradictions)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.data_catalogue import asset_page
-from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, table
+from tunesmith.cli.render import HERE, Folder, Json, left_out, out, shortened, table, wrapped
 from tunesmith.core.errors import UsageError
+from tunesmith.core.ref import to_plain
 
 if TYPE_CHECKING:
+    from tunesmith.lineage.quality import Cell
     from tunesmith.project import Project
+
+_NUM_CELLS = 5
 
 
 def data_show(
@@ -24,12 +29,12 @@ def data_show(
 ) -> None:
     """Say how large a dataset truly is, what was kept out, and what personal data is in it; of a
     data asset all that the catalogue knows: licence, freshness, cost, quality, what uses it."""
-    from tunesmith import graph
     from tunesmith.cli.closing import by_kind, contradicting, sizes, true_size
+    from tunesmith.cli.data_documents import dataset_of, sealed_line
     from tunesmith.cli.opening import opened
-    from tunesmith.cli.service import only
-    from tunesmith.lineage.versions import dataset_version
-    from tunesmith.records.data import SemanticSize
+    from tunesmith.documents.frozen import root_of, sealed_of
+    from tunesmith.lineage.quality import coverage
+    from tunesmith.records.data import Dataset, SemanticSize
 
     with opened(folder) as (project, _):
         if asset := _asset(project, name.partition("@")[0]):
@@ -41,15 +46,15 @@ def data_show(
                 )
             asset_page(project, asset, as_json)
             return
-        name = name.removeprefix("dataset:")
-        if "@" in name:
-            record: Any = dataset_version(project, name).record
-        else:
-            name = only(project.file.dataset, name, "dataset")
-            record = project.runner.current(graph.build(project.file).datasets[name])
-    found = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
+        held = dataset_of(project, name.removeprefix("dataset:"))
+        record = held.record
+        assert isinstance(record, Dataset)
+        sealed = sealed_of(project, held.version.digest)
+        cells = coverage(project, held)
+    name = held.ref if "@" in name else held.version.name
+    pii = f"{by_kind(record.pii) or 'none found'} ({record.pii_treatment})"
     if record.pii_treatment == "off":
-        found = "not looked for"
+        pii = "not looked for"
     size = record.size
     lines = [
         sizes(record),
@@ -58,12 +63,18 @@ def data_show(
         f"rows: {record.num_in} in, {record.train.num_rows + record.test.num_rows} kept, "
         f"{record.num_dropped} dropped",
         *(f"  dropped: {count} {reason}" for reason, count in record.dropped_by_reason.items()),
-        f"personal data: {found}",
+        f"personal data: {pii}",
         *([f"synthetic: {record.num_synthetic} rows of them"] if record.num_synthetic else []),
         f"licences: {', '.join(record.licences)}",
-        f"more: tunesmith data card {name}, tunesmith data dropped {name}",
+        f"Merkle root of its files: {root_of(record)}",
+        sealed_line(sealed),
+        *covered(cells),
+        f"more: tunesmith data card {name}, tunesmith data dropped {name}, "
+        f"tunesmith data quality {name}",
     ]
-    out(record, lines, as_json)
+    found = {**to_plain(record), "root": root_of(record), "sealed": to_plain(sealed)}
+    found["coverage"] = to_plain(cells)
+    out(found, lines, as_json)
 
 
 def _asset(project: Project, name: str) -> str:
@@ -77,6 +88,58 @@ def _asset(project: Project, name: str) -> str:
             remedy=f"write {its}:{plain} or dataset:{plain}",
         )
     return plain if kind == its or (not kind and is_asset) else ""
+
+
+def covered(cells: Sequence[Cell]) -> list[str]:
+    """How many cells of a dataset have few rows, and which."""
+    from tunesmith.lineage.quality import FEW
+
+    if not cells:
+        return []
+    what = "label and source" if any(cell.label for cell in cells) else "source"
+    thin = [cell for cell in cells if cell.is_thin]
+    named = ", ".join(
+        f"{' of '.join(filter(None, (cell.label, cell.asset)))} ({cell.num_train} + "
+        f"{cell.num_test})"
+        for cell in thin[:_NUM_CELLS]
+    )
+    more = f" and {len(thin) - _NUM_CELLS} more" if len(thin) > _NUM_CELLS else ""
+    few = f"; {len(thin)} have fewer, or none (train + test): {named}{more}" if thin else ""
+    return wrapped(
+        f"coverage: {len(cells) - len(thin)} of {len(cells)} cells by {what} have {FEW} rows to "
+        f"train and one to test{few}"
+    )
+
+
+def data_quality(
+    name: Annotated[str, typer.Argument(help="Dataset, or NAME@VERSION of one.")] = "",
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="Print at most this many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Score each row of a dataset from 0 to 1, with the reason, the worst first; nothing is
+    dropped."""
+    from tunesmith.cli.data_documents import dataset_of
+    from tunesmith.cli.opening import opened
+    from tunesmith.lineage.quality import LOW, quality
+
+    with opened(folder) as (project, _):
+        found = quality(project, dataset_of(project, name))
+    low = ", ".join(f"{count} for {part}" for part, count in found.low_by_part.items())
+    headings = ["row", "side", "label", "score", "why", "text"]
+    shown = [
+        [row.pointer, row.side, row.label, f"{row.score:.2f}", row.why, shortened(row.text)]
+        for row in found.rows[:limit]
+    ]
+    lines = [
+        f"{found.dataset}: {len(found.rows)} rows, median score {found.median:.2f}; "
+        f"{found.num_low} below {LOW}" + (f" ({low})" if low else ""),
+        *covered(found.cells),
+        "",
+        *table(shown, headings),
+        *left_out(len(found.rows), limit),
+    ]
+    out(found, lines, as_json)
 
 
 def data_doubts(

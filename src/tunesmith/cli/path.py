@@ -112,23 +112,40 @@ def plan(
     folder: Folder = HERE,
     flags: Set = [],  # noqa: B006
     whole: Whole = [],  # noqa: B006
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--preview",
+            help="Read sources and base models first, so that the rows, tokens and price of all "
+            "that would run can be estimated.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say which steps would run, why, and what they are expected to cost."""
     from tunesmith import graph, judging
     from tunesmith.cli.opening import opened
-    from tunesmith.cli.plans import plan_lines
+    from tunesmith.cli.plans import plan_lines, preview_lines
+    from tunesmith.expected.preview import previews, read_inputs
     from tunesmith.ledger.plan import price_plan
 
     with opened(folder, flags, asks=True, whole=whole) as (project, _):
         steps = judging.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
+        if look:
+            read_inputs(project, steps, planned)
+            planned = project.runner.plan(graph.steps(steps))
+        known = previews(project, steps, planned, every=look)
         runs = project.runs()
         priced = price_plan(planned, project.file.ledger.rates, runs)
         could = judging.what_gates_could_show(project, steps, planned)
-    lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
-    after = {"after_run": max((run.id for run in runs), default=0)}
-    out({**to_plain(priced), **after, "increments": to_plain(project.increments)}, lines, as_json)
+    lines = [
+        *plan_lines(priced),
+        *(part for line in (*preview_lines(known), *could) for part in wrapped(line)),
+    ]
+    after = max((run.id for run in runs), default=0)
+    said = {"after_run": after, "increments": project.increments, "preview": known}
+    out({**to_plain(priced), **to_plain(said)}, lines, as_json)
 
 
 def run(

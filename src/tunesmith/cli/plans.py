@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tunesmith.cli.render import seconds, table
 from tunesmith.ledger.cost import display
 from tunesmith.ledger.plan import Line, LookedBack, PricedPlan
+
+if TYPE_CHECKING:
+    from tunesmith.expected.preview import Previews
 
 
 def plan_lines(plan: PricedPlan) -> list[str]:
@@ -26,6 +30,37 @@ def plan_lines(plan: PricedPlan) -> list[str]:
     if plan.num_unknown:
         summary += f"; {plan.num_unknown} never ran, so what they take is not known yet"
     return [*table(rows, ["step", "state", "expected", "why"]), "", summary]
+
+
+def preview_lines(previews: Previews) -> Iterator[str]:
+    """What of datasets and tuning is known, or estimated, before they ran for the first time."""
+    for each in previews.datasets:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in each.dropped_by_reason.items())
+        if not each.num_sampled:
+            yield (
+                f"preview of dataset {each.dataset}, as it was cut: {each.num_train} rows to train "
+                f"({each.num_train_tokens} tokens), {each.num_test} to test; dropped: "
+                f"{dropped or 'none'}"
+            )
+            continue
+        yield (
+            f"preview of dataset {each.dataset}, an estimate: at most about {each.num_train} rows "
+            f"to train ({each.num_train_tokens} tokens, within {each.within}), {each.num_test} to "
+            f"test; dropped on their own account: {dropped or 'none'} of {each.num_in}; from "
+            f"{each.num_sampled} rows that were drawn, before duplicates and rows that do not "
+            "belong on a side are dropped"
+        )
+    for model in previews.models:
+        of = "an estimate on an estimated dataset" if model.is_estimate else "an estimate"
+        yield (
+            f"preview of tuning {model.model}, {of}: {seconds(model.wall_s)}, "
+            f"{display(model.cost)} ({model.basis})"
+        )
+    if previews.unknown:
+        yield (
+            f"how large {', '.join(previews.unknown)} would be is not known before sources and "
+            "base models are read: `tunesmith plan --preview` reads them, and tunes nothing"
+        )
 
 
 def looked_back_lines(found: Sequence[LookedBack]) -> list[str]:

@@ -24,6 +24,7 @@ REJECTED = "promotion.rejected"
 ROLLED_BACK = "alias.rolled_back"
 SIGNED = "model.signed"
 SEALED = "gate.sealed"
+FROZEN = "dataset.sealed"
 REPORTED = "gate.reported"
 REPRODUCED = "model.reproduced"
 TAGGED = "version.tagged"
@@ -73,8 +74,9 @@ def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
 
 
 def kept_blobs(entry: Entry) -> Iterator[Blob]:
-    """What the store keeps because of an entry: a gate's report, or the signature of one."""
-    if entry.what in (SEALED, REPORTED):  # none with one of before reports were kept
+    """What the store keeps because of an entry: a gate's report, or the signature of one; what is
+    said of a frozen dataset."""
+    if entry.what in (SEALED, REPORTED, FROZEN):  # none with one of before reports were kept
         yield from (from_plain(Blob, each) for each in entry.body.get("kept", ()))
 
 

@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunesmith.core.ref import PARQUET
+from tunesmith.documents.croissant_check import require_valid
 from tunesmith.documents.describe import (
     DatasetFacts,
     SourceFacts,
@@ -83,6 +84,9 @@ def croissant(facts: DatasetFacts) -> dict[str, Any]:
     """The description of a dataset: a pure function of what is recorded of it.
 
     Its files are called as `tunesmith data checkout` calls them, so that it describes that folder.
+
+    Raises:
+        DataError: something that is recorded does not fit into Croissant; the message names where.
     """
     dataset = facts.dataset
     sides = {"train": dataset.train, "test": dataset.test}
@@ -104,7 +108,9 @@ def croissant(facts: DatasetFacts) -> dict[str, Any]:
         "distribution": [_file(name, side) for name, side in sides.items()],
         "recordSet": [_records(name, side, dataset.format) for name, side in sides.items()],
     }
-    return {name: value for name, value in said.items() if value != []}
+    found = {name: value for name, value in said.items() if value != []}
+    require_valid(found, CONTEXT, CONFORMS_TO, facts.ref)
+    return found
 
 
 def croissant_file(facts: DatasetFacts) -> str:

@@ -1,11 +1,9 @@
 """What is recorded of a frozen dataset, as its descriptions for others need it.
 
 Both descriptions, Croissant (`croissant.py`) and the training-content sheet
-(`training_content.py`), are derived when somebody asks for them, and not written when the dataset
-is frozen. They say nothing that the record, its run and the records of its sources do not say; so
-they can be made of every version that was ever frozen, tomorrow's wording costs nobody a new
-version, and no step's key depends on them. Nothing of them is stored, and no text of a row is in
-them, so there is nothing of a person in them to forget.
+(`training_content.py`), say nothing that the record, its run and the records of its sources do not
+say. They are sealed when the dataset is frozen (`frozen.py`), and can be made again, of every
+version that was ever frozen, as of now; no step's key depends on them. No text of a row is in them.
 """
 
 from __future__ import annotations

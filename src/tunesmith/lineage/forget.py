@@ -22,6 +22,7 @@ from tunesmith.core.failpoint import failpoint
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Step
+from tunesmith.documents.frozen import freeze
 from tunesmith.graph import build, steps
 from tunesmith.lineage import forget_repairs, scan
 from tunesmith.lineage import journal as journals
@@ -322,7 +323,10 @@ def _rewrite(project: Project, journal: Journal) -> tuple[list[str], list[str]]:
     made, lost = [], []
     for step in again:
         try:
-            project.run(step)
+            if step in graph.datasets.values():
+                freeze(project, step)
+            else:
+                project.run(step)
         except TunesmithError as error:
             lost.append(f"{step.name}: {error.message}")
         else:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from tunesmith.core import catalog, data_tags
 from tunesmith.core.catalog import Run, Version
@@ -15,8 +14,11 @@ from tunesmith.core.copies import Copy, put_on_record
 from tunesmith.core.errors import BlobMissing, Conflict, NotFound, StoreError, UsageError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob
-from tunesmith.documents.croissant import FILE, croissant, croissant_file
+from tunesmith.documents import frozen
+from tunesmith.documents.croissant import FILE
 from tunesmith.documents.describe import DatasetFacts, describe
+from tunesmith.documents.frozen import CARD, DOCUMENTS, Sealed, sealed_of
+from tunesmith.lineage.asset_card import asset_card
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.lineage import VersionLine
@@ -176,16 +178,43 @@ def dataset_version(project: Project, ref: str) -> Held:
     return pick(every, f"dataset:{ref.removeprefix('dataset:')}")
 
 
-def described(project: Project, ref: str) -> dict[str, Any]:
-    """The version of a dataset that `ref` names, in Croissant.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """A document about a dataset's version."""
+
+    text: str
+    sealed: Sealed | None
+    """What was sealed when it was frozen; None of a version of before that was done."""
+    differs: bool
+    """Whether the text is not the sealed one."""
+
+
+def said_now(project: Project, ref: str, document: str) -> Said:
+    """A document (see `documents.frozen.DOCUMENTS`) about the version of a dataset that `ref`
+    names, by what is on record now.
 
     Raises:
-        UsageError, NotFound: see `dataset_facts`; or its files were erased.
+        UsageError, NotFound: see `dataset_facts`; or the files that it describes were erased.
     """
     held = dataset_version(project, ref)
-    for name in ("train", "test"):
-        path_of(project, held, name)
-    return croissant(_facts(project, held))
+    if document == FILE:
+        for name in ("train", "test"):
+            path_of(project, held, name)
+    text = frozen.document(document, _facts(project, held), project.runner.blobs)
+    then = said_then(project, held, document)
+    return replace(then, text=text, differs=then.sealed is not None and then.text != text)
+
+
+def said_then(project: Project, held: Held, document: str) -> Said:
+    """A document about the version of a dataset as it was sealed; as it would have been where
+    nothing was, or where it had a word of somebody who was forgotten since."""
+    sealed = sealed_of(project, held.version.digest)
+    if sealed is not None and sealed.documents[document].sha256 not in project.purged:
+        text = project.runner.blobs.get(sealed.documents[document]).decode()
+        return Said(text=text, sealed=sealed, differs=False)
+    facts = frozen.as_frozen(_facts(project, held))
+    text = frozen.document(document, facts, project.runner.blobs)
+    return Said(text=text, sealed=None, differs=False)
 
 
 def _facts(project: Project, held: Held) -> DatasetFacts:
@@ -298,7 +327,8 @@ def readable(
 
 def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
     """Write a version's tables and its card into the new or empty `folder`; of a dataset also its
-    description in Croissant, by which others' software reads the folder.
+    description in Croissant, by which others' software reads the folder, and its training-content
+    sheet, as they were sealed.
 
     Raises:
         Conflict: there is something in the folder; or somebody is being forgotten.
@@ -319,9 +349,9 @@ def checkout(project: Project, ref: str, folder: Path) -> list[Path]:
     put_on_record(project.runner.database, project.runner.actor, left)
     for name, source in sources.items():
         shutil.copyfile(source, folder / name)
-    texts = {"card.md": card_of(project, held)}
+    texts = {CARD: card_of(project, held)}
     if isinstance(held.record, Dataset):
-        texts[FILE] = croissant_file(_facts(project, held))
+        texts = {name: said_then(project, held, name).text for name in DOCUMENTS}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*sources, *texts)]
@@ -331,35 +361,8 @@ def card_of(project: Project, held: Held) -> str:
     """What people are told of a version (Markdown)."""
     record = held.record
     if isinstance(record, Dataset):
-        return project.runner.blobs.get(record.card).decode()
-    return "\n".join(_asset_card(held, record)) + "\n"
-
-
-def _asset_card(held: Held, record: DataAsset) -> Iterator[str]:
-    yield f"# Data asset {held.ref}\n"
-    facts = {
-        "origin": record.origin,
-        "licence": record.licence,
-        "owner": record.owner,
-        "purpose": record.purpose,
-        "made": held.version.created_at,
-        "digest of its record": held.version.digest,
-    }
-    counts = {
-        "in": record.num_in,
-        "out": record.num_rows,
-        **({"of these repaired by people": record.num_repaired} if record.num_repaired else {}),
-        "quarantined": record.num_quarantined,
-        "not asked for": record.num_filtered,
-        "erased": record.num_erased,
-    }
-    for name, value in facts.items():
-        yield f"- {name}: {' '.join(str(value).split())}"
-    yield "\n| rows | count |\n| --- | --- |"
-    for name, count in counts.items():
-        yield f"| {name} | {count} |"
-    for each in record.warnings:
-        yield f"\nWarning: {each}."
+        return said_then(project, held, CARD).text
+    return "\n".join(asset_card(record, held.ref, held.version)) + "\n"
 
 
 def _held(project: Project, version: Version, run: Run, tags: Sequence[str]) -> Held:

@@ -12,6 +12,7 @@ from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, OverBudget, StepFailed
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import Step
+from tunesmith.documents.frozen import freeze
 from tunesmith.graph import build
 from tunesmith.ledger.budget import over_budget
 from tunesmith.ledger.cost import price, zero
@@ -57,7 +58,7 @@ def search(project: Project, name: str, num_trials: int) -> Search:
 
     require_optuna()
     path = build(project.file).models[name]
-    dataset, base = project.run(path.dataset), project.run(path.base)
+    dataset, base = freeze(project, path.dataset), project.run(path.base)
     space = space_of(recipe_of(path), num_layers(base, project.runner.blobs))
     log = Log(
         project=project,
