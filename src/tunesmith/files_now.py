@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tunesmith.core.execute import CACHE
+from tunesmith.core.project_folder import STORE
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
 from tunesmith.stages.evaluate.task_files import with_tasks
@@ -18,8 +20,10 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     Raises:
         ConfigError, DataError, NotFound: a file is missing, or says what its section may not.
     """
+    store = folder / STORE
+    cache = store / "work" / CACHE if store.is_dir() else None
     sources = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
+        name: as_it_is_now(with_contract_file(source, folder), folder, cache)
         for name, source in file.source.items()
     }
     datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
