@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunesmith.core.execute import CACHE
+from tunesmith.core.file_digests import KEPT, FileDigests
 from tunesmith.core.project_folder import STORE
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.curate.pseudonym_key import with_key_as_it_is_now
@@ -21,11 +22,12 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
         ConfigError, DataError, NotFound: a file is missing, or says what its section may not.
     """
     store = folder / STORE
-    cache = store / "work" / CACHE if store.is_dir() else None
+    known = FileDigests(kept=store / "work" / CACHE / KEPT if store.is_dir() else None)
     sources = {
-        name: as_it_is_now(with_contract_file(source, folder), folder, cache)
+        name: as_it_is_now(with_contract_file(source, folder), folder, known)
         for name, source in file.source.items()
     }
+    known.save()
     datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
     suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}

@@ -21,6 +21,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+KEPT = "files.json"
+"""Name of the file that digests are kept in, in the folder that all steps share."""
 SETTLED_NS = 3_000_000_000
 """Longer than a tick of any file system's clock: FAT's takes two seconds."""
 
@@ -30,9 +32,9 @@ _Known = dict[str, list[int | str]]
 
 @dataclass(kw_only=True)
 class FileDigests:
-    """The digests of some files by their names, kept from one look at them to the next."""
+    """The digests of a project's files by their names, kept from one look at them to the next."""
 
-    kept: Path | None
+    kept: Path | None = None
     """The file that they are kept in. What is missing, damaged or cannot be read counts as empty;
     None where they are not kept."""
     now_ns: int = field(default_factory=time.time_ns)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged, NotFound
-from tunesmith.core.file_digests import FileDigests
+from tunesmith.core.file_digests import KEPT, FileDigests
 from tunesmith.core.hashing import HashedBeside
 from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.core.step import Context
@@ -59,8 +59,8 @@ def pack(config: LandConfig, ctx: Context, cut: Cut | None) -> Package:
                 digests[name] = _pack_file(archive, name, source, cut)
     sha256 = _digest_of(digests)
     if sha256 != config.sha256:
-        if kept := _kept_in(ctx.cache, config):
-            kept.unlink(missing_ok=True)  # whatever it says: the next look reads every file
+        if ctx.cache is not None:  # whatever is kept there: the next look reads every file
+            (ctx.cache / KEPT).unlink(missing_ok=True)
         raise InputChanged(
             f"{config.origin} has the SHA-256 {sha256}, not {config.sha256}",
             remedy="if it was edited just now, run again; if its section pins a sha256, find out "
@@ -91,30 +91,30 @@ def _pack_file(archive: zipfile.ZipFile, name: str, source: BufferedReader, cut:
         return digest.hexdigest()
 
 
-def as_it_is_now(source: SourceConfig, project: Path, cache: Path | None = None) -> SourceConfig:
+def as_it_is_now(source: SourceConfig, project: Path, known: FileDigests) -> SourceConfig:
     """A source that pins its files, or whose local files have the digest of this moment."""
     if source.sha256 or not source.is_local:
         return source
-    sha256 = digest_of_local(project, source.landing(), cache)
+    sha256 = digest_of_local(project, source.landing(), known)
     return source.model_copy(update={"sha256": sha256})
 
 
-def digest_of_local(project: Path, config: LandConfig, cache: Path | None = None) -> str:
+def digest_of_local(project: Path, config: LandConfig, known: FileDigests | None = None) -> str:
     """The SHA-256 of local files as they are now; empty where they cannot be read.
 
-    With a folder for a `cache`, a file that lies as it lay when it was last read is not read again.
-    Why one cannot be read is said by `land`, when they are needed.
+    Those that lie as they lay when they became `known` are not read. Why one cannot be read is said
+    by `land`, when they are needed.
     """
-    known = FileDigests(kept=_kept_in(cache, config))
+    known = known or FileDigests()
     try:
-        digests = {
-            name: _digest_now(project, name, path, known)
-            for name, path in _files(project, config.origin, config.files)
-        }
+        return _digest_of(
+            {
+                name: _digest_now(project, f"{config.origin}/{name}", path, known)
+                for name, path in _files(project, config.origin, config.files)
+            }
+        )
     except (DataError, NotFound):
         return ""
-    known.save()
-    return _digest_of(digests)
 
 
 def _digest_now(project: Path, name: str, path: str, known: FileDigests) -> str:
@@ -126,13 +126,6 @@ def _digest_now(project: Path, name: str, path: str, known: FileDigests) -> str:
         sha256 = hashlib.file_digest(source, "sha256").hexdigest()
         known.put(name, lies, os.fstat(source.fileno()), sha256)
     return sha256
-
-
-def _kept_in(cache: Path | None, config: LandConfig) -> Path | None:
-    if cache is None:
-        return None
-    which = fingerprint({"origin": config.origin, "files": config.files})
-    return cache / f"files-{which}.json"
 
 
 def local_files(project: Path, config: LandConfig) -> list[tuple[str, Path]]:
