@@ -66,7 +66,7 @@ def _settings() -> str:
         "value and where it came from: flag > environment > project file > user file > default.",
         "",
     ]
-    meanings = _meanings(ProjectFile)
+    found = meanings(ProjectFile)
     for name, field in ProjectFile.model_fields.items():
         model = next(
             part
@@ -74,7 +74,7 @@ def _settings() -> str:
             if isinstance(part, type) and issubclass(part, pydantic.BaseModel)
         )
         heading = f"[{name}]" if model is field.annotation else f"[{name}.NAME]"
-        lines += [f"## `{heading}`", "", _one_line(meanings.get(name)), ""]
+        lines += [f"## `{heading}`", "", _one_line(found.get(name)), ""]
         lines += [*_keys(model, is_named=name != "project"), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -99,15 +99,15 @@ def _tasks() -> str:
 def _keys(model: type[pydantic.BaseModel], *, is_named: bool = False) -> Iterator[str]:
     """The keys of a section as a table; the name of a named one stands in its heading."""
     yield from ["| key | default | meaning |", "|---|---|---|"]
-    meanings = _meanings(model)
+    found = meanings(model)
     for key, inner in model.model_fields.items():
         if key != "name" or not is_named:
             default = "required" if inner.is_required() else f"`{_default(inner)}`"
-            yield f"| `{key}` | {default} | {_one_line(meanings.get(key))} |"
+            yield f"| `{key}` | {default} | {_one_line(found.get(key))} |"
 
 
-def _meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
-    """Of each key the docstring below it. (pydantic would read the sources for it at each start.)"""
+def meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
+    """Of each key the docstring below it. pydantic would look it up at each start."""
     found: dict[str, str] = {}
     for part in reversed(model.__mro__):
         if not issubclass(part, pydantic.BaseModel) or part is pydantic.BaseModel:
