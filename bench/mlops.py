@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,15 +24,18 @@ from tunesmith.core import catalog, evidence
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import canonical_json
 from tunesmith.core.db import Database
-from tunesmith.core.execute import InlineExecutor
+from tunesmith.core.execute import CACHE, InlineExecutor
 from tunesmith.core.facts import facts
+from tunesmith.core.file_digests import KEPT
 from tunesmith.core.kinds import KINDS
 from tunesmith.core.listing import listed as listing_of
 from tunesmith.core.migrations import migrate
+from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import Blob
 from tunesmith.core.runner import Runner
 from tunesmith.core.step import Step
 from tunesmith.core.verify import verify
+from tunesmith.project import open_project
 from tunesmith.testing import EchoConfig
 
 WARM_UP = 3
@@ -220,6 +224,80 @@ def starting() -> list[Figure]:
     return [Figure(what="tunesmith --help", value=1e3 * value, unit="ms", bar=300)]
 
 
+def command_s(folder: Path, *words: str, repeats: int = 3) -> float:
+    """Median seconds of the processor that a whole command in a project takes, once it has run:
+    what it takes by the clock where nothing else runs, and strays less where something does."""
+    return statistics.median([_command_s(folder, *words) for _ in range(repeats + 1)][1:])
+
+
+def _command_s(folder: Path, *words: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "tunesmith", *words]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@contextmanager
+def project_of(sections: str = "") -> Iterator[Path]:
+    """A folder with a project file."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "tunesmith.toml").write_text(f'[project]\nname = "bench"\n{sections}')
+        yield Path(name)
+
+
+def whole_commands() -> list[Figure]:
+    """What the bars above are of, from the command to its end: Python, the libraries and the
+    project file are in it, in seconds of the processor. 500 sources are 1,000 steps."""
+    with project_of() as folder:
+        project = open_project(folder)
+        many_runs(project.runner, 10_000)
+        project.close()
+        every = 1e3 * command_s(folder, "runs", "--limit", "10000")
+        as_json = 1e3 * command_s(folder, "runs", "--limit", "10000", "--json")
+        newest = 1e3 * command_s(folder, "runs")
+        verified = command_s(folder, "verify")
+    section = '[source.s{0}]\norigin = "file:{0}.csv"\nformat = "csv"\ntext = "text"\n'
+    with project_of("".join(section.format(number) for number in range(500))) as folder:
+        for number in range(500):
+            (folder / f"{number}.csv").write_text(f"id,text\n{number},row {number}\n")
+        unchanged = command_s(folder, "run")
+        planned = command_s(folder, "plan")
+    return [
+        Figure(what="tunesmith plan, 1,000 steps", value=planned, unit="s", bar=1),
+        Figure(what="tunesmith run, 1,000 steps unchanged", value=unchanged, unit="s"),
+        Figure(
+            what="tunesmith runs, 10,000 with metrics (--json)", value=as_json, unit="ms", bar=300
+        ),
+        Figure(what="the same as a table", value=every, unit="ms", bar=300),
+        Figure(what="tunesmith runs, the newest 30", value=newest, unit="ms"),
+        Figure(what="tunesmith verify, 10,000 evidence records", value=verified, unit="s", bar=2),
+    ]
+
+
+def many_files() -> list[Figure]:
+    """A folder of 20,000 small files: a look that reads them all, and one that finds them as they
+    lay."""
+    source = '[source.notes]\norigin = "file:notes"\nformat = "text"\n'
+    with project_of(source) as folder:
+        for number in range(20_000):
+            path = folder / "notes" / f"{number // 200}" / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"Note {number}. " + "A note has few words. " * 20)
+        open_project(folder).close()  # makes the store, in which digests are kept
+        time.sleep(4)  # what was written just now is not taken for known
+        kept = folder / STORE / "work" / CACHE / KEPT
+        read, looked = [], []
+        for _ in range(3):
+            kept.unlink(missing_ok=True)
+            read.append(_command_s(folder, "plan"))
+            looked.append(_command_s(folder, "plan"))
+    return [
+        Figure(what="tunesmith plan, 20,000 files read", value=statistics.median(read), unit="s"),
+        Figure(what="the same, as they lay", value=statistics.median(looked), unit="s", bar=2),
+    ]
+
+
 def going_back() -> list[Figure]:
     """`tunesmith model rollback` in a store of 10,000 other runs, from the command to its end; and
     of that, what the alias itself takes to be moved, with its evidence."""
@@ -253,7 +331,10 @@ def beside_mlflow(num_runs: int = 10_000) -> list[Figure]:
     ]
 
 
-SECTIONS = (commits, writers, plans, listing, verifying, starting, going_back, beside_mlflow)
+SECTIONS = (
+    *(commits, writers, plans, listing, verifying, starting, whole_commands, many_files),
+    *(going_back, beside_mlflow),
+)
 
 
 def main() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +66,7 @@ def _settings() -> str:
         "value and where it came from: flag > environment > project file > user file > default.",
         "",
     ]
+    found = meanings(ProjectFile)
     for name, field in ProjectFile.model_fields.items():
         model = next(
             part
@@ -69,7 +74,7 @@ def _settings() -> str:
             if isinstance(part, type) and issubclass(part, pydantic.BaseModel)
         )
         heading = f"[{name}]" if model is field.annotation else f"[{name}.NAME]"
-        lines += [f"## `{heading}`", "", _one_line(field.description), ""]
+        lines += [f"## `{heading}`", "", _one_line(found.get(name)), ""]
         lines += [*_keys(model, is_named=name != "project"), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -94,10 +99,29 @@ def _tasks() -> str:
 def _keys(model: type[pydantic.BaseModel], *, is_named: bool = False) -> Iterator[str]:
     """The keys of a section as a table; the name of a named one stands in its heading."""
     yield from ["| key | default | meaning |", "|---|---|---|"]
+    found = meanings(model)
     for key, inner in model.model_fields.items():
         if key != "name" or not is_named:
             default = "required" if inner.is_required() else f"`{_default(inner)}`"
-            yield f"| `{key}` | {default} | {_one_line(inner.description)} |"
+            yield f"| `{key}` | {default} | {_one_line(found.get(key))} |"
+
+
+def meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
+    """Of each key the docstring below it. pydantic would look it up at each start."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if not issubclass(part, pydantic.BaseModel) or part is pydantic.BaseModel:
+            continue
+        (made,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        assert isinstance(made, ast.ClassDef)
+        for field, said in itertools.pairwise(made.body):
+            match field, said:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=key)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[key] = text
+    return found
 
 
 def _default(field: Any) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from tunesmith.core import erasure
 from tunesmith.core.erasure import Erasures
 from tunesmith.core.errors import StoreError
+from tunesmith.core.execute import CACHE
+from tunesmith.core.file_digests import KEPT, FileDigests
 from tunesmith.core.project_folder import STORE
 from tunesmith.project_file import ProjectFile
 from tunesmith.records.repair import Repair, Repairs
@@ -26,10 +28,13 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
     Raises:
         ConfigError, DataError, NotFound: a file is missing, or says what its section may not.
     """
+    store = folder / STORE
+    known = FileDigests(kept=store / "work" / CACHE / KEPT if store.is_dir() else None)
     sources = {
-        name: as_it_is_now(with_contract_file(source, folder), folder)
+        name: as_it_is_now(with_contract_file(source, folder), folder, known)
         for name, source in file.source.items()
     }
+    known.save()
     datasets = {name: with_key_as_it_is_now(each, folder) for name, each in file.dataset.items()}
     transforms = {name: program_as_it_is_now(each, folder) for name, each in file.transform.items()}
     suites = {name: suite.with_given(folder) for name, suite in file.suite.items()}

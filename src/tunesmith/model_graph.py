@@ -16,8 +16,6 @@ from tunesmith.records.evaluation import WIN_RATE, OwnRows
 from tunesmith.records.pairwise import BASE, People
 from tunesmith.records.release import Standing, Standings
 from tunesmith.stages.audit.config import AuditConfig
-from tunesmith.stages.curate.filters import leak_thresholds
-from tunesmith.stages.evaluate.apart import ApartConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, PairsConfig, SlicesConfig
 from tunesmith.stages.evaluate.task import Task
 from tunesmith.stages.finetune.config import ModelConfig
@@ -142,6 +140,10 @@ def _apart(
     file: ProjectFile, gate: GateConfig, task: Task, dataset: Step, others: Mapping[str, Step]
 ) -> Step:
     """The step that holds what a task asks against what is tuned on. Its examples may be that."""
+    # Both bring what reads tables, and hardly any gate has such a task.
+    from tunesmith.stages.curate.filters import leak_thresholds
+    from tunesmith.stages.evaluate.apart import ApartConfig
+
     near = leak_thresholds(file.dataset[file.model[gate.model].dataset])
     config = ApartConfig(
         words=near.words, runs=near.runs, task=task.config if task.rows is not None else None

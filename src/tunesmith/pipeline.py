@@ -45,15 +45,13 @@ from tunesmith.registry.signing import (
     sign_release,
     signing_key,
 )
-from tunesmith.stages.assess.fields import changes_said, field_changes, fields_of
-from tunesmith.stages.curate.doubts import DoubtfulRow, doubtful_rows
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
-from tunesmith.stages.monitor.traffic import gather
 from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
+    from tunesmith.stages.curate.doubts import DoubtfulRow
     from tunesmith.stages.finetune.first_batch import FirstBatch
 
 
@@ -110,6 +108,12 @@ def make_asset(project: Project, step: Step, before: Version | None) -> DataAsse
         return made
     if newest(project)[made.name].number == before.number:  # an older state came back
         return made
+    from tunesmith.stages.assess.fields import (  # a database, which is for new versions alone
+        changes_said,
+        field_changes,
+        fields_of,
+    )
+
     with project.runner.database.read() as connection:
         run = catalog.run(connection, before.run_id)
     try:
@@ -323,6 +327,10 @@ def doubtful(project: Project, name: str) -> list[DoubtfulRow]:
         NotFound: it has not been cut.
         UsageError: its rows have no labels.
     """
+    from tunesmith.stages.curate.doubts import (
+        doubtful_rows,
+    )  # reads tables; the path itself does not
+
     dataset = project.runner.current(build(project.file).datasets[name])
     return doubtful_rows(dataset, project.runner.blobs)
 
@@ -335,6 +343,8 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
         UsageError: the service does not serve that model.
         NotFound: it has answered nothing yet.
     """
+    from tunesmith.stages.monitor.traffic import gather  # writes tables
+
     asked = project.traces(service, project.file.monitor[name].model)
     traffic = gather(service, asked, "served", project.runner.blobs)
     signal: Signal = project.run(watch_traffic(project.file, name, service, traffic))

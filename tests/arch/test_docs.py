@@ -27,6 +27,25 @@ def test_reference_is_up_to_date(name):
     assert (generate.REFERENCE / name).read_text() == generate.pages()[name], "run `make docs`"
 
 
+def test_every_setting_is_explained():
+    """A field of a section has its docstring under it: it is what the reference prints."""
+
+    def sections(model):
+        yield model
+        for field in model.model_fields.values():
+            for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if isinstance(part, type) and hasattr(part, "model_fields"):
+                    yield from sections(part)
+
+    missing = [
+        f"{model.__name__}.{name}"
+        for model in sections(ProjectFile)
+        for name in model.model_fields
+        if not generate.meanings(model).get(name)
+    ]
+    assert missing == []
+
+
 def test_links_between_documents_lead_somewhere():
     broken = []
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:

@@ -13,6 +13,7 @@ HEAVY = (
     *("torch", "transformers", "fastapi", "uvicorn", "sklearn", "scipy", "numpy", "pyarrow"),
     *("duckdb", "alembic"),
 )
+SERVER = "sqlalchemy.dialects.postgresql"
 
 
 def test_imports_follow_the_map():
@@ -38,11 +39,48 @@ def test_importing_is_light(module):
 
 def test_help_loads_no_models_of_records():
     # Two hundred milliseconds of waiting, in a command that people ask for while they think.
-    code = "import sys, tunesmith.cli.main; print(*({'pydantic', 'sqlalchemy'} & set(sys.modules)))"
+    code = (
+        "import sys; from tunesmith.cli.main import app; "
+        "print(*({'pydantic', 'sqlalchemy'} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.split() == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project in which nothing is left to do."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "a.csv").write_text("id,text\n1,one\n")
+    (folder / "tunesmith.toml").write_text(
+        '[project]\nname = "desk"\n'
+        '[source.a]\norigin = "file:a.csv"\nformat = "csv"\ntext = "text"\n'
+    )
+    command = [sys.executable, "-m", "tunesmith", "run"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "runs", "verify", "config show"])
+def test_what_only_looks_loads_no_library_for_tables(command, finished):
+    # Nor a server's dialect. Each is some tens of milliseconds of everybody's waiting.
+    code = (
+        "import sys\n"
+        "from tunesmith.cli.main import application\n"
+        "words = sys.argv[1:]\n"
+        "application(words[0])(words, standalone_mode=False)\n"
+        f"print('loaded:', *(m for m in {(*HEAVY, SERVER)!r} if m in sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=finished,
+    )
+    assert done.stdout.splitlines()[-1] == "loaded:"
 
 
 def test_importing_has_no_effects(tmp_path):

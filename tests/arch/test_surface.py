@@ -8,7 +8,7 @@ from pathlib import Path
 import typer.main
 
 import tunesmith
-from tunesmith.cli.main import app
+from tunesmith.cli.main import COMMANDS, app, application
 
 FROZEN = Path(__file__).parents[1] / "golden" / "command_line.json"
 
@@ -32,6 +32,16 @@ def commands(command, path: str = "tunesmith"):
 def test_commands_and_flags_are_the_frozen_ones():
     """To change them on purpose: edit tests/golden/command_line.json and the changelog."""
     assert dict(commands(typer.main.get_command(app))) == json.loads(FROZEN.read_text())
+
+
+def test_each_file_makes_the_commands_that_the_table_says():
+    """By it a command is found without making all the others."""
+    for names in COMMANDS.values():
+        for name in names:
+            made = typer.main.get_command(application(name))
+            assert tuple(made.commands) == names
+    every = [name for names in COMMANDS.values() for name in names]
+    assert sorted(typer.main.get_command(app).commands) == sorted(every)
 
 
 def test_every_command_can_print_json():

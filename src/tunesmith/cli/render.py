@@ -37,9 +37,8 @@ def out(value: Any, lines: Sequence[str], as_json: bool) -> None:
     """Print a result: `value` as JSON, or `lines` for people."""
     if as_json:
         typer.echo(json.dumps(to_plain(value), ensure_ascii=False, indent=2))
-    else:
-        for line in lines:
-            typer.echo(line)
+    elif lines:  # at once: each call flushes
+        typer.echo("\n".join(lines))
 
 
 def say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -37,7 +38,11 @@ def runs(
     from tunesmith.project import open_store
 
     with closing(open_store(folder)) as project, project.runner.database.read() as connection:
-        newest = listed(connection, limit)
+        newest = listed(connection, limit, with_metrics=as_json)
+    out(newest, [] if as_json else _table(newest), as_json)
+
+
+def _table(newest: Sequence[Listed]) -> list[str]:
     rows = [
         [
             run.id,
@@ -52,7 +57,7 @@ def runs(
         for run in newest
     ]
     headings = ["run", "step", "status", "started", "took", "forecast", "peak", "error"]
-    out(newest, table(rows, headings), as_json)
+    return table(rows, headings)
 
 
 def _off(run: Listed) -> str:

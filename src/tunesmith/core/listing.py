@@ -32,24 +32,20 @@ class Listed:
     usage: Mapping[str, Any] | None
     forecast: Mapping[str, Any] | None
     metrics: Mapping[str, float]
-    """The last value of each curve."""
+    """The last value of each curve; none where they were not asked for."""
 
 
-def listed(connection: Connection, limit: int | None = None) -> list[Listed]:
+def listed(
+    connection: Connection, limit: int | None = None, *, with_metrics: bool = True
+) -> list[Listed]:
     """The newest `limit` runs, or all, oldest first."""
-    runs, points = tables.runs.c, tables.metrics.c
+    runs = tables.runs.c
     names = [each.name for each in fields(Listed) if each.name != "metrics"]
     newest = sa.select(*(runs[name] for name in names)).order_by(runs.id.desc()).limit(limit)
     rows = connection.execute(newest).all()[::-1]
     if not rows:
         return []
-    last: dict[int, dict[str, float]] = {}
-    curves = sa.select(points.run_id, points.name, points.value).where(points.run_id >= rows[0].id)
-    # By the primary key's own order, so that no database sorts; the last point of a curve stays.
-    for run_id, name, value in connection.execute(
-        curves.order_by(points.run_id, points.name, points.step)
-    ):
-        last.setdefault(run_id, {})[name] = value
+    last = _last_points(connection, rows[0].id) if with_metrics else {}
     return [
         Listed(
             **dict(zip(names, row[:-2], strict=False)),
@@ -59,6 +55,19 @@ def listed(connection: Connection, limit: int | None = None) -> list[Listed]:
         )
         for row in rows
     ]
+
+
+def _last_points(connection: Connection, first: int) -> dict[int, dict[str, float]]:
+    """Of each run from the `first` on, the last value of each curve."""
+    points = tables.metrics.c
+    last: dict[int, dict[str, float]] = {}
+    curves = sa.select(points.run_id, points.name, points.value).where(points.run_id >= first)
+    # By the primary key's own order, so that no database sorts; the last point of a curve stays.
+    for run_id, name, value in connection.execute(
+        curves.order_by(points.run_id, points.name, points.step)
+    ):
+        last.setdefault(run_id, {})[name] = value
+    return last
 
 
 def _parsed(text: str | None) -> Any:

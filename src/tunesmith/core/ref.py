@@ -4,10 +4,14 @@ committed: a `Blob` is kept and checked, an `AliasMove` moves the alias, in the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.core.canonical import plain
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +64,13 @@ def to_plain(record: Any) -> Any:
 
 def from_plain(record_type: type[Record], value: Any) -> Record:
     """A record of `record_type` from JSON types; fields are checked."""
+    record: Record = _checks(record_type).validate_python(value, strict=False)
+    return record
+
+
+@functools.cache
+def _checks(record_type: type[Any]) -> pydantic.TypeAdapter[Any]:
+    """What checks a record; to make it takes as long as to check a hundred."""
     import pydantic  # a tenth of a second, which commands that read no record do without
 
-    return pydantic.TypeAdapter(record_type).validate_python(value, strict=False)
+    return pydantic.TypeAdapter(record_type)

@@ -15,7 +15,7 @@ class Section(pydantic.BaseModel):
     """Base of the configuration models; each lives beside the code that it drives."""
 
     model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid", frozen=True, defer_build=True, protected_namespaces=()
     )
 
 

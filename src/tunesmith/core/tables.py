@@ -1,4 +1,8 @@
-"""The tables, as the newest migration leaves them."""
+"""The tables, as the newest migration leaves them.
+
+What a server is told besides is in the migrations alone: an option of its dialect would load that
+here, at the start of every command.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,6 @@ sa.Index(
     runs.c.key,
     unique=True,
     sqlite_where=runs.c.status == "running",
-    postgresql_where=runs.c.status == "running",
 )
 
 run_blobs = sa.Table(
@@ -144,7 +147,6 @@ sa.Index(
     slots.c.schedule,
     unique=True,
     sqlite_where=slots.c.state == "running",
-    postgresql_where=slots.c.state == "running",
 )
 
 # What other programs track here, as MLflow's clients send it: see core/tracked. An owner is the id

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.errors import DataError, InputChanged, NotFound
+from tunesmith.core.file_digests import KEPT, FileDigests
 from tunesmith.core.hashing import HashedBeside
 from tunesmith.core.project_folder import open_plain, require_inside
 from tunesmith.core.step import Context
@@ -26,6 +27,7 @@ from tunesmith.stages.ingest.asking import LandConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.origin import LOCAL
 
+_NO_PLAIN_NAME = re.compile(r"[\\\x00-\x1f\x7f]")
 _RENAME = "rename it without backslashes and control characters, or leave it out of `files`"
 
 
@@ -53,10 +55,12 @@ def pack(config: LandConfig, ctx: Context, cut: Cut | None) -> Package:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for done, (name, path) in enumerate(found):
             ctx.progress(done, len(found), f"reads {config.origin.removeprefix(LOCAL)}")
-            with _opened(ctx.project, path) as source:
+            with _opened(ctx.project, Path(path)) as source:
                 digests[name] = _pack_file(archive, name, source, cut)
     sha256 = _digest_of(digests)
     if sha256 != config.sha256:
+        if ctx.cache is not None:  # whatever is kept there: the next look reads every file
+            (ctx.cache / KEPT).unlink(missing_ok=True)
         raise InputChanged(
             f"{config.origin} has the SHA-256 {sha256}, not {config.sha256}",
             remedy="if it was edited just now, run again; if its section pins a sha256, find out "
@@ -87,26 +91,41 @@ def _pack_file(archive: zipfile.ZipFile, name: str, source: BufferedReader, cut:
         return digest.hexdigest()
 
 
-def as_it_is_now(source: SourceConfig, project: Path) -> SourceConfig:
+def as_it_is_now(source: SourceConfig, project: Path, known: FileDigests) -> SourceConfig:
     """A source that pins its files, or whose local files have the digest of this moment."""
     if source.sha256 or not source.is_local:
         return source
-    return source.model_copy(update={"sha256": digest_of_local(project, source.landing())})
+    sha256 = digest_of_local(project, source.landing(), known)
+    return source.model_copy(update={"sha256": sha256})
 
 
-def digest_of_local(project: Path, config: LandConfig) -> str:
+def digest_of_local(project: Path, config: LandConfig, known: FileDigests | None = None) -> str:
     """The SHA-256 of local files as they are now; empty where they cannot be read.
 
-    Why not is said by `land`, when they are needed.
+    Those that lie as they lay when they became `known` are not read. Why one cannot be read is said
+    by `land`, when they are needed.
     """
-    digests: dict[str, str] = {}
+    known = known or FileDigests()
     try:
-        for name, path in _files(project, config.origin, config.files):
-            with _opened(project, path) as source:
-                digests[name] = hashlib.file_digest(source, "sha256").hexdigest()
+        return _digest_of(
+            {
+                name: _digest_now(project, f"{config.origin}/{name}", path, known)
+                for name, path in _files(project, config.origin, config.files)
+            }
+        )
     except (DataError, NotFound):
         return ""
-    return _digest_of(digests)
+
+
+def _digest_now(project: Path, name: str, path: str, known: FileDigests) -> str:
+    with _readable(project, path):
+        lies = os.lstat(path)  # a link is no file that was read, so it is followed each time
+    if found := known.find(name, lies):
+        return found
+    with _opened(project, Path(path)) as source:
+        sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+        known.put(name, lies, os.fstat(source.fileno()), sha256)
+    return sha256
 
 
 def local_files(project: Path, config: LandConfig) -> list[tuple[str, Path]]:
@@ -115,7 +134,8 @@ def local_files(project: Path, config: LandConfig) -> list[tuple[str, Path]]:
     Raises:
         NotFound, DataError: see `land`.
     """
-    return _files(project, config.origin, config.files)
+    found = _files(project, config.origin, config.files)
+    return [(name, Path(path)) for name, path in found]
 
 
 def _digest_of(digests: dict[str, str]) -> str:
@@ -125,7 +145,7 @@ def _digest_of(digests: dict[str, str]) -> str:
     return fingerprint(digests)
 
 
-def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[str, Path]]:
+def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[str, str]]:
     """(name, path) of the files that are meant, by name: of a file its own, of a folder's files
     their path in it. Hidden files of a folder are not meant."""
     where = origin.removeprefix(LOCAL)
@@ -136,14 +156,13 @@ def _files(project: Path, origin: str, patterns: Iterable[str]) -> list[tuple[st
             f"there is no {where} in {project}",
             remedy="the path of an origin is relative to the folder of the project file",
         )
-    names = [(start.name, start)]
+    found = [(start.name, str(start))]
     if start.is_dir():
-        every = sorted(_walk(project, start), key=lambda path: path.as_posix())
-        names = [(path.relative_to(start).as_posix(), path) for path in every]
+        found = sorted(_walk(project, str(start), ""))
     expressions = [glob_expression(pattern) for pattern in patterns]
-    wanted = [(name, path) for name, path in names if any(e.fullmatch(name) for e in expressions)]
+    wanted = [each for each in found if any(e.fullmatch(each[0]) for e in expressions)]
     if not wanted:
-        near = ", ".join(name for name, _ in names[:5]) or "nothing that is not hidden"
+        near = ", ".join(name for name, _ in found[:5]) or "nothing that is not hidden"
         raise NotFound(
             f"no file of {where} matches {', '.join(patterns)}",
             remedy=f"there is {near}",
@@ -166,27 +185,30 @@ def plain_file(project: Path, path: Path) -> Path:
         return Path(os.path.realpath(path))
 
 
-def _walk(project: Path, folder: Path) -> Iterator[Path]:
-    """The files under a folder; links inside the project are followed to files, not to folders."""
-    with _readable(project, folder):
-        here = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    for path in here:
-        require_inside(project, path)
-        if re.search(r"[\\\x00-\x1f\x7f]", path.name):
-            raise DataError(f"{str(path.relative_to(project))!r} is no plain name", remedy=_RENAME)
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(project, path)
-        elif not path.is_dir():
-            yield path
+def _walk(project: Path, folder: str, name: str) -> Iterator[tuple[str, str]]:
+    """The files under a folder, which is inside the project; links that stay there are followed to
+    files, not to folders. Ten thousand files are a usual number: no path is made of each."""
+    with _readable(project, folder), os.scandir(folder) as entries:
+        here = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in here:
+        if entry.is_symlink():  # of anything else, where it is follows from its folder
+            require_inside(project, Path(entry.path))
+        if _NO_PLAIN_NAME.search(entry.name):
+            place = str(Path(entry.path).relative_to(project))
+            raise DataError(f"{place!r} is no plain name", remedy=_RENAME)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(project, entry.path, f"{name}{entry.name}/")
+        elif not entry.is_dir():
+            yield f"{name}{entry.name}", entry.path
 
 
 @contextmanager
-def _readable(project: Path, path: Path) -> Iterator[None]:
+def _readable(project: Path, path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"{path.relative_to(project)} cannot be read: {error.strerror}",
+            f"{Path(path).relative_to(project)} cannot be read: {error.strerror}",
             remedy="check its permissions, or leave it out of `files`",
         ) from error
 
