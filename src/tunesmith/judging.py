@@ -1,5 +1,5 @@
 """What a gate is judged by, before it judges: what it asks is on record, what its rows could show
-is said, and which models stand beside the one that is judged."""
+is said, and which models stand beside the one that is judged; and what is said of a refusal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
+from tunesmith.core.errors import GateFailed
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
 from tunesmith.graph import Graph, build
@@ -15,6 +16,7 @@ from tunesmith.model_graph import ModelPath, judged_beside
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
+from tunesmith.records.evaluation import GateResult
 from tunesmith.stages.evaluate.beforehand import what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig
 
@@ -152,3 +154,28 @@ def planned_graph(project: Project) -> Graph:
 def _digest(planned: Planned) -> str:
     """Of the record that is there; empty while none is."""
     return planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
+
+
+def refusal(model: str, gate: GateResult) -> GateFailed:
+    """What is said where a gate lets nothing pass: the rules that were not met, and what to do."""
+    return GateFailed(
+        f"gate {gate.gate} says {gate.verdict} for {model}: {gate.failed()}",
+        remedy=f"the model version is kept but not released; {'; '.join(_remedies(gate))}",
+    )
+
+
+def _remedies(gate: GateResult) -> Iterator[str]:
+    """What to do about the rules that were not met."""
+    lacks = dict.fromkeys(lack.remedy for each in gate.documents for lack in each.lacks)
+    if sum(not rule.passed for rule in gate.rules) > sum(bool(e.lacks) for e in gate.documents):
+        yield (
+            "see the worst rows with `tunesmith model mistakes`, add data or change the recipe, "
+            "and run again"
+        )
+    if lacks:
+        more = f" (and {len(lacks) - 3} more, in the gate's report)" if len(lacks) > 3 else ""
+        yield (
+            "fill the documents, and run again, which tunes nothing again: "
+            + "; ".join(list(lacks)[:3])
+            + more
+        )

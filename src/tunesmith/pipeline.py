@@ -25,7 +25,7 @@ from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
 from tunesmith.documents.frozen import freeze
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
-from tunesmith.judging import beside_what_stands, planned_graph, register_gate
+from tunesmith.judging import beside_what_stands, planned_graph, refusal, register_gate
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts, served_models
 from tunesmith.model_graph import ModelPath
@@ -260,30 +260,10 @@ def require_passed(models: Mapping[str, Made]) -> None:
 def not_passed(models: Mapping[str, Made]) -> dict[str, GateFailed]:
     """What the gates say that let nothing pass, by their steps' names."""
     return {
-        f"gate:{name}": GateFailed(
-            f"gate {made.gate.gate} says {made.gate.verdict} for {name}: {made.gate.failed()}",
-            remedy=f"the model version is kept but not released; {'; '.join(_remedies(made.gate))}",
-        )
+        f"gate:{name}": refusal(name, made.gate)
         for name, made in models.items()
         if made.gate is not None and not made.gate.admits
     }
-
-
-def _remedies(gate: GateResult) -> Iterator[str]:
-    """What to do about the rules that were not met."""
-    lacks = dict.fromkeys(lack.remedy for each in gate.documents for lack in each.lacks)
-    if sum(not rule.passed for rule in gate.rules) > sum(bool(e.lacks) for e in gate.documents):
-        yield (
-            "see the worst rows with `tunesmith model mistakes`, add data or change the recipe, "
-            "and run again"
-        )
-    if lacks:
-        more = f" (and {len(lacks) - 3} more, in the gate's report)" if len(lacks) > 3 else ""
-        yield (
-            "fill the documents, and run again, which tunes nothing again: "
-            + "; ".join(list(lacks)[:3])
-            + more
-        )
 
 
 def changed_path(project: Project, proposal: Proposal) -> ModelPath:

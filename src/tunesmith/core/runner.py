@@ -121,13 +121,13 @@ class Runner:
     @property
     def planner(self) -> Planner:
         """Says what `run` would do."""
-        return Planner(finder=self._finder, made=self._made)
+        return Planner(finder=self._finder, made=self.made)
 
     def plan(self, steps: list[Step]) -> list[Planned]:
         """What `run` would do with each step, in order, without doing it."""
         return self.planner.plan(steps)
 
-    def _made(self, step: Step) -> str:
+    def made(self, step: Step) -> str:
         """The digest of what this very runner made, or verified; empty when it has not."""
         promised = self._promised.get(step)
         if promised is None or not promised.done() or promised.exception() is not None:

@@ -39,7 +39,7 @@ from tunesmith.documents.describe import (
 )
 from tunesmith.records.data import Split
 from tunesmith.records.rows import FORMATS
-from tunesmith.stages.curate.card import TASKS
+from tunesmith.stages.curate.config import TASKS
 
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 FILE = "croissant.json"

@@ -17,7 +17,7 @@ from tunesmith.project import Project
 from tunesmith.records.data import DataAsset, Dataset, SemanticSize
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.transform import TransformedAsset
-from tunesmith.stages.curate.card import TREATED
+from tunesmith.stages.curate.config import TREATED
 from tunesmith.stages.ingest.origin import LOCAL, POSTGRES, SQLITE, WEB
 from tunesmith.text.names import MODEL
 

@@ -23,7 +23,7 @@ from tunesmith.documents.describe import (
     synthetic,
 )
 from tunesmith.documents.markdown import line, table
-from tunesmith.stages.curate.card import TASKS
+from tunesmith.stages.curate.config import TASKS
 
 TITLE = "Public summary of training content"
 _SOURCES = "2. List of data sources"

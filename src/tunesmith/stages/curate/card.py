@@ -11,7 +11,7 @@ from tunesmith.records.data import DataAsset, SemanticSize, TrueSize
 from tunesmith.records.licence import LicenceStatements
 from tunesmith.records.model import BaseModel
 from tunesmith.stages.curate.apart import apart_said, standing_said
-from tunesmith.stages.curate.config import READ_BY, DatasetConfig
+from tunesmith.stages.curate.config import READ_BY, TASKS, TREATED, DatasetConfig
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.licensed import cleared_section
 from tunesmith.stages.curate.mix import balance_lines
@@ -58,18 +58,6 @@ class CardFacts:
         return len({row.component for row in (*self.sides.train, *self.sides.test)})
 
 
-TASKS = {
-    "labels": "given a text, name its label",
-    "chat": "go on with a conversation, as the assistant's turns do",
-    "completion": "go on with a prompt as it stands, without a chat template",
-    "text": "learn texts as a whole",
-    "preference": "of two answers to a question, prefer the chosen one",
-    "feedback": "answer as the answers that were liked, and not as the others",
-    "checked": "answer so that rules are kept that can be checked",
-    "tags": "give each word of a text its tag",
-    "pairs": "tell texts that belong together from others",
-}
-"""By format."""
 COMPARED = {
     "labels": "text",
     "chat": "turns, without system messages that several conversations share",
@@ -264,15 +252,6 @@ def _labels(facts: CardFacts) -> str:
         else f"Every label has {config.train_per_label} + {config.test_per_label} rows."
     )
     return f"## Labels\n\n{table}\n\n{note}"
-
-
-TREATED = {
-    "report": "It was counted, and left where it is.",
-    "mask": "Each was replaced by its kind.",
-    "pseudonymise": "Each was replaced by a keyed pseudonym (HMAC-SHA-256), the same for the same.",
-    "refuse": "A row with any would have stopped the dataset.",
-}
-"""By setting: what was done about personal data."""
 
 
 def _personal(facts: CardFacts) -> str:

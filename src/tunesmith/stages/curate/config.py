@@ -57,6 +57,25 @@ READ_BY = {
     "similarity": ("labels", "chat", "completion", "text"),
 }
 """Settings that not every format reads, and the formats that do."""
+TASKS = {
+    "labels": "given a text, name its label",
+    "chat": "go on with a conversation, as the assistant's turns do",
+    "completion": "go on with a prompt as it stands, without a chat template",
+    "text": "learn texts as a whole",
+    "preference": "of two answers to a question, prefer the chosen one",
+    "feedback": "answer as the answers that were liked, and not as the others",
+    "checked": "answer so that rules are kept that can be checked",
+    "tags": "give each word of a text its tag",
+    "pairs": "tell texts that belong together from others",
+}
+"""By format: what a model learns of it."""
+TREATED = {
+    "report": "It was counted, and left where it is.",
+    "mask": "Each was replaced by its kind.",
+    "pseudonymise": "Each was replaced by a keyed pseudonym (HMAC-SHA-256), the same for the same.",
+    "refuse": "A row with any would have stopped the dataset.",
+}
+"""By setting: what was done about personal data."""
 
 
 def _written_out(date: Any) -> Any:
