@@ -2,15 +2,21 @@
 
     apt-get download debian-policy && dpkg-deb -x debian-policy_*.deb policy
     python bench/documents.py policy/usr/share/doc/debian-policy
+    apt-get download developers-reference && dpkg-deb -x developers-reference_*.deb reference
+    python bench/documents.py reference/usr/share/developers-reference --name developers-reference
 
-reads policy.pdf(.gz), policy.html/, policy.epub and policy.txt(.gz) of the folder and prints
+reads policy.pdf(.gz), policy.epub, policy.txt(.gz) and policy.html/ of the folder, or its own HTML
+where it has an index.html, and prints
 
 - for each format, the share of its sentences that stand in the text version, word for word, and of
   the text version's sentences that stand in it;
 - for each pair of formats, how many passages of the one are passages of the other ("same"), how
   many stand in it whatever its cuts ("in it"), and of the passages that stand in all formats,
   whatever their cuts, how many are passages of the other ("of those in all");
-- for each pair, why the others differ: `--missing N` shows N of them.
+- for each pair, why the others differ: the passages that documents.toml names, which must differ as
+  the formats say something else there, by its reasons; and those that it does not name, which are
+  new, of which `--missing N` shows N. A new one, or a named one that no longer differs, ends the
+  command with 1.
 
 Compared are words: letters and digits, in lower case. So white space, quotation marks, bullets and
 the text version's own marks (`*`, `**`, underlines) do not count; nor do the numbers of footnotes,
@@ -28,24 +34,24 @@ import itertools
 import json
 import re
 import time
+import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.retrieve.store import Document
+from tunesmith.retrieve.store import Document, canonical
 from tunesmith.stages.index.select import to_document
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
-from tunesmith.text import chunk
-from tunesmith.text.normalise import normalise
+from tunesmith.text import chunk, layout
 
 FORMATS = {".txt": "text", ".pdf": "pdf", ".epub": "epub", ".html": "html"}
 MIN_WORDS = 5
-_LINK = re.compile(r"[\[(<]https?:\n?//[^\])>]*[\])>]")
+_LINK = re.compile(r"[\[(<](?:https?|ftp):\n?//[^\])>]*[\])>]")
 _NOTE = re.compile(r"\[\d+\]|(?<=[^\W\d_][.,;:)])\d{1,2}(?!\w)")
 _WORD = re.compile(r"[^\W_]+")
 _MARK = re.compile("[\"*'’`“”]")
@@ -86,12 +92,12 @@ def words(text: str) -> str:
     return f" {' '.join(_WORD.findall(text))} "
 
 
-def texts(path: Path, format: str) -> list[Document]:
-    """The text of a file, or those of the files of a folder that are not about the others, as an
-    index is given them."""
+def texts(path: Path, format: str, name: str = "") -> list[Document]:
+    """The text of a file, or those of the files of a folder that are not about the others, nor the
+    whole of `name` on one page, as an index is given them."""
     files = [path]
     if path.is_dir():
-        others = ("search", "genindex", "index")
+        others = ("search", "genindex", name)
         files = sorted(file for file in path.glob("*.html") if file.stem not in others)
     source = SourceConfig(origin="file:x", format=format)
     found = []
@@ -103,10 +109,10 @@ def texts(path: Path, format: str) -> list[Document]:
             row = {
                 "pointer": file.name,
                 "label": "",
-                "text": normalise(entry.text or ""),
+                "text": entry.text or "",
                 "attributes": json.dumps(entry.fields),
             }
-            found.append(to_document(row))
+            found.append(canonical(to_document(row)))
     return found
 
 
@@ -123,9 +129,9 @@ def version(documents: list[Document]) -> Version:
     passages: list[Passage] = []
     for document in documents:
         text = document.text
-        sentences = [(span, sentence_words(span.text)) for span in chunk.sentences(text)]
+        sentences = [(span, sentence_words(span.text)) for span in layout.sentences(text)]
         everything += (said for _, said in sentences if said)
-        spans = chunk.passages(text, sections=document.sections)
+        spans = layout.passages(text, sections=document.sections)
         for span, after in zip(spans, [*spans[1:], None], strict=True):
             lengths: dict[str, int] = {}
             said = ""
@@ -141,19 +147,20 @@ def version(documents: list[Document]) -> Version:
     return Version(said=f" {' '.join(everything)} ", passages=passages)
 
 
-def differences(one: Version, other: Version) -> Iterator[tuple[str, str]]:
-    """(why, an example) for each passage of `one` that is none of `other`."""
+def differences(one: Version, other: Version) -> Iterator[tuple[str, str, str]]:
+    """(the passage, why, an example) for each passage of `one` that is none of `other`."""
     left = Counter(passage.said for passage in other.passages)
     begun = {_seed(passage.said): passage for passage in other.passages}
     for passage in one.passages:
         if left[passage.said]:
             left[passage.said] -= 1
         elif f" {passage.said} " not in other.said:
-            yield _difference(passage.said, one, other)
+            yield passage.said, *_difference(passage.said, one, other)
         elif (twin := begun.get(_seed(passage.said))) is None:
-            yield "same words, begins elsewhere", passage.said[:80]
+            yield passage.said, "same words, begins elsewhere", passage.said[:80]
         else:
-            yield f"same words, ends elsewhere: {_end(passage, twin)}", passage.said[-80:]
+            why = f"same words, ends elsewhere: {_end(passage, twin)}"
+            yield passage.said, why, passage.said[-80:]
 
 
 def _seed(said: str) -> str:
@@ -215,10 +222,13 @@ def main() -> None:
     options = parser.parse_args()
     versions = {}
     for suffix, format in FORMATS.items():
-        for path in (options.folder / f"{options.name}{suffix}{end}" for end in ("", ".gz")):
+        places = [options.folder / f"{options.name}{suffix}{end}" for end in ("", ".gz")]
+        if format == "html" and (options.folder / "index.html").exists():
+            places = [options.folder]
+        for path in places:
             if path.exists() and format not in versions:
                 start = time.perf_counter()
-                versions[format] = texts(path, format)
+                versions[format] = texts(path, format, options.name)
                 seconds = time.perf_counter() - start
                 size = sum(len(found.text) for found in versions[format])
                 print(
@@ -230,8 +240,8 @@ def main() -> None:
     for format, found in versions.items():
         if format == "text":
             continue
-        sentences = [span.text for of in found for span in chunk.sentences(of.text)]
-        back = [span.text for of in versions["text"] for span in chunk.sentences(of.text)]
+        sentences = [span.text for of in found for span in layout.sentences(of.text)]
+        back = [span.text for of in versions["text"] for span in layout.sentences(of.text)]
         there, total, missing = share(sentences, whole["text"].said)
         here, total_back, missing_back = share(back, whole[format].said)
         print(f"{format:6} {there:5}/{total:5} {there / total:6.1%} {here / total_back:13.1%}")
@@ -240,11 +250,14 @@ def main() -> None:
         for text in missing_back[: options.missing]:
             print(f"    not in {format}: {text[:200]!r}")
     print("\npassages of, in      all   same         in it        of those in all")
+    known = expected(options.name)
+    seen: Counter[tuple[str, str, str]] = Counter()
+    num_new = 0
     for one, other in itertools.permutations(whole, 2):
         passages = whole[one].passages
         others = list(differences(whole[one], whole[other]))
         same = len(passages) - len(others)
-        within = same + sum(why.startswith("same words") for why, _ in others)
+        within = same + sum(why.startswith("same words") for _, why, _ in others)
         said = Counter(passage.said for passage in whole[other].passages)
         common = [
             passage.said
@@ -257,11 +270,44 @@ def main() -> None:
             f" {within:5} {within / len(passages):6.1%}"
             f" {alike:6}/{len(common):4} {alike / max(1, len(common)):6.1%}"
         )
-        for why, count in Counter(why for why, _ in others).most_common():
-            print(f"    {count:4} {why}")
-            examples = [example for reason, example in others if reason == why]
-            for example in examples[: options.missing]:
+        reasons: Counter[str] = Counter()
+        new = []
+        for found, why, example in others:
+            starts = known.get((one, other), {})
+            start = next((start for start in starts if found.startswith(start)), None)
+            if start is None:
+                new.append((why, example))
+            else:
+                reasons[starts[start]] += 1
+                seen[one, other, start] += 1
+        for reason, count in reasons.most_common():
+            print(f"    {count:4} as expected: {reason}")
+        for why, count in Counter(why for why, _ in new).most_common():
+            print(f"    {count:4} new: {why}")
+            for example in [example for reason, example in new if reason == why][: options.missing]:
                 print(f"             {example}")
+        num_new += len(new)
+    gone = [
+        f"{one} {other} {start}"
+        for (one, other), starts in known.items()
+        for start in starts
+        if not seen[one, other, start]
+    ]
+    for each in gone:
+        print(f"no longer differs: {each}")
+    print(f"\n{sum(seen.values())} as expected, {num_new} new, {len(gone)} gone")
+    raise SystemExit(1 if num_new or gone else 0)
+
+
+def expected(name: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Of each pair of formats, the starts of passages that must differ, and why."""
+    named = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for each in named.get(name, []):
+        for one, other in itertools.product(each["of"], each["not_in"]):
+            if one != other:
+                found.setdefault((one, other), {}).update(dict.fromkeys(each["begin"], each["why"]))
+    return found
 
 
 if __name__ == "__main__":

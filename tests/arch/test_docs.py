@@ -92,6 +92,24 @@ def test_tests_that_documents_name_are_there():
     assert lost == []
 
 
+DEFECTS = ROOT / "docs" / "explanation" / "defects-of-peers.md"
+
+
+def test_every_known_defect_has_a_test_that_is_there():
+    """Each line of each table names a test, by its file at least, and says where it was met."""
+    lines = [line for line in DEFECTS.read_text().splitlines() if line.startswith("| ")]
+    rows = [line for line in lines if not line.startswith(("| defect |", "| # |"))]
+    untested = [row for row in rows if not re.search(r"`(tests/)?[\w/]*test_\w+\.py", row)]
+    assert untested == []
+    lost = []
+    for named, function in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", "\n".join(rows)):
+        path = ROOT / named
+        if not path.exists() or f"def {function}(" not in path.read_text():
+            lost.append(f"{named}::{function}")
+    assert lost == []
+    assert len(rows) > 80
+
+
 @pytest.mark.parametrize("path", HOW_TO, ids=[path.stem for path in HOW_TO])
 def test_settings_in_the_documents_are_settings(path):
     """Each section of each TOML block is one that a project file could have."""

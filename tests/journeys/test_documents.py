@@ -62,3 +62,27 @@ def test_an_answer_says_on_which_page_or_in_which_section_it_is(project):
     assert "kitchen" in project.tunesmith("show", "mail.zip/2026.mbox#2")
     refused = json.loads(project.tunesmith("data", "dropped", "policies", "--json"))
     assert [(row["pointer"], row["rule"]) for row in refused] == [("travel.html", "not-text")]
+
+
+def test_a_document_that_was_edited_or_deleted_answers_no_more(project):
+    question = "What does a hotel cost, breakfast included?"
+
+    def said():
+        project.tunesmith("run")
+        answer = json.loads(project.tunesmith("ask", question, "--json"))["answer"]
+        return [citation["quote"] for citation in answer["citations"]]
+
+    assert "A hotel costs ninety euros at most, breakfast included." in said()
+    document = project.folder / "policies" / "travel.md"
+    document.write_text(document.read_text().replace("ninety", "eighty"))
+    assert said() == ["A hotel costs eighty euros at most, breakfast included."]
+    document.unlink()
+    assert said() == []
+    assert project.process("show", "travel.md").returncode == 4
+
+
+def test_code_is_shown_as_it_is_indented(project):
+    page = "<h1>Timer</h1><p>The timer rings as follows:</p><pre>def ring():\n    bell(3)\n</pre>"
+    (project.folder / "policies" / "timer.html").write_text(page)
+    project.tunesmith("run")
+    assert "def ring():\n    bell(3)" in project.tunesmith("show", "timer.html")

@@ -21,7 +21,8 @@ from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import DataError, NotFound, StoreError
 from tunesmith.core.step import Progress
 from tunesmith.retrieve.lexical import match_any, words
-from tunesmith.text import chunk
+from tunesmith.text import layout
+from tunesmith.text.chunk import Span
 from tunesmith.text.normalise import normalise
 
 FORMAT = 2
@@ -74,6 +75,9 @@ class Document:
     """What a question may call it, e.g. key, title and short name."""
     text: str
     """In the index: canonical (`tunesmith.text.normalise`), without what a reader cannot see."""
+    has_layout: bool = False
+    """Whether the white space within its lines is its own, as the reader of its format found it:
+    that of code. Else it is folded."""
     pages: tuple[Page, ...] = ()
     """Its pages or sections, in order and disjoint; of the canonical text."""
     sections: tuple[int, ...] = ()
@@ -114,12 +118,12 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
         database.executescript(_SCHEMA)
         for document in sorted(documents, key=lambda document: document.key):
             progress(num_documents, len(documents), f"indexes {document.key}")
-            document = _canonical(document)
+            document = canonical(document)
             num_documents += 1
             _insert_document(database, num_documents, document)
             _insert_pages(database, num_documents, document.pages)
-            sentences = deque(chunk.sentences(document.text))
-            for passage in chunk.passages(document.text, sections=document.sections):
+            sentences = deque(layout.sentences(document.text))
+            for passage in layout.passages(document.text, sections=document.sections):
                 num_passages += 1
                 _insert_passage(database, num_passages, num_documents, document, passage)
                 while sentences and sentences[0].end <= passage.end:
@@ -132,8 +136,10 @@ def build(path: Path, documents: Collection[Document], progress: Progress) -> Co
     )
 
 
-def _canonical(document: Document) -> Document:
+def canonical(document: Document) -> Document:
     """As it is indexed; of a text that was not canonical the pages lie elsewhere."""
+    if document.has_layout and layout.is_laid_out(document.text):
+        return document
     text = normalise(document.text)
     if text == document.text:
         return document
@@ -167,7 +173,7 @@ def _insert_pages(database: sqlite3.Connection, number: int, pages: Iterable[Pag
 
 
 def _insert_passage(
-    database: sqlite3.Connection, number: int, parent: int, document: Document, span: chunk.Span
+    database: sqlite3.Connection, number: int, parent: int, document: Document, span: Span
 ) -> None:
     database.execute(
         "INSERT INTO passage VALUES (?, ?, ?, ?)", (number, parent, span.start, span.end)
@@ -178,9 +184,7 @@ def _insert_passage(
     )
 
 
-def _insert_sentence(
-    database: sqlite3.Connection, number: int, parent: int, span: chunk.Span
-) -> None:
+def _insert_sentence(database: sqlite3.Connection, number: int, parent: int, span: Span) -> None:
     found = words(span.text)
     database.execute(
         "INSERT INTO sentence VALUES (?, ?, ?, ?, ?)",

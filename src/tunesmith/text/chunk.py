@@ -78,7 +78,7 @@ _UNDERLINED = re.compile(
 _NUMBERED_HEADING = re.compile(
     r"""(?:\A|(?<=\n\n))
     (?: (?:chapter|appendix|part)[ ]+(?:\d{1,3}|[A-Z]|[IVXLC]{1,6}) (?:[.:][ ]+\S.*)?
-      | (?:\d{1,3}|[A-Z])(?:\.\d{1,3})+\.?[ ]+["“(]?[^\W\d_].* )
+      | (?:\d{1,3}|[A-Z])(?:\.\d{1,3})+\.?[ ]+["“(/.~<]{0,3}[^\W\d_].* )
     (?:\n.+){0,2}(?<![.:;,])(?=\n\n|\Z)""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -112,7 +112,8 @@ def sentences(document: str, *, max_chars: int = MAX_CHARS) -> list[Span]:
 def passages(
     document: str, *, sections: Collection[int] = (), max_chars: int = MAX_CHARS
 ) -> list[Span]:
-    """`document` as disjoint runs of whole sentences, each of at most `max_chars` characters.
+    """`document` as disjoint runs of whole sentences, each of at most `max_chars` characters, of
+    which what stands between two sentences counts as one.
 
     A passage is a section, a note or a list of contents, or a part of one: where it would be too
     long it ends before the first paragraph or item that begins once it is half full, else before
@@ -189,8 +190,9 @@ def _contents(said: list[Span], begun: list[int]) -> Iterator[int]:
     start = 0
     last = -1
     for at in range(len(said) + 1):
-        later = places.get(letters[at], []) if at < len(said) and at not in begins else []
-        place = bisect.bisect_right(later, last)
+        later = places.get(letters[at], []) if at < len(said) else []
+        # A section that begins with a list of contents is no heading of its own.
+        place = bisect.bisect_right(later, max(last, at) if at in begins else last)
         if place < len(later):
             last = later[place]
             continue
@@ -212,7 +214,7 @@ def _is_item(document: str, span: Span) -> bool:
 def _end_of_passage(section: list[_Said], start: int, max_chars: int) -> int:
     """Before which sentence the passage ends that begins with sentence `start`."""
     full = FULL * max_chars
-    said = 0
+    said = length = 0
     begins = sentence_begins = 0
     for at in range(start, len(section)):
         sentence = section[at]
@@ -220,10 +222,11 @@ def _end_of_passage(section: list[_Said], start: int, max_chars: int) -> int:
             if 2 * said >= full:
                 sentence_begins = sentence_begins or at
                 begins = begins or (at if sentence.is_first else 0)
-            is_too_long = sentence.span.end - section[start].span.start > max_chars
+            is_too_long = length + 1 + len(sentence.span.text) > max_chars
             if is_too_long or said + sentence.num_letters > full:
                 return begins or sentence_begins or at
         said += sentence.num_letters
+        length += bool(length) + len(sentence.span.text)
     return len(section)
 
 

@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 
 from tunesmith.core.errors import DataError, NotFound, StoreError
-from tunesmith.retrieve.store import Document, Store, build
+from tunesmith.retrieve.store import Document, Store, build, canonical
 from tunesmith.text.normalise import normalise
 
 
@@ -33,6 +33,22 @@ def test_what_a_reader_cannot_see_is_not_in_the_index(tmp_path):
     build(tmp_path / "i", [Document(key="k", title="K", names=("k",), text=hidden)], _silent)
     with Store(tmp_path / "i") as store:
         assert store.document("k").text == "The fee is ten euros for a copy." == normalise(hidden)
+
+
+def test_white_space_of_code_stays_where_a_reader_of_documents_found_it(tmp_path):
+    code = "Say this:\n\ndef f(x):\n    return  x\n\nThe fee is due."
+    made = Document(key="k", title="K", names=("k",), text=code, sections=(code.index("The fee"),))
+    for has_layout, hidden, expected in (
+        (True, "", code),
+        (False, "", normalise(code)),
+        (True, "\u200b", normalise(code)),  # not what a reader of documents leaves
+    ):
+        document = dataclasses.replace(made, has_layout=has_layout, text=code + hidden)
+        path = tmp_path / f"{has_layout}{hidden!r}"
+        build(path, [document], _silent)
+        with Store(path) as store:
+            assert store.document("k").text == expected
+    assert canonical(dataclasses.replace(made, has_layout=True)).sections == made.sections
 
 
 def test_search_finds_words_in_any_ending_and_spelling(path):

@@ -28,7 +28,7 @@ from tunesmith.core.step import Progress
 from tunesmith.retrieve.lexical import terms, words
 from tunesmith.retrieve.rank import Ranker, best
 from tunesmith.retrieve.store import Document, Store
-from tunesmith.text import chunk
+from tunesmith.text import layout
 
 ALPHA = 0.1
 """Accepted rate of answers to questions that the documents do not answer."""
@@ -199,7 +199,7 @@ def _sentences(
 def _sentences_of(
     document: Document, chooser: random.Random
 ) -> Iterator[tuple[Document, list[str]]]:
-    spans = chunk.sentences(document.text)
+    spans = layout.sentences(document.text)
     for span in chooser.sample(spans, len(spans)):
         asked = terms(span.text)
         if len(asked) >= NUM_TERMS:

@@ -67,6 +67,7 @@ def to_document(row: dict[str, str]) -> Document:
         title=known[0] if known else own,
         names=tuple(dict.fromkeys([own, *known])),
         text=row["text"],
+        has_layout=isinstance(pages, list),
         pages=tuple(_pages(pages)),
         sections=tuple(_sections(attributes)),
     )

@@ -62,6 +62,10 @@ def test_a_document_with_a_page_map_is_called_by_its_file_and_has_its_pages():
     assert document.pages == ((0, 3, "page 1"), (4, 9, "Scope"))
     assert to_document(_row("mit", pages=[])).key == "mit"
     assert to_document(_row("mit", pages="12-14")).pages == ()
+    assert (document.has_layout, to_document(_row("mit", pages="12-14")).has_layout) == (
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,17 @@ import textwrap
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tunesmith.retrieve.store import Document
+from tunesmith.retrieve.store import Document, canonical
 from tunesmith.stages.index.select import to_document
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
 from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.formats import read_file
-from tunesmith.text import chunk
+from tunesmith.text import layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +207,12 @@ def read(format: str, data: bytes) -> Document:
     assert isinstance(entry, Entry), entry
     row = {"pointer": "a", "label": "", "text": entry.text or "",
            "attributes": json.dumps(entry.fields)}  # fmt: skip
-    return to_document(row)
+    return canonical(to_document(row))
 
 
 def passages(document: Document) -> Counter[str]:
     """The words of each passage; marks, numbers and line ends are each format's own."""
-    found = chunk.passages(document.text, sections=document.sections)
+    found = layout.passages(document.text, sections=document.sections)
     assert all(document.text[span.start : span.end] == span.text for span in found)
     return Counter(" ".join(re.findall("[a-z]+", span.text.lower())) for span in found)
 
@@ -238,3 +239,28 @@ def test_a_section_that_one_format_lacks_moves_no_passage_of_the_others() -> Non
     heading = re.findall("[a-z]+", document[3].heading.lower())
     assert not any(said.startswith(" ".join(heading)) for said in without)
     assert sum((without & whole).values()) == sum(without.values())
+
+
+CHAPTER = Path(__file__).parents[3] / "golden" / "one_document"
+
+
+def test_a_chapter_of_a_manual_has_the_same_passages_in_every_format() -> None:
+    texts = {
+        format: read(format, (CHAPTER / f"diversions.{suffix}").read_bytes())
+        for format, suffix in (("text", "txt"), ("html", "html"), ("epub", "epub"), ("pdf", "pdf"))
+    }
+    expected = passages(texts["text"])
+    assert len(expected) == 6
+    assert passages(texts["html"]) == passages(texts["epub"]) == expected
+    # "CHAPTER" is on too few of these pages to be seen as a header.
+    pages = Counter(
+        re.sub(r"\b(?:chapter|nineteen)\b", "", said).strip()
+        for said in passages(texts["pdf"]).elements()
+    )
+    assert (expected & pages) == expected  # and what is on the pages before and after
+    code = (
+        'if [ upgrade != "$1 ] || dpkg --compare-versions "$2" lt 1.0-2; then\n'
+        "    dpkg-divert --package smailwrapper --add --rename \\\n"
+        "        --divert /usr/sbin/smail.real /usr/sbin/smail\nfi\n\nwhere 1.0-2 is"
+    )
+    assert all(code in texts[format].text for format in ("html", "epub"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core.errors import MissingExtra
@@ -42,6 +43,10 @@ _UNSEEN_CLASSES = frozenset(["navheader", "navfooter"])
 _ASIDES = frozenset(["admonition", "caution", "important", "note", "tip", "warning"])
 """How DocBook, AsciiDoc and reStructuredText mark what stands beside the text: the heading of one
 begins no section."""
+_FOOTNOTE, _LABEL = frozenset(["footnote"]), frozenset(["label"])
+"""How docutils marks a footnote and its number before it."""
+_CONTENTS = frozenset(["toctree-wrapper", "toc"])
+"""How Sphinx and DocBook mark a list of contents, which is a section of its own."""
 _PARAGRAPHS = frozenset(
     [
         "p",
@@ -211,39 +216,69 @@ def _walk(root: Any) -> Iterator[Event]:
         node = node.next
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Element:
+    """An open element."""
+
+    name: str
+    within: frozenset[str]
+    """What it is in, or is itself: "unseen", "code", "number" (of a footnote), "note", "label" (of
+    a note), "aside", "contents"."""
+
+
 def write_markup(writer: Writer, events: Iterator[Event]) -> None:
     """Write the elements of HTML as they are read by people."""
     lists: list[int | None] = []
-    stack: list[str] = []
-    unseen = pre = notes = asides = 0
+    stack = [_Element(name="", within=frozenset())]
     for event in events:
+        within = stack[-1].within
         match event:
             case Start(name, attributes):
-                notes += bool(notes) or _is_note(name, attributes)
-                asides += bool(asides) or _has_class(attributes, _ASIDES)
-                if unseen or _is_unseen(name, attributes, stack[-1] if stack else ""):
-                    unseen += 1
-                else:
-                    pre += name == "pre"
-                    _start(writer, "p" if asides and name in _HEADINGS else name, attributes, lists)
-                stack.append(name)
-            case End(name):
-                stack.pop()
-                in_aside, asides = bool(asides), asides - bool(asides)
-                notes -= bool(notes)
-                if unseen:
-                    unseen -= 1
-                else:
-                    pre -= name == "pre"
-                    _end(writer, "p" if in_aside and name in _HEADINGS else name, lists)
-            case Text(text) if notes and not unseen and text.strip().isdigit():
+                element = _element(name, attributes, stack[-1])
+                stack.append(element)
+                if "contents" in element.within - within:
+                    writer.contents()
+                if "unseen" not in element.within:
+                    _start(writer, _shown(element), attributes, lists)
+            case End():
+                element = stack.pop()
+                if "unseen" not in element.within:
+                    _end(writer, _shown(element), lists)
+                if "contents" in element.within - stack[-1].within:
+                    writer.contents()
+            case Text() if "unseen" in within:
+                pass
+            case Text(text) if "number" in within and text.strip() in ("[", "]"):
+                pass
+            case Text(text) if "number" in within and text.strip().isdigit():
                 # Without brackets it would look like a part of the sentence.
-                if "dt" in stack[-3:]:
+                if "label" in within:
                     writer.item(f"[{text.strip()}] ")  # the note itself follows
                 else:
                     writer.text(f"[{text.strip()}]")
-            case Text(text) if not unseen:
-                writer.text(text, as_it_is=bool(pre))
+            case Text(text):
+                writer.text(text, is_code="code" in within)
+
+
+def _element(name: str, attributes: Mapping[str, str], parent: _Element) -> _Element:
+    own = {
+        "unseen": _is_unseen(name, attributes, parent.name),
+        "code": name == "pre",
+        "number": _is_note(name, attributes),
+        "note": _has_class(attributes, _FOOTNOTE),
+        "label": name == "dt",
+        "aside": _has_class(attributes, _ASIDES),
+        "contents": _has_class(attributes, _CONTENTS),
+    }
+    if "note" in parent.within and _has_class(attributes, _LABEL):
+        own |= {"number": True, "label": True}
+    within = parent.within.union(kind for kind, is_one in own.items() if is_one)
+    return _Element(name=name, within=within)
+
+
+def _shown(element: _Element) -> str:
+    """As what it is written: the heading of an aside begins no section."""
+    return "p" if "aside" in element.within and element.name in _HEADINGS else element.name
 
 
 def _is_unseen(name: str, attributes: Mapping[str, str], parent: str) -> bool:

@@ -19,6 +19,10 @@ _UNSEEN = frozenset(
 )
 """Elements whose text is not part of the document; `Fallback` says again what is said."""
 _HEADING = re.compile(r"heading ?[1-9]|title", re.IGNORECASE)
+_CODE = re.compile(
+    r"html preformatted|preformatted text|source code|code|plain text|macro text", re.IGNORECASE
+)
+"""Styles of paragraphs that Word, LibreOffice and Pandoc give the lines of code."""
 
 
 def read_docx(member: str, data: bytes) -> Iterator[Entry]:
@@ -30,12 +34,12 @@ def read_docx(member: str, data: bytes) -> Iterator[Entry]:
     with opened_parts(data, "DOCX") as parts:
         body = _main_part(parts, "document", "word/document.xml")
         writer = Writer()
-        headings = _heading_styles(parts)
-        _write(writer, parts.read(body), headings)
+        headings, code = _styles(parts)
+        _write(writer, parts.read(body), headings, code)
         for kind, part in sorted(relations(parts, body).values()):
             if kind in ("footnotes", "endnotes") and part in parts:
                 writer.paragraph()
-                _write(writer, parts.read(part), frozenset())
+                _write(writer, parts.read(part), frozenset(), code)
         fields = core_properties(parts)
     found = writer.parts()
     yield document(member, data, found, {"title": first_section(found), **fields})
@@ -59,11 +63,11 @@ def read_pptx(member: str, data: bytes) -> Iterator[Entry]:
         writer = Writer()
         for number, slide in enumerate(slides, start=1):
             writer.section(f"slide {number}")
-            _write(writer, parts.read(slide), frozenset())
+            _write(writer, parts.read(slide))
             for kind, part in relations(parts, slide).values():
                 if kind == "notesSlide" and part in parts:
                     writer.paragraph()
-                    _write(writer, parts.read(part), frozenset())
+                    _write(writer, parts.read(part))
         fields = {**core_properties(parts), "num_slides": len(slides)}
     yield document(member, data, writer.parts(), fields)
 
@@ -79,11 +83,13 @@ def _main_part(parts: Parts, kind: str, usual: str) -> str:
     return usual
 
 
-def _heading_styles(parts: Parts) -> frozenset[str]:
-    """Ids of the styles of paragraphs that are headings, by name or by outline level."""
-    found: set[str] = set()
+def _styles(parts: Parts) -> tuple[frozenset[str], frozenset[str]]:
+    """Ids of the styles of paragraphs that are headings, by name or by outline level, and of those
+    that are code, by name."""
+    headings: set[str] = set()
+    code: set[str] = set()
     if "word/styles.xml" not in parts:
-        return frozenset()
+        return frozenset(), frozenset()
     style = ""
     for event in events(parts.read("word/styles.xml")):
         match event:
@@ -91,19 +97,26 @@ def _heading_styles(parts: Parts) -> frozenset[str]:
                 style = attributes.get(":styleId", "")
             case Start("name", attributes):
                 if _HEADING.fullmatch(attributes.get(":val", "")):
-                    found.add(style)
+                    headings.add(style)
+                if _CODE.fullmatch(attributes.get(":val", "")):
+                    code.add(style)
             case Start("outlineLvl", attributes):
                 if attributes.get(":val", "9") < "9":
-                    found.add(style)
+                    headings.add(style)
             case End("style"):
                 style = ""
-    return frozenset(found - {""})
+    return frozenset(headings - {""}), frozenset(code - {""})
 
 
-def _write(writer: Writer, data: bytes, headings: frozenset[str]) -> None:
+def _write(
+    writer: Writer,
+    data: bytes,
+    headings: frozenset[str] = frozenset(),
+    code: frozenset[str] = frozenset(),
+) -> None:
     """Write the paragraphs and tables of a part."""
     unseen = 0
-    is_text = False
+    is_text = is_code = False
     open_headings: list[bool] = []
     for event in events(data):
         match event:
@@ -116,7 +129,7 @@ def _write(writer: Writer, data: bytes, headings: frozenset[str]) -> None:
             case End("t"):
                 is_text = False
             case Text(text) if is_text and not unseen:
-                writer.text(text, as_it_is=True)
+                writer.text(text, as_it_is=True, is_code=is_code)
             case Start("p"):
                 writer.paragraph()
                 open_headings.append(False)
@@ -124,14 +137,18 @@ def _write(writer: Writer, data: bytes, headings: frozenset[str]) -> None:
                 if attributes.get(":val") in headings and open_headings and not open_headings[-1]:
                     writer.heading()
                     open_headings[-1] = True
+                if attributes.get(":val") in code:
+                    is_code = True
+                    writer.code_line()
             case Start("numPr" | "buAutoNum" | "buChar"):
                 writer.item("- ")
             case End("p"):
                 if open_headings and open_headings.pop():
                     writer.end_heading()
                 writer.paragraph()
+                is_code = False
             case Start("tab"):
-                writer.text(" ")
+                writer.text("\t" if is_code else " ", is_code=is_code)
             case Start("br" | "cr"):
                 writer.next_line()
             case Start("noBreakHyphen"):

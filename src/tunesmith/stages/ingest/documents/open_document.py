@@ -5,6 +5,7 @@ Deleted text that is kept for tracking, comments and what only the program reads
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tunesmith.stages.ingest.documents.canonical import Writer, document, first_section
@@ -12,6 +13,8 @@ from tunesmith.stages.ingest.entry import Entry
 from tunesmith.stages.ingest.xml_events import End, Start, Text, events
 from tunesmith.stages.ingest.zipped import opened_parts, stated
 
+_CODE = "Preformatted_20_Text"
+"""LibreOffice's style of lines of code."""
 _UNSEEN = frozenset(
     [
         "tracked-changes",
@@ -47,30 +50,43 @@ def read_odt(member: str, data: bytes) -> Iterator[Entry]:
 
 def _write(writer: Writer, data: bytes) -> None:
     unseen = within = 0
+    code: set[str] = {_CODE}
+    is_code = False
     for event in events(data):
         match event:
+            case Start("style", {":name": name, ":parent-style-name": parent}) if parent in code:
+                code.add(name)
+                unseen += 1
             case Start(name, _) if unseen or name in _UNSEEN:
                 unseen += 1
             case End() if unseen:
                 unseen -= 1
             case Text(text) if within and not unseen:
-                writer.text(text)
+                writer.text(text, is_code=is_code)
             case Start("h"):
                 writer.heading()
                 within += 1
             case End("h"):
                 writer.end_heading()
                 within -= 1
-            case Start("p"):
+            case Start("p", attributes):
                 writer.paragraph()
                 within += 1
+                if attributes.get(":style-name") in code:
+                    is_code = True
+                    writer.code_line()
             case End("p"):
                 writer.paragraph()
                 within -= 1
+                is_code = False
             case Start("list-item"):
                 writer.item("- ")
-            case Start("s" | "tab"):
-                writer.text(" ")
+            case Start("s", attributes):
+                count = attributes.get(":c", "1")
+                num_spaces = int(count) if re.fullmatch("[0-9]{1,3}", count) else 1
+                writer.text(" " * num_spaces, is_code=is_code)
+            case Start("tab"):
+                writer.text("\t" if is_code else " ", is_code=is_code)
             case Start("line-break"):
                 writer.next_line()
             case Start("note-body"):

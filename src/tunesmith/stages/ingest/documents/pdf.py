@@ -57,6 +57,8 @@ _SECTION = "\x1d"
 _HYPHENATED = re.compile(rf"((?:[^\W\d_]+-)*[^\W\d_]*){_HYPHEN}[\r\n ]*([^\W\d_]*(?:-[^\W\d_]+)*)")
 _BREAKS = tuple("./:_=@~")
 """After these a path, an address or a name may go on in the next line."""
+_GOES_ON = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*[./][^\W_]{2}")
+"""How the rest of an address begins: with a name of a machine or a path."""
 _OUTER = ".,;:!?()[]<>\"'“”‘’"
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEADER = re.compile(r"(?:[ ]?\.){4,}[ ]?")
@@ -119,6 +121,9 @@ def parts(pages: list[list[Line]], chapters: Iterable[int] = ()) -> Iterator[Par
     # Without the halves of words, else each half would look like a word.
     whole = (_HYPHENATED.sub(" ", text) for text in texts + noted)
     words = Counter(word.casefold() for text in whole for word in _WORD.findall(text))
+    words.update(
+        [f"{left}-" for left, hyphen, _ in (word.partition("-") for word in words) if hyphen]
+    )
     tokens = frozenset(word.strip(_OUTER) for text in texts + noted for word in text.split())
     starts = sorted(chapters)
     done = 0
@@ -228,7 +233,8 @@ def _ends_paragraph(line: Line, following: Line, edge: float) -> bool:
 
 def _joined(match: re.Match[str], words: Counter[str]) -> str:
     """The word on both sides of a line's end: with its hyphen if the document writes it so
-    elsewhere, if it looks like a name, or if only its halves are words; else without."""
+    elsewhere, if it looks like a name, if only its halves are words, or if other words begin with
+    the same half and a hyphen ("non-"); else without."""
     left, right = match.groups()
     hyphenated, joined = f"{left}-{right}", f"{left}{right}"
     if not left or not right or words[hyphenated.casefold()]:
@@ -236,7 +242,9 @@ def _joined(match: re.Match[str], words: Counter[str]) -> str:
     if words[joined.casefold()]:
         return joined
     halves = (left.rpartition("-")[2], right.partition("-")[0])
-    are_words = all(len(half) > 2 and words[half.casefold()] > 1 for half in halves)
+    known = [words[half.casefold()] > 1 for half in halves]
+    known[0] |= words[f"{left}-".casefold()] > 1
+    are_words = all(known) and min(map(len, halves)) > 2
     is_name = right[0].isupper() or left[1:] != left[1:].lower()
     return hyphenated if are_words or is_name else joined
 
@@ -249,7 +257,9 @@ def _unbroken(text: str, tokens: frozenset[str]) -> str:
         if lines and line and lines[-1].endswith(_BREAKS):
             left, right = lines[-1].rsplit(None, 1)[-1], line.split(None, 1)[0]
             is_address = left.endswith(("http:", "https:")) and right.startswith("//")
-            is_whole = any(map(str.isalnum, left)) and f"{left}{right}".strip(_OUTER) in tokens
+            is_address |= "://" in left and bool(_GOES_ON.match(right))
+            is_whole = any(map(str.isalnum, left)) and any(map(str.isalnum, right))
+            is_whole &= f"{left}{right}".strip(_OUTER) in tokens
             if is_address or is_whole:
                 lines[-1] += line
                 continue

@@ -90,6 +90,9 @@ def _place(entry: Entry, lines: list[Line], larger: float) -> Iterator[int]:
                 first -= 1
             yield first
             return
+    # LaTeX's entries of an index and of a bibliography lead to what stands below their titles.
+    above = [at for at in range(len(lines)) if at not in below and lines[at].size >= larger]
+    yield from [at for at in above if title and letters(lines[at].text) == title][-1:]
 
 
 def letters(text: str) -> str:
