@@ -125,6 +125,7 @@ def plan(
         planned = project.runner.plan(graph.steps(steps))
         priced = price_plan(planned, project.file.ledger.rates, project.runs())
         could = judging.what_gates_could_show(project, steps, planned)
+        could += judging.what_suites_could_show(project, steps, planned)
     lines = [*plan_lines(priced), *(part for line in could for part in wrapped(line))]
     out({**to_plain(priced), "increments": to_plain(project.increments)}, lines, as_json)
 
