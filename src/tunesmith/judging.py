@@ -9,6 +9,7 @@ from dataclasses import replace
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
+from tunesmith.core.errors import StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import Step
@@ -132,7 +133,10 @@ def what_suites_could_show(project: Project, graph: Graph, planned: Iterable[Pla
 def _suite_could(project: Project, planned: Planned, dataset: Dataset | None) -> list[str]:
     config, given = planned.step.config, planned.step.inputs.get("given")
     assert isinstance(config, ProbeConfig)
-    last = project.load(planned.last) if planned.last else None
+    try:
+        last = project.load(planned.last) if planned.last else None
+    except StoreError:  # it was erased, or is damaged
+        last = None
     return what_suite_could_show(config, given, dataset, last)
 
 

@@ -34,6 +34,8 @@ def what_suite_could_show(
     """
     if dataset is None and config.kind in _ROWS:
         return ["what it could show is known when the dataset is cut"]
+    if config.file and given is None:
+        return [f"{config.file} cannot be read, so what it could show is not known"]
     if config.kind == "canaries":
         return ["an exposure is of no sample of examples, so nothing is tested"]
     return [

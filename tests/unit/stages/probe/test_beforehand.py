@@ -46,7 +46,8 @@ def test_each_number_of_examples_is_said_once(tiny: Any) -> None:
     every, mine = said("behaviour", given=CASES, file="c.toml")
     assert (every[:6], mine[:15]) == ("2 case", "blanks, 2 cases")
     assert said("robustness") == ["what it could show is known when the dataset is cut"]
-    assert "nothing is tested" in said("canaries", file="c.jsonl")[0]
+    assert "nothing is tested" in said("canaries", given="{}", file="c.jsonl")[0]
+    assert "o.txt cannot be read" in said("injection", rows(tiny, 500, 90), file="o.txt")[0]
     harmful, harmless = said("refusals")
     assert harmful.startswith("at most 12 harmful")
     assert harmless.startswith("at most 12 harmless")
