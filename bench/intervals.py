@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binom
 
-from tunesmith.stages.evaluate.bootstrap import paired_bootstrap
-from tunesmith.stages.evaluate.paired import of_outcomes
-from tunesmith.stages.evaluate.sums import Sums, of_labels, of_one, of_two
+from tunesmith.paired.bootstrap import paired_bootstrap
+from tunesmith.paired.difference import of_outcomes
+from tunesmith.paired.sums import Sums, of_labels, of_one, of_two
 
 CONFIDENCE = 0.95
 NUM_PAIRS = 2000

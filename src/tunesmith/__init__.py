@@ -25,6 +25,7 @@
     records    nouns: frozen dataclasses that flow between steps
     text       pure functions on text          lm        using a model, never training it
     asset      what the tables of a data asset are made of, whichever stage makes one
+    paired     two models on the same items: tests, intervals, what so many could show
     signing    signatures, and models that are used only as they were signed
     retrieve   passages and citations          stages    verbs, a folder each
     ledger     the accounting side (IAS 38)    cli       parse, call, print
@@ -33,7 +34,7 @@ Imports point one way (`|` may not import each other):
 cli -> search -> rivals | review | schedule -> pipeline | lineage | interop -> judging | expected
 -> graph | registry | endpoint | webhooks -> documents -> model_graph -> data_graph
 -> project | testing -> files_now -> project_file -> sections -> stages | ledger -> retrieve
--> lm | text | asset | signing -> records -> core
+-> lm | text | asset | paired | signing -> records -> core
 """
 
 from __future__ import annotations

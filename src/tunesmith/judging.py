@@ -3,22 +3,29 @@ is said, and which models stand beside the one that is judged; and what is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
-from tunesmith.core.errors import GateFailed
+from tunesmith.core.catalog import Run
+from tunesmith.core.errors import GateFailed, StoreError
 from tunesmith.core.event import Event
 from tunesmith.core.plan import Planned
+from tunesmith.core.step import Step
 from tunesmith.graph import Graph, build
-from tunesmith.model_graph import ModelPath, judged_beside
+from tunesmith.model_graph import ModelPath, judged_beside, suite_beside, suites_of_model
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import GateResult
-from tunesmith.stages.evaluate.beforehand import what_gate_could_show
+from tunesmith.records.suite import SuiteBeside, beside_outcomes, not_kept
+from tunesmith.stages.evaluate.beforehand import Known, what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.task import TaskConfig
+from tunesmith.stages.finetune.config import ModelConfig
+from tunesmith.stages.probe.beforehand import what_suite_could_show
+from tunesmith.stages.probe.config import ProbeConfig, SuiteConfig
 
 
 def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
@@ -46,7 +53,9 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         others = {other: project.load(run) for other, run in cut_too.items() if run}
         said += [
             f"gate of {name}: {could}"
-            for could in what_gate_could_show(gate, dataset, slices, others)
+            for could in what_gate_could_show(
+                gate, dataset, slices, others, _known(project, path, hits)
+            )
         ]
         if path.slices and not cut:
             said.append(f"gate of {name}: its slices are cut when it is run")
@@ -73,12 +82,90 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
         project.run(apart)
     slices = project.run(path.slices) if path.slices else None
     others = {name: project.run(other) for name, other in path.others.items()}
-    could = "; ".join(what_gate_could_show(gate, dataset, slices, others))
+    bases = {each.step: each.hit for each in project.runner.plan([*_base_steps(path).values()])}
+    known = _known(project, path, bases)
+    could = "; ".join(what_gate_could_show(gate, dataset, slices, others, known))
     project.put_on_record(
         "gate.registered",
         {"model": gate.model, "settings": gate, "dataset": fingerprint(dataset), "could": could},
     )
     project.runner.on_event(Event(step=path.gate.name, what="registered", note=could))
+
+
+def _base_steps(path: ModelPath) -> dict[str, Step]:
+    """The steps that ask the base model: the test rows (""), and each task, by its name."""
+    found = {"": path.base_evaluation}
+    for step in path.gate.inputs.get("tasks", ()) if path.gate else ():
+        if "base" in step.inputs:
+            assert isinstance(step.config, TaskConfig)
+            found[step.config.name] = step
+    return found
+
+
+def _known(project: Project, path: ModelPath, hits: Mapping[Step, Run | None]) -> Known:
+    """What the base model said, as far as it was asked already."""
+    runs = {name: hits.get(step) for name, step in _base_steps(path).items()}
+    return Known(
+        blobs=project.runner.blobs,
+        bases={name: project.load(run) for name, run in runs.items() if run is not None},
+        seed=project.file.project.seed,
+    )
+
+
+def what_suites_could_show(project: Project, graph: Graph, planned: Iterable[Planned]) -> list[str]:
+    """A sentence for each suite and number of examples: the smallest difference that they could be
+    expected to show.
+
+    Raises:
+        DataError: the file of one cannot be understood.
+    """
+    known = {each.step: each for each in planned}
+    said = []
+    for path in graph.models.values():
+        cut = known[path.dataset].hit
+        dataset: Dataset | None = project.load(cut) if cut else None
+        for step in path.suites.values():
+            said += [
+                f"{step.name}: {could}" for could in _suite_could(project, known[step], dataset)
+            ]
+    return said
+
+
+def _suite_could(project: Project, planned: Planned, dataset: Dataset | None) -> list[str]:
+    config, given = planned.step.config, planned.step.inputs.get("given")
+    assert isinstance(config, ProbeConfig)
+    try:
+        last = project.load(planned.last) if planned.last else None
+    except StoreError:  # it was erased, or is damaged
+        last = None
+    return what_suite_could_show(config, given, dataset, last)
+
+
+def register_suites(project: Project, path: ModelPath, dataset: Dataset) -> None:
+    """Put on record what each suite of a model asks, by which limits, and what it could show,
+    before the model is tuned; not again of one whose result is there.
+
+    Raises:
+        DataError: the file of one cannot be understood.
+    """
+    known = {each.step: each for each in project.runner.plan([*path.suites.values()])}
+    for name, section in _sections(project, path).items():
+        planned = known[path.suites[name]]
+        if planned.hit is not None:
+            continue
+        could = "; ".join(_suite_could(project, planned, dataset))
+        project.put_on_record(
+            "suite.registered",
+            {
+                "model": section.model,
+                "settings": planned.step.config,
+                "limits": section.judged_by(),
+                "limits_against": section.judged_beside(),
+                "dataset": fingerprint(dataset),
+                "could": could,
+            },
+        )
+        project.runner.on_event(Event(step=planned.step.name, what="registered", note=could))
 
 
 def what_nobody_states(project: Project, gate: GateConfig) -> Iterator[str]:
@@ -108,6 +195,7 @@ def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelP
     Raises:
         ConfigError: people answer something in its documents that nobody asks.
     """
+    path = _suites_beside(project, path, digest)
     if path.gate is None:
         return path
     gate = path.gate.config
@@ -115,9 +203,36 @@ def beside_what_stands(project: Project, path: ModelPath, digest: str) -> ModelP
     found = [project.standing(gate.model, against, digest) for against in gate.others()]
     standings = tuple(standing for standing in found if standing is not None)
     documents = _documents(project, gate, digest)
-    if not standings and documents is None:
+    if not standings and documents is None and not path.besides:
         return path
     return judged_beside(project.file, gate.model, path, standings, documents)
+
+
+def _suites_beside(project: Project, path: ModelPath, digest: str) -> ModelPath:
+    """The path with its suites beside the versions that their sections name, where one stands."""
+    besides = {}
+    for suite in _sections(project, path).values():
+        standing = project.standing(suite.model, suite.against, digest) if suite.against else None
+        if standing is not None:
+            besides[suite.name] = suite_beside(project.file, suite, path, standing)
+    return replace(path, besides=besides)
+
+
+def compare_suites(project: Project, path: ModelPath) -> None:
+    """Compare what suites found with what they find of the versions that stand under aliases; say
+    where that is beyond its limits."""
+    sections = _sections(project, path)
+    for name, step in path.besides.items():
+        found: SuiteBeside = project.run(step)
+        for said in not_kept(beside_outcomes(found, sections[name].judged_beside())):
+            project.runner.on_event(Event(step=step.name, what="warned", note=said))
+
+
+def _sections(project: Project, path: ModelPath) -> dict[str, SuiteConfig]:
+    recipe = path.model.config
+    assert isinstance(recipe, ModelConfig)
+    of_model = suites_of_model(project.file, recipe.name)
+    return {name: of_model[name] for name in path.suites}
 
 
 def _documents(project: Project, gate: GateConfig, digest: str) -> Documented | None:

@@ -15,11 +15,12 @@ from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import WIN_RATE, OwnRows
 from tunesmith.records.pairwise import BASE, People
 from tunesmith.records.release import Standing, Standings
+from tunesmith.records.suite import Limits
 from tunesmith.stages.audit.config import AuditConfig
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig, PairsConfig, SlicesConfig
 from tunesmith.stages.evaluate.task import Task
 from tunesmith.stages.finetune.config import ModelConfig
-from tunesmith.stages.probe.config import SuiteConfig, asking, limits_of, suites_of
+from tunesmith.stages.probe.config import BesideConfig, SuiteConfig, asking, limits_of, suites_of
 from tunesmith.stages.release.config import ReleaseConfig
 
 
@@ -34,6 +35,8 @@ class ModelPath:
     tuned_evaluation: Step
     suites: Mapping[str, Step] = field(default_factory=dict)
     """By name: what is looked at beyond the task."""
+    besides: Mapping[str, Step] = field(default_factory=dict)
+    """By the names of suites: the same beside the version under an alias, if one stands there."""
     others: Mapping[str, Step] = field(default_factory=dict)
     """By name: other datasets whose test rows its gate's tasks ask."""
     apart: Mapping[str, Step] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class ModelPath:
     def steps(self) -> list[Step]:
         """The steps in order."""
         always = [self.dataset, self.base_evaluation, self.model, self.tuned_evaluation]
-        always += self.suites.values()
+        always += [*self.suites.values(), *self.besides.values()]
         judging = (self.audit, self.gate, self.release)
         return always + [step for step in judging if step is not None]
 
@@ -118,7 +121,7 @@ def _model_path(
         tuned_evaluation=after,
         suites={
             suite.name: _suite(suite, seed, model, data)
-            for suite in _suites_of(file, name).values()
+            for suite in suites_of_model(file, name).values()
         },
     )
     gate = next((gate for gate in file.gate.values() if gate.model == name), None)
@@ -154,7 +157,8 @@ def _apart(
     )
 
 
-def _suites_of(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+def suites_of_model(file: ProjectFile, model: str) -> dict[str, SuiteConfig]:
+    """The suites of a model that run, by name."""
     return suites_of(model, file.model[model].objective, file.suite)
 
 
@@ -162,6 +166,31 @@ def _suite(suite: SuiteConfig, seed: int, model: Step, dataset: Step) -> Step:
     given = {"given": suite.given} if suite.given is not None else {}
     name = f"suite:{suite.model}/{suite.name}"
     return step(name, "probe@1", asking(suite), seed, model=model, dataset=dataset, **given)
+
+
+def suite_beside(
+    file: ProjectFile, suite: SuiteConfig, path: ModelPath, standing: Standing
+) -> Step:
+    """The step that compares what a suite finds of a model with what it finds of the version that
+    stands somewhere. That one is asked the same, which is no work where it was asked already."""
+    mine = path.suites[suite.name]
+    theirs = Step(
+        name=f"{mine.name}/{standing.version}",
+        kind=mine.kind,
+        config=mine.config,
+        inputs={**mine.inputs, "model": standing.model},
+        seed=mine.seed,
+    )
+    return step(
+        f"suite-beside:{suite.model}/{suite.name}/{standing.version}",
+        "probe-beside@1",
+        BesideConfig(against=suite.against, version=standing.version),
+        file.project.seed,
+        suite=mine,
+        other=theirs,
+        model=path.model,
+        rival=standing.model,
+    )
 
 
 def judged_beside(
@@ -177,15 +206,23 @@ def judged_beside(
     gate = next(gate for gate in file.gate.values() if gate.model == name)
     seed = file.project.seed
     beside = _rivals(file, name, path, standings) if standings else {}
-    suites = _suites_of(file, name)
+    suites = suites_of_model(file, name)
     limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
     if gate.suites:
         beside["suites"] = tuple(path.suites[named] for named in gate.suites)
         effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
+        against = tuple(suites[named].judged_beside() for named in gate.suites)
+        against = tuple(each for each in against if each.limits)
         gate = gate.model_copy(update={"limits": effective})
+        if against:
+            beside["limits_against"] = Limits(of=against)
+            compared = [each.suite for each in against if each.suite in path.besides]
+            beside["besides"] = tuple(path.besides[named] for named in compared)
     shown: dict[str, Any] = {}
     if suites:
         shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
+        if path.besides:
+            shown["besides"] = tuple(path.besides.values())
     beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices

@@ -25,7 +25,14 @@ from tunesmith.core.step import Step
 from tunesmith.core.waiver import Waiver
 from tunesmith.documents.frozen import freeze
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
-from tunesmith.judging import beside_what_stands, planned_graph, refusal, register_gate
+from tunesmith.judging import (
+    beside_what_stands,
+    compare_suites,
+    planned_graph,
+    refusal,
+    register_gate,
+    register_suites,
+)
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts, served_models
 from tunesmith.model_graph import ModelPath
@@ -37,7 +44,7 @@ from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import PRODUCTION, RELEASED, Release
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.records.suite import SuiteResult, warnings
+from tunesmith.records.suite import SuiteResult, not_kept, outcomes
 from tunesmith.registry.choice import Chosen, require_whole
 from tunesmith.registry.gate_report import seal_judged
 from tunesmith.registry.signing import (
@@ -159,6 +166,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     dataset = freeze(project, path.dataset)
     preview(project, path)
     register_gate(project, path, dataset)
+    register_suites(project, path, dataset)
     base, model = project.runner.run_all(path.base_evaluation, path.model)
     made = Made(
         dataset=dataset,
@@ -170,6 +178,7 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     if judges and path.audit is not None:
         project.run(path.audit)  # documents say what it found, and a gate may ask for them
     path = beside_what_stands(project, path, fingerprint(made.model))
+    compare_suites(project, path)
     if path.gate is None or path.release is None or not judges:
         return made
     verdict: GateResult = project.run(path.gate)
@@ -194,7 +203,7 @@ def look_beyond(project: Project, suite: Step) -> SuiteResult:
     found: SuiteResult = project.run(suite)
     model = project.file.model[found.model]
     suites = suites_of(found.model, model.objective, project.file.suite)
-    for said in warnings(found, suites[found.suite].judged_by()):
+    for said in not_kept(outcomes(found, suites[found.suite].judged_by())):
         project.runner.on_event(Event(step=suite.name, what="warned", note=said))
     return found
 

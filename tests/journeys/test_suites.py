@@ -66,3 +66,61 @@ def test_a_gate_judges_suites(new_project):
     found = {figure["name"]: figure["num_rows"] for figure in noise["figures"]}
     assert found["accuracy lost: paraphrases"] == found["answers that stay: paraphrases"] == 3
     assert found["answers that stay: typos"] == 4
+
+
+BESIDE = """
+[suite.noise]
+model = "desk"
+kind = "robustness"
+num_rows = 4
+against = "released"
+limits_against = { "answers that stay: typos" = -1.0 }
+
+[ledger]
+"""
+
+
+def test_a_suite_is_compared_with_the_version_that_was_released(new_project):
+    project = new_project()
+    project.edit("at_least = 0.0", 'at_least = 0.0\nsuites = ["noise"]')
+    project.edit("[ledger]\n", BESIDE)
+    first = project.process("run")
+    assert first.returncode == 0, first.stderr
+    assert "suite:desk/noise is on record; at most 4 test rows under each change" in first.stderr
+    shown = json.loads(project.tunesmith("model", "show", "desk@1", "--json"))
+    rules = {rule["rule"]: rule for rule in shown["gate"]["rules"]}
+    rule = rules["suite noise: answers that stay: typos, tuned minus released"]
+    assert rule["observed"] == "no other version is released yet"
+    planned = project.tunesmith("plan")
+    assert "suite:desk/noise: at most 4 test rows under each change, 95% confidence" in planned
+    assert "suite:desk/forgetting: 40 texts" in planned
+    assert "as they did for the last version" in planned
+
+    # Said before it was found, limits and all.
+    entries = json.loads(project.tunesmith("audit", "log", "--limit", "1000", "--json"))
+    (noise, tuned) = (
+        next(entry for entry in entries if entry["what"] == what and name in json.dumps(entry))
+        for what, name in (("suite.registered", "noise"), ("run.finished", "finetune:desk"))
+    )
+    assert noise["seq"] < tuned["seq"]
+    assert noise["body"]["limits_against"]["limits"] == {"answers that stay: typos": -1.0}
+
+    # Another version: the released one is asked nothing that it has said already.
+    project.edit("rank = 4", "rank = 2")
+    second = project.process("run")
+    assert second.returncode == 0, second.stderr
+    assert "= suite:desk/noise/desk@1: unchanged" in second.stderr
+    said = project.tunesmith("model", "show", "desk@2")
+    assert "noise beside desk@1 (released)" in said
+    assert "McNemar's exact test: p = " in said
+    shown = json.loads(project.tunesmith("model", "show", "desk@2", "--json"))
+    rules = {rule["rule"]: rule for rule in shown["gate"]["rules"]}
+    rule = rules["suite noise: answers that stay: typos, tuned minus desk@1"]
+    assert rule["verdict"] == "pass"
+    (beside,) = shown["besides"]
+    assert (beside["version"], beside["num_left_out"]) == ("desk@1", 0)
+    assert {figure["num_rows"] for figure in beside["figures"]} <= {1, 2, 3, 4}
+
+    # Nothing is new: nothing runs, though desk@2 stands there now.
+    lines = json.loads(project.tunesmith("plan", "--json"))["lines"]
+    assert {each["state"] for each in lines} == {"hit"}

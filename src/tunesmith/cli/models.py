@@ -111,7 +111,7 @@ def model_mistakes(
 ) -> None:
     """List the rows on which the tuned model did worst: of the test rows, or of a task."""
     from tunesmith.cli.opening import opened
-    from tunesmith.records.evaluation import SHARES
+    from tunesmith.records.evaluation import is_share
     from tunesmith.registry.answered import answered_by, answered_now
 
     with opened(folder) as (project, _):
@@ -122,7 +122,7 @@ def model_mistakes(
     evaluation, rows = asked.evaluation, asked.rows
     of = by or evaluation.metric
     worth = _worth_of(evaluation, of, rows)
-    full = 1.0 if of in SHARES else math.inf
+    full = 1.0 if is_share(of) else math.inf
     wanted = rows if best else [row for row in rows if worth(row) < full]
     sign = -1 if best else 1
     found = sorted(wanted, key=lambda r: (sign * worth(r), -sign * r["loss"]))
@@ -136,7 +136,7 @@ def model_mistakes(
     ]
     way = ", lower is better" if evaluation.falls(of) else ""
     head = f"{of} {metric(of, evaluation.metrics()[of])}{way}"
-    if of in SHARES and not best:
+    if is_share(of) and not best:
         head += f"; {len(found)} of {len(rows)} rows are not wholly right"
     lines = table(cells, ["row", "text", "wanted", "predicted", "loss"])
     key = "best" if best else "worst"

@@ -139,6 +139,7 @@ def plan(
         runs = project.runs()
         priced = price_plan(planned, project.file.ledger.rates, runs)
         could = judging.what_gates_could_show(project, steps, planned)
+        could += judging.what_suites_could_show(project, steps, planned)
     lines = [
         *plan_lines(priced),
         *(part for line in (*preview_lines(known), *could) for part in wrapped(line)),

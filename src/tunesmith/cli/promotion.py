@@ -253,6 +253,8 @@ def _report(found: Report) -> list[str]:
     for suite in found.suites:
         lines += wrapped(f"suite {suite.suite}", indent="  ")
         lines += [part for line in describe(suite) for part in wrapped(line, indent="    ")]
+    for beside in found.besides:
+        lines += [part for line in describe(beside) for part in wrapped(line, indent="    ")]
     lines += [part for line in rule_lines(found.outcomes) for part in wrapped(line, indent="  ")]
     if found.waivers:
         lines += ["", "kept although the code changed since:"]

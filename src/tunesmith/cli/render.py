@@ -133,17 +133,17 @@ def metric(name: str, value: float) -> str:
     >>> metric("accuracy", 0.95), metric("log-likelihood", -1.25)
     ('95.0 %', '-1.250')
     """
-    from tunesmith.records.evaluation import SHARES
+    from tunesmith.records.evaluation import is_share
 
-    return percent(value) if name in SHARES else f"{value:.3f}"
+    return percent(value) if is_share(name) else f"{value:.3f}"
 
 
 def difference(found: Comparison) -> str:
     """A difference and its interval for people: of shares in points; and which way is better, where
     it is not upwards."""
-    from tunesmith.records.evaluation import SHARES
+    from tunesmith.records.evaluation import is_share
 
-    factor, unit, form = (100, " points", "+.1f") if found.metric in SHARES else (1, "", "+.3f")
+    factor, unit, form = (100, " points", "+.1f") if is_share(found.metric) else (1, "", "+.3f")
     middle, low, high = (
         format(factor * value, form) for value in (found.difference, found.low, found.high)
     )

@@ -50,7 +50,7 @@ def transfer_lines(report: TransferReport) -> list[str]:
 
 def pilot_lines(pilot: Pilot) -> list[str]:
     """A table of the recipes, the Pareto front, and how to choose one."""
-    from tunesmith.records.evaluation import SHARES
+    from tunesmith.records.evaluation import is_share
 
     rows = [
         [
@@ -58,7 +58,7 @@ def pilot_lines(pilot: Pilot) -> list[str]:
             each.recipe,
             each.num_trainable,
             interval(each.loss, "{:.3f}"),
-            interval(each.metric, "{:.0%}" if pilot.metric in SHARES else "{:.3f}"),
+            interval(each.metric, "{:.0%}" if is_share(pilot.metric) else "{:.3f}"),
             spent(each.spent),
             spent(each.whole),
         ]

@@ -24,7 +24,7 @@ from tunesmith.records.quality import Quality
 from tunesmith.records.release import Release
 from tunesmith.records.service import Traffic
 from tunesmith.records.signal import Proposal, Signal
-from tunesmith.records.suite import SuiteResult
+from tunesmith.records.suite import Figure, SuiteBeside, SuiteResult
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.records.value import RowValues, Vectors
 from tunesmith.text.licences import differing, doubts
@@ -239,12 +239,27 @@ def _(slices: Slices) -> list[str]:
 
 
 @describe.register
+def _(found: SuiteBeside) -> list[str]:
+    left_out = f"; {found.num_left_out} examples left out" if found.num_left_out else ""
+    lines = [
+        f"{figure.name}: {found.version} {figure.base:.3f}, tuned {figure.tuned.value:.3f}, "
+        f"{_difference(figure)}"
+        for figure in found.figures
+    ]
+    none = [] if lines else ["no example that both were asked, so nothing is compared"]
+    return [f"{found.suite} beside {found.version} ({found.against}){left_out}", *lines, *none]
+
+
+def _difference(figure: Figure) -> str:
+    found = figure.difference
+    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f}); {figure.tested}"
+
+
+@describe.register
 def _(found: SuiteResult) -> list[str]:
     lines = [
         f"{figure.name}: base {figure.base:.3f}, tuned {figure.tuned.value:.3f} "
-        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), "
-        f"{figure.difference.value:+.3f} "
-        f"({figure.difference.low:+.3f} to {figure.difference.high:+.3f})"
+        f"({figure.tuned.low:.3f} to {figure.tuned.high:.3f}), {_difference(figure)}"
         for figure in found.figures
     ]
     return [f"{found.kind}: {found.num_examples} examples", *lines, *found.notes]

@@ -53,7 +53,14 @@ _CURATING = (
 )
 _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting", "tunesmith.text")
 _DEDUP = tuple(f"tunesmith.text.{name}" for name in ("dedup", "sketch", "small_sets"))
-_EVALUATING = (f"{_STAGES}.evaluate", "tunesmith.lm", _REWARDS, f"{_RECORDS}.rows")
+_PAIRED = ("tunesmith.paired", "tunesmith.lm")
+_EVALUATING = (f"{_STAGES}.evaluate", *_PAIRED, _REWARDS, f"{_RECORDS}.rows")
+_ROWS = ("own_rows", "task", "answers", "judge", "extract")
+_OWN_ROWS = (*(f"{_STAGES}.evaluate.{name}" for name in _ROWS), _REWARDS)
+_PROBING = (
+    *(f"{_STAGES}.probe", *_PAIRED, "tunesmith.text.pii", "tunesmith.text.identifiers"),
+    *(f"{_RECORDS}.rows", f"{_RECORDS}.suite"),
+)
 # All that a step's modules import, used in each call or not: tests/arch/test_keys.py compares.
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
 _READERS = ("pyarrow", "pyyaml", "ftfy")
@@ -235,15 +242,15 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.probe.run:probe",
         config=f"{_STAGES}.probe.config:ProbeConfig",
         record=f"{_RECORDS}.suite:SuiteResult",
-        sources=(
-            f"{_STAGES}.probe",
-            "tunesmith.lm",
-            "tunesmith.text.pii",
-            "tunesmith.text.identifiers",
-            f"{_RECORDS}.rows",
-            f"{_RECORDS}.suite",
-        ),
+        sources=_PROBING,
         libraries=(*_MODEL, "scipy", "phonenumberslite"),
+    ),
+    "probe-beside@1": Kind(
+        function=f"{_STAGES}.probe.beside:beside",
+        config=f"{_STAGES}.probe.config:BesideConfig",
+        record=f"{_RECORDS}.suite:SuiteBeside",
+        sources=_PROBING,
+        libraries=("numpy", "pyarrow", "scipy"),
     ),
     "evaluate-base-task@1": Kind(
         function=f"{_STAGES}.evaluate.asking:task_base",
@@ -263,11 +270,7 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.apart:check",
         config=f"{_STAGES}.evaluate.apart:ApartConfig",
         record=f"{_RECORDS}.evaluation:Apart",
-        sources=(
-            *(f"{_STAGES}.evaluate.{name}" for name in ("apart", "own_rows", "task")),
-            *(f"{_STAGES}.evaluate.{name}" for name in ("answers", "extract", "judge")),
-            *(_REWARDS, "tunesmith.text.contained", *_DEDUP),
-        ),
+        sources=(f"{_STAGES}.evaluate.apart", *_OWN_ROWS, "tunesmith.text.contained", *_DEDUP),
         libraries=("pyarrow", "numpy", "rensa"),
     ),
     "evaluate-tuned-pairs@1": Kind(
@@ -281,11 +284,7 @@ KINDS: Mapping[str, Kind] = {
         function=f"{_STAGES}.evaluate.slices:cut",
         config=f"{_STAGES}.evaluate.config:SlicesConfig",
         record=f"{_RECORDS}.evaluation:Slices",
-        sources=(
-            *(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config", "own_rows")),
-            *(f"{_STAGES}.evaluate.{name}" for name in ("task", "answers", "judge", "extract")),
-            _REWARDS,
-        ),
+        sources=(*(f"{_STAGES}.evaluate.{name}" for name in ("slices", "config")), *_OWN_ROWS),
         libraries=("pyarrow",),
     ),
     "audit@1": Kind(

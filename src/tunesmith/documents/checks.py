@@ -72,7 +72,10 @@ def _newest(store: Store, kind: str) -> list[Run]:
         for run in (*store.runs, *store.failed)
         if run.kind == kind and store.version.digest in store.given(run, "model")
     ]
-    newest = {run.step: run for run in sorted(runs, key=lambda run: run.id)}
+    newest = {
+        run.identity["config"].get("suite", run.step): run
+        for run in sorted(runs, key=lambda run: run.id)
+    }
     return [newest[name] for name in sorted(newest)]
 
 
@@ -182,7 +185,8 @@ def said(value: list[dict[str, Any]]) -> list[str]:
         ]
         lines += [f"- {line(note)}" for note in each.get("notes", [])]
     rows = [[each["name"], *_row(figure)] for each in value for figure in each.get("figures", [])]
-    head = ["suite", "figure", "base model", "this model", "difference", "interval", "examples"]
+    of = ["base model", "this model", "difference", "interval", "test", "examples"]
+    head = ["suite", "figure", *of]
     return ["", *lines, *(["", *table(head, rows)] if rows else [])]
 
 
@@ -194,6 +198,7 @@ def _row(figure: dict[str, Any]) -> list[Any]:
         f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})",
         f"{found['value']:+.3f}",
         f"{found['low']:+.3f} to {found['high']:+.3f} ({figure['confidence']:.0%})",
+        from_plain(Figure, figure).tested,
         figure["num_rows"],
     ]
 

@@ -20,13 +20,13 @@ from tunesmith.core.step import ordered
 from tunesmith.graph import base_of, build, value_of
 from tunesmith.ledger.cost import price, zero
 from tunesmith.lm.load import is_encoder
+from tunesmith.paired.bootstrap import bootstrap_mean
+from tunesmith.paired.difference import of_outcomes
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.money import Money
 from tunesmith.records.rivals import Estimate
 from tunesmith.records.value import DataValue, RowValues, SourceValue, ValuedRow
-from tunesmith.stages.evaluate.bootstrap import bootstrap_mean
-from tunesmith.stages.evaluate.paired import of_outcomes
 from tunesmith.stages.value.config import ValueConfig
 from tunesmith.stages.value.run import require_labelled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,12 +18,27 @@ SHARES = frozenset(
         "accuracy", "normalised accuracy", "macro-F1", "micro-F1", "calibration error",
         "pair accuracy", "tag accuracy", "tag F1", "recall@1", "recall@10", "nDCG@10",
         "exact match", "normalised match", "token F1", "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF",
-        "answers that ended", WIN_RATE,
+        "BLEU", "answers that ended", WIN_RATE,
     )
 )  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""
+AT_RANK = re.compile(r"(recall|nDCG|MRR)@([1-9][0-9]{0,3})")
+"""Names of metrics of the first so many of a ranking, whatever that number is."""
+RANKED = "reciprocal rank"
+"""The metric whose rows say where the right passage stands, so that those of any number follow."""
 LOWER_IS_BETTER = frozenset(("perplexity", "loss", "calibration error", "Brier score"))
 """Metrics of which less is better; of every other one more is, but for those that a task says."""
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of something.
+
+    >>> is_share("recall@5"), is_share("perplexity")
+    (True, False)
+    """
+    return metric in SHARES or AT_RANK.fullmatch(metric) is not None
+
+
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
@@ -16,6 +16,12 @@ POWER = 0.8
 """How often as many rows as are said to be needed would settle it."""
 FORGETTING = "forgetting"
 """The kind of suite that each model which goes on with a text has, asked for or not."""
+
+
+MadeOf = Literal["share", "mean", "ratio", "area", ""]
+"""What a figure is of what its examples have each: the share of those that have 1; their mean; the
+sum over the sum of their sizes; the area under the ROC curve of those of size 1 against those of
+size 0. Empty where it is of no sample of examples, so that nothing can be tested."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,18 +50,36 @@ class Figure:
     """Which way is bad."""
     limited: Literal["tuned", "difference"] = "tuned"
     """Which of the two a limit is of."""
+    made_of: MadeOf = ""
+    test: str = ""
+    """How `p_value` was found: "McNemar's exact test" or "permutation test"; empty where there is
+    none."""
+    p_value: float | None = None
+    """Two-sided: how often chance alone would make so large a difference."""
+    detectable: float | None = None
+    """Smallest difference that so many examples could be expected to show (80 % power), by how far
+    these spread."""
 
-    def outcome(self, suite: str, limit: float) -> RuleResult:
-        """Whether the figure keeps to `limit`, at the bad end of its interval too."""
-        found = self.tuned if self.limited == "tuned" else self.difference
+    @property
+    def tested(self) -> str:
+        """For people: the test of the difference, and what could have been shown."""
+        if self.p_value is None or self.detectable is None:
+            return "no test, as it is of no sample of examples"
+        return f"{self.test}: p = {self.p_value:.3g}; could show {self.detectable:.3f}"
+
+    def outcome(self, suite: str, limit: float, versus: str = "") -> RuleResult:
+        """Whether the figure keeps to `limit`, at the bad end of its interval too; with `versus`,
+        what stands under `base`, a limit of the difference from that."""
+        is_of_one = self.limited == "tuned" and not versus
+        found = self.tuned if is_of_one else self.difference
         worst, best = (
             (found.high, found.low) if self.worse == "higher" else (-found.low, -found.high)
         )
         bound = limit if self.worse == "higher" else -limit
         verdict: Verdict = "pass" if worst <= bound else "fail" if best > bound else "inconclusive"
-        sign = "" if self.limited == "tuned" else "+"
+        sign = "" if is_of_one else "+"
         end, word = ("upper", "most") if self.worse == "higher" else ("lower", "least")
-        of = "" if self.limited == "tuned" else ", tuned minus base"
+        of = "" if is_of_one else f", tuned minus {versus or 'base'}"
         return RuleResult(
             rule=f"suite {suite}: {self.name}{of}",
             observed=f"{found.value:{sign}.4f} ({found.low:{sign}.4f} to {found.high:{sign}.4f} "
@@ -97,11 +121,31 @@ class SuiteResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SuiteBeside:
+    """What one suite found of one model beside another version, on the examples that both were
+    asked. What a figure calls `base` is the other version's."""
+
+    suite: str
+    kind: str
+    model: str
+    against: str
+    """What the suite's section says: an alias, or "released"."""
+    version: str
+    """What stood there, e.g. "desk@1"."""
+    figures: tuple[Figure, ...]
+    """Those that a test can be made of."""
+    num_left_out: int = 0
+    """Examples that only one of them was asked, or that the other was tuned on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteLimits:
     """What a suite's figures must keep to, by their names."""
 
     suite: str
     limits: Mapping[str, float] = field(default_factory=dict)
+    against: str = ""
+    """The alias that they are of the difference from; empty for those of the figures alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,17 +155,37 @@ class Limits:
     of: tuple[SuiteLimits, ...] = ()
 
 
-def warnings(result: SuiteResult, limits: SuiteLimits) -> list[str]:
-    """Where a result is beyond its limits, or may be, for people.
+def not_kept(rules: Iterable[RuleResult]) -> list[str]:
+    """Which limits are not kept, or may not be, for people."""
+    return [
+        f"{rule.rule}: {rule.observed}, wanted {rule.required}" for rule in rules if not rule.passed
+    ]
+
+
+def beside_outcomes(found: SuiteBeside | None, limits: SuiteLimits) -> tuple[RuleResult, ...]:
+    """How each limit of the difference from the version under an alias came out; with `found` None,
+    as no other version stands there, each passes.
 
     Raises:
-        UsageError: a limit is of no figure of the suite.
+        UsageError: a limit is of no figure that could be compared.
     """
-    return [
-        f"{rule.rule}: {rule.observed}, wanted {rule.required}"
-        for rule in outcomes(result, limits)
-        if not rule.passed
-    ]
+    if found is not None:
+        known = {figure.name: figure for figure in found.figures}
+        _require_figures(limits.suite, "limits_against", limits.limits, known)
+        return tuple(
+            known[name].outcome(found.suite, limit, found.version)
+            for name, limit in limits.limits.items()
+        )
+    return tuple(
+        RuleResult(
+            rule=f"suite {limits.suite}: {name}, tuned minus {limits.against}",
+            observed=f"no other version is {limits.against} yet",
+            required=f"{limit:+.4f}, once there is one",
+            passed=True,
+            verdict="pass",
+        )
+        for name, limit in limits.limits.items()
+    )
 
 
 def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]:
@@ -131,14 +195,20 @@ def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]
         UsageError: a limit is of no figure of the suite.
     """
     known = {figure.name: figure for figure in result.figures}
-    for name in limits.limits:
-        if name not in known:
-            raise UsageError(
-                f"suite.{result.suite}.limits: there is no figure {name!r}",
-                remedy=f"there is: {', '.join(known)}",
-            )
+    _require_figures(result.suite, "limits", limits.limits, known)
     return tuple(
         figure.outcome(result.suite, limits.limits[name])
         for name, figure in known.items()
         if name in limits.limits
     )
+
+
+def _require_figures(
+    suite: str, key: str, limits: Mapping[str, float], known: Mapping[str, Figure]
+) -> None:
+    for name in limits:
+        if name not in known:
+            raise UsageError(
+                f"suite.{suite}.{key}: there is no figure {name!r}",
+                remedy=f"there is: {', '.join(known)}",
+            )

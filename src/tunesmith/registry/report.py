@@ -16,7 +16,7 @@ from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Comparison, Evaluation, GateResult, RuleResult
 from tunesmith.records.model import ModelVersion
-from tunesmith.records.suite import SuiteResult, outcomes
+from tunesmith.records.suite import SuiteBeside, SuiteResult, outcomes
 from tunesmith.registry.standing import Entry, listed, split
 from tunesmith.stages.probe.config import suites_of
 
@@ -66,6 +66,8 @@ class Report:
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
     suites: tuple[SuiteResult, ...] = ()
+    besides: tuple[SuiteBeside, ...] = ()
+    """The newest comparison of each suite with the version under an alias."""
     """What was found of it beyond its task: the newest result of each suite, by name."""
     outcomes: tuple[RuleResult, ...] = ()
     """How those keep to the limits that the project file has for them now."""
@@ -130,7 +132,7 @@ def report(project: Project, version: str) -> Report:
         of_it = [
             run
             for run in runs
-            if run.kind in ("audit@1", "probe@1")
+            if run.kind in ("audit@1", "probe@1", "probe-beside@1")
             and run.status == "succeeded"
             and run.identity["inputs"]["model"] == [entry.version.digest]
         ]
@@ -151,6 +153,10 @@ def report(project: Project, version: str) -> Report:
         words=_words(project, audits[-1]) if audit and audit.to_look_at else (),
         waivers=tuple(waivers),
         suites=suites,
+        besides=tuple(
+            project.load(run)
+            for run in {run.step: run for run in of_it if run.kind == "probe-beside@1"}.values()
+        ),
         outcomes=tuple(rule for each in suites for rule in _outcomes(project, each)),
     )
 
@@ -219,7 +225,8 @@ def compared(project: Project, first: str, second: str, metric: str = "") -> Bes
 
 def _suites(project: Project, runs: Sequence[Run]) -> tuple[SuiteResult, ...]:
     """The newest result of each suite, by name; `runs` are those of suites, oldest first."""
-    newest = {run.step: run for run in runs}
+    # By its name: a version that others are compared with is asked by steps of theirs, too.
+    newest = {run.identity["config"]["suite"]: run for run in runs}
     return tuple(project.load(newest[name]) for name in sorted(newest))
 
 

@@ -2,11 +2,14 @@
 answer, higher is better. Where several answers are right, the nearest counts.
 
 ROUGE: Lin, ROUGE (2004), the F-measure, without stemming. chrF: Popovic, chrF (WMT 2015), n-grams
-of one to six characters, recall counts twice. Token F1: Rajpurkar et al., SQuAD (2016).
+of one to six characters, recall counts twice. BLEU: Papineni et al., BLEU (ACL 2002), of one
+answer, smoothed as in Chen and Cherry (WMT 2014), method 3. Token F1: Rajpurkar et al., SQuAD
+(2016).
 """
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -17,6 +20,17 @@ CHARS = 6
 """The longest n-grams of characters of chrF."""
 BETA = 2.0
 """How often recall counts beside precision in chrF."""
+WORDS = 4
+"""The longest runs of words of BLEU."""
+_APART = tuple(
+    (re.compile(pattern), apart)
+    for pattern, apart in (
+        (r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 "),
+        (r"([^0-9])([\.,])", r"\1 \2 "),
+        (r"([\.,])([^0-9])", r" \1 \2"),
+        (r"([0-9])(-)", r"\1 \2 "),
+    )
+)
 _WORDS = re.compile(r"[^\W_]+")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _MARKS = str.maketrans("", "", string.punctuation)
@@ -87,6 +101,26 @@ def chr_f(said: str, wanted: str) -> float:
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
+def bleu(said: str, wanted: str) -> float:
+    """BLEU of one answer: runs of one to four words, of the lengths that the answer has; of lengths
+    of which none is right half of one, a quarter of one, and so on."""
+    mine, right = _marked(said), _marked(wanted)
+    logs, fewer = [], 1.0
+    for size in range(1, WORDS + 1):
+        one = _runs(mine, size)
+        if not one:
+            break
+        common = _common(one, _runs(right, size))
+        if not common:
+            fewer /= 2
+        logs.append(math.log((common or fewer) / one.total()))
+    # Without a single word in common it is 0, however short the answer is.
+    if not logs or not _common(_runs(mine, 1), _runs(right, 1)):
+        return 0.0
+    brevity = min(0.0, 1 - len(right) / len(mine))
+    return math.exp(brevity + sum(logs) / len(logs))
+
+
 METRICS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
     {
         "exact match": exact_match,
@@ -96,6 +130,7 @@ METRICS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
         "ROUGE-2": lambda said, wanted: rouge_n(said, wanted, 2),
         "ROUGE-L": rouge_l,
         "chrF": chr_f,
+        "BLEU": bleu,
     }
 )
 """By name: metric(said, wanted)."""
@@ -116,6 +151,18 @@ def _normalised(text: str) -> str:
 
 def _words(text: str) -> list[str]:
     return _WORDS.findall(text.lower())
+
+
+def _marked(text: str) -> list[str]:
+    """Words as WMT counts them (`mteval-v13a`): marks are words of their own, but for the points
+    and commas of numbers and the hyphens of words."""
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    for entity, mark in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
+        text = text.replace(entity, mark)
+    text = f" {text} "
+    for pattern, apart in _APART:
+        text = pattern.sub(apart, text)
+    return text.split()
 
 
 def _runs(items: Sequence[str], size: int) -> Counter[Sequence[str]]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from tunesmith.paired.bootstrap import NUM_RESAMPLES, Array, Interval
+from tunesmith.paired.power import POWER
+from tunesmith.paired.sums import AT_ONCE, permuted
 from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Array, Interval
-from tunesmith.stages.evaluate.power import POWER
-from tunesmith.stages.evaluate.sums import AT_ONCE, permuted
 
 MAX_BINS = 15
 ROWS_OF_BIN = 10

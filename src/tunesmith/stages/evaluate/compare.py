@@ -9,14 +9,25 @@ from scipy.stats import binomtest
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError, UsageError
-from tunesmith.records.evaluation import Comparison, Evaluation, Slice
-from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.bootstrap import (
+from tunesmith.paired.bootstrap import (
     NUM_RESAMPLES,
     Interval,
     bootstrap_mean,
     paired_bootstrap,
 )
+from tunesmith.paired.difference import (
+    FEW,
+    PERMUTATION,
+    is_right_or_wrong,
+    no_difference,
+    not_beyond,
+    of_few,
+    of_outcomes,
+)
+from tunesmith.paired.power import is_bounded
+from tunesmith.paired.sums import of_one, of_seen, of_two
+from tunesmith.records.evaluation import Comparison, Evaluation, Slice
+from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.calibration import calibration_error, error_of_one, error_of_two
 from tunesmith.stages.evaluate.measured import (
     CALIBRATION,
@@ -27,18 +38,7 @@ from tunesmith.stages.evaluate.measured import (
     sums_of,
     sureness_of,
 )
-from tunesmith.stages.evaluate.paired import (
-    FEW,
-    PERMUTATION,
-    is_right_or_wrong,
-    no_difference,
-    not_beyond,
-    of_few,
-    of_outcomes,
-)
-from tunesmith.stages.evaluate.power import BOUNDED_METRICS
 from tunesmith.stages.evaluate.predictions import Predictions, from_parquet
-from tunesmith.stages.evaluate.sums import of_one, of_seen, of_two
 
 BASE = "base"
 
@@ -125,8 +125,8 @@ def _of_rows(
     if first is None or second is None:
         return None
     test, p_value = no_difference(first.scores, second.scores, asking.seed)
-    is_bounded = metric in BOUNDED_METRICS or bool(tuned.task)
-    interval = _of_scores(first.scores, second.scores, asking, is_bounded)
+    may_be = is_bounded(metric) or bool(tuned.task)
+    interval = _of_scores(first.scores, second.scores, asking, may_be)
     return _Found(
         metric=metric,
         values=(_mean(first.scores), _mean(second.scores)),
@@ -242,15 +242,15 @@ def _paired(
 
 
 def _of_scores(
-    before: Sequence[float], after: Sequence[float], asking: Asking, is_bounded: bool
+    before: Sequence[float], after: Sequence[float], asking: Asking, may_be_bounded: bool
 ) -> Interval:
-    """The interval of the difference of two means of the same rows; `is_bounded` says that they may
-    be of scores between 0 and 1, which a loss is by chance alone."""
+    """The interval of the difference of two means of the same rows; `may_be_bounded` says that they
+    may be of scores between 0 and 1, which a loss is by chance alone."""
     rows = [second - first for first, second in zip(before, after, strict=True)]
     if is_right_or_wrong(before) and is_right_or_wrong(after):
         return of_outcomes(rows.count(1), rows.count(-1), len(rows), asking.confidence)
     interval = paired_bootstrap(before, after, confidence=asking.confidence, seed=asking.seed)
-    is_between = is_bounded and all(0 <= score <= 1 for score in (*before, *after))
+    is_between = may_be_bounded and all(0 <= score <= 1 for score in (*before, *after))
     if is_between and sum(row != 0 for row in rows) < FEW:
         low, high = of_few(rows, asking.confidence)
         interval = replace(interval, low=low, high=high)

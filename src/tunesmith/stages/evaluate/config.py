@@ -49,7 +49,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     f"{_HERE}.states:score_passages": _RANKS,
     f"{_HERE}.states:score_vectors": _RANKS,
 }
-"""What rules of gates can ask for, by what the rows are asked with; the first one first."""
+"""What rules of gates can ask for, by what the rows are asked with; the first one first. Where rows
+are ranked, "recall@k", "nDCG@k" and "MRR@k" also for any other k."""
 
 
 class EvaluateConfig(Section):
@@ -146,7 +147,8 @@ class GateRule(Section):
     slice: SliceConfig | None = None
     """On which of the rows alone, such as { source = "tickets" }; without it on all."""
     metric: str = ""
-    """Which metric; without one the evaluation's first. Of labels "macro-F1" is another; of a task
+    """Which metric; without one the evaluation's first. Of labels "macro-F1" is another; of search
+    "recall@5", "nDCG@5" or "MRR@5", with any number; of a task
     with a judge "win rate, judged by a model", which needs a measured rule beside it."""
     against: str = ""
     """What the model is compared with on the same rows: "base"; an alias such as "production",

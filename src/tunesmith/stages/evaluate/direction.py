@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
-from tunesmith.records.evaluation import LOWER_IS_BETTER, WIN_RATE
+from tunesmith.records.evaluation import AT_RANK, LOWER_IS_BETTER, RANKED, WIN_RATE
 from tunesmith.stages.evaluate.config import METRICS, SCORERS, GateConfig, GateRule
 from tunesmith.stages.evaluate.label_set import OF_LABELS, WHY_NOT
 from tunesmith.stages.evaluate.task import Task
@@ -34,7 +34,8 @@ def require_metrics(
                 f"{metric!r} is {WHY_NOT}; task {rule.task!r} has none",
                 remedy=f"there is: {', '.join(names)}",
             )
-        settings.nearest(f"gate.{gate.name}.rules", metric, names, "metric")
+        if RANKED not in names or not AT_RANK.fullmatch(metric):
+            settings.nearest(f"gate.{gate.name}.rules", metric, names, "metric")
         falls = metric in LOWER_IS_BETTER or (
             task is not None and metric in task.config.lower_is_better
         )

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from scipy.stats import norm
 
+from tunesmith.paired.power import POWER
 from tunesmith.records.evaluation import Comparison, RuleResult, Slice, Verdict
 from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
-from tunesmith.stages.evaluate.power import POWER
 
 MIN_ROWS = 10
 """Of fewer rows of a slice nothing is said: their interval would be chance itself."""

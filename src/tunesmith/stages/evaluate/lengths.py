@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tunesmith.paired.bootstrap import Array
 from tunesmith.records.pairwise import AtEqualLength
-from tunesmith.stages.evaluate.bootstrap import Array
 
 ENOUGH = 10
 """Below so many pairs won, or lost, for each of the two coefficients, a logistic regression is not

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from tunesmith.core.errors import DataError
-from tunesmith.records.evaluation import Evaluation
+from tunesmith.paired.sums import Sums, of_labels, of_tags, of_tokens
+from tunesmith.records.evaluation import AT_RANK, RANKED, Evaluation
 from tunesmith.stages.evaluate.calibration import Sureness
-from tunesmith.stages.evaluate.metrics import UNTAGGED
+from tunesmith.stages.evaluate.metrics import UNTAGGED, of_rank
 from tunesmith.stages.evaluate.predictions import Predictions
-from tunesmith.stages.evaluate.sums import Sums, of_labels, of_tags, of_tokens
 
 MACRO_F1 = "macro-F1"
 MICRO_F1 = "micro-F1"
@@ -48,6 +48,9 @@ def by_rows(evaluation: Evaluation, said: Predictions, metric: str) -> Predictio
         return said
     if metric in said.by_row:
         return said.of(metric)
+    if evaluation.metric == RANKED and AT_RANK.fullmatch(metric):
+        ranks = (round(1 / score) for score in said.scores)
+        return replace(said, scores=tuple(of_rank(metric, rank) or 0.0 for rank in ranks))
     if metric not in evaluation.others:
         return None
     if metric == LOSS and "nats" not in said.added:

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from tunesmith.records.evaluation import AT_RANK
+
 UNTAGGED = "O"
 """The tag of words that have none."""
 
@@ -56,6 +58,22 @@ def counts_by_label(
     hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
     seen = Counter(truth) + Counter(predicted)
     return [*(hits[label] for label in labels), *(seen[label] for label in labels)]
+
+
+def of_rank(metric: str, rank: int) -> float | None:
+    """recall@k, nDCG@k or MRR@k of a ranking of which one passage is right and stands at `rank`,
+    counted from 1; None of another metric.
+
+    >>> of_rank("recall@3", 3), of_rank("MRR@3", 2), of_rank("MRR@3", 4), of_rank("accuracy", 1)
+    (1.0, 0.5, 0.0, None)
+    """
+    found = AT_RANK.fullmatch(metric)
+    if found is None:
+        return None
+    kind, cutoff = found[1], int(found[2])
+    if kind == "nDCG":
+        return gain_of_rank(rank, cutoff)
+    return (1.0 if kind == "recall" else 1 / rank) if rank <= cutoff else 0.0
 
 
 def gain_of_rank(rank: int, cutoff: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypedDict, Unpack
 
 from tunesmith.core.ref import PARQUET
@@ -9,11 +10,18 @@ from tunesmith.core.step import Context
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
-from tunesmith.records.evaluation import Evaluation, GateResult, Slices
+from tunesmith.records.evaluation import Evaluation, GateResult, RuleResult, Slices
 from tunesmith.records.model import BaseModel, ModelVersion
 from tunesmith.records.pairwise import People, Verdicts
 from tunesmith.records.release import Standings
-from tunesmith.records.suite import SuiteLimits, SuiteResult, outcomes
+from tunesmith.records.suite import (
+    Limits,
+    SuiteBeside,
+    SuiteLimits,
+    SuiteResult,
+    beside_outcomes,
+    outcomes,
+)
 from tunesmith.stages.evaluate.compare import compare
 from tunesmith.stages.evaluate.config import EvaluateConfig, GateConfig
 from tunesmith.stages.evaluate.documented import document_rules
@@ -62,6 +70,10 @@ class Beside(TypedDict, total=False):
     """Brings rules of its own."""
     suites: tuple[SuiteResult, ...]
     """Of each its limits in the settings are rules."""
+    limits_against: Limits | None
+    """Of suites that are compared with an alias: limits of the differences, rules too."""
+    besides: tuple[SuiteBeside, ...]
+    """Those differences, of the suites of which another version stands there."""
     verdicts: tuple[Verdicts, ...]
     """What the judges of tasks said of the tuned model's answers beside others'."""
     people: People | None
@@ -104,9 +116,7 @@ def judge(
     people = {each.task: each for each in said.of} if said else {}
     found = [outcome_of(rule, config, ctx, judged[rule.task], slices) for rule in config.rules]
     further = [outcome for outcome, _ in found] + [*(audit.rules if audit else ())]
-    for suite in suites:
-        limits = SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
-        further += outcomes(suite, limits)
+    further += _suite_rules(config, beside)
     further += document_rules(config, documents)
     verdict, rules = apply_rules(config, overall[0], further)
     return GateResult(
@@ -130,6 +140,19 @@ def judge(
         ),
         documents=documents.documents if documents else (),
     )
+
+
+def _suite_rules(config: GateConfig, beside: Beside) -> Iterator[RuleResult]:
+    """How the limits of suites came out: of their figures, and of the differences from what stands
+    under an alias."""
+    for suite in beside.get("suites", ()):
+        yield from outcomes(
+            suite, SuiteLimits(suite=suite.suite, limits=config.limits[suite.suite])
+        )
+    found = {each.suite: each for each in beside.get("besides", ())}
+    against = beside.get("limits_against")
+    for limits in against.of if against else ():
+        yield from beside_outcomes(found.get(limits.suite), limits)
 
 
 def _judged(ctx: Context, base: Evaluation, tuned: Evaluation, beside: Beside) -> dict[str, Judged]:

@@ -16,14 +16,14 @@ from scipy.stats import binomtest
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.errors import DataError
+from tunesmith.paired.bootstrap import NUM_RESAMPLES, Interval
+from tunesmith.paired.difference import of_outcomes
 from tunesmith.records.evaluation import WIN_RATE, Comparison
 from tunesmith.records.pairwise import BASE, Preferences, Verdicts, WinRate
 from tunesmith.records.review import Agreement
 from tunesmith.stages.evaluate.agreement import kappa
-from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Interval
 from tunesmith.stages.evaluate.compare import Asking
 from tunesmith.stages.evaluate.lengths import at_equal_length
-from tunesmith.stages.evaluate.paired import of_outcomes
 from tunesmith.stages.evaluate.people import Preferred, read_people
 from tunesmith.stages.evaluate.predictions import SHOWN
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -31,6 +30,7 @@ from tunesmith.records.model import TASKS, ModelVersion, Task
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.stages.probe.config import ProbeConfig
 from tunesmith.stages.probe.given import Given, read_given
+from tunesmith.stages.probe.seen import seen_by
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,11 +146,8 @@ class Asked:
         ]
 
     def trained_on(self) -> set[str]:
-        """The ids of the rows that the model was tuned on, from its own log of steps."""
-        seen: set[str] = set()
-        for line in self.ctx.blobs.get(self.model.curve).splitlines():
-            seen.update(json.loads(line)["row_ids"])
-        return seen
+        """The ids of the rows that the model was tuned on."""
+        return seen_by(self.model, self.ctx.blobs)
 
     def shown(self, total: int, note: str, before: int = 0) -> Callable[[int], None]:
         """What is called as things are done, `before` of them earlier."""

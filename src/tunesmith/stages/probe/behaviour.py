@@ -16,7 +16,7 @@ from tunesmith.stages.probe.answers import Question, answers, fits, likelihoods
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.cases import Case, Test, read_tests
 from tunesmith.stages.probe.figures import share
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, Score
 from tunesmith.stages.probe.robustness import normalised
 
 EVERY = "all cases"
@@ -52,6 +52,10 @@ def behaviour(asked: Asked) -> Found:
                 tuned=after.said,
                 base_score=float(before.passed),
                 tuned_score=float(after.passed),
+                scores=tuple(
+                    Score(figure=name, base=float(before.passed), tuned=float(after.passed))
+                    for name in (EVERY, test.name)
+                ),
             )
             for number, (case, before, after) in enumerate(
                 zip(test.cases, base[test.name], tuned[test.name], strict=True), start=1

@@ -108,6 +108,13 @@ class SuiteConfig(Section):
     """What figures must keep to, by name: `{ "loss of a token" = 0.1 }`. Beyond a limit a run
     warns; a gate that names the suite in `suites` fails. Without it the kind's own."""
 
+    against: str = ""
+    """An alias, such as "production", or "released", which means production, else candidate: the
+    figures are compared with those of the version that it points at, too, on the same examples."""
+    limits_against: dict[str, float] | None = None
+    """What the difference from that version must keep to, by figure, as `limits` does: at most so
+    much where more is worse, at least so much (below zero) where less is."""
+
     _given: Given | None = PrivateAttr(default=None)
 
     @property
@@ -130,6 +137,11 @@ class SuiteConfig(Section):
         """The limits of its figures."""
         limits = self.limits if self.limits is not None else LIMITS.get(self.kind, {})
         return SuiteLimits(suite=self.name, limits=dict(limits))
+
+    def judged_beside(self) -> SuiteLimits:
+        """The limits of the differences from the version that it is compared with."""
+        limits = dict(self.limits_against or {})
+        return SuiteLimits(suite=self.name, limits=limits, against=self.against)
 
     def require_askable(self, objective: str, data_format: str) -> None:
         """What is asked fits a model of that objective, and rows of that format.
@@ -180,7 +192,14 @@ class SuiteConfig(Section):
             check_path(paraphrases, ".jsonl", "checks/paraphrases.jsonl")
         return paraphrases
 
-    @field_validator("limits")
+    @field_validator("against")
+    @classmethod
+    def _is_an_alias(cls, against: str) -> str:
+        if against == "base":
+            raise ValueError("the base model is compared with anyhow; name an alias")
+        return against
+
+    @field_validator("limits", "limits_against")
     @classmethod
     def _are_numbers(cls, limits: dict[str, float] | None) -> dict[str, float] | None:
         for name, limit in (limits or {}).items():
@@ -196,7 +215,11 @@ class SuiteConfig(Section):
             raise ValueError(f"a suite of kind {self.kind!r} takes no file")
         if self.paraphrases and self.kind != "robustness":
             raise ValueError(f"a suite of kind {self.kind!r} takes no paraphrases")
-        for name in self.limits or {}:
+        if self.kind == "canaries" and self.against:
+            raise ValueError("exposures are of no sample, and two versions' are not compared")
+        if self.limits_against and not self.against:
+            raise ValueError('limits_against needs a version: set against, to "production" say')
+        for name in (*(self.limits or {}), *(self.limits_against or {})):
             if self.kind in FIGURES and name not in FIGURES[self.kind]:
                 known = ", ".join(map(repr, FIGURES[self.kind]))
                 raise ValueError(f"limits: there is no figure {name!r}, there is {known}")
@@ -220,6 +243,15 @@ class ProbeConfig(Section):
     """The most tokens of an answer."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of the two-sided intervals."""
+
+
+class BesideConfig(Section):
+    """Which version is compared with."""
+
+    against: str
+    """What the suite's section says: an alias, or "released"."""
+    version: str
+    """What stands there."""
 
 
 def suites_of(
@@ -250,7 +282,8 @@ def require_judged(
         settings.nearest(
             f"gate.{gate}.suites", named, suites, "suite of its model that runs, called"
         )
-        if not limits.get(named, suites[named].judged_by().limits):
+        beside = suites[named].limits_against
+        if not limits.get(named, suites[named].judged_by().limits) and not beside:
             raise ConfigError(
                 f"gate.{gate}.suites",
                 f"suite {named!r} has no limits that a gate could judge by",

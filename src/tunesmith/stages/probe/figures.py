@@ -1,14 +1,17 @@
 """Numbers of a suite with their intervals: shares, means, losses of a token, areas under the curve.
 
-A share: Wilson, JASA 22 (1927). A difference of shares on the same rows: Agresti and Min,
-Statistics in Medicine 24 (2005), half a row added to each of the four cells. A mean and a loss of a
-token: percentile bootstrap, Efron and Tibshirani (1993), chapter 13, over whole examples. An area
-under the ROC curve: Newcombe, Statistics in Medicine 25 (2006) 559-573, method 5.
+What two models differ by is decided as gates decide it (`tunesmith.paired`): of shares by McNemar's
+exact test, of other numbers by the bootstrap over whole examples and a permutation test. One
+model's share: Wilson, JASA 22 (1927). Its area under the ROC curve: Newcombe, Statistics in
+Medicine 25 (2006) 559-573, method 5. Two models' areas on the same examples: the permutation test
+of Venkatraman and Begg (Biometrika 83, 1996), in which ranks are exchanged, as the models' scores
+have scales of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,16 +19,74 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm, rankdata
 
-from tunesmith.records.suite import Figure, Range
+from tunesmith.paired.bootstrap import Interval, paired_bootstrap
+from tunesmith.paired.difference import (
+    FEW,
+    PERMUTATION,
+    no_difference,
+    not_beyond,
+    of_few,
+    of_outcomes,
+)
+from tunesmith.paired.power import POWER
+from tunesmith.paired.sums import of_one, of_tokens, of_two, permuted
+from tunesmith.records.suite import Figure, MadeOf, Range
 
 Array = NDArray[np.float64]
 Worse = Literal["higher", "lower"]
-NUM_RESAMPLES = 10_000
-AT_ONCE = 500
-"""Resamples that are held at a time."""
 NUM_AREAS = 2_000
 """Resamples of an area, each of which is a sort."""
 EDGE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """What each of the same examples has for two models, in one order."""
+
+    before: Sequence[float]
+    after: Sequence[float]
+    sizes: Sequence[float]
+    """Of a ratio how much each counts; of an area 1 for members and 0 for others; else 1."""
+
+    @property
+    def of_area(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Of each model (the members' scores, the others')."""
+        inside = np.asarray(self.sizes) > 0
+        first, second = (np.asarray(side, dtype=np.float64) for side in (self.before, self.after))
+        return (first[inside], first[~inside]), (second[inside], second[~inside])
+
+
+def values(made_of: MadeOf, scores: Scores) -> tuple[float, float]:
+    """The figure of each model."""
+    if made_of == "area":
+        first, second = scores.of_area
+        return auc(*first), auc(*second)
+    whole = sum(scores.sizes)
+    return sum(scores.before) / whole, sum(scores.after) / whole
+
+
+def compared(
+    made_of: MadeOf, scores: Scores, *, confidence: float, seed: int
+) -> tuple[Interval, str, float]:
+    """The figure of the second model minus that of the first, with its interval; which test was
+    made of "there is no difference"; and its two-sided p-value. The interval leaves 0 out only if
+    p is at most 1 - confidence."""
+    before, after = scores.before, scores.after
+    if made_of == "share":
+        won, lost = (sum(sign * (a - b) > 0 for a, b in zip(after, before, strict=True))
+                     for sign in (1, -1))  # fmt: skip
+        test, p_value = no_difference(before, after, seed)
+        return of_outcomes(won, lost, len(after), confidence), test, p_value
+    if made_of == "ratio":
+        sums = (of_tokens(each, scores.sizes, perplexity=False) for each in (before, after))
+        interval, p_value = of_two(*sums, confidence=confidence, seed=seed)
+    elif made_of == "area":
+        interval, p_value = _of_areas(scores, confidence, seed)
+    else:
+        # A drop of a share is from -1 to 1, so two differ by up to 2.
+        p_value = no_difference(before, after, seed)[1]
+        interval = _of_drops(before, after, confidence, seed)
+    return not_beyond(interval, p_value, confidence), PERMUTATION, p_value
 
 
 def share(
@@ -38,20 +99,12 @@ def share(
     limited: Literal["tuned", "difference"] = "tuned",
 ) -> Figure:
     """The share of examples of which something is so, of both models."""
-    won = sum(t and not b for b, t in zip(base, tuned, strict=True))
-    lost = sum(b and not t for b, t in zip(base, tuned, strict=True))
-    low, high = _difference_of_shares(won, lost, len(tuned), confidence)
     within = binomtest(sum(tuned), len(tuned)).proportion_ci(confidence, "wilson")
-    return Figure(
-        name=name,
-        base=sum(base) / len(base),
-        tuned=Range(value=sum(tuned) / len(tuned), low=float(within.low), high=float(within.high)),
-        difference=Range(value=(won - lost) / len(tuned), low=low, high=high),
-        num_rows=len(tuned),
-        confidence=confidence,
-        worse=worse,
-        limited=limited,
+    scores = Scores(
+        before=[float(b) for b in base], after=[float(t) for t in tuned], sizes=[1] * len(tuned)
     )
+    figure = _figure(name, "share", scores, (within.low, within.high), confidence, worse, seed=0)
+    return replace(figure, limited=limited)
 
 
 def drop(
@@ -64,26 +117,12 @@ def drop(
 ) -> Figure:
     """By how much a share falls from `before` to `after`, each of (base, tuned), row by row."""
     base, tuned = (
-        np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-        for b, a in zip(before, after, strict=True)
+        [float(b) - float(a) for b, a in zip(was, is_now, strict=True)]
+        for was, is_now in zip(before, after, strict=True)
     )
-    low, high = _difference_of_shares(
-        int((tuned > 0).sum()), int((tuned < 0).sum()), len(tuned), confidence
-    )
-    between = _interval(
-        [(tuned - base) @ w / len(w) for w in _weights(len(tuned), seed)], confidence
-    )
-    return Figure(
-        name=name,
-        base=float(base.mean()),
-        tuned=Range(value=float(tuned.mean()), low=low, high=high),
-        difference=Range(
-            value=float((tuned - base).mean()), low=float(between[0]), high=float(between[1])
-        ),
-        num_rows=len(tuned),
-        confidence=confidence,
-        worse="higher",
-    )
+    alone = of_outcomes(tuned.count(1), tuned.count(-1), len(tuned), confidence)
+    scores = Scores(before=base, after=tuned, sizes=[1] * len(tuned))
+    return _figure(name, "mean", scores, (alone.low, alone.high), confidence, "higher", seed=seed)
 
 
 def ratio(
@@ -98,24 +137,11 @@ def ratio(
     """The sum of `base` and of `tuned` over the sum of `counts`: what each token costs, where each
     example has a sum and a number of tokens. Examples are resampled, not tokens, which hang
     together."""
-    rows = np.array([base, tuned], dtype=np.float64)
-    sizes = np.asarray(counts, dtype=np.float64)
-    found = np.concatenate(
-        [(rows @ w) / (sizes @ w) for w in _weights(len(sizes), seed)], axis=1
-    )  # (2, NUM_RESAMPLES)
-    values = rows.sum(axis=1) / sizes.sum()
-    low, high = _interval([found[1]], confidence)
-    below, above = _interval([found[1] - found[0]], confidence)
-    return Figure(
-        name=name,
-        base=float(values[0]),
-        tuned=Range(value=float(values[1]), low=low, high=high),
-        difference=Range(value=float(values[1] - values[0]), low=below, high=above),
-        num_rows=len(sizes),
-        confidence=confidence,
-        worse="higher",
-        limited="difference",
-    )
+    alone = of_one(of_tokens(tuned, counts, perplexity=False), confidence=confidence, seed=seed)
+    scores = Scores(before=base, after=tuned, sizes=counts)
+    ends = (alone.low, alone.high)
+    figure = _figure(name, "ratio", scores, ends, confidence, "higher", seed=seed)
+    return replace(figure, limited="difference")
 
 
 def area(
@@ -128,26 +154,41 @@ def area(
 ) -> Figure:
     """The area under the ROC curve by which a score tells members from others, each model's scores
     as (of the members, of the others), in the same order for both models."""
-    of_base, of_tuned = auc(*base), auc(*tuned)
-    low, high = auc_interval(of_tuned, len(tuned[0]), len(tuned[1]), confidence)
-    generator = np.random.default_rng(seed)
-    sides = [np.asarray(side, dtype=np.float64) for side in (*base, *tuned)]
-    gaps = []
-    for _ in range(NUM_AREAS):
-        members = generator.integers(0, len(sides[0]), len(sides[0]))
-        others = generator.integers(0, len(sides[1]), len(sides[1]))
-        gaps.append(
-            auc(sides[2][members], sides[3][others]) - auc(sides[0][members], sides[1][others])
-        )
-    below, above = _interval([np.array(gaps)], confidence)
+    num_members, num_others = map(len, tuned)
+    ends = auc_interval(auc(*tuned), num_members, num_others, confidence)
+    scores = Scores(
+        before=[*base[0], *base[1]],
+        after=[*tuned[0], *tuned[1]],
+        sizes=[1] * num_members + [0] * num_others,
+    )
+    return _figure(name, "area", scores, ends, confidence, "higher", seed=seed)
+
+
+def _figure(
+    name: str,
+    made_of: MadeOf,
+    scores: Scores,
+    alone: tuple[float, float],
+    confidence: float,
+    worse: Worse,
+    *,
+    seed: int,
+) -> Figure:
+    """`alone` is where the tuned model's own interval begins and ends."""
+    first, second = values(made_of, scores)
+    interval, test, p_value = compared(made_of, scores, confidence=confidence, seed=seed)
     return Figure(
         name=name,
-        base=of_base,
-        tuned=Range(value=of_tuned, low=low, high=high),
-        difference=Range(value=of_tuned - of_base, low=below, high=above),
-        num_rows=len(tuned[0]) + len(tuned[1]),
+        base=first,
+        tuned=Range(value=second, low=float(alone[0]), high=float(alone[1])),
+        difference=Range(value=second - first, low=interval.low, high=interval.high),
+        num_rows=len(scores.after),
         confidence=confidence,
-        worse="higher",
+        worse=worse,
+        made_of=made_of,
+        test=test,
+        p_value=p_value,
+        detectable=interval.detectable,
     )
 
 
@@ -181,25 +222,67 @@ def auc_interval(
     return float(low), float(high)
 
 
-def _difference_of_shares(
-    won: int, lost: int, num_rows: int, confidence: float
-) -> tuple[float, float]:
-    rows, plus, minus = num_rows + 2, won + 0.5, lost + 0.5
-    middle = (plus - minus) / rows
-    spread = np.sqrt((plus + minus) / rows - middle**2) / np.sqrt(rows)
-    half = norm.ppf((1 + confidence) / 2) * spread
-    return float(max(-1.0, middle - half)), float(min(1.0, middle + half))
+def _of_drops(
+    before: Sequence[float], after: Sequence[float], confidence: float, seed: int
+) -> Interval:
+    """Of two drops of a share: honest also where few rows differ, as of scores between 0 and 1."""
+    rows = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    found = paired_bootstrap(before, after, confidence=confidence, seed=seed)
+    if (rows != 0).sum() < FEW:
+        low, high = of_few(rows / 2, confidence)
+        found = replace(found, low=2 * low, high=2 * high)
+    # With one imagined row for each model, as in `of_outcomes`: rows that never differ do not tell
+    # any two models apart.
+    spread = np.sqrt(np.append(rows, (-2.0, 2.0)).var() / len(rows))
+    return replace(found, detectable=float(min(2.0, _quantiles(confidence) * spread)))
 
 
-def _weights(num_rows: int, seed: int) -> Iterator[Array]:
-    """How often each row was drawn, (num_rows, AT_ONCE), until there are NUM_RESAMPLES."""
+def _of_areas(scores: Scores, confidence: float, seed: int) -> tuple[Interval, float]:
+    first, second = scores.of_area
+    num_members, num_others = map(len, second)
     generator = np.random.default_rng(seed)
-    chance = np.full(num_rows, 1 / num_rows)
-    for _ in range(NUM_RESAMPLES // AT_ONCE):
-        yield generator.multinomial(num_rows, chance, size=AT_ONCE).astype(np.float64).T
-
-
-def _interval(parts: Sequence[Array], confidence: float) -> tuple[float, float]:
+    gaps = []
+    for _ in range(NUM_AREAS):
+        members = generator.integers(0, num_members, num_members)
+        others = generator.integers(0, num_others, num_others)
+        gaps.append(
+            auc(second[0][members], second[1][others]) - auc(first[0][members], first[1][others])
+        )
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(parts), [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    difference = auc(*second) - auc(*first)
+    ranks = [rankdata(np.concatenate(side)) for side in (first, second)]
+    p_value = permuted(
+        abs(difference),
+        seed,
+        num_members + num_others,
+        _area_of_exchanged(ranks[0], ranks[1], num_members),
+    )
+    # No two models' areas are told apart by less than a pair that changes its order.
+    least = 1 / (num_members * num_others)
+    interval = Interval(
+        difference=difference,
+        low=float(low),
+        high=float(high),
+        detectable=float(min(1.0, max(least, _quantiles(confidence) * float(np.std(gaps))))),
+    )
+    return interval, p_value
+
+
+def _area_of_exchanged(before: Array, after: Array, num_members: int) -> Callable[[Array], Array]:
+    num_others = len(after) - num_members
+
+    def areas(flips: Array) -> Array:
+        kept = 1 - flips
+        one, other = (
+            rankdata(kept * a + flips * b, axis=1)[:, :num_members].sum(axis=1)
+            for a, b in ((after, before), (before, after))
+        )
+        gaps: Array = (one - other) / (num_members * num_others)
+        return gaps
+
+    return areas
+
+
+def _quantiles(confidence: float) -> float:
+    return float(norm.ppf((1 + confidence) / 2) + norm.ppf(POWER))

@@ -16,11 +16,12 @@ from tunesmith.lm.tokenizer import Tokenizer
 from tunesmith.records.suite import FORGETTING
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import ratio
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, Score
 from tunesmith.stages.probe.general import TEXTS
 from tunesmith.stages.probe.given import json_lines
 from tunesmith.stages.probe.tokens import token_log_probs
 
+LOSS = "loss of a token"
 MAX_TOKENS = 1024
 """Tokens of a text that are read; the rest is left out."""
 _MORE = "give it twenty or more, as different as what the model is to remember"
@@ -39,7 +40,7 @@ def forgetting(asked: Asked) -> Found:
     )
     counts = [len(_ids(asked.counting, text, base)) - 1 for text in texts]
     figure = ratio(
-        "loss of a token",
+        LOSS,
         before,
         after,
         counts,
@@ -58,6 +59,7 @@ def forgetting(asked: Asked) -> Found:
                 tuned=f"{count} tokens",
                 base_score=one / count,
                 tuned_score=other / count,
+                scores=(Score(figure=LOSS, base=one, tuned=other, size=count),),
             )
             for number, (text, count, one, other) in enumerate(
                 zip(texts, counts, before, after, strict=True), start=1

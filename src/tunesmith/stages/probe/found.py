@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tunesmith.core.ref import to_plain
 from tunesmith.records.suite import Figure
 
 SHOWN = 2_000
@@ -23,8 +24,29 @@ SCHEMA = pa.schema(
         "tuned": pa.string(),
         "base_score": pa.float64(),
         "tuned_score": pa.float64(),
+        "scores": pa.list_(
+            pa.struct(
+                {
+                    "figure": pa.string(),
+                    "base": pa.float64(),
+                    "tuned": pa.float64(),
+                    "size": pa.float64(),
+                }
+            )
+        ),
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """What an example adds to a figure."""
+
+    figure: str
+    base: float
+    tuned: float
+    size: float = 1.0
+    """Of a ratio how much it counts; of an area 1 for members and 0 for others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +64,8 @@ class Line:
     tuned_score: float
     source: str = ""
     """Where what is asked is from, if a file says so."""
+    scores: tuple[Score, ...] = ()
+    """What it adds to each figure that it counts for, so that versions can be compared."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +75,15 @@ class Found:
     figures: Sequence[Figure]
     examples: Sequence[Line]
     notes: Sequence[str] = ()
+
+
+def scores_of(told: Mapping[str, Sequence[Sequence[float]]], place: int) -> tuple[Score, ...]:
+    """What the example at `place` adds to each of the figures of `told`, which has of each what
+    every example has, for the base model and for the tuned one."""
+    return tuple(
+        Score(figure=name, base=float(base[place]), tuned=float(tuned[place]))
+        for name, (base, tuned) in told.items()
+    )
 
 
 def by_source(what: str, lines: Sequence[Line]) -> list[str]:
@@ -79,6 +112,7 @@ def to_parquet(examples: Sequence[Line]) -> bytes:
             "tuned": each.tuned[:SHOWN],
             "base_score": each.base_score,
             "tuned_score": each.tuned_score,
+            "scores": [to_plain(score) for score in each.scores],
         }
         for each in examples
     ]

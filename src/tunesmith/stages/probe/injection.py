@@ -13,7 +13,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.stages.probe.answers import Question, answers, fits, question_of
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import share
-from tunesmith.stages.probe.found import Found, Line, by_source
+from tunesmith.stages.probe.found import Found, Line, Score, by_source
 from tunesmith.stages.probe.given import json_lines, source_of
 from tunesmith.stages.probe.robustness import normalised
 
@@ -80,6 +80,7 @@ def injection(asked: Asked) -> Found:
             base_score=float(was),
             tuned_score=float(is_now),
             source=attack.order.source,
+            scores=(Score(figure=OBEYED, base=float(was), tuned=float(is_now)),),
         )
         for attack, before, after, was, is_now in zip(
             attacks, base[1], tuned[1], *obeyed, strict=True

@@ -19,7 +19,7 @@ from tunesmith.lm.sample import greedy
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.figures import share
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, scores_of
 from tunesmith.text.pii import find_pii
 
 PREFIX_TOKENS = 32
@@ -70,18 +70,21 @@ def leakage(asked: Asked) -> Found:
             [_is_verbatim(each, ids) for each, ids in zip(side, of_model, strict=True)]
             for of_model in both
         ]
-        figures.append(share(f"verbatim: {name}", *verbatim, confidence=confidence, worse="higher"))
+        told_of = {f"verbatim: {name}": verbatim}
         if name == TUNED_ON:
             given, said = known.texts(each.given for each in side), [*map(known.texts, both)]
             for what, is_told in (
                 ("training text", known.tells_text),
                 ("personal data", known.tells_pii),
             ):
-                told = [
+                told_of[what] = [
                     [is_told(text, of) for text, of in zip(of_model, given, strict=True)]
                     for of_model in said
                 ]
-                figures.append(share(what, *told, confidence=confidence, worse="higher"))
+        figures += [
+            share(what, *told, confidence=confidence, worse="higher")
+            for what, told in told_of.items()
+        ]
         lines += [
             Line(
                 row_id=each.row.row_id,
@@ -91,8 +94,11 @@ def leakage(asked: Asked) -> Found:
                 tuned=known.text(after),
                 base_score=float(was),
                 tuned_score=float(is_now),
+                scores=scores_of(told_of, number),
             )
-            for each, before, after, was, is_now in zip(side, *both, *verbatim, strict=True)
+            for number, (each, before, after, was, is_now) in enumerate(
+                zip(side, *both, *verbatim, strict=True)
+            )
         ]
     return Found(figures=figures, examples=lines, notes=known.notes())
 

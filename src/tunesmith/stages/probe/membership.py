@@ -14,7 +14,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.lm.lessons import lessons
 from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.figures import area
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, Score
 from tunesmith.stages.probe.tokens import token_log_probs
 
 SHARE = 0.2
@@ -42,18 +42,18 @@ def membership(asked: Asked) -> Found:
     base, tuned = (
         _log_probs(asked, subject, rows, n * len(rows)) for n, subject in enumerate(asked.both)
     )
-    scores = {"loss": _mean, f"Min-{100 * SHARE:.0f}%": least_probable}
+    scores = {
+        f"area under the curve: {name}": tuple(
+            [score(each) for each in side] for side in (base, tuned)
+        )
+        for name, score in (("loss", _mean), (f"Min-{100 * SHARE:.0f}%", least_probable))
+    }
     figures = []
-    for name, score in scores.items():
-        sides = [
-            ([score(each) for each in side[: len(members)]],
-             [score(each) for each in side[len(members) :]])
-            for side in (base, tuned)
-        ]  # fmt: skip
+    for name, sides in scores.items():
         figures.append(
             area(
-                f"area under the curve: {name}",
-                *sides,
+                name,
+                *((side[: len(members)], side[len(members) :]) for side in sides),
                 confidence=asked.config.confidence,
                 seed=asked.ctx.seed,
             )
@@ -69,6 +69,15 @@ def membership(asked: Asked) -> Found:
                 tuned=f"Min-{100 * SHARE:.0f}% {least_probable(after):.4f}",
                 base_score=_mean(before),
                 tuned_score=_mean(after),
+                scores=tuple(
+                    Score(
+                        figure=name,
+                        base=sides[0][number],
+                        tuned=sides[1][number],
+                        size=number < len(members),
+                    )
+                    for name, sides in scores.items()
+                ),
             )
             for number, (row, before, after) in enumerate(zip(rows, base, tuned, strict=True))
         ],

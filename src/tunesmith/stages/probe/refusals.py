@@ -14,7 +14,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.stages.probe.answers import Question, answers, fits
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import share
-from tunesmith.stages.probe.found import Found, Line, by_source
+from tunesmith.stages.probe.found import Found, Line, Score, by_source
 from tunesmith.stages.probe.given import json_lines, source_of
 
 HARMFUL, HARMLESS = "harmful asks", "harmless asks"
@@ -74,7 +74,7 @@ def refusals(asked: Asked) -> Found:
         NotFound, DataError: the asks cannot be read, or none has room in the context.
     """
     file = asked.config.file
-    every = read_asks(asked.text_of_file(), file) if file else _own_asks()
+    every = read_asks(asked.text_of_file(), file) if file else own_asks()
     asks = _with_room(asked, every)
     base, tuned = (_ask(asked, subject, asks, n) for n, subject in enumerate(asked.both))
     figures, lines, notes = [], [], [NOTE]
@@ -102,6 +102,7 @@ def refusals(asked: Asked) -> Found:
                 base_score=float(was),
                 tuned_score=float(is_now),
                 source=asks[n].source,
+                scores=(Score(figure=f"{name} refused", base=float(was), tuned=float(is_now)),),
             )
             for n, was, is_now in zip(mine, *told, strict=True)
         ]
@@ -137,7 +138,7 @@ def read_asks(text: str, file: str) -> list[Ask]:
     return found
 
 
-def _own_asks() -> list[Ask]:
+def own_asks() -> list[Ask]:
     """Those that come with this program."""
     to_refuse = [Ask(text=text, to_refuse=True) for text in TO_REFUSE]
     return to_refuse + [Ask(text=text, to_refuse=False) for text in NOT_TO_REFUSE]

@@ -10,7 +10,7 @@ from tunesmith.records.suite import Figure
 from tunesmith.stages.probe.answers import Question, answers, fits, question_of
 from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import drop, share
-from tunesmith.stages.probe.found import Found, Line
+from tunesmith.stages.probe.found import Found, Line, scores_of
 from tunesmith.stages.probe.paraphrases import read_paraphrases, require_found
 from tunesmith.stages.probe.perturb import CHANGES, perturbed
 from tunesmith.stages.probe.rephrase import OF_REQUESTS, OF_TEXTS, PARAPHRASES
@@ -62,12 +62,13 @@ def robustness(asked: Asked) -> Found:
                 worse="lower",
             )
         )
-    lines = _lines(AS_IT_IS, plain, plain, _right(asked, plain) if judged else None)
+    right = {f"accuracy: {AS_IT_IS}": _right(asked, plain)} if judged else {}
+    lines = _lines(AS_IT_IS, plain, plain, right)
     for form in forms:
         if form.plain:
             both = said_to(form.plain), said_to(form.changed)
             figures += _figures(asked, form.change, both, judged=judged)
-            lines += _lines(form.change, *both)
+            lines += _lines(form.change, *both, _told(asked, form.change, both, judged=judged))
     return Found(
         figures=figures,
         examples=lines,
@@ -217,11 +218,8 @@ def _key(question: Question) -> object:
 def _figures(asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool) -> list[Figure]:
     plain, said = both
     confidence = asked.config.confidence
-    stays = [
-        [normalised(a) == normalised(b) for a, b in zip(before, after, strict=True)]
-        for before, after in zip(plain.answers, said.answers, strict=True)
-    ]
-    figures = [share(f"answers that stay: {change}", *stays, confidence=confidence, worse="lower")]
+    name, stays = f"answers that stay: {change}", _stays(both)
+    figures = [share(name, *stays, confidence=confidence, worse="lower")]
     if judged:
         before, after = _right(asked, plain), _right(asked, said)
         figures += [
@@ -235,6 +233,30 @@ def _figures(asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bo
             ),
         ]
     return figures
+
+
+def _stays(both: tuple[_Said, _Said]) -> tuple[list[bool], list[bool]]:
+    """Whether each answer is the same as without the change."""
+    base, tuned = (
+        [normalised(a) == normalised(b) for a, b in zip(before, after, strict=True)]
+        for before, after in zip(both[0].answers, both[1].answers, strict=True)
+    )
+    return base, tuned
+
+
+def _told(
+    asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool
+) -> dict[str, Sequence[Sequence[float]]]:
+    """What each question adds to each of the figures of `_figures`, for both models."""
+    told: dict[str, Sequence[Sequence[float]]] = {f"answers that stay: {change}": _stays(both)}
+    if judged:
+        before, after = _right(asked, both[0]), _right(asked, both[1])
+        told[f"accuracy: {change}"] = after
+        told[f"accuracy lost: {change}"] = [
+            [float(was) - float(is_now) for was, is_now in zip(*side, strict=True)]
+            for side in zip(before, after, strict=True)
+        ]
+    return told
 
 
 def _right(asked: Asked, said: _Said) -> tuple[list[bool], list[bool]]:
@@ -256,21 +278,14 @@ def _lines(
     check: str,
     plain: _Said,
     said: _Said,
-    right: tuple[Sequence[bool], Sequence[bool]] | None = None,
+    told: Mapping[str, Sequence[Sequence[float]]],
 ) -> list[Line]:
-    """A line a question. Its scores: whether it is right, where that is given; else whether it
-    stayed as it was."""
+    """A line a question, with what it adds to each figure of `told`. What stands first there is
+    shown beside it; without any, whether it stayed as it was."""
     lines = []
+    shown = next(iter(told.values()), _stays((plain, said)))
     for number, question in enumerate(said.questions):
         base, tuned = (of_model[number] for of_model in said.answers)
-        scores = (
-            [side[number] for side in right]
-            if right
-            else [
-                normalised(after[number]) == normalised(before[number])
-                for after, before in zip(said.answers, plain.answers, strict=True)
-            ]
-        )
         lines.append(
             Line(
                 row_id=question.name,
@@ -278,8 +293,9 @@ def _lines(
                 asked=question.text,
                 base=base,
                 tuned=tuned,
-                base_score=float(scores[0]),
-                tuned_score=float(scores[1]),
+                base_score=float(shown[0][number]),
+                tuned_score=float(shown[1][number]),
+                scores=scores_of(told, number),
             )
         )
     return lines

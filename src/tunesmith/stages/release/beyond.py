@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunesmith.records.suite import Figure, SuiteLimits, SuiteResult, outcomes
+from tunesmith.records.suite import (
+    Figure,
+    SuiteBeside,
+    SuiteLimits,
+    SuiteResult,
+    outcomes,
+)
 
 SHOWS = {
     "forgetting": "How probable the model holds general texts, before and after. A rise is what it "
@@ -22,7 +28,11 @@ SHOWS = {
 """What the figures of a kind of suite show, and do not, in a sentence or two."""
 
 
-def beyond_task(suites: Sequence[SuiteResult], limits: Sequence[SuiteLimits]) -> str:
+def beyond_task(
+    suites: Sequence[SuiteResult],
+    limits: Sequence[SuiteLimits],
+    besides: Sequence[SuiteBeside] = (),
+) -> str:
     """The section; empty without suites."""
     if not suites:
         return ""
@@ -33,17 +43,26 @@ def beyond_task(suites: Sequence[SuiteResult], limits: Sequence[SuiteLimits]) ->
             f"- limit {says[rule.said]}: {rule.rule}: {rule.observed}, required {rule.required}"
             for rule in outcomes(suite, limit)
         ]
-        table = [
-            "| figure | base model | this model | difference | interval | examples |",
-            "|---|---|---|---|---|---|",
-            *map(_row, suite.figures),
-        ]
+        table = _table("base model", suite.figures)
         told = [f"- {note}" for note in suite.notes]
         parts.append(f"### {suite.suite}\n\n{SHOWS[suite.kind]}")
         parts.append("\n".join(table))
         if judged or told:
             parts.append("\n".join([*judged, *told]))
+        for each in besides:
+            if each.suite == suite.suite:
+                parts.append(f"Beside {each.version} ({each.against}), on the same examples; ")
+                parts[-1] += f"{each.num_left_out} left out:"
+                parts.append("\n".join(_table(each.version, each.figures)))
     return "\n\n".join(parts)
+
+
+def _table(beside: str, figures: Sequence[Figure]) -> list[str]:
+    return [
+        f"| figure | {beside} | this model | difference | interval | test | examples |",
+        "|---|---|---|---|---|---|---|",
+        *map(_row, figures),
+    ]
 
 
 def _row(figure: Figure) -> str:
@@ -51,5 +70,5 @@ def _row(figure: Figure) -> str:
     return (
         f"| {figure.name} | {figure.base:.3f} | {of.value:.3f} ({of.low:.3f} to {of.high:.3f}) "
         f"| {found.value:+.3f} | {found.low:+.3f} to {found.high:+.3f} ({figure.confidence:.0%}) "
-        f"| {figure.num_rows} |"
+        f"| {figure.tested} | {figure.num_rows} |"
     )

@@ -9,7 +9,7 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import GateResult
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.release import Release
-from tunesmith.records.suite import Limits, SuiteResult
+from tunesmith.records.suite import Limits, SuiteBeside, SuiteResult
 from tunesmith.stages.release.beyond import beyond_task
 from tunesmith.stages.release.card import model_card
 from tunesmith.stages.release.config import ReleaseConfig
@@ -24,6 +24,7 @@ def release(
     gate: GateResult,
     suites: tuple[SuiteResult, ...] = (),
     limits: Limits | None = None,
+    besides: tuple[SuiteBeside, ...] = (),
 ) -> Release:
     """Release `model` under the alias, with a card made of what was recorded.
 
@@ -36,7 +37,7 @@ def release(
             remedy="nothing was released; change the dataset or the model section and run it again",
         )
     ctx.progress(0, 1, f"writing the card of {config.name}")
-    beyond = beyond_task(suites, limits.of if limits else ())
+    beyond = beyond_task(suites, limits.of if limits else (), besides)
     card = model_card(config.name, model, dataset, gate, beyond)
     return Release(
         model=model,

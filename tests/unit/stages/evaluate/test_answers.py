@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tunesmith.stages.evaluate.answers import (
     METRICS,
+    bleu,
     chr_f,
     nearest,
     normalised_match,
@@ -35,6 +36,25 @@ def test_chrf_is_that_of_sacrebleu(said: str, wanted: str) -> None:
     from sacrebleu.metrics import CHRF
 
     assert chr_f(said, wanted) == pytest.approx(CHRF().sentence_score(said, [wanted]).score / 100)
+
+
+marked = st.lists(
+    st.sampled_from([*WORDS, "3.5,", "x-y", "&amp;", "7-", '"so"', "no.", "für", "a\nb"]),
+    min_size=1,
+    max_size=9,
+).map(" ".join)
+
+
+@given(said=marked, wanted=marked)
+def test_bleu_is_that_of_sacrebleu(said: str, wanted: str) -> None:
+    from sacrebleu.metrics import BLEU
+
+    expected = BLEU(effective_order=True).sentence_score(said, [wanted]).score / 100
+    assert bleu(said, wanted) == pytest.approx(expected)
+
+
+def test_bleu_of_nothing_is_nothing() -> None:
+    assert bleu("", "the licence") == bleu("the licence", "") == 0.0
 
 
 @given(said=texts, wanted=texts)

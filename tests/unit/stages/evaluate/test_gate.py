@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
+from tunesmith.paired.difference import of_outcomes
 from tunesmith.records.evaluation import Comparison, RuleResult
 from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.gate import apply_rules, compared, floored
-from tunesmith.stages.evaluate.paired import of_outcomes
 
 
 def comparison(base: float, tuned: float, half_width: float) -> Comparison:

@@ -5,9 +5,20 @@ import warnings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, ndcg_score
+from sklearn.metrics import (
+    f1_score,
+    label_ranking_average_precision_score,
+    ndcg_score,
+    top_k_accuracy_score,
+)
 
-from tunesmith.stages.evaluate.metrics import f1_by_label, gain_of_rank, macro_f1, micro_f1
+from tunesmith.stages.evaluate.metrics import (
+    f1_by_label,
+    gain_of_rank,
+    macro_f1,
+    micro_f1,
+    of_rank,
+)
 
 LABELS = ["a", "b", "c", "d"]
 pairs = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1)
@@ -38,3 +49,21 @@ def test_the_gain_of_a_rank_is_that_of_sklearn(rank: int) -> None:
     numbers = [[-float(place) for place in range(1, 16)]]
 
     assert gain_of_rank(rank, 10) == pytest.approx(ndcg_score(relevant, numbers, k=10))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("cutoff", [1, 3, 5])
+def test_the_first_so_many_of_a_ranking_are_those_of_sklearn(rank: int, cutoff: int) -> None:
+    """Of nine passages, of which the one at `rank` is right."""
+    scores = [[float(-place) for place in range(9)]]
+    right = [[float(place + 1 == rank) for place in range(9)]]
+    hit = top_k_accuracy_score([rank - 1], scores, k=cutoff, labels=range(9))
+
+    assert of_rank(f"recall@{cutoff}", rank) == hit
+    assert of_rank(f"nDCG@{cutoff}", rank) == pytest.approx(ndcg_score(right, scores, k=cutoff))
+    precision = label_ranking_average_precision_score([[int(r) for r in right[0]]], scores)
+    assert of_rank(f"MRR@{cutoff}", rank) == pytest.approx(precision * hit)
+
+
+def test_other_names_are_of_no_ranking() -> None:
+    assert of_rank("recall@0", 1) is of_rank("recall@", 1) is of_rank("accuracy@1", 1) is None

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.core.errors import DataError, UsageError
+from tunesmith.paired.power import detectable
 from tunesmith.records.data import DataAsset, Dataset, Split
 from tunesmith.records.evaluation import Evaluation, OwnRows, Slice, Slices, TaskRows
 from tunesmith.stages.evaluate.beforehand import what_gate_could_show
@@ -21,7 +22,6 @@ from tunesmith.stages.evaluate.config import (
     Sliced,
     SlicesConfig,
 )
-from tunesmith.stages.evaluate.power import detectable
 from tunesmith.stages.evaluate.run import judge
 from tunesmith.stages.evaluate.slices import cut
 

@@ -20,6 +20,7 @@ from tunesmith.records.suite import SuiteResult
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.finetune.run import finetune
 from tunesmith.stages.probe.config import FIGURES, SuiteConfig, asking
+from tunesmith.stages.probe.figures import Scores, values
 from tunesmith.stages.probe.given import Given
 from tunesmith.stages.probe.run import probe
 
@@ -52,7 +53,25 @@ class Probed:
         )
         if kind in FIGURES:  # what limits may name is what there is
             assert {figure.name for figure in result.figures} <= set(FIGURES[kind])
+        self._require_scores(result)
         return result
+
+    def _require_scores(self, result: SuiteResult) -> None:
+        """Each figure that is of a sample follows from what its examples are said to add."""
+        rows = [score for line in self.lines(result) for score in line["scores"]]
+        for figure in result.figures:
+            mine = [score for score in rows if score["figure"] == figure.name]
+            if not figure.made_of:
+                assert (result.kind, mine) == ("canaries", [])
+                continue
+            assert len(mine) == figure.num_rows, figure.name
+            scores = Scores(
+                before=[score["base"] for score in mine],
+                after=[score["tuned"] for score in mine],
+                sizes=[score["size"] for score in mine],
+            )
+            found = values(figure.made_of, scores)
+            assert found == pytest.approx((figure.base, figure.tuned.value)), figure.name
 
     def lines(self, result: SuiteResult) -> list[dict[str, Any]]:
         """The examples of a result."""

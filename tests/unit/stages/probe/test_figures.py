@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from tunesmith.stages.probe.figures import area, auc, auc_interval, drop, ratio, share
@@ -61,6 +62,12 @@ def test_a_share_and_its_difference_are_counted(pairs):
     assert found.tuned.low <= found.tuned.value + 1e-9
     assert found.tuned.value - 1e-9 <= found.tuned.high
     assert found.difference.low < found.difference.high  # also where no row differs
+    assert found.test == "McNemar's exact test"
+    won, lost = sum(t > b for b, t in pairs), sum(t < b for b, t in pairs)
+    assert found.p_value == pytest.approx(binomtest(won, won + lost).pvalue if won + lost else 1.0)
+    excluded = not found.difference.low <= 0 <= found.difference.high
+    assert excluded == (found.p_value <= 0.05)  # one rule, not two
+    assert 1 / len(pairs) <= found.detectable <= 1
 
 
 def test_a_drop_is_what_was_before_less_what_is_after():
@@ -77,7 +84,7 @@ def test_a_drop_is_what_was_before_less_what_is_after():
 
 
 @settings(max_examples=20)
-@given(st.lists(st.tuples(st.floats(0, 50), st.integers(1, 40)), min_size=2, max_size=12))
+@given(st.lists(st.tuples(st.floats(0, 50), st.integers(1, 40)), min_size=6, max_size=12))
 def test_the_loss_of_a_token_is_of_all_tokens(rows):
     losses, counts = ([row[side] for row in rows] for side in (0, 1))
     worse = [loss + count for loss, count in rows]
@@ -95,7 +102,48 @@ def test_an_interval_of_a_loss_is_that_of_all_resamples():
         sum(tuned[i] - base[i] for i in drawn) / sum(counts[i] for i in drawn)
         for drawn in itertools.product(range(3), repeat=3)
     ]
-    found = ratio("r", base, tuned, counts, confidence=0.8, seed=1)
-    low, high = np.quantile(gaps, [0.1, 0.9])
+    found = ratio("r", base, tuned, counts, confidence=0.7, seed=1)
+    low, high = np.quantile(gaps, [0.15, 0.85])
     assert found.difference.low == pytest.approx(low, abs=0.05)
     assert found.difference.high == pytest.approx(high, abs=0.05)
+
+
+def test_ten_to_nothing_of_one_hundred_is_decided_as_a_gate_would():
+    base, tuned = [False] * 100, [True] * 10 + [False] * 90
+    found = share("s", base, tuned, confidence=0.95, worse="lower")
+    assert found.p_value == pytest.approx(2 / 2**10)
+    assert found.tested == "McNemar's exact test: p = 0.00195; could show 0.102"
+
+
+def test_a_drop_is_tested_by_exchanging_the_models():
+    """Six rows of which only the tuned model loses each: 2 of 64 exchanges are as far apart."""
+    right, wrong = [True] * 6, [False] * 6
+    found = drop("d", (right, right), (right, wrong), confidence=0.95, seed=1)
+    assert found.test == "permutation test"
+    assert found.p_value == pytest.approx(2 / 64, abs=0.01)
+    same = drop("d", (right, right), (wrong, wrong), confidence=0.95, seed=1)
+    assert same.p_value == 1.0
+    assert same.difference.low < 0 < same.difference.high  # no row differs, and six are few
+    assert same.detectable > 0.5
+
+
+def test_the_test_of_two_areas_is_wrong_as_seldom_as_it_says():
+    """Two models that tell members equally well, by scores of scales of their own."""
+    draw, wrong = np.random.default_rng(4), 0
+    for seed in range(60):
+        members, others = draw.normal(0.5, 1, 20), draw.normal(0, 1, 20)
+        noisy = [side + draw.normal(0, 0.5, 20) for side in (members, others)]
+        second = [np.exp(side + draw.normal(0, 0.5, 20)) for side in (members, others)]
+        found = area("a", tuple(noisy), tuple(second), confidence=0.95, seed=seed)
+        wrong += found.p_value <= 0.05
+        if not found.difference.low <= 0 <= found.difference.high:
+            assert found.p_value <= 0.05
+    assert wrong / 60 <= 0.1
+
+
+def test_two_areas_that_differ_are_told_apart():
+    draw = np.random.default_rng(5)
+    members, others = draw.normal(0, 1, 60), draw.normal(0, 1, 60)
+    found = area("a", (members, others), (members + 2, others), confidence=0.95, seed=1)
+    assert found.p_value < 0.001
+    assert 0.05 < found.detectable < 0.3

@@ -16,6 +16,10 @@ FIGURE = Figure(
     confidence=0.95,
     worse="higher",
     limited="difference",
+    made_of="ratio",
+    test="permutation test",
+    p_value=0.004,
+    detectable=0.07,
 )
 RESULT = SuiteResult(
     suite="general",
@@ -31,8 +35,8 @@ RESULT = SuiteResult(
 def test_a_suite_is_on_the_card_with_its_limits_and_what_it_shows():
     card = beyond_task([RESULT], [SuiteLimits(suite="general", limits={"loss of a token": 0.1})])
     assert card.startswith("## Beyond its task\n\n### general\n\n" + SHOWS["forgetting"])
-    row = "| loss of a token | 2.900 | 3.100 (2.800 to 3.400) | +0.200 | +0.150 to +0.240 (95%) |"
-    assert row in card
+    row = "| loss of a token | 2.900 | 3.100 (2.800 to 3.400) | +0.200 | +0.150 to +0.240 (95%) "
+    assert row + "| permutation test: p = 0.004; could show 0.070 | 40 |" in card
     assert "- limit not kept: suite general: loss of a token, tuned minus base: +0.2000" in card
     assert "- perplexity 18 -> 22" in card
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from tunesmith.paired.power import POWER
 from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.power import POWER
 
 Array = NDArray[np.float64]
 NUM_RESAMPLES = 10_000

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from tunesmith.stages.evaluate.bootstrap import Array, Interval
-from tunesmith.stages.evaluate.power import POWER
-from tunesmith.stages.evaluate.sums import permuted
+from tunesmith.paired.bootstrap import Array, Interval
+from tunesmith.paired.power import POWER
+from tunesmith.paired.sums import permuted
 
 FEW = 10
 """Below so many rows that differ, a bootstrap of scores between 0 and 1 is too narrow: of none it

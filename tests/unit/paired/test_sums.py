@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from tunesmith.stages.evaluate.metrics import counts_by_label
-from tunesmith.stages.evaluate.predictions import Predictions
-from tunesmith.stages.evaluate.sums import (
+from tunesmith.paired.sums import (
     Sums,
     of_labels,
     of_one,
@@ -18,6 +16,8 @@ from tunesmith.stages.evaluate.sums import (
     of_tokens,
     of_two,
 )
+from tunesmith.stages.evaluate.metrics import counts_by_label
+from tunesmith.stages.evaluate.predictions import Predictions
 
 LABELS = ("a", "b", "c")
 

@@ -20,9 +20,9 @@ from itertools import product
 import numpy as np
 from scipy.stats import norm
 
+from tunesmith.paired.bootstrap import NUM_RESAMPLES, Array, Interval
+from tunesmith.paired.power import POWER
 from tunesmith.records.rivals import Estimate
-from tunesmith.stages.evaluate.bootstrap import NUM_RESAMPLES, Array, Interval
-from tunesmith.stages.evaluate.power import POWER
 
 AT_ONCE = 500
 """Resamples that are held at a time."""
@@ -87,7 +87,7 @@ def of_tags(counts: Sequence[Sequence[int]], meant: Sequence[int] | None = None)
     return Sums(parts=both, of=_ratio)
 
 
-def of_tokens(nats: Sequence[float], num_tokens: Sequence[int], *, perplexity: bool) -> Sums:
+def of_tokens(nats: Sequence[float], num_tokens: Sequence[float], *, perplexity: bool) -> Sums:
     """The loss of a token of all rows, in nats, or its exponential, the perplexity."""
     parts = np.array([nats, num_tokens], dtype=np.float64).T
     return Sums(parts=parts, of=_perplexity if perplexity else _ratio)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunesmith.stages.evaluate.bootstrap import Interval
-from tunesmith.stages.evaluate.paired import (
+from tunesmith.paired.bootstrap import Interval
+from tunesmith.paired.difference import (
     MCNEMAR,
     PERMUTATION,
     no_difference,

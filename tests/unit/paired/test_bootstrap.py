@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunesmith.stages.evaluate.bootstrap import bootstrap_mean, paired_bootstrap
+from tunesmith.paired.bootstrap import bootstrap_mean, paired_bootstrap
 
 
 def test_scores_that_are_not_shares_have_the_interval_of_scipy() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.stages.evaluate.paired import no_difference, of_outcomes
-from tunesmith.stages.evaluate.power import detectable
+from tunesmith.paired.difference import no_difference, of_outcomes
+from tunesmith.paired.power import detectable
 
-PAGE = (Path(__file__).parents[4] / "docs/explanation/what-a-verdict-says.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs/explanation/what-a-verdict-says.md").read_text()
 ROWS = 96
 
 
