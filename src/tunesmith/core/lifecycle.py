@@ -28,6 +28,8 @@ REPORTED = "gate.reported"
 REPRODUCED = "model.reproduced"
 TAGGED = "version.tagged"
 NOTED = "version.noted"
+KEEPING = (SEALED, REPORTED, "review.judged", "review.decided")
+"""Entries whose `kept` says which blobs the store keeps because of them."""
 CHANGES = {
     ASKED: "asked",
     APPROVED: "approved",
@@ -73,8 +75,9 @@ def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
 
 
 def kept_blobs(entry: Entry) -> Iterator[Blob]:
-    """What the store keeps because of an entry: a gate's report, or the signature of one."""
-    if entry.what in (SEALED, REPORTED):  # none with one of before reports were kept
+    """What the store keeps because of an entry: a gate's report, the signature of one, or a row as
+    a reviewer corrected it."""
+    if entry.what in KEEPING:  # none with one of before reports were kept
         yield from (from_plain(Blob, each) for each in entry.body.get("kept", ()))
 
 
