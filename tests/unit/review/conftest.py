@@ -128,7 +128,7 @@ class Ward:
             "key": fingerprint(dataset),
             "step": "curate:notes",
             "kind": "curate@1",
-            "identity": "{}",
+            "identity": '{"config": {"sources": ["notes", "letters"]}}',
             "owner": "here",
             "actor": "ann",
         }
