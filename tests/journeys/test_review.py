@@ -20,7 +20,6 @@ subject = "who"
 sources = ["doses"]
 base = "tiny"
 format = "completion"
-reviewed = "doses"
 
 [review.doses]
 dataset = "answers"
@@ -30,6 +29,9 @@ adjudicators = ["cat"]
 
 [registry]
 allow_as = true
+
+[ledger]
+per_review_hour = "36.00"
 """
 SECTIONS = """
 [source.notes]
@@ -136,8 +138,6 @@ def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_
     lines = "\n".join(json.dumps(row) for row in rows)
     (ward.folder / "data" / "doses.jsonl").write_text(lines)
     (ward.folder / "guidelines.md").write_text("# Doses\n\nIn milligrams.\n")
-    ward.edit("per_cpu_hour", 'per_review_hour = "36.00"\nper_cpu_hour')
-    ward.edit('reviewed = "doses"', "")
     ward.tunesmith("run")
 
     def say(*words, fails=None):
@@ -167,8 +167,8 @@ def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_
     ward.edit('format = "completion"', 'format = "completion"\nreviewed = "doses"')
     say("run")
     page = say("data", "show", "answers")
-    assert page["record"]["dropped_by_reason"] == {"left out, say reviewers": 1}
-    assert page["record"]["num_in"] == len(words)
+    assert page["dropped_by_reason"] == {"left out, say reviewers": 1}
+    assert page["num_in"] == len(words)
     card = say("data", "card", "answers")["card"]
     assert "| corrected | 1 |" in card
     assert "| left out | 1 |" in card

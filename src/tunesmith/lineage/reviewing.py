@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pyarrow.parquet as pq
 
 from tunesmith.core import evidence
-from tunesmith.lineage.versions import named, path_of
+from tunesmith.lineage.versions import named, readable
 from tunesmith.project import Project
 from tunesmith.records.review import BEGUN, DECIDED, JUDGED
 
@@ -45,12 +45,10 @@ def _assets(
     newest version."""
     found: dict[str, str] = {}
     versions = named(project, f"dataset:{dataset}")
-    for held in reversed(versions):
-        if held.is_erased or len(found) == len(rows):
-            continue
-        for side in ("train", "test"):
-            table = pq.read_table(path_of(project, held, side), columns=["row_id", "asset"])
-            for row in table.to_pylist():
-                if row["row_id"] in rows:
-                    found.setdefault(row["row_id"], row["asset"])
+    for _, _, path in readable(project, versions[::-1], "dataset", ("train", "test")):
+        if len(found) == len(rows):
+            break
+        for row in pq.read_table(path, columns=["row_id", "asset"]).to_pylist():
+            if row["row_id"] in rows:
+                found.setdefault(row["row_id"], row["asset"])
     return found, list(versions[-1].run.identity["config"]["sources"])

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from tunesmith.core.canonical import draw, parse
 from tunesmith.core.errors import NotFound
 from tunesmith.core.ref import from_plain
-from tunesmith.lineage.versions import Held, named, path_of
+from tunesmith.lineage.versions import Held, named, path_of, readable
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.rows import FORMATS, Content, Text
@@ -17,6 +17,8 @@ from tunesmith.review.log import Log
 from tunesmith.sections import ReviewConfig
 from tunesmith.stages.curate.doubts import doubtful_rows
 from tunesmith.stages.curate.verdicts import content_digest
+
+SIDES = ("train", "test")
 
 
 def versions(project: Project, dataset: str) -> list[Held]:
@@ -43,13 +45,16 @@ def ordered(
 
 
 def contents_of(project: Project, dataset: str, log: Log) -> dict[str, Content]:
-    """The rows of a review that a version of the dataset still has, of the newest such one."""
+    """The rows of a review that a version of the dataset still has, of the newest such one. A
+    version that was collected as garbage is passed over."""
+    every = [
+        held
+        for held in reversed(versions(project, dataset))
+        if isinstance(held.record, Dataset) and held.record.format == log.format
+    ]
     found: dict[str, Content] = {}
-    for held in reversed(versions(project, dataset)):
-        assert isinstance(held.record, Dataset)
-        if held.record.format != log.format:
-            continue
-        for row, content in read(project, held, log.format):
+    for _, _, path in readable(project, every, "dataset", SIDES):
+        for row, content in _rows(path, log.format):
             if row in log.rows and log.contents.get(row) in (None, content_digest(content)):
                 found.setdefault(row, content)
         if len(found) == len(log.rows):
@@ -59,11 +64,14 @@ def contents_of(project: Project, dataset: str, log: Log) -> dict[str, Content]:
 
 def read(project: Project, held: Held, form: str) -> Iterator[tuple[str, Content]]:
     """Id and content of each row of a version, of both sides."""
+    for side in SIDES:
+        yield from _rows(str(path_of(project, held, side)), form)
+
+
+def _rows(path: str, form: str) -> Iterator[tuple[str, Content]]:
     column = "text" if form == "labels" else "content"
-    for side in ("train", "test"):
-        table = pq.read_table(path_of(project, held, side), columns=["row_id", column])
-        for row in table.to_pylist():
-            if form == "labels":
-                yield row["row_id"], Text(text=row["text"])
-            else:
-                yield row["row_id"], from_plain(FORMATS[form], parse(row["content"].encode()))
+    for row in pq.read_table(path, columns=["row_id", column]).to_pylist():
+        if form == "labels":
+            yield row["row_id"], Text(text=row["text"])
+        else:
+            yield row["row_id"], from_plain(FORMATS[form], parse(row["content"].encode()))

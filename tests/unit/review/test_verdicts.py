@@ -171,6 +171,16 @@ def test_a_row_is_judged_as_it_was_put_into_the_queue(answers):
     assert start(answers.project, "kinds", ANN).num_added == 0
 
 
+def test_a_version_that_was_collected_as_garbage_is_passed_over(answers):
+    answers.start()
+    old = answers.project.load(answers.project.runs()[1])
+    rest = dict(list(at_work(answers.project, "kinds").contents.items())[:1])
+    answers.cut_contents("completion", rest)
+    answers.project.runner.blobs.remove(old.train.rows.sha256)
+    assert at_work(answers.project, "kinds").rows == list(rest)
+    assert status(answers.project, "kinds").num_gone == 3
+
+
 def test_a_dataset_that_has_another_format_now_is_another_review(answers):
     answers.start()
     answers.cut_contents("text", {A: Text(text="all of it")})
