@@ -175,7 +175,7 @@ def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_
     entry = say("data", "show", "doses")
     assert (entry["review_s"], entry["review_cost"]["amount"]) == (80.0, "0.800000000000")
     assert say("verify")["problems"] == []
-    assert len(texts()) == 2  # as each of the two wrote it; in the dataset it is packed
+    assert len(texts()) == 3  # as each of the two wrote it, and in the dataset
 
     (who,) = (row["who"] for row in rows if row["prompt"] in shown[0]["text"])
     say("data", "forget", who)

@@ -45,7 +45,8 @@ def _assets(
     newest version."""
     found: dict[str, str] = {}
     versions = named(project, f"dataset:{dataset}")
-    for _, _, path in readable(project, versions[::-1], "dataset", ("train", "test")):
+    there = [held for held in reversed(versions) if not held.is_erased]
+    for _, _, path in readable(project, there, "dataset", ("train", "test")):
         if len(found) == len(rows):
             break
         for row in pq.read_table(path, columns=["row_id", "asset"]).to_pylist():

@@ -164,21 +164,25 @@ def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, Spent]:
         if run.usage:
             usages.setdefault(run.key, []).append(Usage(**run.usage))
     looked_at = {
-        key_of[graph.assets[name]]: seconds
+        graph.assets[name]: seconds
         for name, seconds in review_seconds(project).items()
-        if name in graph.assets and graph.assets[name] in key_of
+        if name in graph.assets
     }
     found: dict[str, Spent] = {}
     for group in groups:
         keys = {name: {key_of[step] for step in steps[name]} for name in group}
         for name, its in keys.items():
-            cpu_s, review_s, cost = 0.0, 0.0, zero(rates.currency)
+            cpu_s, cost = 0.0, zero(rates.currency)
             for key in sorted(its):
                 among = sum(key in each for each in keys.values())
-                review_s += looked_at.get(key, 0.0) / among
                 for usage in usages.get(key, ()):
                     part = replace(usage, cpu_s=usage.cpu_s / among, joules=usage.joules / among)
                     cpu_s, cost = cpu_s + part.cpu_s, cost + price(part, rates)
+            review_s = sum(
+                looked_at[step] / sum(step in steps[other] for other in group)
+                for step in steps[name]
+                if step in looked_at
+            )
             people = price_review(review_s, rates) if rates.per_review_hour else None
             found[name] = Spent(cpu_s, cost if is_priced else None, review_s, people)
     return found
