@@ -181,6 +181,10 @@ def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_
     say("data", "forget", who)
     assert texts() == {}
     assert say("verify")["problems"] == []
+    frozen = say("review", "accept")  # what was rejected stays so
+    assert frozen["labels"] == {shown[1]["row"]: "rejected"}
     say("run")
-    assert "| corrected | 0 |" in say("data", "card", "answers")["card"]
+    card = say("data", "card", "answers")["card"]
+    assert "| corrected | 0 |" in card
+    assert "| left out | 1 |" in card
     assert say("review", "status")["seconds"] == 80.0

@@ -124,7 +124,7 @@ def review_accept(
     with _acting(folder, name, actor) as (project, review, user):
         frozen = accept(project, review, user)
     lines = [
-        f"{frozen.review}: {len(frozen.labels)} labels accepted, of which "
+        f"{frozen.review}: {len(frozen.labels)} rows accepted, of which "
         f"{frozen.num_adjudicated} were decided by a third person",
         _agreed(frozen.alpha),
         f'a dataset with reviewed = "{frozen.review}" uses them: tunesmith run',
@@ -236,7 +236,7 @@ def _status(found: ReviewStatus) -> list[str]:
         f"  {found.num_open} wait for a judgement, {found.num_disputed} for a decision, "
         f"{found.num_gone} are gone",
         f"  of the settled {found.num_adjudicated} were decided by a third person, "
-        f"{found.num_unusable} are unusable; {found.num_accepted} labels are accepted",
+        f"{found.num_unusable} are left out; {found.num_accepted} are accepted",
         *([f"  {other} judgements are by earlier guidelines"] if other else []),
         "",
         *table(rows, ["who", "judged", "left", "decided", "time"]),

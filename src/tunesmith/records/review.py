@@ -100,7 +100,8 @@ class ReviewStatus:
     """SHA-256 of those that are in force."""
     num_rows: int
     num_gone: int
-    """Rows that no version of the dataset has any more, such as erased ones."""
+    """Rows that no version of the dataset has any more, such as erased ones, and that are not
+    settled for good."""
     num_open: int
     """Rows that wait for a judgement."""
     num_disputed: int
@@ -108,6 +109,7 @@ class ReviewStatus:
     num_settled: int
     num_adjudicated: int
     num_unusable: int
+    """Those of the settled that are left out of the dataset."""
     num_by_other_guidelines: int
     """Judgements by guidelines that are not in force any more."""
     num_accepted: int

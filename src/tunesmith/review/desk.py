@@ -90,16 +90,22 @@ class Desk:
         may = logs.may_decide if decides else logs.may_judge
         return [row for row in self.rows if may(self.log, row, who, self.config.per_row)]
 
-    @property
+    @cached_property
     def settled(self) -> dict[str, str]:
-        """What each row is that is settled and still there."""
-        found = {row: logs.settled(self.log, row, self.config.per_row) for row in self.rows}
-        return {row: label for row, label in found.items() if label}
+        """What each row is that is settled, and was not erased. One that people corrected or left
+        out is so in later versions: it stays settled where no version has what they judged."""
+        found = {row: logs.settled(self.log, row, self.config.per_row) for row in self.log.rows}
+        away = {row: label for row, label in found.items() if label and row not in self.contents}
+        lasting = {
+            row for row, label in away.items() if self.log.contents or label == UNUSABLE
+        } - rows.erased(self.project, away)
+        there = self.contents.keys() | lasting
+        return {row: label for row, label in found.items() if label and row in there}
 
     @property
     def corrections(self) -> dict[str, Blob]:
         """What each row is to be that is settled so."""
-        found = {row: logs.outcome(self.log, row, self.config.per_row) for row in self.rows}
+        found = {row: logs.outcome(self.log, row, self.config.per_row) for row in self.settled}
         return {row: each.correction for row, each in found.items() if each and each.correction}
 
 
@@ -283,7 +289,7 @@ def status(project: Project, review: str) -> ReviewStatus:
         dataset=found.config.dataset,
         guidelines=log.guidelines,
         num_rows=len(log.rows),
-        num_gone=len(log.rows) - len(found.rows),
+        num_gone=len(log.rows) - len({*found.rows, *settled}),
         num_open=num_open,
         num_disputed=sum(logs.disputed(log, row, per_row) for row in found.rows),
         num_settled=len(settled),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow.parquet as pq
 
+from tunesmith.core import erasure
 from tunesmith.core.canonical import draw, parse
 from tunesmith.core.errors import NotFound
 from tunesmith.core.ref import from_plain
@@ -75,3 +76,18 @@ def _rows(path: str, form: str) -> Iterator[tuple[str, Content]]:
             yield row["row_id"], Text(text=row["text"])
         else:
             yield row["row_id"], from_plain(FORMATS[form], parse(row["content"].encode()))
+
+
+def erased(project: Project, wanted: Iterable[str]) -> set[str]:
+    """Those of the row ids that were erased for somebody's sake, as the evidence tells by keyed
+    digests.
+
+    Raises:
+        StoreError: the key is not there.
+    """
+    with project.runner.database.read() as connection:
+        told = {each for of in erasure.read(connection).rows.values() for each in of}
+    if not told:
+        return set()
+    key = erasure.key_of(project.store)
+    return {row for row in wanted if erasure.keyed(key, "row", row) in told}

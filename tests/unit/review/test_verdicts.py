@@ -181,6 +181,32 @@ def test_a_version_that_was_collected_as_garbage_is_passed_over(answers):
     assert status(answers.project, "kinds").num_gone == 3
 
 
+def test_what_was_left_out_or_corrected_stays_so_when_the_first_version_is_gone(answers):
+    """Else the next `accept` would bring back what was rejected."""
+    answers.start()
+    for who in ("ann", "bob"):
+        answers.judge(who, A, "rejected")
+        answers.judge(who, B, "corrected", text=" 9 mg.")
+        answers.judge(who, C, "accepted")
+    before = accept(answers.project, "kinds", ANN)
+    old = answers.project.load(answers.project.runs()[1])
+    contents = at_work(answers.project, "kinds").contents
+    changed = Completion(prompt=contents[B].prompt, completion=" 9 mg.")
+    answers.cut_contents("completion", {B: changed, C: contents[C]})
+    answers.project.purged = frozenset({old.train.rows.sha256})
+    assert accept(answers.project, "kinds", ANN) == before
+    found = status(answers.project, "kinds")
+    assert (found.num_rows, found.num_settled, found.num_gone, found.num_open) == (4, 3, 1, 0)
+
+    # Who is forgotten is told from those by the evidence.
+    key = erasure.key_of(answers.project.store, make=True)
+    told = {"notes": [erasure.keyed(key, "row", A)]}
+    with answers.project.runner.database.write() as connection:
+        body = {"id": "x", "subject": "", "rows": told, "key": "k", "blobs": []}
+        evidence.append(connection, erasure.BEGUN, "me", body)
+    assert set(accept(answers.project, "kinds", ANN).labels) == {B, C}
+
+
 def test_a_dataset_that_has_another_format_now_is_another_review(answers):
     answers.start()
     answers.cut_contents("text", {A: Text(text="all of it")})
