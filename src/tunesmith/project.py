@@ -34,6 +34,7 @@ from tunesmith.records.data import Erased
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
+from tunesmith.stages.curate.verdicts import still_there
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
@@ -123,16 +124,17 @@ class Project:
         with self.runner.database.read() as connection:
             state = erasure.read(connection)
             entries = evidence.entries(connection, ACCEPTED)
-            accepted = {entry.body["review"]: entry.body["accepted"] for entry in entries}
+            accepted = {
+                entry.body["review"]: still_there(
+                    from_plain(ReviewedLabels, entry.body["accepted"]), state.purged
+                )
+                for entry in entries
+            }
         self.purged = state.purged
         without = {name: _without(source, state) for name, source in self.file.source.items()}
         sources = {name: with_repairs(each, self.folder) for name, each in without.items()}
         datasets = {
-            name: dataset.with_accepted(
-                from_plain(ReviewedLabels, accepted[dataset.reviewed])
-                if dataset.reviewed in accepted
-                else None
-            )
+            name: dataset.with_accepted(accepted.get(dataset.reviewed))
             for name, dataset in self.file.dataset.items()
         }
         transforms = {

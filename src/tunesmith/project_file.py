@@ -274,12 +274,14 @@ def _check_reviews(file: ProjectFile) -> None:
         settings.nearest(key, review.dataset, file.dataset, "dataset")
         dataset = file.dataset[review.dataset]
         if dataset.format != "labels":
-            raise ConfigError(
-                key,
-                f"the rows of {review.dataset!r} have no labels to judge: its format is "
-                f"{dataset.format!r}",
-                remedy="name a dataset of format 'labels'",
-            )
+            if review.order == "doubts" and "order" in review.model_fields_set:
+                raise ConfigError(
+                    f"review.{name}.order",
+                    f"the rows of {review.dataset!r} have no labels to doubt: its format is "
+                    f"{dataset.format!r}",
+                    remedy="leave it out: they are looked at as they are drawn",
+                )
+            continue
         for source in dataset.sources:
             asset = file.assets[source]
             if asset.subject and asset.subject == asset.label:

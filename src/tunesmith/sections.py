@@ -38,15 +38,18 @@ class ProjectSection(Section):
 
 
 class ReviewConfig(Section):
-    """Rows of a dataset of labels that people look at, each on their own. It is read from the
-    project file alone: no flag, no environment variable and no user file can change it."""
+    """Rows of a dataset that people look at, each on their own. It is read from the project file
+    alone: no flag, no environment variable and no user file can change it."""
 
     name: str = ""
     """Name of the review: what follows `review.` in the section's heading."""
     dataset: str
-    """Name of the dataset whose rows are judged; it has format "labels"."""
+    """Name of the dataset whose rows are judged. Of labels each row is given one; of other formats
+    it is accepted, rejected or corrected ("chat", "completion", "text", "checked", "tags"), one of
+    its answers is better ("preference"), it is liked or not ("feedback"), or its texts belong
+    together or not ("pairs")."""
     guidelines: str = Field(min_length=1)
-    """Markdown file in the project's folder that says what each label means."""
+    """Markdown file in the project's folder that says what each label means, or what is right."""
     reviewers: tuple[str, ...]
     """Users who may judge rows. Names of the operating system's users."""
     adjudicators: tuple[str, ...]
@@ -54,9 +57,9 @@ class ReviewConfig(Section):
     per_row: int = Field(default=2, ge=2)
     """How many people judge each row. They do not see one another's judgements."""
     order: Literal["doubts", "drawn"] = "doubts"
-    """In which order rows are looked at: the doubtful ones first, worst first, then the others as
-    they are drawn ("doubts"); or all as they are drawn ("drawn"), so that what was looked at stands
-    for the whole dataset at any time."""
+    """In which order rows are looked at: those with doubtful labels first, worst first, then the
+    others as they are drawn ("doubts"); or all as they are drawn ("drawn"), so that what was looked
+    at stands for the whole dataset at any time, as rows without labels always are."""
     idle_after_s: float = Field(default=300.0, gt=0)
     """No row counts for more time than this: who takes longer was away."""
 

@@ -10,6 +10,29 @@ from typer.testing import CliRunner
 from tunesmith.cli.main import app
 from tunesmith.core.errors import Conflict, NotAllowed
 
+ANSWERS = """
+[source.doses]
+origin = "file:data/doses.jsonl"
+format = "jsonl"
+subject = "who"
+
+[dataset.answers]
+sources = ["doses"]
+base = "tiny"
+format = "completion"
+
+[review.doses]
+dataset = "answers"
+guidelines = "guidelines.md"
+reviewers = ["ann", "bob"]
+adjudicators = ["cat"]
+
+[registry]
+allow_as = true
+
+[ledger]
+per_review_hour = "36.00"
+"""
 SECTIONS = """
 [source.notes]
 origin = "file:data/notes.jsonl"
@@ -102,3 +125,66 @@ def test_what_people_correct_is_what_is_trained_on(data_project):
     assert say("review", "next", "--as", "ann")["text"] != WRONG
     say("review", "accept", fails=Conflict)
     assert "| not in the sources any more | 1 |" in say("data", "card", "triage")["card"]
+
+
+@pytest.mark.slow
+def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_row(data_project):
+    ward = data_project("answers", ANSWERS)
+    words = WORDS["drug"].split()
+    rows = [
+        {"who": f"person-{n:04}", "prompt": f"The {word} of patient {n} is", "completion": f" {n}."}
+        for n, word in enumerate(words)
+    ]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    (ward.folder / "data" / "doses.jsonl").write_text(lines)
+    (ward.folder / "guidelines.md").write_text("# Doses\n\nIn milligrams.\n")
+    ward.tunesmith("run")
+
+    def say(*words, fails=None):
+        done = CliRunner().invoke(app, [*words, "-p", str(ward.folder), "--json"])
+        if fails:
+            assert isinstance(done.exception, fails), done.output
+            return None
+        assert done.exit_code == 0, (words, done.exception)
+        return json.loads(done.stdout)
+
+    def texts():
+        return {
+            path: path.read_bytes()
+            for path in (ward.folder / ".tunesmith").rglob("*")
+            if path.is_file() and b"seventy milligrams" in path.read_bytes()
+        }
+
+    say("review", "start")
+    shown = [say("review", "next", "--as", "ann")]
+    said = ("--label", "corrected", "--text", " seventy milligrams.", "--seconds", "40")
+    say("review", "next", "--as", "ann", "--row", shown[0]["row"], *said)
+    say("review", "next", "--as", "bob", "--row", shown[0]["row"], *said)
+    shown.append(say("review", "next", "--as", "ann"))
+    for who in ("ann", "bob"):
+        say("review", "next", "--as", who, "--row", shown[1]["row"], "--label", "rejected")
+    say("review", "accept")
+    ward.edit('format = "completion"', 'format = "completion"\nreviewed = "doses"')
+    say("run")
+    page = say("data", "show", "answers")
+    assert page["dropped_by_reason"] == {"left out, say reviewers": 1}
+    assert page["num_in"] == len(words)
+    card = say("data", "card", "answers")["card"]
+    assert "| corrected | 1 |" in card
+    assert "| left out | 1 |" in card
+    entry = say("data", "show", "doses")
+    assert (entry["review_s"], entry["review_cost"]["amount"]) == (80.0, "0.800000000000")
+    assert say("verify")["problems"] == []
+    assert len(texts()) == 3  # as each of the two wrote it, and in the dataset
+
+    (who,) = (row["who"] for row in rows if row["prompt"] in shown[0]["text"])
+    say("data", "forget", who)
+    assert texts() == {}
+    assert say("verify")["problems"] == []
+    frozen = say("review", "accept")  # what was rejected stays so
+    assert frozen["labels"] == {shown[1]["row"]: "rejected"}
+    say("run")
+    card = say("data", "card", "answers")["card"]
+    assert "| corrected | 0 |" in card
+    assert "| left out | 1 |" in card
+    assert say("review", "status")["seconds"] == 80.0

@@ -69,8 +69,11 @@ def _page(entry: CatalogueEntry) -> Iterator[str]:
     yield from _licence(entry)
     yield ""
     yield f"freshness: {_fresh(entry.freshness)}"
-    cost = f"{seconds(entry.cpu_s)} of CPU{_priced(entry.cost, entry.num_rows)}"
-    yield f"cost of reading in: {cost}"
+    yield f"cost of reading in: {seconds(entry.cpu_s)} of CPU{_priced(entry.cost)}"
+    if entry.review_s:
+        yield f"cost of reviews: {seconds(entry.review_s)} of people{_priced(entry.review_cost)}"
+    if entry.cost_per_row is not None:
+        yield f"cost of a row: {display(entry.cost_per_row)}"
     if entry.quality:
         yield from _quality(entry, entry.quality)
     yield from wrapped(f"used by: {', '.join(entry.used_by) or 'nothing yet'}")
@@ -111,13 +114,8 @@ def _quality(entry: CatalogueEntry, quality: Quality) -> Iterator[str]:
         yield from wrapped(f"rows that name a licence: {named}")
 
 
-def _priced(cost: Money | None, num_rows: int) -> str:
-    if cost is None:
-        return ""
-    from tunesmith.records.money import Money
-
-    each = Money(amount=cost.amount / max(num_rows, 1), currency=cost.currency)
-    return f", {display(cost)}, {display(each)} a row"
+def _priced(cost: Money | None) -> str:
+    return "" if cost is None else f", {display(cost)}"
 
 
 def _age(fresh: Freshness) -> str:

@@ -20,6 +20,7 @@ from tunesmith.cli.render import (
 from tunesmith.ledger.cost import display
 
 if TYPE_CHECKING:
+    from tunesmith.records.money import Money
     from tunesmith.records.rivals import Estimate
     from tunesmith.records.value import DataValue, SourceValue
 
@@ -71,7 +72,7 @@ def _lines(found: DataValue) -> list[str]:
         ]
         for each in found.sources
     ]
-    headings = ["source", "rows", "share", "value", "", "accuracy without it", "cost of reading in"]
+    headings = ["source", "rows", "share", "value", "", "accuracy without it", "cost"]
     return [
         *wrapped(
             f"{found.dataset}: {found.num_train} training rows, valued by {found.num_test} test "
@@ -124,8 +125,15 @@ def _least(found: DataValue) -> list[str]:
 
 
 def _cost(each: SourceValue) -> str:
-    money = f", {display(each.cost)}" if each.cost is not None else ""
-    return f"{seconds(each.cpu_s)} of CPU{money}"
+    """Of reading a source in, and of people who looked at its rows, if any did."""
+    parts = [f"{seconds(each.cpu_s)} of CPU", *_money(each.cost)]
+    if each.review_s:
+        parts += [f"{seconds(each.review_s)} of people", *_money(each.review_cost)]
+    return ", ".join(parts)
+
+
+def _money(cost: Money | None) -> list[str]:
+    return [] if cost is None else [display(cost)]
 
 
 def points(found: Estimate) -> str:

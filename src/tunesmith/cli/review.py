@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="Name of a review.")]
 Row = Annotated[str, typer.Option(help="Id of the row that --label is said of.")]
-Label = Annotated[str, typer.Option(help="Say this of the row, and leave: a label, or unusable.")]
+Label = Annotated[
+    str, typer.Option(help="Say this of the row, and leave: a label, unusable, or a verdict.")
+]
+Text = Annotated[
+    str,
+    typer.Option(help="With --label corrected: the answer as it should be; of tags a JSON list."),
+]
 Took = Annotated[float | None, typer.Option("--seconds", min=0, help="How long that took.")]
 Form = Annotated[str, typer.Option("--format", help="label-studio or argilla.")]
 As = Annotated[
@@ -65,7 +71,7 @@ def review_start(
         begun = start(project, review, user, limit)
     lines = [
         f"{begun.review}: {begun.num_added} rows of {begun.dataset} added, {begun.num_rows} in all",
-        f"labels: {', '.join(begun.labels)}, unusable",
+        f"labels: {', '.join(begun.labels)}",
         f"guidelines: sha256 {begun.guidelines[:12]}",
         f"next: tunesmith review next {begun.review}",
     ]
@@ -76,26 +82,28 @@ def review_next(
     name: Name = "",
     row: Row = "",
     label: Label = "",
+    text: Text = "",
     took_s: Took = None,
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
 ) -> None:
     """Judge rows, one after the other; --json prints the next row and leaves."""
-    _work(folder, name, actor, row, label, took_s, as_json, decides=False)
+    _work(folder, name, actor, Said(row, label, text, took_s), as_json, decides=False)
 
 
 def review_adjudicate(
     name: Name = "",
     row: Row = "",
     label: Label = "",
+    text: Text = "",
     took_s: Took = None,
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
 ) -> None:
     """Decide about rows on which others differed; --json prints the next one and leaves."""
-    _work(folder, name, actor, row, label, took_s, as_json, decides=True)
+    _work(folder, name, actor, Said(row, label, text, took_s), as_json, decides=True)
 
 
 def review_status(name: Name = "", folder: Folder = HERE, as_json: Json = False) -> None:
@@ -110,13 +118,13 @@ def review_status(name: Name = "", folder: Folder = HERE, as_json: Json = False)
 def review_accept(
     name: Name = "", folder: Folder = HERE, actor: As = "", as_json: Json = False
 ) -> None:
-    """Freeze the labels that are settled; datasets that name the review use them."""
+    """Freeze what is settled; datasets that name the review use it."""
     from tunesmith.review.desk import accept
 
     with _acting(folder, name, actor) as (project, review, user):
         frozen = accept(project, review, user)
     lines = [
-        f"{frozen.review}: {len(frozen.labels)} labels accepted, of which "
+        f"{frozen.review}: {len(frozen.labels)} rows accepted, of which "
         f"{frozen.num_adjudicated} were decided by a third person",
         _agreed(frozen.alpha),
         f'a dataset with reviewed = "{frozen.review}" uses them: tunesmith run',
@@ -185,31 +193,31 @@ def review_import(
     out(made, [line], as_json)
 
 
-def _work(
-    folder: Path,
-    name: str,
-    actor: str,
-    row: str,
-    label: str,
-    took_s: float | None,
-    as_json: bool,
-    *,
-    decides: bool,
-) -> None:
+class Said(NamedTuple):
+    """What a script says of a row; all of it empty where a person is asked."""
+
+    row: str
+    label: str
+    text: str
+    took_s: float | None
+
+
+def _work(folder: Path, name: str, actor: str, said: Said, as_json: bool, *, decides: bool) -> None:
     """One judgement, or one decision, or as many as are answered on standard input."""
     from tunesmith.cli.review_loop import ask, line_of, next_of
     from tunesmith.core.errors import UsageError
     from tunesmith.review.desk import at_work, decide, judge
 
-    if bool(row) != bool(label) or (took_s is not None and not label):
+    row, label, text, took_s = said
+    if bool(row) != bool(label) or ((took_s is not None or text) and not label):
         raise UsageError(
-            "--row, --label and --seconds go together", remedy="give --row and --label"
+            "--row, --label, --text and --seconds go together", remedy="give --row and --label"
         )
     with _acting(folder, name, actor) as (project, review, user):
         found = at_work(project, review)
         if label:
-            say = decide if decides else judge
-            made = say(found, user, row, label, took_s)
+            put = decide if decides else judge
+            made = put(found, user, row, label, took_s, text)
             out(made, [line_of(made)], as_json)
         elif as_json:
             out(next_of(found, user, decides=decides), [], as_json)
@@ -228,7 +236,7 @@ def _status(found: ReviewStatus) -> list[str]:
         f"  {found.num_open} wait for a judgement, {found.num_disputed} for a decision, "
         f"{found.num_gone} are gone",
         f"  of the settled {found.num_adjudicated} were decided by a third person, "
-        f"{found.num_unusable} are unusable; {found.num_accepted} labels are accepted",
+        f"{found.num_unusable} are left out; {found.num_accepted} are accepted",
         *([f"  {other} judgements are by earlier guidelines"] if other else []),
         "",
         *table(rows, ["who", "judged", "left", "decided", "time"]),

@@ -29,6 +29,8 @@ REPORTED = "gate.reported"
 REPRODUCED = "model.reproduced"
 TAGGED = "version.tagged"
 NOTED = "version.noted"
+KEEPING = (SEALED, REPORTED, FROZEN, "review.judged", "review.decided")
+"""Entries whose `kept` says which blobs the store keeps because of them."""
 CHANGES = {
     ASKED: "asked",
     APPROVED: "approved",
@@ -74,9 +76,9 @@ def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:
 
 
 def kept_blobs(entry: Entry) -> Iterator[Blob]:
-    """What the store keeps because of an entry: a gate's report, or the signature of one; what is
-    said of a frozen dataset."""
-    if entry.what in (SEALED, REPORTED, FROZEN):  # none with one of before reports were kept
+    """What the store keeps because of an entry: a gate's report, the signature of one; what is said
+    of a frozen dataset; a row as a reviewer corrected it."""
+    if entry.what in KEEPING:  # none with one of before reports were kept
         yield from (from_plain(Blob, each) for each in entry.body.get("kept", ()))
 
 

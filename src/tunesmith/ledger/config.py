@@ -127,7 +127,8 @@ class LedgerConfig(Section):
     """Price of a kilowatt hour, in quotes, e.g. "0.30"."""
     per_review_hour: Price = Decimal(0)
     """Price of an hour of a person who reviews rows, in quotes, e.g. "48.00": `tunesmith review
-    status` says what a row cost. The register has runs alone, and so not this."""
+    status`, `data show` and `data value` say what rows cost by it. The register has runs alone, and
+    so not this."""
     budget_per_run: Amount | None = None
     """The most that one run of one step may cost, in quotes, e.g. "0.50": a step that would cost
     more is not begun, one that has cost more keeps what it did and stops. A run that goes on from

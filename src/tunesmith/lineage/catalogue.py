@@ -21,12 +21,11 @@ from tunesmith.data_graph import licences_of
 from tunesmith.graph import build
 from tunesmith.ledger.facts import moment
 from tunesmith.lineage.trace import package_of
-from tunesmith.lineage.value import spent
+from tunesmith.lineage.value import Spent, spent
 from tunesmith.lineage.versions import Held, all_held
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 from tunesmith.records.licence import LicenceStatements, Statement
-from tunesmith.records.money import Money
 from tunesmith.records.quality import CatalogueEntry, Freshness, LicenceLine, Quality
 from tunesmith.records.transform import TransformedAsset
 from tunesmith.stages.assess.config import AssessConfig
@@ -57,7 +56,7 @@ class _Seen:
     """What entries are made from, looked up once for all of them."""
 
     newest: Mapping[str, Held]
-    costs: Mapping[str, tuple[float, Money | None]]
+    costs: Mapping[str, Spent]
     runs: Sequence[Run]
     versions: Sequence[Version]
     now: str
@@ -113,8 +112,8 @@ def _look(
     )
 
 
-def _costs(project: Project) -> Mapping[str, tuple[float, Money | None]]:
-    """CPU seconds and price of each data asset; of what is made from others, with theirs."""
+def _costs(project: Project) -> Mapping[str, Spent]:
+    """What each data asset took; of what is made from others, with what those took."""
     made = [[name] for name in project.file.transform]
     return spent(project, list(project.file.source), *made)
 
@@ -135,7 +134,7 @@ def _entry(project: Project, seen: _Seen, name: str, *, runs: bool) -> Catalogue
     quality: Quality | None = seen.records.get(seen.assess[name])
     looked_at = [_statements(seen, each) for each in sources]
     found = [each for each in looked_at if each is not None]
-    cpu_s, cost = seen.costs[name]
+    took = seen.costs[name]
     promises = [each.refresh_within for each in sources if each.refresh_within is not None]
     freshness = _freshness(seen.now, held, quality, min(promises, default=None))
     packages = (each.says for of in found for each in of.statements if each.kind == "package")
@@ -152,8 +151,10 @@ def _entry(project: Project, seen: _Seen, name: str, *, runs: bool) -> Catalogue
         statements=tuple(_lines(project, seen, found)) if runs else (),
         obligations=obligations(in_all),
         freshness=freshness,
-        cpu_s=cpu_s,
-        cost=cost,
+        cpu_s=took.cpu_s,
+        cost=took.cost,
+        review_s=took.review_s,
+        review_cost=took.review_cost,
         quality=quality,
         used_by=tuple(_used_by(project, seen, held.version.digest)),
         remarks=tuple(_remarks(project, name, said, quality, freshness)),

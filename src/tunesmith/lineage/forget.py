@@ -24,7 +24,7 @@ from tunesmith.core.ref import Blob, from_plain
 from tunesmith.core.step import Step
 from tunesmith.documents.frozen import freeze
 from tunesmith.graph import build, steps
-from tunesmith.lineage import forget_repairs, scan
+from tunesmith.lineage import forget_corrections, forget_repairs, scan
 from tunesmith.lineage import journal as journals
 from tunesmith.lineage.journal import Journal
 from tunesmith.lineage.person import Person
@@ -170,6 +170,9 @@ def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[d
     said = {form for text in texts for form in (text, normalise(text))} - {""}
     runs = project.runs()
     found, mentions = forget_repairs.blobs_with(project, person, runs)
+    corrected = forget_corrections.blobs_with(project, person)
+    what |= dict.fromkeys(corrected, "a correction of a review")
+    found |= corrected
     # What a quarantine shows of a record is too little to find it by.
     found |= {each.held.tables["quarantine"].sha256 for each in person.refused}
     with project.runner.database.read() as connection:

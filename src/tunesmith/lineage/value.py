@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from tunesmith.core.meter import Usage
 from tunesmith.core.step import ordered
 from tunesmith.graph import base_of, build, value_of
-from tunesmith.ledger.cost import price, zero
+from tunesmith.ledger.cost import price, price_review, zero
+from tunesmith.lineage.reviewing import review_seconds
 from tunesmith.lm.load import is_encoder
 from tunesmith.paired.bootstrap import bootstrap_mean
 from tunesmith.paired.difference import of_outcomes
@@ -89,7 +90,7 @@ def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> li
     found = []
     for source in project.file.dataset[name].sources:
         of_it = tests.filter(pc.equal(tests["asset"], source))
-        cpu_s, cost = spent_on[source]
+        took = spent_on[source]
         found.append(
             SourceValue(
                 source=source,
@@ -97,8 +98,10 @@ def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> li
                 share=counts.get(source, 0) / made.num_train,
                 value=_value(of_it, project.file.project.seed),
                 without=_without(of_it),
-                cpu_s=cpu_s,
-                cost=cost,
+                cpu_s=took.cpu_s,
+                cost=took.cost,
+                review_s=took.review_s,
+                review_cost=took.review_cost,
             )
         )
     return sorted(found, key=lambda each: (-each.value.mean, each.source))
@@ -132,11 +135,24 @@ def _least(project: Project, dataset: Dataset, values: Any, num_rows: int) -> li
     ]
 
 
-def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, tuple[float, Money | None]]:
-    """CPU seconds and price of making each data asset of each group, over all attempts.
+class Spent(NamedTuple):
+    """What a data asset took: machines to read it in, and people to look at its rows."""
+
+    cpu_s: float
+    cost: Money | None
+    """Of machines; None where they have no price."""
+    review_s: float
+    review_cost: Money | None
+    """Of people; None where their hour has no price."""
+
+
+def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, Spent]:
+    """CPU seconds and price of making each data asset of each group, over all attempts; and the
+    time and price of people who looked at its rows, in whatever review.
 
     What several of a group were read from, such as a package, counts for each of them in equal
-    parts. What was made, and what will be used of it, is looked up once for all.
+    parts, and so does the time that was spent on rows that several were made from. What was made,
+    and what will be used of it, is looked up once for all.
     """
     graph, rates = build(project.file), project.file.ledger.rates
     is_priced = bool(rates.per_cpu_hour or rates.per_kwh)
@@ -147,7 +163,12 @@ def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, tuple[float,
     for run in project.runs():
         if run.usage:
             usages.setdefault(run.key, []).append(Usage(**run.usage))
-    found: dict[str, tuple[float, Money | None]] = {}
+    looked_at = {
+        graph.assets[name]: seconds
+        for name, seconds in review_seconds(project).items()
+        if name in graph.assets
+    }
+    found: dict[str, Spent] = {}
     for group in groups:
         keys = {name: {key_of[step] for step in steps[name]} for name in group}
         for name, its in keys.items():
@@ -157,7 +178,13 @@ def spent(project: Project, *groups: Sequence[str]) -> Mapping[str, tuple[float,
                 for usage in usages.get(key, ()):
                     part = replace(usage, cpu_s=usage.cpu_s / among, joules=usage.joules / among)
                     cpu_s, cost = cpu_s + part.cpu_s, cost + price(part, rates)
-            found[name] = (cpu_s, cost if is_priced else None)
+            review_s = sum(
+                looked_at[step] / sum(step in steps[other] for other in group)
+                for step in steps[name]
+                if step in looked_at
+            )
+            people = price_review(review_s, rates) if rates.per_review_hour else None
+            found[name] = Spent(cpu_s, cost if is_priced else None, review_s, people)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from tunesmith.records.data import TrueSize
 from tunesmith.records.money import Money
@@ -91,12 +92,25 @@ class CatalogueEntry:
     cpu_s: float
     cost: Money | None
     """Of reading it in, over all attempts; None where no rates are set."""
+    review_s: float
+    """Seconds of people who looked at its rows, in whatever review."""
+    review_cost: Money | None
+    """The same, priced; None where `per_review_hour` is not set."""
     quality: Quality | None
     """None before anybody asked."""
     used_by: tuple[str, ...]
     """What was made of this version, e.g. "dataset letters@2"; and what serves it."""
     remarks: tuple[str, ...]
     """What does not fit together, and what is missing; each with the setting."""
+
+    @property
+    def cost_per_row(self) -> Money | None:
+        """Of reading it in and of looking at it, by its rows; None where neither has a price."""
+        known = [each for each in (self.cost, self.review_cost) if each is not None]
+        if not known:
+            return None
+        total = sum((each.amount for each in known), Decimal(0))
+        return Money(amount=total / max(self.num_rows, 1), currency=known[0].currency)
 
     @property
     def validity(self) -> float:

@@ -1,14 +1,17 @@
-"""What people said of rows, and the labels that came of it: ids of rows, never their text."""
+"""What people said of rows, and what came of it: ids of rows and digests, never their text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tunesmith.core.ref import Blob
 from tunesmith.records.money import Money
 
 UNUSABLE = "unusable"
 """What is said of a row that no label fits; it is dropped from the dataset."""
+BEGUN, JUDGED, DECIDED = "review.begun", "review.judged", "review.decided"
+"""What the evidence calls it that rows are to be judged, that one was, that one was decided."""
 ACCEPTED = "review.accepted"
 """What the evidence calls it that reviewed labels may be used."""
 
@@ -21,11 +24,20 @@ class Judgement:
     """Id of the row."""
     reviewer: str
     label: str
-    """A label of the dataset, or `UNUSABLE`."""
+    """A label of the dataset, or `UNUSABLE`; of a row without labels the verdict on it."""
     seconds: float | None
     """How long it took, without idle time; None where nobody measured it."""
     guidelines: str
     """SHA-256 of the guidelines that it was judged by."""
+    correction: Blob | None = None
+    """The row as it should be, where that is what was said."""
+    form: int = 0
+    """Which of the different corrections of this row it is, from 1; 0 without one."""
+
+    @property
+    def said(self) -> str:
+        """What agreement is counted over: two who correct a row differently said two things."""
+        return f"{self.label} ({self.form})" if self.form > 1 else self.label
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +57,11 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReviewedLabels:
-    """The labels that a review settled, frozen: what a dataset is given."""
+    """What a review settled, frozen: what a dataset is given."""
 
     review: str
     labels: Mapping[str, str]
-    """Row id -> label, or `UNUSABLE`."""
+    """Row id -> label, or `UNUSABLE`; of rows without labels the verdict."""
     per_row: int
     """How many people judged each row on their own."""
     num_adjudicated: int
@@ -57,6 +69,12 @@ class ReviewedLabels:
     guidelines: tuple[str, ...]
     """SHA-256 of each text of the guidelines that rows were judged by."""
     alpha: Agreement
+    format: str = "labels"
+    """Of the dataset whose rows were judged."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Row id -> digest of what was judged; of rows without labels."""
+    corrections: Mapping[str, Blob] = field(default_factory=dict)
+    """Row id -> the row as it should be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +100,8 @@ class ReviewStatus:
     """SHA-256 of those that are in force."""
     num_rows: int
     num_gone: int
-    """Rows that no version of the dataset has any more, such as erased ones."""
+    """Rows that no version of the dataset has any more, such as erased ones, and that are not
+    settled for good."""
     num_open: int
     """Rows that wait for a judgement."""
     num_disputed: int
@@ -90,6 +109,7 @@ class ReviewStatus:
     num_settled: int
     num_adjudicated: int
     num_unusable: int
+    """Those of the settled that are left out of the dataset."""
     num_by_other_guidelines: int
     """Judgements by guidelines that are not in force any more."""
     num_accepted: int

@@ -75,6 +75,10 @@ class SourceValue:
     """CPU seconds of reading it in; what several sources were read from counts in equal parts."""
     cost: Money | None
     """The same and its energy, priced; None where the ledger has no prices."""
+    review_s: float
+    """Seconds of people who looked at its rows, in whatever review."""
+    review_cost: Money | None
+    """The same, priced; None where an hour of theirs has no price."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import pyarrow.parquet as pq
-
-from tunesmith.core.canonical import draw, fingerprint, sha256
+from tunesmith.core.canonical import sha256
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, NotFound, UsageError
+from tunesmith.core.ref import Blob, from_plain
 from tunesmith.ledger.cost import price_review
-from tunesmith.lineage.versions import Held, named, path_of
 from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.review import (
@@ -23,11 +21,14 @@ from tunesmith.records.review import (
     Reviewer,
     ReviewStatus,
 )
+from tunesmith.records.rows import Content
 from tunesmith.registry.roles import Actor
+from tunesmith.review import corrections, rows
 from tunesmith.review import log as logs
 from tunesmith.review.log import Log, Saying
+from tunesmith.review.parts import parts
 from tunesmith.sections import ReviewConfig
-from tunesmith.stages.curate.doubts import doubtful_rows
+from tunesmith.stages.curate.verdicts import VERDICTS, content_digest, leaves_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,38 @@ class Desk:
         return sha256(self.guidelines.encode())
 
     @cached_property
+    def contents(self) -> Mapping[str, Content]:
+        """Each row that a version of the dataset still has, as the newest such one has it; of those
+        without labels, as it was when it was put into the queue."""
+        return rows.contents_of(self.project, self.config.dataset, self.log)
+
+    @cached_property
     def texts(self) -> Mapping[str, str]:
-        """The text of each row that a version of the dataset still has, of the newest such one."""
-        return _texts(self.project, self.config.dataset, self.log.rows)
+        """What is shown of each row, in one piece."""
+        return {
+            row: "\n\n".join(part.text for part in parts(content))
+            for row, content in self.contents.items()
+        }
 
     @cached_property
     def rows(self) -> list[str]:
         """The rows that are still there, in the order of the review."""
-        return [row for row in self.log.rows if row in self.texts]
+        return [row for row in self.log.rows if row in self.contents]
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that a word may have; none where rows have no tags."""
+        record = rows.versions(self.project, self.config.dataset)[-1].record
+        assert isinstance(record, Dataset)
+        return record.labels if self.log.format == "tags" else ()
+
+    def given(self, row: str) -> list[tuple[str, str]]:
+        """What others said of a row, without their names: the label, and a correction's text."""
+        blobs, content = self.project.runner.blobs, self.contents[row]
+        return sorted(
+            (each.label, corrections.text_in(blobs, each.correction, content))
+            for each in self.log.judged.get(row, {}).values()
+        )
 
     def waiting(self, who: str, *, decides: bool = False) -> list[str]:
         """The rows that `who` may judge now, or that `who` may decide about, in order.
@@ -65,11 +90,23 @@ class Desk:
         may = logs.may_decide if decides else logs.may_judge
         return [row for row in self.rows if may(self.log, row, who, self.config.per_row)]
 
-    @property
+    @cached_property
     def settled(self) -> dict[str, str]:
-        """What each row is that is settled and still there."""
-        found = {row: logs.settled(self.log, row, self.config.per_row) for row in self.rows}
-        return {row: label for row, label in found.items() if label}
+        """What each row is that is settled, and was not erased. One that people corrected or left
+        out is so in later versions: it stays settled where no version has what they judged."""
+        found = {row: logs.settled(self.log, row, self.config.per_row) for row in self.log.rows}
+        away = {row: label for row, label in found.items() if label and row not in self.contents}
+        lasting = {
+            row for row, label in away.items() if self.log.contents or label == UNUSABLE
+        } - rows.erased(self.project, away)
+        there = self.contents.keys() | lasting
+        return {row: label for row, label in found.items() if label and row in there}
+
+    @property
+    def corrections(self) -> dict[str, Blob]:
+        """What each row is to be that is settled so."""
+        found = {row: logs.outcome(self.log, row, self.config.per_row) for row in self.settled}
+        return {row: each.correction for row, each in found.items() if each and each.correction}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +120,7 @@ class Begun:
     num_rows: int
     """Of the whole review."""
     labels: tuple[str, ...]
+    """All that may be said of a row."""
     guidelines: str
     """SHA-256 of the guidelines."""
 
@@ -129,17 +167,26 @@ def start(project: Project, review: str, actor: Actor, limit: int = 0) -> Begun:
     Raises:
         NotFound: see `desk`; or the dataset was not cut.
         UsageError: a label of it is the word for rows that no label fits.
+        Conflict: the review was begun when the dataset had another format.
     """
     found = _opened(project, review)
-    held = _versions(project, found.config.dataset)[-1]
+    held = rows.versions(project, found.config.dataset)[-1]
     assert isinstance(held.record, Dataset)
-    labels = held.record.labels
+    form = held.record.format
+    labels = VERDICTS.get(form, held.record.labels)
     if UNUSABLE in labels:
         raise UsageError(
             f"{held.ref} has a label {UNUSABLE!r}, the word for rows that no label fits",
             remedy="give that label another name in the source",
         )
-    ordered = _ordered(project, found.config, held)
+    if found.log.rows and found.log.format != form:
+        raise Conflict(
+            f"review {review!r} is of rows of format {found.log.format!r}, and {held.ref} has "
+            f"format {form!r}",
+            remedy="begin another review: a [review.NAME] section with another name",
+        )
+    contents = dict(rows.read(project, held, form))
+    ordered = rows.ordered(project, found.config, held, contents)
     with project.runner.database.write() as connection:
         log = logs.read(connection, review)
         added = [row for row in ordered if row not in log.rows][: limit or None]
@@ -153,37 +200,41 @@ def start(project: Project, review: str, actor: Actor, limit: int = 0) -> Begun:
                 "settings": found.config,
                 **actor.body(),
             }
+            if form != "labels":
+                pinned = {row: content_digest(contents[row]) for row in added}
+                body |= {"format": form, "contents": pinned}
             logs.begin(connection, actor.name, log, body)
     return Begun(
         review=review,
         dataset=held.ref,
         num_added=len(added),
         num_rows=len(log.rows) + len(added),
-        labels=labels,
+        labels=(*labels, UNUSABLE) if form == "labels" else labels,
         guidelines=found.digest,
     )
 
 
-def judge(desk: Desk, actor: Actor, row: str, label: str, seconds: float | None) -> Judgement:
-    """Record what `actor` says of a row, by the guidelines that `desk` was opened with.
+def judge(
+    desk: Desk, actor: Actor, row: str, label: str, seconds: float | None, text: str = ""
+) -> Judgement:
+    """Record what `actor` says of a row, by the guidelines that `desk` was opened with; `text` is
+    how it should be, where that is what is said.
 
     Raises:
-        NotFound, UsageError, NotAllowed, Conflict: see `log.judge`.
+        NotFound, UsageError, NotAllowed, Conflict: see `log.judge` and `correct`.
     """
-    with desk.project.runner.database.write() as connection:
-        log, saying = _saying(connection, desk, actor, row, label, seconds)
-        return logs.judge(connection, desk.config, log, saying)
+    return _record(desk, _saying(desk, actor, row, label, seconds), text, logs.judge)
 
 
-def decide(desk: Desk, actor: Actor, row: str, label: str, seconds: float | None) -> Judgement:
-    """Record what `actor` decides about a row on which others differed.
+def decide(
+    desk: Desk, actor: Actor, row: str, label: str, seconds: float | None, text: str = ""
+) -> Judgement:
+    """Record what `actor` decides about a row on which others differed; `text` as in `judge`.
 
     Raises:
-        NotFound, UsageError, NotAllowed, Conflict: see `log.decide`.
+        NotFound, UsageError, NotAllowed, Conflict: see `log.decide` and `correct`.
     """
-    with desk.project.runner.database.write() as connection:
-        log, saying = _saying(connection, desk, actor, row, label, seconds)
-        return logs.decide(connection, desk.config, log, saying)
+    return _record(desk, _saying(desk, actor, row, label, seconds), text, logs.decide)
 
 
 def accept(project: Project, review: str, actor: Actor) -> ReviewedLabels:
@@ -194,24 +245,27 @@ def accept(project: Project, review: str, actor: Actor) -> ReviewedLabels:
         Conflict: nothing is settled.
     """
     found = desk(project, review)
-    labels = found.settled
+    log, labels = found.log, found.settled
     if not labels:
         raise Conflict(
             f"nothing is settled in review {review!r}",
             remedy=f"see what it waits for: `tunesmith review status {review}`",
         )
-    said = [each for row in labels for each in _all_of(found.log, row)]
+    said = [each for row in labels for each in log.all_of(row)]
     frozen = ReviewedLabels(
         review=review,
         labels=labels,
+        format=log.format,
+        contents={row: log.contents[row] for row in labels if row in log.contents},
+        corrections=found.corrections,
         per_row=found.config.per_row,
-        num_adjudicated=sum(row in found.log.decided for row in labels),
+        num_adjudicated=sum(row in log.decided for row in labels),
         guidelines=tuple(sorted({each.guidelines for each in said})),
         alpha=_agreement(found)[0],
     )
     with project.runner.database.write() as connection:
         before = logs.read(connection, review).accepted
-        if before is None or fingerprint(before) != fingerprint(frozen):
+        if before is None or from_plain(ReviewedLabels, before) != frozen:
             logs.accept(connection, actor.name, frozen, actor.body())
     return frozen
 
@@ -226,7 +280,7 @@ def status(project: Project, review: str) -> ReviewStatus:
     log, per_row = found.log, found.config.per_row
     settled = found.settled
     num_open = sum(logs.missing(log, row, per_row) for row in found.rows)
-    said = [each for row in log.rows for each in _all_of(log, row)]
+    said = [*(each for row in log.rows for each in log.all_of(row)), *log.lost]
     seconds = sum(each.seconds or 0.0 for each in said)
     rates = project.file.ledger.rates
     accepted = log.accepted["labels"] if log.accepted else {}
@@ -235,12 +289,12 @@ def status(project: Project, review: str) -> ReviewStatus:
         dataset=found.config.dataset,
         guidelines=log.guidelines,
         num_rows=len(log.rows),
-        num_gone=len(log.rows) - len(found.rows),
+        num_gone=len(log.rows) - len({*found.rows, *settled}),
         num_open=num_open,
         num_disputed=sum(logs.disputed(log, row, per_row) for row in found.rows),
         num_settled=len(settled),
         num_adjudicated=sum(row in log.decided for row in settled),
-        num_unusable=sum(label == UNUSABLE for label in settled.values()),
+        num_unusable=sum(leaves_out(log.format, label) for label in settled.values()),
         num_by_other_guidelines=sum(each.guidelines != log.guidelines for each in said),
         num_accepted=len(accepted),
         people=tuple(_people(found)),
@@ -276,20 +330,8 @@ def _agreement(desk: Desk) -> tuple[Agreement, ...]:
     return agreements(rows, seed=desk.project.file.project.seed)
 
 
-def _all_of(log: Log, row: str) -> list[Judgement]:
-    decided = [log.decided[row]] if row in log.decided else []
-    return [*log.judged.get(row, {}).values(), *decided]
-
-
-def _saying(
-    connection: Transaction,
-    desk: Desk,
-    actor: Actor,
-    row: str,
-    label: str,
-    seconds: float | None,
-) -> tuple[Log, Saying]:
-    return logs.read(connection, desk.config.name), Saying(
+def _saying(desk: Desk, actor: Actor, row: str, label: str, seconds: float | None) -> Saying:
+    return Saying(
         row=row,
         who=actor.name,
         label=label,
@@ -297,6 +339,39 @@ def _saying(
         guidelines=desk.digest,
         extra=actor.body(),
     )
+
+
+Record = Callable[[Transaction, ReviewConfig, Log, Saying], Judgement]
+
+
+def _record(desk: Desk, saying: Saying, text: str, record: Record) -> Judgement:
+    runner = desk.project.runner
+    with corrections.keeping(runner.blobs) as keep, runner.database.write() as connection:
+        log = logs.read(connection, desk.config.name)
+        return record(connection, desk.config, log, correct(desk, log, saying, text, keep))
+
+
+def correct(desk: Desk, log: Log, saying: Saying, text: str, keep: corrections.Put) -> Saying:
+    """What is about to be said, with the row as it should be, if that is what is said.
+
+    Raises:
+        UsageError: a text is missing, or too much; or it is no correction of this row.
+        NotFound: no version of the dataset has the row any more.
+        StoreError: an earlier correction of the row cannot be read.
+    """
+    if saying.label not in log.answers or saying.row not in log.rows:
+        return saying  # which is refused, with the reason
+    corrections.require_text(saying, text, log.format)
+    if not text:
+        return saying
+    if saying.row not in desk.contents:
+        raise NotFound(
+            f"{saying.where}row {saying.row} is gone: no version of the dataset has it any more",
+            remedy=f"take the next one: `tunesmith review next {log.review}`",
+        )
+    content = corrections.made(desk.contents[saying.row], text, desk.tags, saying.where)
+    form = corrections.form_of(desk.project.runner.blobs, log, saying.row, content)
+    return replace(saying, correction=keep(content), form=form)
 
 
 def _opened(project: Project, review: str) -> Desk:
@@ -322,46 +397,3 @@ def _guidelines(project: Project, config: ReviewConfig) -> str:
         raise UsageError(
             f"{key}: {config.guidelines} is no text in UTF-8", remedy="save it as UTF-8"
         ) from error
-
-
-def _versions(project: Project, dataset: str) -> list[Held]:
-    """The versions of a dataset whose rows are still there, oldest first."""
-    found = [held for held in named(project, f"dataset:{dataset}") if not held.is_erased]
-    if not found:
-        raise NotFound(
-            f"every version of dataset {dataset!r} was erased", remedy="cut it: `tunesmith run`"
-        )
-    return found
-
-
-def _ordered(project: Project, config: ReviewConfig, held: Held) -> list[str]:
-    """All rows of a version, in the order in which they are to be looked at."""
-    assert isinstance(held.record, Dataset)
-    seed = project.file.project.seed
-    drawn = sorted(
-        (row for row, _ in _read(project, held)),
-        key=lambda row: draw(f"{seed}:{config.name}:{row}"),
-    )
-    if config.order == "drawn":
-        return drawn
-    doubtful = [row.row_id for row in doubtful_rows(held.record, project.runner.blobs)]
-    return list(dict.fromkeys((*doubtful, *drawn)))
-
-
-def _texts(project: Project, dataset: str, wanted: Mapping[str, None]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for held in reversed(_versions(project, dataset)):
-        for row, text in _read(project, held):
-            if row in wanted:
-                found.setdefault(row, text)
-        if len(found) == len(wanted):
-            break
-    return found
-
-
-def _read(project: Project, held: Held) -> Iterator[tuple[str, str]]:
-    """Id and text of each row of a version, of both sides."""
-    for side in ("train", "test"):
-        table = pq.read_table(path_of(project, held, side), columns=["row_id", "text"])
-        for row in table.to_pylist():
-            yield row["row_id"], row["text"]

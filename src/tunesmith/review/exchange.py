@@ -73,10 +73,11 @@ def export(
 
     Raises:
         NotFound, Conflict: see `at_work`; or the file is there; or somebody is being forgotten.
-        UsageError: there is no such format, or the file would be in the store.
+        UsageError: there is no such format, the rows have no labels, or the file would be in the
+            store.
     """
     _require_form(form)
-    found = at_work(project, review)
+    found = _of_labels(at_work(project, review))
     whole = path.resolve()
     if whole.is_relative_to((project.folder / STORE).resolve()):
         raise UsageError(f"{path} is in the store", remedy="name a file elsewhere")
@@ -110,10 +111,10 @@ def import_(
             `log.judge`; or somebody judged a row twice, or otherwise than is on record.
         DataError: it cannot be read, or is not of that format.
         NotAllowed: this user may not speak for whoever judged.
-        UsageError: there is no such format, or no such label.
+        UsageError: there is no such format, or no such label, or the rows have no labels.
     """
     _require_form(form)
-    found = at_work(project, review)
+    found = _of_labels(at_work(project, review))
     data, document = _document(path)
     told = list(_READ[form](document))
     sayings = [_saying(found, each, names, sha256(data)) for each in told if each.label]
@@ -149,6 +150,15 @@ def import_(
 def _require_form(form: str) -> None:
     if form not in FORMATS:
         raise UsageError(f"there is no format {form!r}", remedy=f"one of: {', '.join(FORMATS)}")
+
+
+def _of_labels(desk: Desk) -> Desk:
+    if desk.log.format != "labels":
+        raise UsageError(
+            f"rows of format {desk.log.format!r} go to no other program, nor come from one",
+            remedy=f"judge them here: `tunesmith review next {desk.config.name}`",
+        )
+    return desk
 
 
 def _items(desk: Desk, *, only_open: bool) -> Iterator[Item]:

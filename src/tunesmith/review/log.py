@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.core import evidence
+from tunesmith.core import erasure, evidence
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
-from tunesmith.records.review import ACCEPTED, UNUSABLE, Judgement, ReviewedLabels
+from tunesmith.core.ref import Blob, from_plain, to_plain
+from tunesmith.records.review import (
+    ACCEPTED,
+    BEGUN,
+    DECIDED,
+    JUDGED,
+    UNUSABLE,
+    Judgement,
+    ReviewedLabels,
+)
 from tunesmith.sections import ReviewConfig
-
-BEGUN, JUDGED, DECIDED = "review.begun", "review.judged", "review.decided"
 
 
 @dataclass(kw_only=True)
@@ -21,37 +28,65 @@ class Log:
     """All that was said in one review."""
 
     review: str
+    format: str = "labels"
+    """Of the rows."""
     labels: tuple[str, ...] = ()
-    """What a row may be said to be, without `UNUSABLE`."""
+    """What a row may be said to be, without `UNUSABLE`; of rows without labels the verdicts."""
     guidelines: str = ""
     """SHA-256 of those in force: a review of which none are was not begun."""
     rows: dict[str, None] = field(default_factory=dict)
     """Ids in the order in which they are looked at."""
+    contents: dict[str, str] = field(default_factory=dict)
+    """Row -> digest of what is judged, of rows without labels: a row that says something else in a
+    later version, as when it was corrected there, is still shown as it was."""
     judged: dict[str, dict[str, Judgement]] = field(default_factory=dict)
     """Row -> who -> what they said."""
     decided: dict[str, Judgement] = field(default_factory=dict)
+    lost: list[Judgement] = field(default_factory=list)
+    """Those whose correction was erased for somebody's sake: of them the time alone counts."""
     accepted: Mapping[str, Any] | None = None
     """The newest `ReviewedLabels`, as JSON."""
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All that may be said of a row."""
+        return (*self.labels, UNUSABLE) if self.format == "labels" else self.labels
+
+    @property
+    def word(self) -> str:
+        """What people say of a row."""
+        return "label" if self.format == "labels" else "verdict"
+
     def said(self, row: str) -> dict[str, str]:
-        """Who -> label."""
-        return {who: each.label for who, each in self.judged.get(row, {}).items()}
+        """Who -> label; different corrections are different labels."""
+        return {who: each.said for who, each in self.judged.get(row, {}).items()}
+
+    def all_of(self, row: str) -> list[Judgement]:
+        """All that was said of a row, what was decided last."""
+        decided = [self.decided[row]] if row in self.decided else []
+        return [*self.judged.get(row, {}).values(), *decided]
 
 
 def read(connection: Transaction, review: str) -> Log:
     """What the evidence says of a review."""
-    log = Log(review=review)
+    log, purged = Log(review=review), erasure.read(connection).purged
     for entry in evidence.entries(connection, BEGUN, JUDGED, DECIDED, ACCEPTED):
         body = entry.body
         if body["review"] != review:
             continue
         if entry.what == BEGUN:
             log.labels, log.guidelines = tuple(body["labels"]), body["guidelines"]
+            log.format = body.get("format", "labels")
             log.rows.update(dict.fromkeys(body["rows"]))
+            log.contents.update(body.get("contents", {}))
         elif entry.what == ACCEPTED:
             log.accepted = body["accepted"]
         else:
-            _add(log, entry.what, _judgement(entry.actor, body))
+            said = _judgement(entry.actor, body)
+            if said.correction is not None and said.correction.sha256 in purged:
+                log.lost.append(said)
+            else:
+                _add(log, entry.what, said)
     return log
 
 
@@ -68,10 +103,19 @@ def disputed(log: Log, row: str, per_row: int) -> bool:
 
 def settled(log: Log, row: str, per_row: int) -> str:
     """What the row is: as all said, or as was decided; empty while it is neither."""
+    found = outcome(log, row, per_row)
+    return found.label if found else ""
+
+
+def outcome(log: Log, row: str, per_row: int) -> Judgement | None:
+    """The decision about a row, or the first of those who all said the same; None while there is
+    neither."""
     if row in log.decided:
-        return log.decided[row].label
+        return log.decided[row]
     said = set(log.said(row).values())
-    return said.pop() if len(said) == 1 and not missing(log, row, per_row) else ""
+    if len(said) != 1 or missing(log, row, per_row):
+        return None
+    return next(iter(log.judged[row].values()))
 
 
 def may_judge(log: Log, row: str, who: str, per_row: int) -> bool:
@@ -114,6 +158,9 @@ class Saying:
     """Where it stands, for messages: "task 3: " of a file."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the evidence is to say."""
+    correction: Blob | None = None
+    form: int = 0
+    """See `Judgement`."""
 
 
 def judge(connection: Transaction, config: ReviewConfig, log: Log, saying: Saying) -> Judgement:
@@ -184,11 +231,11 @@ def _check(log: Log, saying: Saying) -> None:
             f"{where}there is no row {row!r} in review {log.review!r}",
             remedy=f"see which is next: `tunesmith review next {log.review} --json`",
         )
-    known = (*log.labels, UNUSABLE)
+    known = log.answers
     if label not in known:
         near = difflib.get_close_matches(label, known, n=1)
         raise UsageError(
-            f"{where}{label!r} is no label of review {log.review!r}",
+            f"{where}{label!r} is no {log.word} of review {log.review!r}",
             remedy=f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}",
         )
     if saying.guidelines != log.guidelines:
@@ -214,8 +261,10 @@ def _say(
         "guidelines": saying.guidelines,
         **saying.extra,
     }
+    if saying.correction is not None:
+        body |= {"kept": [saying.correction], "form": saying.form}
     evidence.append(connection, what, saying.who, body)
-    made = _judgement(saying.who, body)
+    made = _judgement(saying.who, to_plain(body))
     _add(log, what, made)
     return made
 
@@ -227,6 +276,8 @@ def _judgement(who: str, body: Mapping[str, Any]) -> Judgement:
         label=body["label"],
         seconds=body["seconds"],
         guidelines=body["guidelines"],
+        correction=next((from_plain(Blob, each) for each in body.get("kept", ())), None),
+        form=body.get("form", 0),
     )
 
 

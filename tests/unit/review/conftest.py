@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tunesmith.project import Project, open_project
 from tunesmith.project_file import FILE, read
 from tunesmith.records.data import Dataset, Split
 from tunesmith.records.review import Judgement
+from tunesmith.records.rows import Completion, Content
 from tunesmith.registry.roles import Actor
 from tunesmith.review.desk import at_work, decide, judge, start
 
@@ -52,6 +53,11 @@ per_review_hour = "36.00"
 GUIDELINES = "# Kinds\n\nA fall is a fall.\n"
 NOTES = [(f"{kind} note number {number} of the ward", kind) for kind in "ab" for number in range(4)]
 
+COMPLETIONS = {
+    row: Completion(prompt=f"The dose of drug {row[0]} is", completion=f" {place} mg a day.")
+    for place, row in enumerate((each * 32 for each in "abcd"), start=1)
+}
+
 
 def row_id(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -75,19 +81,45 @@ class Ward:
 
     def cut(self, notes: Sequence[tuple[str, str]] = NOTES) -> Dataset:
         """Put another version of the dataset into the catalogue; its last note is to test on."""
+        labels = tuple(sorted({label for _, label in notes}))
+        return self._put(
+            "labels", labels, len(notes), self._table(notes[:-1]), self._table(notes[-1:])
+        )
+
+    def cut_contents(
+        self, form: str, contents: Mapping[str, Content], labels: tuple[str, ...] = ()
+    ) -> Dataset:
+        """The same of rows of another format, by their ids; all are to tune on."""
+        sink = io.BytesIO()
+        columns = {
+            "row_id": list(contents),
+            "asset": ["notes"] * len(contents),
+            "content": [canonical_json(each).decode() for each in contents.values()],
+        }
+        pq.write_table(pa.table(columns), sink)
+        empty = {name: [] for name in columns}
+        nothing = io.BytesIO()
+        pq.write_table(pa.table(empty, schema=pa.table(columns).schema), nothing)
+        put = self.project.runner.blobs.put
+        return self._put(form, labels, len(contents), put(sink.getvalue()), put(nothing.getvalue()))
+
+    def _put(
+        self, form: str, labels: tuple[str, ...], num: int, train: Blob, test: Blob
+    ) -> Dataset:
         runner = self.project.runner
         blob = runner.blobs.put(b"nothing")
         dataset = Dataset(
             name="notes",
             instruction="Name it.",
-            labels=tuple(sorted({label for _, label in notes})),
-            train=Split(rows=self._table(notes[:-1]), num_rows=len(notes) - 1, num_tokens=9),
-            test=Split(rows=self._table(notes[-1:]), num_rows=1, num_tokens=9),
+            format=form,
+            labels=labels,
+            train=Split(rows=train, num_rows=num - 1, num_tokens=9),
+            test=Split(rows=test, num_rows=1, num_tokens=9),
             dropped=blob,
-            num_in=len(notes),
+            num_in=num,
             num_dropped=0,
             dropped_by_reason={},
-            num_components=len(notes),
+            num_components=num,
             card=blob,
             licences=(),
         )
@@ -96,7 +128,7 @@ class Ward:
             "key": fingerprint(dataset),
             "step": "curate:notes",
             "kind": "curate@1",
-            "identity": "{}",
+            "identity": '{"config": {"sources": ["notes", "letters"]}}',
             "owner": "here",
             "actor": "ann",
         }
@@ -113,13 +145,17 @@ class Ward:
         start(self.project, "kinds", ANN, limit)
         return at_work(self.project, "kinds").rows
 
-    def judge(self, who: str, row: str, label: str, seconds: float | None = 10.0) -> Judgement:
+    def judge(
+        self, who: str, row: str, label: str, seconds: float | None = 10.0, text: str = ""
+    ) -> Judgement:
         desk = at_work(self.project, "kinds")
-        return judge(desk, Actor(name=who, os_user=who), row, label, seconds)
+        return judge(desk, Actor(name=who, os_user=who), row, label, seconds, text)
 
-    def decide(self, who: str, row: str, label: str, seconds: float | None = 10.0) -> Judgement:
+    def decide(
+        self, who: str, row: str, label: str, seconds: float | None = 10.0, text: str = ""
+    ) -> Judgement:
         desk = at_work(self.project, "kinds")
-        return decide(desk, Actor(name=who, os_user=who), row, label, seconds)
+        return decide(desk, Actor(name=who, os_user=who), row, label, seconds, text)
 
     def waiting(self, who: str, *, decides: bool = False) -> list[str]:
         return at_work(self.project, "kinds").waiting(who, decides=decides)
@@ -161,6 +197,15 @@ def make_ward(tmp_path: Path) -> Iterator[Callable[[str], Ward]]:
     yield make
     for project in made:
         project.close()
+
+
+@pytest.fixture
+def answers(make_ward: Callable[[str], Ward]) -> Ward:
+    """A project whose dataset has four prompts with what follows each; its review was not begun."""
+    ward = make_ward("answers")
+    ward.set('instruction = "Name it."', 'format = "completion"')
+    ward.cut_contents("completion", COMPLETIONS)
+    return ward
 
 
 @pytest.fixture

@@ -46,11 +46,10 @@ adjudicators = ["cat"]
         ),
         ("[dataset.notes]", '[dataset.notes]\nreviewed = "kind"', "did you mean 'kinds'"),
         (
-            'instruction = "Name it."',
-            'format = "text"\nreviewed = "kinds"',
-            "reviewed is not read with format 'text'",
+            'instruction = "Name it."\n[review.kinds]',
+            'format = "text"\n[review.kinds]\norder = "doubts"',
+            "have no labels to doubt",
         ),
-        ('instruction = "Name it."', 'format = "text"', "have no labels to judge"),
     ],
 )
 def test_what_cannot_be_reviewed_is_said(tmp_path: Path, old: str, new: str, said: str):

@@ -321,3 +321,14 @@ def test_guidelines_that_were_edited_stop_both_ways(ward, tmp_path):
     path.write_text(json.dumps(found))
     with pytest.raises(Conflict, match="by other guidelines"):
         take(ward, path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_without_labels_stay_here(answers, tmp_path, form):
+    answers.start()
+    with pytest.raises(UsageError, match="rows of format 'completion' go to no other program"):
+        put(answers, tmp_path / "rows.json", form)
+    (tmp_path / "in.json").write_text("[]")
+    with pytest.raises(UsageError, match="rows of format 'completion' go to no other program"):
+        take(answers, tmp_path / "in.json", form)
+    assert not (tmp_path / "rows.json").exists()

@@ -15,8 +15,8 @@ from tunesmith.stages.curate.config import READ_BY, TASKS, TREATED, DatasetConfi
 from tunesmith.stages.curate.filters import duplicate_thresholds, leak_thresholds
 from tunesmith.stages.curate.licensed import cleared_section
 from tunesmith.stages.curate.mix import balance_lines
-from tunesmith.stages.curate.reviewed import Applied, review_section
-from tunesmith.stages.curate.rows import Chosen, Row
+from tunesmith.stages.curate.reviewed import review_section
+from tunesmith.stages.curate.rows import Applied, Chosen, Row
 from tunesmith.stages.curate.semantic import SemanticFacts
 from tunesmith.stages.curate.split import Sides
 from tunesmith.stages.curate.synthetic import synthetic_section

@@ -45,7 +45,6 @@ READ_BY = {
     "columns": _OTHERS,
     "instruction": ("labels", *ASKED),
     "num_labels": ("labels",),
-    "reviewed": ("labels",),
     "labels": ("labels",),
     "train_per_label": ("labels",),
     "test_per_label": ("labels",),
@@ -176,8 +175,9 @@ class DatasetConfig(Section):
     as `leak_similarity` says, or in which one stands. Name every dataset that the model is judged
     on."""
     reviewed: str = ""
-    """Name of a review: the labels that it settled, and that were accepted (`tunesmith review
-    accept`), stand in place of the sources', for every row with the same text; what is unusable is
+    """Name of a review: what it settled, and what was accepted of that (`tunesmith review accept`),
+    stands in place of what the sources say: labels, for every row with the same text; of rows
+    without labels corrections, and which answer is better. What is unusable, or was rejected, is
     dropped."""
     licences: tuple[str, ...] = ()
     """Licences (SPDX) that its sources may have, or families of them ("public-domain",

@@ -13,12 +13,14 @@ from tunesmith.core.canonical import canonical_json, plain
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.model import BaseModel
+from tunesmith.records.review import ReviewedLabels
 from tunesmith.records.rows import Chat, Content
 from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.content import NotInFormat, compared, stratum, to_content
 from tunesmith.stages.curate.count import Length, counter
 from tunesmith.stages.curate.privacy import Privacy, privacy_of, texts_of, treated
+from tunesmith.stages.curate.reviewed import Settled, refuse, settled
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, drop, reporter
 from tunesmith.stages.curate.semantic import Meanings, semantic_duplicates
 
@@ -35,8 +37,10 @@ def choose_formatted(
     source_rows: list[Row],
     base: BaseModel,
     meanings: Meanings | None = None,
+    reviewed: ReviewedLabels | None = None,
 ) -> Chosen:
-    """The rows that are in the format, fit and are no copies; and the others, with their reasons.
+    """The rows that are in the format, fit and are no copies, as people said that they should be;
+    and the others, with their reasons.
 
     Near and semantic duplicates go only where the row is what they were compared by: of questions
     that are nearly the same the answers may differ.
@@ -45,7 +49,8 @@ def choose_formatted(
         DataError: fewer than two rows are left.
     """
     count, counted = counter(config, base, ctx.blobs)
-    read, dropped = _read(config, source_rows, privacy_of(config, ctx.project))
+    review = settled(reviewed, ctx.blobs)
+    read, dropped = _read(config, source_rows, privacy_of(config, ctx.project), review)
     rows, gone = _measured(config, read, count, reporter(ctx, "counts tokens"))
     dropped += gone
     rows, gone = filters.exact_copies(rows)
@@ -58,19 +63,32 @@ def choose_formatted(
         dropped += gone
     _require_two(config, source_rows, rows, dropped)
     distinct = Counter(row.label for row in rows)
-    return Chosen(rows=rows, dropped=dropped, distinct=distinct, counted=counted)
+    return Chosen(
+        rows=rows,
+        dropped=dropped,
+        distinct=distinct,
+        counted=counted,
+        applied=review.applied() if review else None,
+    )
 
 
 def _read(
-    config: DatasetConfig, rows: Sequence[Row], privacy: Privacy
+    config: DatasetConfig, rows: Sequence[Row], privacy: Privacy, review: Settled | None
 ) -> tuple[list[Read], list[Dropped]]:
-    """Each row with what it says in the format; and those that say nothing in it."""
+    """Each row with what it says in the format; and those that say nothing in it, or that people
+    left out."""
     read: list[Read] = []
     dropped: list[Dropped] = []
     for row in rows:
         try:
             content = to_content(config.format, config.columns, fields_of(row))
             content, pii = treated(content, privacy)
+            judged, verdict = review.of(row, content) if review else (content, "")
+            if review and judged is None:
+                dropped.append(refuse(row, verdict, review.reviewed))
+                continue
+            if judged is not None and judged != content:
+                content, pii = treated(judged, privacy)
             row = dataclasses.replace(row, content=canonical_json(content).decode(), pii=pii)
         except (NotInFormat, TypeError) as error:  # TypeError: a number that JSON cannot hold
             dropped.append(drop(row, NOT_IN_FORMAT, _short(str(error))))

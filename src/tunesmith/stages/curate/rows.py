@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, seeds_of
+from tunesmith.records.review import ReviewedLabels
 
 _STRING = pa.string()
 _SPLIT = {
@@ -80,6 +81,21 @@ class Dropped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """What became of what a review settled. num_confirmed + num_corrected + num_unusable + num_gone
+    rows were settled; the copies are others."""
+
+    labels: ReviewedLabels
+    num_confirmed: int
+    num_corrected: int
+    num_unusable: int
+    num_gone: int
+    """Rows that the sources do not have any more."""
+    num_copies: int
+    """Rows that nobody looked at, with the text of one that was: they are what it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
     """The rows that may be in the dataset, and what was found out on the way."""
 
@@ -91,6 +107,8 @@ class Chosen:
     """Distinct rows of each label, over all labels, before the commonest were chosen."""
     counted: str
     """What tokens are counted over, in words."""
+    applied: Applied | None = None
+    """What of a review's verdicts on rows without labels was found in the rows."""
 
 
 def reporter(ctx: Context, note: str) -> Callable[[int, int], None]:

@@ -74,7 +74,7 @@ def curate(
 ) -> Dataset:
     """The dataset that `config` asks for, and every row that is not in it, with its reason.
 
-    It may not train on test rows of `apart`; `reviewed` labels stand in place of the sources';
+    It may not train on test rows of `apart`; what was `reviewed` stands in place of the sources';
     `encoder` says which rows mean the same; `licences` say what was found of the sources'.
 
     Raises:
@@ -87,8 +87,7 @@ def curate(
     meanings = meanings_of(config, encoder, ctx)
     source_rows = _source_rows(config, assets, ctx)
     usable, unusable, applied = with_reviewed_labels(config, source_rows, reviewed)
-    choose = choose_labelled if config.format == "labels" else choose_formatted
-    chosen = choose(config, ctx, usable, base, meanings)
+    chosen = _choose(config, ctx, usable, base, meanings, reviewed)
     rows, undated = dated(config, chosen.rows)
     seeded = beside_their_seeds(rows, chosen.dropped, DUPLICATES)
     rows, near, contradictions = _with_components(config, rows, assets, seeded, meanings, ctx)
@@ -117,10 +116,23 @@ def curate(
         size=size,
         pii=counts(config, (*sides.train, *sides.test), privacy_of(config, ctx.project)),
         semantic=semantic,
-        applied=applied,
+        applied=applied or chosen.applied,
         licences=licences,
     )
     return _record(facts, ctx, dropped)
+
+
+def _choose(
+    config: DatasetConfig,
+    ctx: Context,
+    rows: list[Row],
+    base: BaseModel,
+    meanings: Meanings | None,
+    reviewed: ReviewedLabels | None,
+) -> Chosen:
+    if config.format == "labels":
+        return choose_labelled(config, ctx, rows, base, meanings)
+    return choose_formatted(config, ctx, rows, base, meanings, reviewed)
 
 
 def _source_rows(config: DatasetConfig, assets: Sequence[DataAsset], ctx: Context) -> list[Row]:
