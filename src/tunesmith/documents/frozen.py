@@ -11,6 +11,7 @@ from typing import Any
 from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import canonical_json, sha256
+from tunesmith.core.catalog import Version
 from tunesmith.core.db import Transaction
 from tunesmith.core.event import Event
 from tunesmith.core.failpoint import failpoint
@@ -60,7 +61,8 @@ def freeze(project: Project, step: Step) -> Dataset:
         run = catalog.run(connection, version.run_id)
     facts = as_frozen(describe(project, version, run, dataset, is_erased=False))
     blobs = project.runner.blobs
-    texts = {name: document(name, facts, blobs) for name in DOCUMENTS}  # all, before one is kept
+    texts = {CARD: card(dataset, version, blobs)}  # all of them, before one is kept
+    texts |= {name: document(name, facts) for name in (FILE, SHEET)}
     kept = {name: blobs.put(text.encode(), DOCUMENTS[name]) for name, text in texts.items()}
     failpoint("dataset.documents.stored")
     root = root_of(dataset)
@@ -101,18 +103,22 @@ def _found(connection: Transaction, digest: str) -> Sealed | None:
     return None
 
 
-def document(name: str, facts: DatasetFacts, blobs: Blobs) -> str:
-    """The text of one of the documents of a dataset, by its file's name.
+def card(dataset: Dataset, version: Version, blobs: Blobs) -> str:
+    """The card that was made with a dataset, and what its files are.
+
+    Raises:
+        StoreError: the card is not whole.
+    """
+    return f"{blobs.get(dataset.card).decode()}\n{_frozen_section(dataset, version)}"
+
+
+def document(name: str, facts: DatasetFacts) -> str:
+    """The description of a dataset in Croissant, or its training-content sheet, by its file's name.
 
     Raises:
         DataError: see `croissant`.
-        StoreError: of the card: the one that was made with the dataset is not whole.
     """
-    if name == FILE:
-        return croissant_file(facts)
-    if name == SHEET:
-        return write_sheet(training_content(facts))
-    return f"{blobs.get(facts.dataset.card).decode()}\n{_frozen_section(facts)}"
+    return croissant_file(facts) if name == FILE else write_sheet(training_content(facts))
 
 
 def as_frozen(facts: DatasetFacts) -> DatasetFacts:
@@ -136,22 +142,22 @@ def root_of(dataset: Dataset) -> str:
     return sha256(canonical_json({name: b.sha256 for name, b in leaves_of(dataset).items()}))
 
 
-def _frozen_section(facts: DatasetFacts) -> str:
-    leaves = leaves_of(facts.dataset)
+def _frozen_section(dataset: Dataset, version: Version) -> str:
+    leaves, ref = leaves_of(dataset), f"{version.name}@{version.number}"
     files = [[name, str(blob.num_bytes), blob.sha256] for name, blob in leaves.items()]
     names = ",".join(f'"{name}":"..."' for name in sorted(leaves))
     lines = [
         "## Frozen",
         "",
-        f"{facts.ref}, on {facts.made_at}.",
+        f"{ref}, on {version.created_at}.",
         "",
-        f"- Merkle root of its files: `{root_of(facts.dataset)}`",
-        f"- SHA-256 of its record: `{facts.digest}`",
+        f"- Merkle root of its files: `{root_of(dataset)}`",
+        f"- SHA-256 of its record: `{version.digest}`",
         "",
         *table(("file", "bytes", "sha256"), files),
         "",
         f"The root is the SHA-256 of `{{{names}}}`",
         "with the SHA-256 of each file, as `sha256sum` prints it, in place of the dots. "
-        f"`tunesmith data checkout {facts.ref} FOLDER` writes the files.",
+        f"`tunesmith data checkout {ref} FOLDER` writes the files.",
     ]
     return "\n".join(lines) + "\n"

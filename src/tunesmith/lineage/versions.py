@@ -190,8 +190,8 @@ class Said:
 
 
 def said_now(project: Project, ref: str, document: str) -> Said:
-    """A document (see `documents.frozen.DOCUMENTS`) about the version of a dataset that `ref`
-    names, by what is on record now.
+    """The Croissant description, or the sheet (by its file's name), of the version of a dataset
+    that `ref` names, by what is on record now.
 
     Raises:
         UsageError, NotFound: see `dataset_facts`; or the files that it describes were erased.
@@ -200,20 +200,23 @@ def said_now(project: Project, ref: str, document: str) -> Said:
     if document == FILE:
         for name in ("train", "test"):
             path_of(project, held, name)
-    text = frozen.document(document, _facts(project, held), project.runner.blobs)
+    text = frozen.document(document, _facts(project, held))
     then = said_then(project, held, document)
     return replace(then, text=text, differs=then.sealed is not None and then.text != text)
 
 
 def said_then(project: Project, held: Held, document: str) -> Said:
-    """A document about the version of a dataset as it was sealed; as it would have been where
-    nothing was, or where it had a word of somebody who was forgotten since."""
+    """A document (of `documents.frozen.DOCUMENTS`) about a version as it was sealed; as it would
+    have been where nothing was, or where it had a word of somebody who was forgotten since."""
     sealed = sealed_of(project, held.version.digest)
     if sealed is not None and sealed.documents[document].sha256 not in project.purged:
         text = project.runner.blobs.get(sealed.documents[document]).decode()
         return Said(text=text, sealed=sealed, differs=False)
-    facts = frozen.as_frozen(_facts(project, held))
-    text = frozen.document(document, facts, project.runner.blobs)
+    if document == CARD:
+        assert isinstance(held.record, Dataset)
+        text = frozen.card(held.record, held.version, project.runner.blobs)
+    else:
+        text = frozen.document(document, frozen.as_frozen(_facts(project, held)))
     return Said(text=text, sealed=None, differs=False)
 
 

@@ -168,7 +168,8 @@ def test_hugging_face_loads_the_folder(project, tmp_path, monkeypatch, format):
         assert found["train"][0]["messages"] == turns
     head, card = (target / "README.md").read_text().removeprefix("---\n").split("---\n", 1)
     assert yaml.safe_load(head)["license"] == "apache-2.0"
-    assert card.strip() == "# Dataset triage"
+    assert card.strip().startswith("# Dataset triage\n\n## Frozen\n\ntriage@1, on 20")
+    assert "- Merkle root of its files: `" in card
 
 
 def test_hugging_face_loads_a_data_asset_whatever_it_is_called(make_folder, tmp_path, monkeypatch):
