@@ -454,7 +454,7 @@ def test_rows_of_another_dataset_and_less_that_is_better(desk: Any) -> None:
     assert compared["perplexity"]["difference"] < -1
     assert compared["perplexity"]["num_won"] > compared["perplexity"]["num_lost"]
     assert "task afar, 24 rows, 95% confidence" in shown["registered"]
-    assert "by perplexity: that is no mean of rows" in shown["registered"]
+    assert "by perplexity, 95% confidence" in shown["registered"]
     _, card = desk("model", "card", "desk", as_json=False)
     assert "perplexity (lower is better)" in card
 

@@ -91,12 +91,13 @@ def in_nats(which: str, metric: str, num_rows: int, confidence: float, spread: f
     if not num_rows:
         return could_show(which, num_rows, confidence)
     nats = spread * detectable(num_rows, confidence, math.inf)
-    said = f"{nats:.2g} nats of a token"
+    said = f"{nats:.2g} nats"
     if metric == "perplexity":
         said = f"perplexity by a factor of {math.exp(nats):.3g}"
+    by = "1 nat" if spread == 1 else f"{spread:g} nats"
     return (
-        f"{_head(which, confidence)}: a difference of {said} can be shown, if differences "
-        f"spread by {spread:g} nats from row to row, which is assumed, as no model was asked yet"
+        f"{_head(which, confidence)}: a difference of {said} can be shown, if differences spread "
+        f"by {by} from row to row, which is assumed, as no model was asked yet"
     )
 
 

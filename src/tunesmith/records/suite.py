@@ -62,9 +62,10 @@ class Figure:
 
     @property
     def tested(self) -> str:
-        """For people: the test of the difference, and what could have been shown."""
+        """For people: the test of the difference, and what could have been shown. Records of before
+        there were tests have none."""
         if self.p_value is None or self.detectable is None:
-            return "no test, as it is of no sample of examples"
+            return "no test"
         return f"{self.test}: p = {self.p_value:.3g}; could show {self.detectable:.3f}"
 
     def outcome(self, suite: str, limit: float, versus: str = "") -> RuleResult:

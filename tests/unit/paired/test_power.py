@@ -30,7 +30,7 @@ def test_a_detectable_difference_is_found_four_times_out_of_five(share: float) -
 def test_what_could_be_shown_is_said_in_points_or_not_at_all() -> None:
     assert "13.8 points" in what_could_show("labels", 96, 0.95)
     assert "29.6 points" in what_could_show("labels", 96, 0.95)
-    assert "0.29 nats of a token" in what_could_show("chat", 96, 0.95)
+    assert "0.29 nats can" in what_could_show("chat", 96, 0.95)
     assert "assumed, as no model was asked yet" in what_could_show("chat", 96, 0.95)
     assert "0.29 standard deviations" in what_could_show("feedback", 96, 0.95)
     assert "factor of 1.33" in in_nats("96 rows", "perplexity", 96, 0.95)

@@ -50,7 +50,7 @@ def by_rows(evaluation: Evaluation, said: Predictions, metric: str) -> Predictio
         return said.of(metric)
     if evaluation.metric == RANKED and AT_RANK.fullmatch(metric):
         ranks = (round(1 / score) for score in said.scores)
-        return replace(said, scores=tuple(of_rank(metric, rank) or 0.0 for rank in ranks))
+        return replace(said, scores=tuple(of_rank(metric, rank) for rank in ranks))
     if metric not in evaluation.others:
         return None
     if metric == LOSS and "nats" not in said.added:

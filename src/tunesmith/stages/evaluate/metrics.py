@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tunesmith.records.evaluation import AT_RANK
-
 UNTAGGED = "O"
 """The tag of words that have none."""
 
@@ -60,17 +58,15 @@ def counts_by_label(
     return [*(hits[label] for label in labels), *(seen[label] for label in labels)]
 
 
-def of_rank(metric: str, rank: int) -> float | None:
-    """recall@k, nDCG@k or MRR@k of a ranking of which one passage is right and stands at `rank`,
-    counted from 1; None of another metric.
+def of_rank(metric: str, rank: int) -> float:
+    """recall@k, nDCG@k or MRR@k, by the metric's name, of a ranking of which one passage is right
+    and stands at `rank`, counted from 1.
 
-    >>> of_rank("recall@3", 3), of_rank("MRR@3", 2), of_rank("MRR@3", 4), of_rank("accuracy", 1)
-    (1.0, 0.5, 0.0, None)
+    >>> of_rank("recall@3", 3), of_rank("MRR@3", 2), of_rank("MRR@3", 4)
+    (1.0, 0.5, 0.0)
     """
-    found = AT_RANK.fullmatch(metric)
-    if found is None:
-        return None
-    kind, cutoff = found[1], int(found[2])
+    kind, _, number = metric.partition("@")
+    cutoff = int(number)
     if kind == "nDCG":
         return gain_of_rank(rank, cutoff)
     return (1.0 if kind == "recall" else 1 / rank) if rank <= cutoff else 0.0

@@ -108,8 +108,8 @@ def _loss(which: str, num: int, confidence: float, last: SuiteResult | None) -> 
         return in_nats(which, "loss", num, confidence, OF_TEXTS)
     shown = found.detectable * math.sqrt(found.num_rows / num)
     return (
-        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.2g} nats of a "
-        "token can be shown, if the texts' differences spread as they did for the last version"
+        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.2g} nats "
+        "can be shown, if the texts' differences spread as they did for the last version"
     )
 
 

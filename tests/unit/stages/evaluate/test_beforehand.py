@@ -96,7 +96,7 @@ def test_of_likelihoods_the_base_model_says_how_far_rows_spread(
     texts = dataclasses.replace(dataset, format="chat")
     rules = [GateRule(metric=name, against="base") for name in ("perplexity", "log-likelihood")]
     first, perplexity, likelihood = what_gate_could_show(gate(*rules), texts, None)
-    assert "0.28 nats of a token can be shown, if differences spread by 1 nats" in first
+    assert "0.28 nats can be shown, if differences spread by 1 nat from" in first
     assert "perplexity by a factor of 1.32 can be shown" in perplexity
     assert "assumed, as no model was asked yet" in likelihood
 
