@@ -262,8 +262,10 @@ class Result:
 
 def require_passed(models: Mapping[str, Made]) -> None:
     """Raise GateFailed, with each rule that was not met, unless every gate said pass."""
-    for error in not_passed(models).values():
-        raise error
+    errors = list(not_passed(models).values())
+    if errors:
+        remedies = dict.fromkeys(error.remedy for error in errors)
+        raise GateFailed("\n".join(e.message for e in errors), remedy="; ".join(remedies))
 
 
 def not_passed(models: Mapping[str, Made]) -> dict[str, GateFailed]:

@@ -99,7 +99,6 @@ def archive(folder: Path, _fixture: Callable[[str], Any]) -> Kind:
         section=lambda: 'origin = "file:mail.zip"\nformat = "jsonl"',
         write=write,
         at=at,
-        forgets=False,
     )
 
 

@@ -216,9 +216,9 @@ def test_where_the_export_and_the_log_went_is_on_record(said: dict[str, str], de
     finally:
         project.close()
     (left,) = [each for each in bodies if each["has"] == "weights"]
-    (log,) = [each for each in bodies if each["form"] == "an export of the evidence"]
     written = desk.parent / "log.jsonl"
-    assert log["where"] == str(written)
+    (log,) = [each for each in bodies if each["where"] == str(written)]
+    assert log["form"] == "an export of the evidence"
     assert log["digests"] == [hashlib.sha256(written.read_bytes()).hexdigest()]
     assert left["of"] == ["model desk@1"]
     assert (left["form"], left["has"]) == ("adapter", "weights")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.core.errors import StoreError
+from tunesmith.core.errors import StepStoreError
 
 
 def require_accounted(num_in: int, *sides: int) -> None:
@@ -10,11 +10,11 @@ def require_accounted(num_in: int, *sides: int) -> None:
     pass over those.
 
     Raises:
-        StoreError: rows are missing, or are there twice.
+        StepStoreError: rows are missing, or are there twice.
     """
     if num_in != sum(sides):
         counted = " + ".join(map(str, sides))
-        raise StoreError(
+        raise StepStoreError(
             f"{num_in} rows came in and {counted} = {sum(sides)} are accounted for",
             remedy="nothing was stored; this is a defect of Tunesmith: please report it",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -123,7 +124,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say which steps would run, why, and what they are expected to cost."""
-    from tunesmith import graph, judging
+    from tunesmith import graph, judging, pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.plans import plan_lines, preview_lines
     from tunesmith.expected.preview import previews, read_inputs
@@ -133,19 +134,21 @@ def plan(
         steps = judging.planned_graph(project)
         planned = project.runner.plan(graph.steps(steps))
         if look:
-            read_inputs(project, steps, planned)
+            known = pipeline.newest(project)
+            make = partial(pipeline.make_asset, project)
+            read_inputs(project, steps, planned, lambda name, step: make(step, known.get(name)))
             planned = project.runner.plan(graph.steps(steps))
-        known = previews(project, steps, planned, every=look)
+        sized = previews(project, steps, planned, every=look)
         runs = project.runs()
         priced = price_plan(planned, project.file.ledger.rates, runs)
         could = judging.what_gates_could_show(project, steps, planned)
         could += judging.what_suites_could_show(project, steps, planned)
     lines = [
         *plan_lines(priced),
-        *(part for line in (*preview_lines(known), *could) for part in wrapped(line)),
+        *(part for line in (*preview_lines(sized), *could) for part in wrapped(line)),
     ]
     after = max((run.id for run in runs), default=0)
-    said = {"after_run": after, "increments": project.increments, "preview": known}
+    said = {"after_run": after, "increments": project.increments, "preview": sized}
     out({**to_plain(priced), **to_plain(said)}, lines, as_json)
 
 

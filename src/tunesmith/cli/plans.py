@@ -47,8 +47,8 @@ def preview_lines(previews: Previews) -> Iterator[str]:
             f"preview of dataset {each.dataset}, an estimate: at most about {each.num_train} rows "
             f"to train ({each.num_train_tokens} tokens, within {each.within}), {each.num_test} to "
             f"test; dropped on their own account: {dropped or 'none'} of {each.num_in}; from "
-            f"{each.num_sampled} rows that were drawn, before duplicates and rows that do not "
-            "belong on a side are dropped"
+            f"{each.num_sampled} rows that were drawn, before duplicates, rows with personal data, "
+            "what reviewers left out and rows that do not belong on a side are dropped"
         )
     for model in previews.models:
         of = "an estimate on an estimated dataset" if model.is_estimate else "an estimate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,12 +151,12 @@ def _verdict(judged: Judged) -> Iterator[str]:
 
 def _became(planned: Sequence[tuple[str, str]], ran: Sequence[Run], rates: Rates) -> Iterator[str]:
     """What was to run, and what did, folded away."""
-    wanted = [step for step, state in planned if state != "hit"]
-    known = {run.step for run in ran}
-    not_run = [step for step in wanted if step not in known]
-    failed = sum(run.status != "succeeded" for run in ran)
-    said = f"{len(wanted)} of {len(planned)} steps were to run, {len(ran) - failed} did"
-    said += f", {failed} failed" if failed else ""
+    wanted = [step for step, state in planned if state == "runs"]  # and others that "may run"
+    newest = {run.step: run for run in ran}
+    not_run = [step for step in wanted if step not in newest]
+    ended = Counter(run.status for run in newest.values())
+    said = f"{len(wanted)} of {len(planned)} steps were to run, {ended.pop('succeeded', 0)} did"
+    said += "".join(f", {number} {status}" for status, number in sorted(ended.items()))
     items = [
         *(_outcome(run, rates) for run in ran),
         *(f"{code(step)}: not run" for step in not_run),

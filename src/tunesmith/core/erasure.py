@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tunesmith.core import evidence, tables
-from tunesmith.core.errors import StoreError
+from tunesmith.core.errors import StepStoreError
 from tunesmith.core.evidence import Entry
 from tunesmith.core.project_folder import STORE
 
@@ -85,7 +85,7 @@ def key_of(store: Path, *, make: bool = False) -> bytes:
     """The secret that digests are keyed with; it is in the store's folder and in no blob.
 
     Raises:
-        StoreError: there is none, and none is to be made.
+        StepStoreError: there is none, and none is to be made.
     """
     path = store / KEY_FILE
     if not path.exists() and make:
@@ -93,7 +93,7 @@ def key_of(store: Path, *, make: bool = False) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise StoreError(
+        raise StepStoreError(
             f"{path} cannot be read, so nobody can tell what was erased from what was not",
             remedy="restore it from a backup of the store",
         ) from error
@@ -103,11 +103,11 @@ def key_called(project: Path, name: str) -> bytes:
     """The secret of a project's store, which has to be the one that `key_name` calls `name`.
 
     Raises:
-        StoreError: there is none, or another one is there.
+        StepStoreError: there is none, or another one is there.
     """
     key = key_of(project / STORE)
     if key_name(key) != name:
-        raise StoreError(
+        raise StepStoreError(
             f"{STORE}/{KEY_FILE} is not the key that the erased rows are known by",
             remedy="restore it from a backup of the store",
         )

@@ -14,6 +14,7 @@
     ├── StoreError                      1    the store cannot be used as it is
     │   ├── BlobMissing                 1
     │   ├── BlobCorrupt                 1
+    │   ├── StepStoreError              1    ... by one step; others may do without
     │   ├── StoreFull                   1
     │   └── StoreTooNew                 1
     ├── InputChanged                    1    a step's input changed while it ran
@@ -99,6 +100,10 @@ class PackageError(DataError):
 
 class StoreError(TunesmithError):
     """The store cannot be used as it is."""
+
+
+class StepStoreError(StoreError):
+    """What one step needs of the store, or made for it, cannot be used; others do without."""
 
 
 class BlobMissing(StoreError):

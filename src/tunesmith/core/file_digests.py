@@ -5,7 +5,9 @@ them takes seconds, to look at them does not. A file is known again by its size,
 times of its last changes, to the nanosecond: an edit that keeps the size and puts the one time back
 cannot put back the other (ctime). A time that lies less than `SETTLED_NS` before the look is not
 trusted, as another edit in the same tick of the file system's clock would leave no trace (git calls
-such a file racy), nor is one ahead of the clock, which may have been set back. Such a file is read.
+such a file racy), nor would one by a program that has the file mapped into its memory, until the
+system has written the page out; nor is one ahead of the clock, which may have been set back. Such a
+file is read.
 
 What is kept here decides whether a file is loaded anew, never what of it is loaded: whoever loads
 it computes its digest from the bytes that they take.
@@ -23,8 +25,9 @@ from pathlib import Path
 
 KEPT = "files.json"
 """Name of the file that digests are kept in, in the folder that all steps share."""
-SETTLED_NS = 3_000_000_000
-"""Longer than a tick of any file system's clock: FAT's takes two seconds."""
+SETTLED_NS = 60_000_000_000
+"""Longer than a tick of any file system's clock (FAT's takes two seconds), and than Linux keeps a
+page that was written to before it writes it out (thirty, and five more until it looks)."""
 
 _Known = dict[str, list[int | str]]
 """By name: how the file lay, and its digest."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import psutil
 
-from tunesmith.core.errors import NotBegun, Stopped, StoreError, StoreLocked
+from tunesmith.core.errors import NotBegun, StepStoreError, Stopped, StoreError, StoreLocked
 
 CGROUP = Path("/sys/fs/cgroup")
 LOOK_EVERY_S = 1.0
@@ -250,4 +250,6 @@ class Together:
 
 def concerns_all(error: BaseException) -> bool:
     """Whether the next step would meet the same, or somebody wants no next one."""
+    if isinstance(error, StepStoreError):
+        return False
     return isinstance(error, Stopped | StoreError | StoreLocked) or not isinstance(error, Exception)

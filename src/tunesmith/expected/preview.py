@@ -41,12 +41,21 @@ class Previews:
     """Names of datasets of which nothing can be said: a source, or the base model, was not read."""
 
 
-def read_inputs(project: Project, graph: Graph, planned: Sequence[Planned]) -> None:
-    """Run what datasets that were not cut are measured with: their sources and base models."""
+def read_inputs(
+    project: Project,
+    graph: Graph,
+    planned: Sequence[Planned],
+    read: Callable[[str, Step], object],
+) -> None:
+    """Run what datasets that were not cut are measured with: their base models, and their data
+    assets, each by `read` of its name and step."""
     hits = {each.step for each in planned if each.hit is not None}
-    for step in graph.datasets.values():
-        if step not in hits:
-            project.runner.run_all(*step.inputs["assets"], step.inputs["base"])
+    asked = [step for step in graph.datasets.values() if step not in hits]
+    for name, asset in graph.assets.items():
+        if any(asset in step.inputs["assets"] for step in asked):
+            read(name, asset)
+    for step in asked:
+        project.run(step.inputs["base"])
 
 
 def previews(

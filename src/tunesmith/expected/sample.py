@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tunesmith.core.blobs import Blobs
+from tunesmith.core.canonical import plain
 from tunesmith.core.errors import DataError
 from tunesmith.expected.size import DatasetPreview
 from tunesmith.records.data import DataAsset
@@ -21,7 +22,9 @@ from tunesmith.records.rows import Content, Labelled, Text
 from tunesmith.stages.curate.config import READ_BY, DatasetConfig
 from tunesmith.stages.curate.content import NotInFormat, to_content
 from tunesmith.stages.curate.count import Length, counter
+from tunesmith.stages.curate.filters import low_quality, other_language
 from tunesmith.stages.curate.formatted import NOT_IN_FORMAT, fields_of
+from tunesmith.stages.curate.privacy import texts_of
 from tunesmith.stages.curate.rows import Row
 from tunesmith.stages.curate.split import caps_of_all, caps_per_label
 from tunesmith.text.normalise import normalise
@@ -69,6 +72,7 @@ def estimated(
     num_train, num_test = _sides(config, round(len(tokens) * scale), per_label)
     mean = statistics.fmean(tokens) if tokens else 0.0
     spread = statistics.stdev(tokens) / len(tokens) ** 0.5 if len(tokens) > 1 else 0.0
+    spread *= (1 - len(rows) / len(places)) ** 0.5 if places else 1.0  # of all, all is known
     return DatasetPreview(
         dataset=config.name,
         num_sampled=len(rows),
@@ -111,6 +115,11 @@ def _measured(
             return NOT_IN_FORMAT, 0
     if isinstance(content, Labelled | Text) and len(content.text) < config.min_chars:
         return "too short", 0
+    if config.languages or config.quality:
+        said = "\n".join(texts_of(plain(content)))
+        gone = other_language(row, said, config.languages)
+        if gone := gone or low_quality(row, said, config.quality):
+            return gone.reason, 0
     try:
         length = count(content)
     except DataError:

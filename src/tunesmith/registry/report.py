@@ -65,9 +65,9 @@ class Report:
     """Id of the run that judged; 0 when there is none."""
     registered: str
     """A sentence: whether what the gate asks was on record before the result was known."""
-    suites: tuple[SuiteResult, ...] = ()
     besides: tuple[SuiteBeside, ...] = ()
     """The newest comparison of each suite with the version under an alias."""
+    suites: tuple[SuiteResult, ...] = ()
     """What was found of it beyond its task: the newest result of each suite, by name."""
     outcomes: tuple[RuleResult, ...] = ()
     """How those keep to the limits that the project file has for them now."""

@@ -7,6 +7,7 @@ import pytest
 
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.errors import DataError
+from tunesmith.core.file_digests import FileDigests
 from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset
 from tunesmith.retrieve.answer import ask
@@ -99,7 +100,9 @@ def test_a_folder_of_plain_texts(ctx):
     for number, (name, text) in enumerate(PLAIN):
         (folder / f"{number}_{name}.txt").write_text(text)
     there = dataclasses.replace(ctx, project=ctx.workdir)
-    source = as_it_is_now(SourceConfig(name="docs", origin="file:docs", format="text"), ctx.workdir)
+    source = as_it_is_now(
+        SourceConfig(name="docs", origin="file:docs", format="text"), ctx.workdir, FileDigests()
+    )
     files = land(source.landing(), there)
     asset = ingest(source, there, package=files)
 

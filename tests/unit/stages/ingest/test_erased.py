@@ -9,6 +9,7 @@ import pytest
 from tunesmith.core import erasure
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.errors import DataError, StoreError
+from tunesmith.core.file_digests import FileDigests
 from tunesmith.core.step import Context
 from tunesmith.records.data import Erased
 from tunesmith.stages.ingest.config import SourceConfig
@@ -48,7 +49,7 @@ def both(config, ctx, erased):
     """The rows with everybody, the rows without, and the data asset without."""
     import pyarrow.parquet as pq
 
-    config = as_it_is_now(config, ctx.project)
+    config = as_it_is_now(config, ctx.project, FileDigests())
     every = ingest(config, ctx, package=land(config.landing(), ctx))
     fewer = ingest(config, ctx, package=land_without(config, ctx, erased=erased))
     read = [pq.read_table(ctx.blobs.path(asset.rows)).to_pylist() for asset in (every, fewer)]
@@ -67,7 +68,9 @@ def test_records_of_a_subject_are_cut_and_the_others_keep_id_and_place(ctx, name
     assert all(json.loads(row["attributes"])["who"] for row in fewer)
     assert asset.num_erased == 2
     assert fewer == [row for row in every if '"ann"' not in row["attributes"]] != []
-    package = land_without(as_it_is_now(config, ctx.project), ctx, erased=told(ctx, subject="ann"))
+    package = land_without(
+        as_it_is_now(config, ctx.project, FileDigests()), ctx, erased=told(ctx, subject="ann")
+    )
     assert b"ann" not in ctx.blobs.get(package.wheel)
 
 
