@@ -265,6 +265,22 @@ def test_a_row_whose_correction_was_erased_is_left_out_until_it_is_judged_again(
     assert set(accept(answers.project, "kinds", ANN).labels) == {A, C}
 
 
+def test_a_new_correction_is_none_of_those_that_stand_or_were_erased(answers):
+    answers.start()
+    first, second = (
+        answers.judge(who, A, "corrected", text=text)
+        for who, text in (("ann", " 10 mg."), ("bob", " 20 mg."))
+    )
+    assert (first.form, second.form) == (1, 2)
+    forget(answers, first.correction.sha256)
+    third = answers.judge("ann", A, "corrected", text=" 30 mg.")
+    assert third.form == 3
+    assert answers.waiting("cat", decides=True) == [A]
+    assert answers.judge("ann", B, "corrected", text=" 30 mg.").form == 1
+    forget(answers, third.correction.sha256)
+    assert answers.judge("ann", A, "corrected", text=" 40 mg.").form == 4
+
+
 def of(ward, form, content, labels=()):
     ward.set('instruction = "Name it."', f'format = "{form}"')
     ward.cut_contents(form, {A: content}, labels)
