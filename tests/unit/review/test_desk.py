@@ -194,6 +194,19 @@ def test_time_is_counted_without_idle_time_and_priced(ward):
     assert people == {"ann": (2, 6, 20.0), "bob": (1, 7, 60.0), "cat": (0, 0, 0.0)}
 
 
+def test_a_row_that_was_decided_waits_for_nobody_when_more_are_asked_for(ward):
+    row, *_ = ward.start()
+    ward.judge("ann", row, "a")
+    ward.judge("bob", row, "b")
+    ward.decide("cat", row, "b")
+    ward.set('reviewers = ["ann", "bob"]', 'reviewers = ["ann", "bob", "dan"]\nper_row = 3')
+    assert row not in ward.waiting("dan")
+    with pytest.raises(Conflict, match=f"another decided row {row}"):
+        ward.judge("dan", row, "a")
+    found = status(ward.project, "kinds")
+    assert (found.num_rows, found.num_open, found.num_settled) == (8, 7, 1)
+
+
 def test_the_evidence_has_ids_and_labels_and_no_text_of_any_row(ward):
     for row in ward.start():
         ward.judge("ann", row, "a", 1.0)
