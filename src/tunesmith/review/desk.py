@@ -311,16 +311,15 @@ def _people(desk: Desk) -> Iterator[Reviewer]:
     log = desk.log
     judged = [each for said in log.judged.values() for each in said.values()]
     decided = list(log.decided.values())
+    timed = [*judged, *decided, *log.lost]
     known = (*desk.config.reviewers, *desk.config.adjudicators)
-    for name in dict.fromkeys((*known, *(each.reviewer for each in (*judged, *decided)))):
-        own = [each for each in (*judged, *decided) if each.reviewer == name]
-        num_decided = sum(each.reviewer == name for each in decided)
+    for name in dict.fromkeys((*known, *(each.reviewer for each in timed))):
         yield Reviewer(
             name=name,
-            num_judged=len(own) - num_decided,
+            num_judged=sum(each.reviewer == name for each in judged),
             num_left=len(desk.waiting(name)) if name in desk.config.reviewers else 0,
-            num_decided=num_decided,
-            seconds=round(sum(each.seconds or 0.0 for each in own), 3),
+            num_decided=sum(each.reviewer == name for each in decided),
+            seconds=round(sum(each.seconds or 0.0 for each in timed if each.reviewer == name), 3),
         )
 
 
