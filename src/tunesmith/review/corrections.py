@@ -80,6 +80,7 @@ def text_of(content: Content) -> str:
 
 def form_of(blobs: Blobs, log: Log, row: str, content: Content) -> int:
     """Which of the different corrections of a row `content` is, counted from 1 as they were given.
+    The numbers of those that were erased are not given again.
 
     Raises:
         StoreError: an earlier one is not there, or not whole.
@@ -89,7 +90,8 @@ def form_of(blobs: Blobs, log: Log, row: str, content: Content) -> int:
         for each in log.all_of(row)
         if each.correction is not None
     }
-    return forms.get(text_of(content), len(set(forms.values())) + 1)
+    erased = (each.form for each in log.lost if each.row == row)
+    return forms.get(text_of(content), max((*forms.values(), *erased), default=0) + 1)
 
 
 def text_in(blobs: Blobs, blob: Blob | None, like: Content) -> str:

@@ -28,7 +28,7 @@ from tunesmith.review import log as logs
 from tunesmith.review.log import Log, Saying
 from tunesmith.review.parts import parts
 from tunesmith.sections import ReviewConfig
-from tunesmith.stages.curate.verdicts import VERDICTS, content_digest, leaves_out
+from tunesmith.stages.curate.verdicts import REJECTED, VERDICTS, content_digest, leaves_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,20 +238,21 @@ def decide(
 
 
 def accept(project: Project, review: str, actor: Actor) -> ReviewedLabels:
-    """Freeze the labels that are settled, for datasets that name the review.
+    """Freeze the labels that are settled, for datasets that name the review; see `rows.in_doubt`.
 
     Raises:
         NotFound: see `desk`.
         Conflict: nothing is settled.
     """
     found = desk(project, review)
-    log, labels = found.log, found.settled
-    if not labels:
+    log, settled = found.log, found.settled
+    if not settled:
         raise Conflict(
             f"nothing is settled in review {review!r}",
             remedy=f"see what it waits for: `tunesmith review status {review}`",
         )
-    said = [each for row in labels for each in log.all_of(row)]
+    labels = settled | dict.fromkeys(rows.in_doubt(project, log, settled), REJECTED)
+    said = [each for row in settled for each in log.all_of(row)]
     frozen = ReviewedLabels(
         review=review,
         labels=labels,
@@ -259,7 +260,7 @@ def accept(project: Project, review: str, actor: Actor) -> ReviewedLabels:
         contents={row: log.contents[row] for row in labels if row in log.contents},
         corrections=found.corrections,
         per_row=found.config.per_row,
-        num_adjudicated=sum(row in log.decided for row in labels),
+        num_adjudicated=sum(row in log.decided for row in settled),
         guidelines=tuple(sorted({each.guidelines for each in said})),
         alpha=_agreement(found)[0],
     )
@@ -310,16 +311,15 @@ def _people(desk: Desk) -> Iterator[Reviewer]:
     log = desk.log
     judged = [each for said in log.judged.values() for each in said.values()]
     decided = list(log.decided.values())
+    timed = [*judged, *decided, *log.lost]
     known = (*desk.config.reviewers, *desk.config.adjudicators)
-    for name in dict.fromkeys((*known, *(each.reviewer for each in (*judged, *decided)))):
-        own = [each for each in (*judged, *decided) if each.reviewer == name]
-        num_decided = sum(each.reviewer == name for each in decided)
+    for name in dict.fromkeys((*known, *(each.reviewer for each in timed))):
         yield Reviewer(
             name=name,
-            num_judged=len(own) - num_decided,
+            num_judged=sum(each.reviewer == name for each in judged),
             num_left=len(desk.waiting(name)) if name in desk.config.reviewers else 0,
-            num_decided=num_decided,
-            seconds=round(sum(each.seconds or 0.0 for each in own), 3),
+            num_decided=sum(each.reviewer == name for each in decided),
+            seconds=round(sum(each.seconds or 0.0 for each in timed if each.reviewer == name), 3),
         )
 
 

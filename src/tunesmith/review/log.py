@@ -91,8 +91,8 @@ def read(connection: Transaction, review: str) -> Log:
 
 
 def missing(log: Log, row: str, per_row: int) -> bool:
-    """Whether the row waits for a judgement."""
-    return len(log.judged.get(row, ())) < per_row
+    """Whether the row waits for a judgement; one that was decided waits for none."""
+    return row not in log.decided and len(log.judged.get(row, ())) < per_row
 
 
 def disputed(log: Log, row: str, per_row: int) -> bool:
@@ -180,8 +180,9 @@ def judge(connection: Transaction, config: ReviewConfig, log: Log, saying: Sayin
             f"`tunesmith review adjudicate {log.review}`",
         )
     if not missing(log, row, config.per_row):
+        others = "another decided" if row in log.decided else f"{config.per_row} others judged"
         raise Conflict(
-            f"{where}{config.per_row} others judged row {row} meanwhile",
+            f"{where}{others} row {row} meanwhile",
             remedy=f"take the next one: `tunesmith review next {log.review}`",
         )
     return _say(connection, JUDGED, config, log, saying)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import pyarrow.parquet as pq
 
@@ -76,6 +76,17 @@ def _rows(path: str, form: str) -> Iterator[tuple[str, Content]]:
             yield row["row_id"], Text(text=row["text"])
         else:
             yield row["row_id"], from_plain(FORMATS[form], parse(row["content"].encode()))
+
+
+def in_doubt(project: Project, log: Log, settled: Collection[str]) -> set[str]:
+    """Rows of which a correction was erased, that were neither settled since nor erased themselves:
+    somebody said that they are wrong, and nobody knows what they should be.
+
+    Raises:
+        StoreError: see `erased`.
+    """
+    lost = {each.row for each in log.lost} - {*settled}
+    return lost - erased(project, lost)
 
 
 def erased(project: Project, wanted: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tunesmith.core import evidence
+from tunesmith.core import erasure, evidence
 from tunesmith.core.canonical import sha256
 from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
 from tunesmith.core.verify import verify
@@ -192,6 +192,43 @@ def test_time_is_counted_without_idle_time_and_priced(ward):
     assert found.cost_per_settled == found.cost
     people = {each.name: (each.num_judged, each.num_left, each.seconds) for each in found.people}
     assert people == {"ann": (2, 6, 20.0), "bob": (1, 7, 60.0), "cat": (0, 0, 0.0)}
+
+
+def test_the_time_of_people_adds_up_where_a_correction_was_erased(answers):
+    answers.set("idle_after_s = 60", "idle_after_s = 600")
+    answers.start()
+    row, other = "a" * 32, "b" * 32
+    made = answers.judge("ann", row, "corrected", 30.0, text=" 10 mg.")
+    answers.judge("ann", other, "accepted", 5.0)
+    answers.judge("bob", other, "rejected", 7.0)
+    decided = answers.decide("cat", other, "corrected", 90.0, text=" 20 mg.")
+    with answers.project.runner.database.write() as connection:
+        digests = [each.correction.sha256 for each in (made, decided)]
+        body = {"id": "x", "subject": "", "rows": {}, "key": "k", "blobs": digests}
+        evidence.append(connection, erasure.BEGUN, "me", body)
+    answers.set('"cat", "ann"', '"dan"')  # what cat did took its time all the same
+    found = status(answers.project, "kinds")
+    people = {each.name: (each.num_judged, each.num_decided, each.seconds) for each in found.people}
+    assert people == {
+        "ann": (1, 0, 35.0),
+        "bob": (1, 0, 7.0),
+        "dan": (0, 0, 0.0),
+        "cat": (0, 0, 90.0),
+    }
+    assert found.seconds == 132.0
+
+
+def test_a_row_that_was_decided_waits_for_nobody_when_more_are_asked_for(ward):
+    row, *_ = ward.start()
+    ward.judge("ann", row, "a")
+    ward.judge("bob", row, "b")
+    ward.decide("cat", row, "b")
+    ward.set('reviewers = ["ann", "bob"]', 'reviewers = ["ann", "bob", "dan"]\nper_row = 3')
+    assert row not in ward.waiting("dan")
+    with pytest.raises(Conflict, match=f"another decided row {row}"):
+        ward.judge("dan", row, "a")
+    found = status(ward.project, "kinds")
+    assert (found.num_rows, found.num_open, found.num_settled) == (8, 7, 1)
 
 
 def test_the_evidence_has_ids_and_labels_and_no_text_of_any_row(ward):

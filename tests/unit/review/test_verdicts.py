@@ -232,6 +232,55 @@ def test_what_was_erased_was_not_said_and_its_time_counts(answers):
     assert (given.labels, given.corrections) == ({A: "rejected"}, {})
 
 
+def forget(ward, *blobs: str, rows=()):
+    """Put on record that blobs and rows were erased for somebody's sake."""
+    key = erasure.key_of(ward.project.store, make=True)
+    told = {"notes": [erasure.keyed(key, "row", row) for row in rows]}
+    with ward.project.runner.database.write() as connection:
+        body = {"id": "x", "subject": "", "rows": told, "key": "k", "blobs": blobs}
+        evidence.append(connection, erasure.BEGUN, "me", body)
+
+
+def test_a_row_whose_correction_was_erased_is_left_out_until_it_is_judged_again(answers):
+    """Else what is known to be wrong would be in the dataset from the next `accept` on."""
+    answers.start()
+    made = {
+        row: [answers.judge(who, row, "corrected", text=" 10 mg.") for who in ("ann", "bob")]
+        for row in (A, B)
+    }
+    for who in ("ann", "bob"):
+        answers.judge(who, C, "accepted")
+    before = accept(answers.project, "kinds", ANN)
+    forget(answers, *(each.correction.sha256 for said in made.values() for each in said))
+    frozen = accept(answers.project, "kinds", ANN)
+    assert frozen.labels == {A: "rejected", B: "rejected", C: "accepted"}
+    assert (frozen.contents, frozen.corrections) == (before.contents, {})
+    assert status(answers.project, "kinds").num_settled == 1
+
+    answers.judge("ann", A, "accepted")
+    assert accept(answers.project, "kinds", ANN).labels[A] == "rejected"
+    answers.judge("bob", A, "accepted")
+    assert accept(answers.project, "kinds", ANN).labels[A] == "accepted"
+    forget(answers, rows=(B,))
+    assert set(accept(answers.project, "kinds", ANN).labels) == {A, C}
+
+
+def test_a_new_correction_is_none_of_those_that_stand_or_were_erased(answers):
+    answers.start()
+    first, second = (
+        answers.judge(who, A, "corrected", text=text)
+        for who, text in (("ann", " 10 mg."), ("bob", " 20 mg."))
+    )
+    assert (first.form, second.form) == (1, 2)
+    forget(answers, first.correction.sha256)
+    third = answers.judge("ann", A, "corrected", text=" 30 mg.")
+    assert third.form == 3
+    assert answers.waiting("cat", decides=True) == [A]
+    assert answers.judge("ann", B, "corrected", text=" 30 mg.").form == 1
+    forget(answers, third.correction.sha256)
+    assert answers.judge("ann", A, "corrected", text=" 40 mg.").form == 4
+
+
 def of(ward, form, content, labels=()):
     ward.set('instruction = "Name it."', f'format = "{form}"')
     ward.cut_contents(form, {A: content}, labels)

@@ -88,7 +88,8 @@ def _read(
                 dropped.append(refuse(row, verdict, review.reviewed))
                 continue
             if judged is not None and judged != content:
-                content, pii = treated(judged, privacy)
+                content, more = treated(judged, privacy)
+                pii += more  # of what was replaced before it was judged nothing is left to find
             row = dataclasses.replace(row, content=canonical_json(content).decode(), pii=pii)
         except (NotInFormat, TypeError) as error:  # TypeError: a number that JSON cannot hold
             dropped.append(drop(row, NOT_IN_FORMAT, _short(str(error))))

@@ -175,6 +175,45 @@ def test_personal_data_in_a_correction_is_treated_as_any_other(ctx, base, record
     assert sum(made.pii.values()) == 1
 
 
+def test_personal_data_of_a_row_that_people_changed_stays_counted(ctx, base, records):
+    """What was found in the source was replaced before anybody judged the row."""
+    rows = [
+        {"prompt": f"{WORDS[n]} or {WORDS[n + 1]}", "chosen": WORDS[n], "rejected": WORDS[n + 1]}
+        for n in range(4)
+    ]
+    rows[0]["prompt"] += ", ask ann@example.org"
+    asset = records(rows)
+    row = next(iter(read_rows([asset], ctx.blobs))).row_id
+    judged = Preference(
+        **{**rows[0], "prompt": rows[0]["prompt"].replace("ann@example.org", "[EMAIL]")}
+    )
+    worse = ("first", "second")[in_order(judged).index(judged.rejected)]
+    given = reviewed("preference", {row: worse}, {row: content_digest(judged)}, {})
+    made = curate(config("preference", pii="mask"), ctx, assets=(asset,), base=base, reviewed=given)
+    assert kept(ctx, made)[row]["chosen"] == judged.rejected
+    assert made.pii == {"email": 1}
+
+
+def test_personal_data_of_the_source_and_of_its_correction_are_both_counted(ctx, base, records):
+    rows = completions()
+    rows[1]["prompt"] = "ask ann@example.org, who is"
+    asset = records(rows)
+    row = list(read_rows([asset], ctx.blobs))[1].row_id
+    judged = Completion(prompt="ask [EMAIL], who is", completion=rows[1]["completion"])
+    body = {
+        "content": {**rows[1], "prompt": judged.prompt, "completion": "at 192.0.2.7."},
+        "salt": "s",
+    }
+    given = reviewed(
+        "completion", {row: "corrected"}, {row: content_digest(judged)},
+        {row: ctx.blobs.put(canonical_json(body))},
+    )  # fmt: skip
+    made = curate(config("completion", pii="mask"), ctx, assets=(asset,), base=base, reviewed=given)
+    assert kept(ctx, made)[row]["prompt"] == judged.prompt
+    assert "192.0.2.7" not in kept(ctx, made)[row]["completion"]
+    assert sorted(made.pii.values()) == [1, 1]
+
+
 def test_a_review_of_another_format_is_refused(ctx, base, records):
     asset = records(completions())
     with pytest.raises(DataError, match="is of rows of format 'preference'"):
