@@ -3,7 +3,7 @@ is said, and which models stand beside the one that is judged; and what is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tunesmith.core import catalog
@@ -19,9 +19,10 @@ from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import GateResult
+from tunesmith.records.release import RELEASED
 from tunesmith.records.suite import SuiteBeside, beside_outcomes, not_kept
 from tunesmith.stages.evaluate.beforehand import Known, what_gate_could_show
-from tunesmith.stages.evaluate.config import GateConfig
+from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.task import TaskConfig
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.beforehand import what_suite_could_show
@@ -271,12 +272,26 @@ def _digest(planned: Planned) -> str:
     return planned.hit.output.sha256 if planned.hit and planned.hit.output else ""
 
 
+def beside_the_released(gate: GateConfig) -> GateConfig:
+    """The gate, which compares a retrained model with the released one also where it does not say
+    with what: to be better than the base is no reason to replace a model that is better still."""
+    if gate.others():
+        return gate
+    return gate.model_copy(update={"rules": (*gate.rules, GateRule(against=RELEASED))})
+
+
 def refusal(model: str, gate: GateResult) -> GateFailed:
     """What is said where a gate lets nothing pass: the rules that were not met, and what to do."""
     return GateFailed(
         f"gate {gate.gate} says {gate.verdict} for {model}: {gate.failed()}",
         remedy=f"the model version is kept but not released; {'; '.join(_remedies(gate))}",
     )
+
+
+def all_of(errors: Sequence[GateFailed]) -> GateFailed:
+    """What is said where several gates let nothing pass."""
+    remedies = dict.fromkeys(error.remedy for error in errors)
+    return GateFailed("\n".join(e.message for e in errors), remedy="; ".join(remedies))
 
 
 def _remedies(gate: GateResult) -> Iterator[str]:

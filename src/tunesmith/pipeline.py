@@ -26,6 +26,8 @@ from tunesmith.core.waiver import Waiver
 from tunesmith.documents.frozen import freeze
 from tunesmith.graph import WatchPath, build, export_of, named, watch_traffic
 from tunesmith.judging import (
+    all_of,
+    beside_the_released,
     beside_what_stands,
     compare_suites,
     planned_graph,
@@ -42,7 +44,7 @@ from tunesmith.records.evaluation import Evaluation, GateResult
 from tunesmith.records.export import Export
 from tunesmith.records.index import Index
 from tunesmith.records.model import ModelVersion
-from tunesmith.records.release import PRODUCTION, RELEASED, Release
+from tunesmith.records.release import PRODUCTION, Release
 from tunesmith.records.signal import Proposal, Signal
 from tunesmith.records.suite import SuiteResult, not_kept, outcomes
 from tunesmith.registry.choice import Chosen, require_whole
@@ -52,7 +54,6 @@ from tunesmith.registry.signing import (
     sign_release,
     signing_key,
 )
-from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.export.config import ExportConfig
 from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.probe.config import suites_of
@@ -262,10 +263,8 @@ class Result:
 
 def require_passed(models: Mapping[str, Made]) -> None:
     """Raise GateFailed, with each rule that was not met, unless every gate said pass."""
-    errors = list(not_passed(models).values())
-    if errors:
-        remedies = dict.fromkeys(error.remedy for error in errors)
-        raise GateFailed("\n".join(e.message for e in errors), remedy="; ".join(remedies))
+    if errors := list(not_passed(models).values()):
+        raise all_of(errors)
 
 
 def not_passed(models: Mapping[str, Made]) -> dict[str, GateFailed]:
@@ -292,20 +291,12 @@ def changed_path(project: Project, proposal: Proposal) -> ModelPath:
         update={
             "dataset": file.dataset | {name: dataset.model_copy(update=wider)},
             "gate": {
-                key: _beside_the_released(gate) if gate.model == proposal.model else gate
+                key: beside_the_released(gate) if gate.model == proposal.model else gate
                 for key, gate in file.gate.items()
             },
         }
     )
     return build(changed).models[proposal.model]
-
-
-def _beside_the_released(gate: GateConfig) -> GateConfig:
-    """The gate, which compares a retrained model with the released one also where it does not say
-    with what: to be better than the base is no reason to replace a model that is better still."""
-    if gate.others():
-        return gate
-    return gate.model_copy(update={"rules": (*gate.rules, GateRule(against=RELEASED))})
 
 
 # Beside the path: what was served, what is doubtful, and what every run cost.

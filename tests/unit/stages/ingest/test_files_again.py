@@ -22,7 +22,7 @@ from tunesmith.stages.ingest.local import digest_of_local, land
 
 CONFIG = LandConfig(origin="file:data")
 ONE = LandConfig(origin="file:data/a.txt")
-LATER_NS = 60_000_000_000
+LATER_NS = 120_000_000_000
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def cache(project: Path) -> Path:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files lie there for a minute already, and so do all edits."""
+    """The files lie there for two minutes already, and so do all edits."""
     monkeypatch.setattr(file_digests, "SETTLED_NS", -LATER_NS)
 
 
