@@ -33,6 +33,8 @@ _MAX_DEPTH = 5
 """Archives within archives."""
 _WINDOW, _OVERLAP = 64 << 20, 1 << 20
 """Of what is too large to be looked at in one piece."""
+_STEP = 1 << 12
+"""Where something is damaged, no more than this is lost before it."""
 _STREAMS: Mapping[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -181,21 +183,51 @@ def _zip(source: IO[bytes], depth: int) -> Iterator[bytes]:
         for member in archive.infolist():
             if member.file_size <= MAX_MEMBER_BYTES:
                 yield member.filename.encode("utf-8", "replace")
-                yield from contents(archive.read(member), depth + 1)
+                yield from _undamaged(_zipped(archive, member, depth))
+
+
+def _zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, depth: int) -> Iterator[bytes]:
+    with archive.open(member) as packed:
+        yield from contents(_as_far_as_it_goes(packed, MAX_MEMBER_BYTES), depth + 1)
 
 
 def _tar(source: IO[bytes], depth: int) -> Iterator[bytes]:
-    with tarfile.TarFile(fileobj=source) as archive:
-        for member in archive:
-            yield member.name.encode("utf-8", "replace")
-            inside = archive.extractfile(member) if member.isreg() else None
-            if inside is not None:
-                yield from contents(inside.read(), depth + 1)
+    """The members of a tar; where a header is damaged, those from the next one that is not."""
+    size, start = source.seek(0, io.SEEK_END), 0
+    while start < size:
+        source.seek(start)
+        archive = None
+        try:
+            archive = tarfile.TarFile(fileobj=source, ignore_zeros=True)
+            for member in archive:
+                yield member.name.encode("utf-8", "replace")
+                yield from _undamaged(_tarred(archive, member, depth))
+            return
+        except _DAMAGED:
+            start = (archive.offset if archive else start) + tarfile.BLOCKSIZE
+
+
+def _tarred(archive: tarfile.TarFile, member: tarfile.TarInfo, depth: int) -> Iterator[bytes]:
+    inside = archive.extractfile(member) if member.isreg() else None
+    if inside is not None:
+        yield from contents(inside.read(), depth + 1)
 
 
 def _unpacked(packed: IO[bytes], size: int, depth: int) -> Iterator[bytes]:
     limit = min(MAX_MEMBER_BYTES, max(SMALL_IN_ALL, MAX_RATIO * size))
-    yield from contents(packed.read(limit), depth + 1)
+    yield from contents(_as_far_as_it_goes(packed, limit), depth + 1)
+
+
+def _as_far_as_it_goes(packed: Any, limit: int) -> bytes:
+    """What can be unpacked, up to where it is damaged."""
+    pieces = []
+    try:
+        while limit > 0 and (piece := packed.read1(min(limit, _STEP))):
+            pieces.append(piece)
+            limit -= len(piece)
+    except _DAMAGED:
+        pass
+    return b"".join(pieces)
 
 
 def _table(source: IO[bytes], depth: int) -> Iterator[bytes]:
@@ -209,9 +241,13 @@ def _table(source: IO[bytes], depth: int) -> Iterator[bytes]:
     table = pq.ParquetFile(source, read_dictionary=sorted(texts))
     for group in range(table.num_row_groups):
         for name in dict.fromkeys(path.partition(".")[0] for path in sorted(texts)):
-            for column in table.read_row_group(group, columns=[name]).columns:
-                for chunk in column.chunks:
-                    yield from _strings(chunk, depth)
+            yield from _undamaged(_column(table, group, name, depth))
+
+
+def _column(table: pq.ParquetFile, group: int, name: str, depth: int) -> Iterator[bytes]:
+    for column in table.read_row_group(group, columns=[name]).columns:
+        for chunk in column.chunks:
+            yield from _strings(chunk, depth)
 
 
 def _strings(array: Any, depth: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import quopri
+import random
 import tarfile
 import zipfile
 from email.message import EmailMessage
@@ -187,3 +188,80 @@ def test_damaged_files_are_read_as_far_as_they_go(tmp_path):
             archive.writestr("b", escaped_json(SAID))
         (tmp_path / "both").write_bytes(both.getvalue())
         assert holds(tmp_path / "both", needles([SAID]))
+
+
+def hurt(data, at, size=2):
+    return data[:at] + bytes(each ^ 0xFF for each in data[at : at + size]) + data[at + size :]
+
+
+def two_members(first=b"x y z " * 50):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", first)
+        archive.writestr("b", escaped_json(SAID) + b"x" * 2000)
+    return sink.getvalue()
+
+
+def header_changed(at_local, at_central, value):
+    data = bytearray(two_members())
+    data[at_local : at_local + 2] = value
+    central = data.index(b"PK\x01\x02") + at_central
+    data[central : central + 2] = value
+    return bytes(data)
+
+
+def a_damaged_member():
+    return hurt(two_members(), 33)
+
+
+def a_member_with_another_checksum():
+    """All of it can be read, and is no longer what was packed."""
+    data = bytearray(zipped(escaped_json(SAID) + b"x" * 2**17))
+    at = data.index(b"PK\x01\x02") + 16
+    return hurt(bytes(data), at, 4)
+
+
+def a_stream_that_is_cut_off():
+    return gzip.compress(escaped_json(SAID) + random.Random(0).randbytes(2**17).hex().encode())[:-9]
+
+
+def an_encrypted_member():
+    return header_changed(6, 8, b"\1\0")
+
+
+def a_member_packed_in_an_unknown_way():
+    return header_changed(8, 10, b"\x63\0")
+
+
+def a_damaged_member_of_a_tar():
+    """The checksum of its header is wrong: where the next one begins is still known."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        for name, data in (("z", b"z"), ("a", b"x" * 2000), ("b", gzip.compress(SAID.encode()))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return hurt(sink.getvalue(), 1024 + 148, 1)
+
+
+def a_damaged_row_group():
+    data = table(
+        pa.array([bytes(50 + n) for n in range(9)] + [gzip.compress(SAID.encode())] * 9),
+        use_dictionary=False,
+        row_group_size=9,
+    )
+    start = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(1).data_page_offset
+    return hurt(data, start, 40)
+
+
+DAMAGES = [
+    a_damaged_member, an_encrypted_member, a_member_packed_in_an_unknown_way,
+    a_member_with_another_checksum, a_stream_that_is_cut_off, a_damaged_member_of_a_tar,
+    a_damaged_row_group,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", DAMAGES)
+def test_what_follows_a_member_that_cannot_be_read_is_found(write):
+    assert says(write(), needles([SAID]))
+    assert not says(write(), needles(["Nothing of this kind, said by nobody."]))
