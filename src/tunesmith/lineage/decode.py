@@ -34,7 +34,9 @@ _MAX_DEPTH = 5
 _WINDOW, _OVERLAP = 64 << 20, 1 << 20
 """Of what is too large to be looked at in one piece."""
 _STEP = 1 << 12
-"""Where something is damaged, no more than this is lost before it."""
+"""Where something is damaged or is no text, no more than this is lost before it."""
+_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
+"""What is in no text, by and large."""
 _STREAMS: Mapping[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -115,7 +117,7 @@ def readings(data: bytes) -> Iterator[bytes]:
     JSON that is escaped as Python's own is, is not decoded: it is looked for as it is escaped.
     """
     if b"\0" in data:
-        return
+        data = _text_in(data)
     yield squashed(data)
     texts = [data.decode("utf-8", "replace")]
     if "\ufffd" in texts[0]:  # perhaps it is no UTF-8
@@ -130,6 +132,19 @@ def readings(data: bytes) -> Iterator[bytes]:
             for between in ("", " "):  # runs of one text, and texts beside each other
                 plain = html.unescape(_TAG.sub(between, text))
                 yield _squashed(_OF_A_CELL.sub(lambda match: chr(int(match[1], 16)), plain))
+
+
+def _text_in(data: bytes) -> bytes:
+    """What is text in some bytes that have NULs, with a blank for each of them."""
+    blocks = (data[at : at + _STEP] for at in range(0, len(data), _STEP))
+    return b"".join(b" " if _is_binary(block) else block.replace(b"\0", b" ") for block in blocks)
+
+
+def _is_binary(block: bytes) -> bool:
+    """Whether one in 32 bytes that are no NULs is a control character; of weights of a model in
+    bfloat16 it is one in 19."""
+    num_others = len(block) - block.count(0)
+    return 32 * (num_others - len(block.translate(None, _CONTROLS))) > num_others
 
 
 def squashed(text: bytes) -> bytes:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tunesmith.lineage.decode import readings
 from tunesmith.lineage.scan import holds, needles, says
 
 SAID = 'She said "never ägain" & left <the> house,\nback\\slash and \U0001f600, at seven in May.'
@@ -265,3 +266,25 @@ DAMAGES = [
 def test_what_follows_a_member_that_cannot_be_read_is_found(write):
     assert says(write(), needles([SAID]))
     assert not says(write(), needles(["Nothing of this kind, said by nobody."]))
+
+
+NULS = [
+    b'\n{"a": "x\0y"}\n',
+    b"\n" + bytes(9000),
+    random.Random(0).randbytes(2**16),
+    bytes(2**12) + random.Random(0).randbytes(2**12),
+]
+
+
+@pytest.mark.parametrize("also", NULS)
+@pytest.mark.parametrize("first", [True, False])
+def test_text_is_read_that_stands_beside_what_is_none(also, first):
+    text = b'\n{"a": "\\u0041nna Mueller of Graz"}\n' + b"said by others\n" * 600
+    data = text + also if first else also.ljust(2**13) + text
+    assert says(data, needles(["Anna Mueller of Graz"]))
+    assert not says(data, needles(["Anna Mueller of Wien"]))
+
+
+def test_what_is_no_text_is_not_read_as_text():
+    """It would take long, of the weights of a model."""
+    assert not any(map(bytes.strip, readings(random.Random(0).randbytes(2**20))))
