@@ -58,8 +58,8 @@ _LETTERS = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "e": "\x1b", "N": "\x85",
     "_": "\xa0", "L": "\u2028", "P": "\u2029", "a": "\a", "v": "\v",
 }  # fmt: skip
-_ODD = re.compile(rb'\\(?:u[0-9a-f]{0,3}[A-F]|u00[2-7]|[^"\\nrtbfu])')
-"""What Python's JSON would not escape, or not so."""
+_ODD = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^"\\nrtbfu])')
+"""What may be written in another way than those that are looked for."""
 _ENTITY = re.compile(rb"&(?:#[0-9xX]|[A-Za-z]{2,8};)")
 _BLANKS = tuple(each.encode() for each in "\x85\xa0\u2028\u2029\u202f\u3000")
 _TAG = re.compile(r"<[^<>]*>")
@@ -114,7 +114,7 @@ def readings(data: bytes) -> Iterator[bytes]:
     """What a piece of text says to those who read it as it stands, as JSON or YAML, as JSON within
     JSON, or as XML: each `squashed`. Of what is no text, nothing.
 
-    JSON that is escaped as Python's own is, is not decoded: it is looked for as it is escaped.
+    JSON with none but the short escapes is not decoded: it is looked for as it is escaped.
     """
     if b"\0" in data:
         data = _text_in(data)

@@ -288,3 +288,16 @@ def test_text_is_read_that_stands_beside_what_is_none(also, first):
 def test_what_is_no_text_is_not_read_as_text():
     """It would take long, of the weights of a model."""
     assert not any(map(bytes.strip, readings(random.Random(0).randbytes(2**20))))
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Jürgen Müller\\u2028wohnt in Graz", "Jürgen Müller\u2028wohnt in Graz"),
+        ("Jürgen Müller\\u000awohnt in Graz", "Jürgen Müller\nwohnt in Graz"),
+        ("Jürgen M\\u00fcller wohnt in Graz", "Jürgen Müller wohnt in Graz"),
+        ("Anna said \\u0022never\\u0022 to us", 'Anna said "never" to us'),
+    ],
+)
+def test_json_that_escapes_other_characters_than_python_does_is_read(written, text):
+    assert says(f'{{"a": "{written}"}}'.encode(), needles([text]))
