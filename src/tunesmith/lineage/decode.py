@@ -33,6 +33,10 @@ _MAX_DEPTH = 5
 """Archives within archives."""
 _WINDOW, _OVERLAP = 64 << 20, 1 << 20
 """Of what is too large to be looked at in one piece."""
+_STEP = 1 << 12
+"""Where something is damaged or is no text, no more than this is lost before it."""
+_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
+"""What is in no text, by and large."""
 _STREAMS: Mapping[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -54,8 +58,8 @@ _LETTERS = {
     "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "e": "\x1b", "N": "\x85",
     "_": "\xa0", "L": "\u2028", "P": "\u2029", "a": "\a", "v": "\v",
 }  # fmt: skip
-_ODD = re.compile(rb'\\(?:u[0-9a-f]{0,3}[A-F]|u00[2-7]|[^"\\nrtbfu])')
-"""What Python's JSON would not escape, or not so."""
+_ODD = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^"\\nrtbfu])')
+"""What may be written in another way than those that are looked for."""
 _ENTITY = re.compile(rb"&(?:#[0-9xX]|[A-Za-z]{2,8};)")
 _BLANKS = tuple(each.encode() for each in "\x85\xa0\u2028\u2029\u202f\u3000")
 _TAG = re.compile(r"<[^<>]*>")
@@ -110,10 +114,10 @@ def readings(data: bytes) -> Iterator[bytes]:
     """What a piece of text says to those who read it as it stands, as JSON or YAML, as JSON within
     JSON, or as XML: each `squashed`. Of what is no text, nothing.
 
-    JSON that is escaped as Python's own is, is not decoded: it is looked for as it is escaped.
+    JSON with none but the short escapes is not decoded: it is looked for as it is escaped.
     """
     if b"\0" in data:
-        return
+        data = _text_in(data)
     yield squashed(data)
     texts = [data.decode("utf-8", "replace")]
     if "\ufffd" in texts[0]:  # perhaps it is no UTF-8
@@ -128,6 +132,19 @@ def readings(data: bytes) -> Iterator[bytes]:
             for between in ("", " "):  # runs of one text, and texts beside each other
                 plain = html.unescape(_TAG.sub(between, text))
                 yield _squashed(_OF_A_CELL.sub(lambda match: chr(int(match[1], 16)), plain))
+
+
+def _text_in(data: bytes) -> bytes:
+    """What is text in some bytes that have NULs, with a blank for each of them."""
+    blocks = (data[at : at + _STEP] for at in range(0, len(data), _STEP))
+    return b"".join(b" " if _is_binary(block) else block.replace(b"\0", b" ") for block in blocks)
+
+
+def _is_binary(block: bytes) -> bool:
+    """Whether one in 32 bytes that are no NULs is a control character; of weights of a model in
+    bfloat16 it is one in 19."""
+    num_others = len(block) - block.count(0)
+    return 32 * (num_others - len(block.translate(None, _CONTROLS))) > num_others
 
 
 def squashed(text: bytes) -> bytes:
@@ -181,21 +198,51 @@ def _zip(source: IO[bytes], depth: int) -> Iterator[bytes]:
         for member in archive.infolist():
             if member.file_size <= MAX_MEMBER_BYTES:
                 yield member.filename.encode("utf-8", "replace")
-                yield from contents(archive.read(member), depth + 1)
+                yield from _undamaged(_zipped(archive, member, depth))
+
+
+def _zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, depth: int) -> Iterator[bytes]:
+    with archive.open(member) as packed:
+        yield from contents(_as_far_as_it_goes(packed, MAX_MEMBER_BYTES), depth + 1)
 
 
 def _tar(source: IO[bytes], depth: int) -> Iterator[bytes]:
-    with tarfile.TarFile(fileobj=source) as archive:
-        for member in archive:
-            yield member.name.encode("utf-8", "replace")
-            inside = archive.extractfile(member) if member.isreg() else None
-            if inside is not None:
-                yield from contents(inside.read(), depth + 1)
+    """The members of a tar; where a header is damaged, those from the next one that is not."""
+    size, start = source.seek(0, io.SEEK_END), 0
+    while start < size:
+        source.seek(start)
+        archive = None
+        try:
+            archive = tarfile.TarFile(fileobj=source, ignore_zeros=True)
+            for member in archive:
+                yield member.name.encode("utf-8", "replace")
+                yield from _undamaged(_tarred(archive, member, depth))
+            return
+        except _DAMAGED:
+            start = (archive.offset if archive else start) + tarfile.BLOCKSIZE
+
+
+def _tarred(archive: tarfile.TarFile, member: tarfile.TarInfo, depth: int) -> Iterator[bytes]:
+    inside = archive.extractfile(member) if member.isreg() else None
+    if inside is not None:
+        yield from contents(inside.read(), depth + 1)
 
 
 def _unpacked(packed: IO[bytes], size: int, depth: int) -> Iterator[bytes]:
     limit = min(MAX_MEMBER_BYTES, max(SMALL_IN_ALL, MAX_RATIO * size))
-    yield from contents(packed.read(limit), depth + 1)
+    yield from contents(_as_far_as_it_goes(packed, limit), depth + 1)
+
+
+def _as_far_as_it_goes(packed: Any, limit: int) -> bytes:
+    """What can be unpacked, up to where it is damaged."""
+    pieces = []
+    try:
+        while limit > 0 and (piece := packed.read1(min(limit, _STEP))):
+            pieces.append(piece)
+            limit -= len(piece)
+    except _DAMAGED:
+        pass
+    return b"".join(pieces)
 
 
 def _table(source: IO[bytes], depth: int) -> Iterator[bytes]:
@@ -209,9 +256,13 @@ def _table(source: IO[bytes], depth: int) -> Iterator[bytes]:
     table = pq.ParquetFile(source, read_dictionary=sorted(texts))
     for group in range(table.num_row_groups):
         for name in dict.fromkeys(path.partition(".")[0] for path in sorted(texts)):
-            for column in table.read_row_group(group, columns=[name]).columns:
-                for chunk in column.chunks:
-                    yield from _strings(chunk, depth)
+            yield from _undamaged(_column(table, group, name, depth))
+
+
+def _column(table: pq.ParquetFile, group: int, name: str, depth: int) -> Iterator[bytes]:
+    for column in table.read_row_group(group, columns=[name]).columns:
+        for chunk in column.chunks:
+            yield from _strings(chunk, depth)
 
 
 def _strings(array: Any, depth: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import quopri
+import random
 import tarfile
 import zipfile
 from email.message import EmailMessage
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tunesmith.lineage.decode import readings
 from tunesmith.lineage.scan import holds, needles, says
 
 SAID = 'She said "never ägain" & left <the> house,\nback\\slash and \U0001f600, at seven in May.'
@@ -187,3 +189,115 @@ def test_damaged_files_are_read_as_far_as_they_go(tmp_path):
             archive.writestr("b", escaped_json(SAID))
         (tmp_path / "both").write_bytes(both.getvalue())
         assert holds(tmp_path / "both", needles([SAID]))
+
+
+def hurt(data, at, size=2):
+    return data[:at] + bytes(each ^ 0xFF for each in data[at : at + size]) + data[at + size :]
+
+
+def two_members(first=b"x y z " * 50):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", first)
+        archive.writestr("b", escaped_json(SAID) + b"x" * 2000)
+    return sink.getvalue()
+
+
+def header_changed(at_local, at_central, value):
+    data = bytearray(two_members())
+    data[at_local : at_local + 2] = value
+    central = data.index(b"PK\x01\x02") + at_central
+    data[central : central + 2] = value
+    return bytes(data)
+
+
+def a_damaged_member():
+    return hurt(two_members(), 33)
+
+
+def a_member_with_another_checksum():
+    """All of it can be read, and is no longer what was packed."""
+    data = bytearray(zipped(escaped_json(SAID) + b"x" * 2**17))
+    at = data.index(b"PK\x01\x02") + 16
+    return hurt(bytes(data), at, 4)
+
+
+def a_stream_that_is_cut_off():
+    return gzip.compress(escaped_json(SAID) + random.Random(0).randbytes(2**17).hex().encode())[:-9]
+
+
+def an_encrypted_member():
+    return header_changed(6, 8, b"\1\0")
+
+
+def a_member_packed_in_an_unknown_way():
+    return header_changed(8, 10, b"\x63\0")
+
+
+def a_damaged_member_of_a_tar():
+    """The checksum of its header is wrong: where the next one begins is still known."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        for name, data in (("z", b"z"), ("a", b"x" * 2000), ("b", gzip.compress(SAID.encode()))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return hurt(sink.getvalue(), 1024 + 148, 1)
+
+
+def a_damaged_row_group():
+    data = table(
+        pa.array([bytes(50 + n) for n in range(9)] + [gzip.compress(SAID.encode())] * 9),
+        use_dictionary=False,
+        row_group_size=9,
+    )
+    start = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(1).data_page_offset
+    return hurt(data, start, 40)
+
+
+DAMAGES = [
+    a_damaged_member, an_encrypted_member, a_member_packed_in_an_unknown_way,
+    a_member_with_another_checksum, a_stream_that_is_cut_off, a_damaged_member_of_a_tar,
+    a_damaged_row_group,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", DAMAGES)
+def test_what_follows_a_member_that_cannot_be_read_is_found(write):
+    assert says(write(), needles([SAID]))
+    assert not says(write(), needles(["Nothing of this kind, said by nobody."]))
+
+
+NULS = [
+    b'\n{"a": "x\0y"}\n',
+    b"\n" + bytes(9000),
+    random.Random(0).randbytes(2**16),
+    bytes(2**12) + random.Random(0).randbytes(2**12),
+]
+
+
+@pytest.mark.parametrize("also", NULS)
+@pytest.mark.parametrize("first", [True, False])
+def test_text_is_read_that_stands_beside_what_is_none(also, first):
+    text = b'\n{"a": "\\u0041nna Mueller of Graz"}\n' + b"said by others\n" * 600
+    data = text + also if first else also.ljust(2**13) + text
+    assert says(data, needles(["Anna Mueller of Graz"]))
+    assert not says(data, needles(["Anna Mueller of Wien"]))
+
+
+def test_what_is_no_text_is_not_read_as_text():
+    """It would take long, of the weights of a model."""
+    assert not any(map(bytes.strip, readings(random.Random(0).randbytes(2**20))))
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Jürgen Müller\\u2028wohnt in Graz", "Jürgen Müller\u2028wohnt in Graz"),
+        ("Jürgen Müller\\u000awohnt in Graz", "Jürgen Müller\nwohnt in Graz"),
+        ("Jürgen M\\u00fcller wohnt in Graz", "Jürgen Müller wohnt in Graz"),
+        ("Anna said \\u0022never\\u0022 to us", 'Anna said "never" to us'),
+    ],
+)
+def test_json_that_escapes_other_characters_than_python_does_is_read(written, text):
+    assert says(f'{{"a": "{written}"}}'.encode(), needles([text]))

@@ -158,11 +158,13 @@ def records(config: SourceConfig, member: str, data: bytes) -> Iterator[Record]:
         return
     bad: Mapping[str, bytes] | None = None
     stream = io.BufferedReader(io.BytesIO(data))
-    for found in read_file(config, File(name=member, stream=stream)):
+    every = list(read_file(config, File(name=member, stream=stream)))
+    for found in every:
         if isinstance(found, Entry):
             yield Record(pointer=found.pointer, data=found.data, entry=found)
             continue
-        bad = said_in(config, member, data) if bad is None else bad
+        if bad is None:  # where a bad record ends, the next one tells
+            bad = said_in(config, member, data, [each.pointer for each in every])
         yield Record(pointer=found.pointer, data=bad.get(found.pointer, data), entry=None)
 
 

@@ -131,6 +131,36 @@ def test_a_line_that_cannot_be_read_is_told_by_what_is_in_it(ctx):
     assert (asset.num_erased, asset.num_quarantined, len(fewer)) == (1, 0, 3)
 
 
+OF_SEVERAL_LINES = [
+    '2,"x\nAnna Mueller of Graz",extra,extra\n',
+    '2,"x\r\n\r\nAnna Mueller of Graz",extra\r\n\r\n',
+    '2,"Anna Mueller of Graz\nx",extra,extra\n',
+]
+
+
+@pytest.mark.parametrize("bad", OF_SEVERAL_LINES)
+@pytest.mark.parametrize("after", ["", "3,of cyd\n"])
+def test_a_bad_record_of_several_lines_is_told_by_all_of_them(ctx, bad, after):
+    text = f"who,text\n1,of bob\n{bad}{after}"
+    (ctx.project / "a.csv").write_bytes(text.encode())
+    config = SourceConfig(name="s", origin="file:a.csv", format="csv", text="text")
+    found = records_of(config, "a.csv", text.encode(), set(), lambda data: b"Anna" in data)
+    erased = told(ctx, record=found[0])
+    _, fewer, asset = both(config, ctx, erased)
+    assert asset.num_erased == 1
+    assert [row["text"] for row in fewer] == ["of bob", "of cyd"][: 1 + bool(after)]
+    package = land_without(as_it_is_now(config, ctx.project, FileDigests()), ctx, erased=erased)
+    assert b"Anna" not in ctx.blobs.get(package.wheel)
+
+
+def test_what_stands_below_a_bad_line_of_names_is_told_with_it(ctx):
+    """None of it is read, and all of it is kept."""
+    text = "who,who\n1,of bob\n2,of ann\n"
+    config = SourceConfig(name="s", origin="file:a.csv", format="csv", text="text")
+    found = records_of(config, "a.csv", text.encode(), set(), lambda data: b"of ann" in data)
+    assert found == [text.strip().encode()]
+
+
 def test_what_cannot_be_cut_is_said_before_anything_is_done(ctx):
     """A record that is not the line that its pointer names."""
     config = SourceConfig(name="s", origin="file:a.jsonl", format="jsonl", text="text")

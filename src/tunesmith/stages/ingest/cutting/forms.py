@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -59,13 +59,15 @@ def cut_out(config: SourceConfig, name: str, data: bytes, gone: Mapping[str, byt
     raise cannot(name, next(iter(gone)))
 
 
-def said_in(config: SourceConfig, name: str, data: bytes) -> Mapping[str, bytes]:
+def said_in(
+    config: SourceConfig, name: str, data: bytes, pointers: Iterable[str]
+) -> Mapping[str, bytes]:
     """What stands at each pointer, of a file in which not all can be read; nothing of one that
-    cannot be read at all."""
+    cannot be read at all. `pointers` are those of all that was found in it."""
     form = form_of(config, name)
     try:
         if form in LINES:
-            return said_in_lines(name, data)
+            return said_in_lines(name, data, pointers)
         if form == "json":
             return said_in_json(name, data)
         if form == "yaml":

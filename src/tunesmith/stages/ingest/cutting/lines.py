@@ -3,7 +3,10 @@ numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+_NO_LINE_ENDS = b" \t\r\v\f"
 
 
 def cut_lines(data: bytes, gone: Mapping[str, bytes]) -> bytes:
@@ -22,10 +25,14 @@ def cut_lines(data: bytes, gone: Mapping[str, bytes]) -> bytes:
     return b"\n".join(lines)
 
 
-def said_in_lines(name: str, data: bytes) -> dict[str, bytes]:
-    """What stands on each line, by pointer."""
-    lines = enumerate(data.split(b"\n"), start=1)
-    return {f"{name}#{number}": line.strip() for number, line in lines}
+def said_in_lines(name: str, data: bytes, pointers: Iterable[str]) -> dict[str, bytes]:
+    """What stands at each of the pointers of a file: up to the next one, or to the end."""
+    lines = data.split(b"\n")
+    starts = sorted({_line(pointer) for pointer in pointers} - {0})
+    return {
+        f"{name}#{start}": b"\n".join(lines[start - 1 : end - 1]).rstrip().lstrip(_NO_LINE_ENDS)
+        for start, end in pairwise([*starts, len(lines) + 1])
+    }
 
 
 def _line(pointer: str) -> int:
