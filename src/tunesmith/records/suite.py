@@ -137,6 +137,16 @@ class SuiteBeside:
     """Those that a test can be made of."""
     num_left_out: int = 0
     """Examples that only one of them was asked, or that the other was tuned on."""
+    not_compared: Mapping[str, str] = field(default_factory=dict)
+    """Figures that the suite has of the model and that could not be compared, with the reason."""
+
+    @property
+    def unsaid(self) -> list[str]:
+        """For people: each reason, behind the figures that it is of."""
+        of: dict[str, list[str]] = {}
+        for name, reason in self.not_compared.items():
+            of.setdefault(reason, []).append(name)
+        return [f"not compared: {', '.join(names)}: {reason}" for reason, names in of.items()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
