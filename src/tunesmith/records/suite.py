@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
@@ -175,16 +175,26 @@ def not_kept(rules: Iterable[RuleResult]) -> list[str]:
 
 def beside_outcomes(found: SuiteBeside | None, limits: SuiteLimits) -> tuple[RuleResult, ...]:
     """How each limit of the difference from the version under an alias came out; with `found` None,
-    as no other version stands there, each passes.
+    as no other version stands there, each passes; of a figure that could not be compared, it is
+    inconclusive.
 
     Raises:
-        UsageError: a limit is of no figure that could be compared.
+        UsageError: a limit is of no figure of the suite.
     """
     if found is not None:
         known = {figure.name: figure for figure in found.figures}
-        _require_figures(limits.suite, "limits_against", limits.limits, known)
+        every = [*known, *found.not_compared]
+        _require_figures(limits.suite, "limits_against", limits.limits, every)
         return tuple(
             known[name].outcome(found.suite, limit, found.version)
+            if name in known
+            else RuleResult(
+                rule=f"suite {found.suite}: {name}, tuned minus {found.version}",
+                observed=f"not compared: {found.not_compared[name]}",
+                required=f"{limit:+.4f}",
+                passed=False,
+                verdict="inconclusive",
+            )
             for name, limit in limits.limits.items()
         )
     return tuple(
@@ -215,7 +225,7 @@ def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]
 
 
 def _require_figures(
-    suite: str, key: str, limits: Mapping[str, float], known: Mapping[str, Figure]
+    suite: str, key: str, limits: Mapping[str, float], known: Collection[str]
 ) -> None:
     for name in limits:
         if name not in known:

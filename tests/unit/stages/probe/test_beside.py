@@ -129,6 +129,12 @@ def test_what_could_not_be_compared_says_why(tiny: Any) -> None:
     assert found.figures == ()
     assert found.not_compared == {"f": "of desk@1 it could not be asked: no rows"}
     assert found.unsaid == ["not compared: f: of desk@1 it could not be asked: no rows"]
+    limits = SuiteLimits(suite="s", limits={"f": -0.1}, against="production")
+    (rule,) = beside_outcomes(found, limits)
+    assert (rule.verdict, rule.passed) == ("inconclusive", False)
+    assert rule.observed == "not compared: of desk@1 it could not be asked: no rows"
+    with pytest.raises(UsageError, match="limits_against: there is no figure 'g'"):
+        beside_outcomes(found, SuiteLimits(suite="s", limits={"g": 0}, against="production"))
     assert (
         "too few of the same examples" in compare(tiny, mine, shares(tiny, {"x": True})).unsaid[0]
     )
