@@ -38,6 +38,8 @@ def what_suite_could_show(
         return [f"{config.file} cannot be read, so what it could show is not known"]
     if config.kind == "canaries":
         return ["an exposure is of no sample of examples, so nothing is tested"]
+    if last is not None and last.kind != config.kind:  # another suite had this name
+        last = None
     return [
         _loss(which, num, config.confidence, last)
         if config.kind == "forgetting"
@@ -103,12 +105,13 @@ def _others(config: ProbeConfig, dataset: Dataset | None) -> int:
 
 def _loss(which: str, num: int, confidence: float, last: SuiteResult | None) -> str:
     """Of the loss of a token: by how far the differences spread the last time, if there was one."""
-    found = last.figures[0] if last else None
+    found = last.figures[0] if last and last.figures else None
     if found is None or not found.detectable:
         return in_nats(which, "loss", num, confidence, OF_TEXTS)
-    shown = found.detectable * math.sqrt(found.num_rows / num)
+    then = detectable(found.num_rows, found.confidence, math.inf)
+    shown = found.detectable * detectable(num, confidence, math.inf) / then
     return (
-        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.2g} nats "
+        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.2g} nats "
         "can be shown, if the texts' differences spread as they did for the last version"
     )
 
@@ -120,7 +123,7 @@ def _area(which: str, num_members: int, num_others: int, confidence: float) -> s
     spread = math.sqrt((num_members + num_others + 1) / (12 * num_members * num_others))
     shown = min(1.0, spread * detectable(1, confidence, math.inf))
     return (
-        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.3f} in the "
+        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.3f} in the "
         "area under the curve can be shown near 0.5, if both models' scores go together by a half "
         "(correlation)"
     )

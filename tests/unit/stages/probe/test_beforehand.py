@@ -60,10 +60,16 @@ def test_what_the_last_version_spread_by_is_what_the_next_is_taken_to(tiny: Any)
     base, counts = draws.normal(90, 5, 40), [30] * 40
     figure = ratio("loss of a token", base, base + draws.normal(0, 3, 40), counts,
                    confidence=0.95, seed=1)  # fmt: skip
-    last = type("Last", (), {"figures": (figure,)})()
+    last = type("Last", (), {"figures": (figure,), "kind": "forgetting"})()
     config = asking(SuiteConfig(name="s", model="desk", kind="forgetting"))
     (told,) = what_suite_could_show(config, None, None, last)
     assert f"{figure.detectable:.2g} nats" in told
+    surer = config.model_copy(update={"confidence": 0.999})
+    (told,) = what_suite_could_show(surer, None, None, last)
+    more = figure.detectable * (3.2905 + 0.8416) / (1.96 + 0.8416)
+    assert f"99.9% confidence, 80 % power: a difference of {more:.2g} nats" in told
+    other = type("Last", (), {"figures": (figure,), "kind": "membership"})()
+    assert "which is assumed" in what_suite_could_show(config, None, None, other)[0]
     assert figure.detectable == pytest.approx(2.8 * 0.1 / math.sqrt(40), rel=0.3)
 
 
