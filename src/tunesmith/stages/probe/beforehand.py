@@ -45,7 +45,7 @@ def what_suite_could_show(
         if config.kind == "forgetting"
         else _area(which, num, _others(config, dataset), config.confidence)
         if config.kind == "membership"
-        else could_show(which, num, config.confidence)
+        else could_show(which, num, config.confidence) + _of_lost(config, num)
         for which, num in _examples(config, given, dataset)
     ]
 
@@ -84,7 +84,7 @@ def _examples(
 
             orders = len(said if said is not None else ORDERS)
             which = f"at most {test} test rows with {orders} orders each"
-            yield which, test * orders
+            yield which, test  # orders behind one row hang together
         case "refusals":
             from tunesmith.stages.probe.refusals import HARMFUL, HARMLESS, own_asks
 
@@ -93,6 +93,15 @@ def _examples(
                 num = sum(ask.to_refuse is to_refuse for ask in asks)
                 if num:
                     yield f"at most {num} {name}", num
+
+
+def _of_lost(config: ProbeConfig, num: int) -> str:
+    """Of robustness, what is added of accuracy lost: a row scores -1 to 1, so two models can differ
+    by 2 on it, and the smallest difference that is shown whatever they differ on is twice as far."""
+    if config.kind != "robustness" or not num:
+        return ""
+    most = min(2.0, 2 * detectable(num, config.confidence, 1.0))
+    return f"; of accuracy lost, which can differ by 2 on a row, one of {100 * most:.1f} points"
 
 
 def _at_most(config: ProbeConfig, num: int) -> int:

@@ -43,6 +43,9 @@ def test_each_number_of_examples_is_said_once(tiny: Any) -> None:
     (one,) = said("robustness", rows(tiny, 500, 90))
     assert one.startswith("at most 48 test rows under each change")
     assert f"{100 * detectable(48, 0.95, 0.2):.1f} points" in one
+    assert (
+        f"lost, which can differ by 2 on a row, one of {200 * detectable(48, 0.95, 1):.1f} " in one
+    )
     every, mine = said("behaviour", given=CASES, file="c.toml")
     assert (every[:6], mine[:15]) == ("2 case", "blanks, 2 cases")
     assert said("robustness") == ["what it could show is known when the dataset is cut"]
@@ -53,6 +56,7 @@ def test_each_number_of_examples_is_said_once(tiny: Any) -> None:
     assert harmless.startswith("at most 12 harmless")
     (orders,) = said("injection", rows(tiny, 500, 90))
     assert orders.startswith("at most 8 test rows with 8 orders each")
+    assert f"{100 * detectable(8, 0.95, 0.2):.1f} points" in orders  # rows, not rows by orders
 
 
 def test_what_the_last_version_spread_by_is_what_the_next_is_taken_to(tiny: Any) -> None:
