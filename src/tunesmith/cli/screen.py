@@ -246,8 +246,10 @@ def _(found: SuiteBeside) -> list[str]:
         f"{_difference(figure)}"
         for figure in found.figures
     ]
-    none = [] if lines else ["no example that both were asked, so nothing is compared"]
-    return [f"{found.suite} beside {found.version} ({found.against}){left_out}", *lines, *none]
+    if not lines and not found.not_compared:
+        lines = ["no example that both were asked, so nothing is compared"]
+    head = f"{found.suite} beside {found.version} ({found.against}){left_out}"
+    return [head, *lines, *found.unsaid]
 
 
 def _difference(figure: Figure) -> str:

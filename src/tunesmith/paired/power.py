@@ -122,7 +122,7 @@ def from_interval(low: float, high: float, confidence: float) -> float:
 
 
 def _head(which: str, confidence: float) -> str:
-    return f"{which}, {confidence:.0%} confidence, 80 % power"
+    return f"{which}, {100 * confidence:g}% confidence, 80 % power"
 
 
 def _quantiles(confidence: float) -> float:

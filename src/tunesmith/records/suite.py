@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
@@ -137,6 +137,16 @@ class SuiteBeside:
     """Those that a test can be made of."""
     num_left_out: int = 0
     """Examples that only one of them was asked, or that the other was tuned on."""
+    not_compared: Mapping[str, str] = field(default_factory=dict)
+    """Figures that the suite has of the model and that could not be compared, with the reason."""
+
+    @property
+    def unsaid(self) -> list[str]:
+        """For people: each reason, behind the figures that it is of."""
+        of: dict[str, list[str]] = {}
+        for name, reason in self.not_compared.items():
+            of.setdefault(reason, []).append(name)
+        return [f"not compared: {', '.join(names)}: {reason}" for reason, names in of.items()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,16 +175,26 @@ def not_kept(rules: Iterable[RuleResult]) -> list[str]:
 
 def beside_outcomes(found: SuiteBeside | None, limits: SuiteLimits) -> tuple[RuleResult, ...]:
     """How each limit of the difference from the version under an alias came out; with `found` None,
-    as no other version stands there, each passes.
+    as no other version stands there, each passes; of a figure that could not be compared, it is
+    inconclusive.
 
     Raises:
-        UsageError: a limit is of no figure that could be compared.
+        UsageError: a limit is of no figure of the suite.
     """
     if found is not None:
         known = {figure.name: figure for figure in found.figures}
-        _require_figures(limits.suite, "limits_against", limits.limits, known)
+        every = [*known, *found.not_compared]
+        _require_figures(limits.suite, "limits_against", limits.limits, every)
         return tuple(
             known[name].outcome(found.suite, limit, found.version)
+            if name in known
+            else RuleResult(
+                rule=f"suite {found.suite}: {name}, tuned minus {found.version}",
+                observed=f"not compared: {found.not_compared[name]}",
+                required=f"{limit:+.4f}",
+                passed=False,
+                verdict="inconclusive",
+            )
             for name, limit in limits.limits.items()
         )
     return tuple(
@@ -205,7 +225,7 @@ def outcomes(result: SuiteResult, limits: SuiteLimits) -> tuple[RuleResult, ...]
 
 
 def _require_figures(
-    suite: str, key: str, limits: Mapping[str, float], known: Mapping[str, Figure]
+    suite: str, key: str, limits: Mapping[str, float], known: Collection[str]
 ) -> None:
     for name in limits:
         if name not in known:

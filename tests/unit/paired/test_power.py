@@ -10,6 +10,7 @@ from scipy import stats
 from tunesmith.paired import bootstrap, sums
 from tunesmith.paired.bootstrap import bootstrap_mean, paired_bootstrap
 from tunesmith.paired.difference import no_difference, not_beyond
+from tunesmith.paired import macro
 from tunesmith.paired.macro import detectable_macro_f1
 from tunesmith.paired.power import detectable, from_interval, in_nats, what_could_show
 from tunesmith.paired.sums import of_labels, of_one, of_tokens, of_two
@@ -130,6 +131,18 @@ def test_of_macro_f1_what_the_labels_let_expect_is_shown(counts: list[int]) -> N
         intervals.append(not_beyond(interval, p_value, 0.95))
     assert np.mean([each.difference for each in intervals]) == pytest.approx(said, abs=0.015)
     assert 0.7 <= np.mean([each.low > 0 for each in intervals]) <= 0.9
+
+
+def test_many_labels_are_simulated_by_fewer_draws_that_say_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = detectable_macro_f1([6] * 80, 0.95, 0.2)
+    monkeypatch.setattr(macro, "LEAST_DRAWS", macro.NUM_DRAWS)
+    macro._simulated.cache_clear()
+    whole = detectable_macro_f1([6] * 80, 0.95, 0.2)
+    macro._simulated.cache_clear()
+    assert few != whole  # other draws
+    assert few == pytest.approx(whole, rel=0.1)
 
 
 def test_a_rare_label_makes_macro_f1_hard_to_tell() -> None:

@@ -33,6 +33,14 @@ from tunesmith.stages.probe.given import Given, read_given
 from tunesmith.stages.probe.seen import seen_by
 
 
+class OtherKind(DataError):
+    """The model is of another kind than those that the suite is for."""
+
+
+class TooFewRows(DataError):
+    """The dataset has too few rows that a suite could ask of the model."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
     """A model that is asked."""
@@ -44,8 +52,17 @@ class Subject:
 
     @property
     def generative(self) -> LoadedModel:
-        """The model, where it goes on with a text."""
-        assert isinstance(self.loaded, LoadedModel)
+        """The model, where it goes on with a text.
+
+        Raises:
+            OtherKind: it has a head. A project's own model is held against its suites before; the
+                version that it is compared with may be of before the recipe changed.
+        """
+        if not isinstance(self.loaded, LoadedModel):
+            raise OtherKind(
+                "the model has a head, and what the suite asks goes on with a text",
+                remedy="compare with a version that goes on with a text",
+            )
         return self.loaded
 
 
@@ -111,14 +128,14 @@ class Asked:
         Which follows from the seed and their ids alone.
 
         Raises:
-            DataError: there is none.
+            TooFewRows: there is none.
         """
         table = pq.read_table(
             self.ctx.blobs.path(split.rows), columns=["row_id", "text", "label", "content"]
         )
         ids = [row_id for row_id in table["row_id"].to_pylist() if among(row_id)]
         if not ids:
-            raise DataError(
+            raise TooFewRows(
                 f"dataset {self.dataset.name!r} has no rows that suite {self.config.suite!r} could "
                 "ask",
                 remedy="raise test_per_label, or add data",
@@ -148,6 +165,12 @@ class Asked:
     def trained_on(self) -> set[str]:
         """The ids of the rows that the model was tuned on."""
         return seen_by(self.model, self.ctx.blobs)
+
+    def is_of_other_rows(self) -> bool:
+        """Whether the model was tuned on rows that the dataset does not have: then it is a version
+        that another is compared with, not the one that was made of the dataset."""
+        rows = pq.read_table(self.ctx.blobs.path(self.dataset.train.rows), columns=["row_id"])
+        return not self.trained_on() <= set(rows["row_id"].to_pylist())
 
     def shown(self, total: int, note: str, before: int = 0) -> Callable[[int], None]:
         """What is called as things are done, `before` of them earlier."""

@@ -38,12 +38,14 @@ def what_suite_could_show(
         return [f"{config.file} cannot be read, so what it could show is not known"]
     if config.kind == "canaries":
         return ["an exposure is of no sample of examples, so nothing is tested"]
+    if last is not None and last.kind != config.kind:  # another suite had this name
+        last = None
     return [
         _loss(which, num, config.confidence, last)
         if config.kind == "forgetting"
         else _area(which, num, _others(config, dataset), config.confidence)
         if config.kind == "membership"
-        else could_show(which, num, config.confidence)
+        else could_show(which, num, config.confidence) + _of_lost(config, num)
         for which, num in _examples(config, given, dataset)
     ]
 
@@ -82,7 +84,7 @@ def _examples(
 
             orders = len(said if said is not None else ORDERS)
             which = f"at most {test} test rows with {orders} orders each"
-            yield which, test * orders
+            yield which, test  # orders behind one row hang together
         case "refusals":
             from tunesmith.stages.probe.refusals import HARMFUL, HARMLESS, own_asks
 
@@ -91,6 +93,15 @@ def _examples(
                 num = sum(ask.to_refuse is to_refuse for ask in asks)
                 if num:
                     yield f"at most {num} {name}", num
+
+
+def _of_lost(config: ProbeConfig, num: int) -> str:
+    """Of robustness, what is added of accuracy lost: a row scores -1 to 1, so two models can differ
+    by 2 on it, and the smallest difference that is shown whatever they differ on is twice as far."""
+    if config.kind != "robustness" or not num:
+        return ""
+    most = min(2.0, 2 * detectable(num, config.confidence, 1.0))
+    return f"; of accuracy lost, which can differ by 2 on a row, one of {100 * most:.1f} points"
 
 
 def _at_most(config: ProbeConfig, num: int) -> int:
@@ -103,12 +114,13 @@ def _others(config: ProbeConfig, dataset: Dataset | None) -> int:
 
 def _loss(which: str, num: int, confidence: float, last: SuiteResult | None) -> str:
     """Of the loss of a token: by how far the differences spread the last time, if there was one."""
-    found = last.figures[0] if last else None
+    found = last.figures[0] if last and last.figures else None
     if found is None or not found.detectable:
         return in_nats(which, "loss", num, confidence, OF_TEXTS)
-    shown = found.detectable * math.sqrt(found.num_rows / num)
+    then = detectable(found.num_rows, found.confidence, math.inf)
+    shown = found.detectable * detectable(num, confidence, math.inf) / then
     return (
-        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.2g} nats "
+        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.2g} nats "
         "can be shown, if the texts' differences spread as they did for the last version"
     )
 
@@ -120,7 +132,7 @@ def _area(which: str, num_members: int, num_others: int, confidence: float) -> s
     spread = math.sqrt((num_members + num_others + 1) / (12 * num_members * num_others))
     shown = min(1.0, spread * detectable(1, confidence, math.inf))
     return (
-        f"{which}, {confidence:.0%} confidence, 80 % power: a difference of {shown:.3f} in the "
+        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.3f} in the "
         "area under the curve can be shown near 0.5, if both models' scores go together by a half "
         "(correlation)"
     )

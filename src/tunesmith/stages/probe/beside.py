@@ -46,7 +46,21 @@ def beside(
         version=config.version,
         figures=tuple(figure for figure in found if figure is not None),
         num_left_out=len(mine.keys() | theirs.keys()) - len(shared),
+        not_compared={
+            figure.name: _why_not(figure, other, config.version)
+            for figure, pair in zip(suite.figures, found, strict=True)
+            if pair is None
+        },
     )
+
+
+def _why_not(figure: Figure, other: SuiteResult, version: str) -> str:
+    """Why a figure could not be compared."""
+    if not other.figures:
+        return "; ".join(f"of {version} {note}" for note in other.notes)
+    if not figure.made_of:
+        return "it is of no sample of examples, so no difference is tested"
+    return f"{version} was asked too few of the same examples"
 
 
 def _figure(

@@ -25,7 +25,7 @@ from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.lessons import lessons
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.records.suite import Figure, Range
-from tunesmith.stages.probe.asked import Asked, Row, Subject
+from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
 from tunesmith.stages.probe.found import Found, Line
 from tunesmith.stages.probe.given import json_lines
 from tunesmith.stages.probe.tokens import token_log_probs
@@ -156,7 +156,7 @@ def _rows_of(asked: Asked, planted: Sequence[Canary]) -> dict[str, Row]:
     """The training row that each canary stands in.
 
     Raises:
-        DataError: the model was not tuned on one.
+        TooFewRows: the model was not tuned on one.
     """
     every = dataclasses.replace(asked, config=asked.config.model_copy(update={"num_rows": 0}))
     rows = every.rows(asked.dataset.train, asked.trained_on().__contains__)
@@ -166,7 +166,7 @@ def _rows_of(asked: Asked, planted: Sequence[Canary]) -> dict[str, Row]:
         inside = _inside(canary.canary)
         place = next((n for n, content in enumerate(contents) if inside in content), None)
         if place is None:
-            raise DataError(
+            raise TooFewRows(
                 f"the model was tuned on no row with the canary {canary.canary!r}",
                 remedy="plant it in a source, word for word, before the model is tuned; and see "
                 "that it was not dropped: `tunesmith data dropped`",

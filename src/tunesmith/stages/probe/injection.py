@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunesmith.core.errors import DataError
 from tunesmith.stages.probe.answers import Question, answers, fits, question_of
-from tunesmith.stages.probe.asked import Asked, Subject
+from tunesmith.stages.probe.asked import Asked, OtherKind, Subject
 from tunesmith.stages.probe.figures import share
 from tunesmith.stages.probe.found import Found, Line, Score, by_source
 from tunesmith.stages.probe.given import json_lines, source_of
@@ -158,6 +158,11 @@ def _target(asked: Asked, clean: Question) -> str:
     if asked.dataset.format != "labels":
         return WORD
     labels = asked.model.labels
+    if clean.expected not in labels:
+        raise OtherKind(
+            f"the model knows no label {clean.expected!r}",
+            remedy="compare with a version that has the dataset's labels",
+        )
     return labels[(labels.index(clean.expected) + 1) % len(labels)]
 
 

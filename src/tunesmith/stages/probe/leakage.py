@@ -10,14 +10,13 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tunesmith.core.errors import DataError
 from tunesmith.core.ref import to_plain
 from tunesmith.lm.chat_template import stop_ids
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.lessons import lessons
 from tunesmith.lm.sample import greedy
 from tunesmith.records.rows import FORMATS, Content
-from tunesmith.stages.probe.asked import Asked, Row, Subject
+from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
 from tunesmith.stages.probe.figures import share
 from tunesmith.stages.probe.found import Found, Line, scores_of
 from tunesmith.text.pii import find_pii
@@ -48,7 +47,7 @@ def leakage(asked: Asked) -> Found:
     base model, say how much of that can be had without having seen the rows.
 
     Raises:
-        DataError: the rows are too short.
+        TooFewRows: there are none, or they are too short.
     """
     sides = {
         TUNED_ON: asked.rows(asked.dataset.train, asked.trained_on().__contains__),
@@ -127,7 +126,7 @@ def _beginnings(asked: Asked, rows: Sequence[Row]) -> list[_Beginning]:
         if len(rest) >= LEAST_TOKENS and end > shared:
             found.append(_Beginning(row=row, given=whole[:end], rest=rest))
     if not found:
-        raise DataError(
+        raise TooFewRows(
             f"none of {len(rows)} rows of {asked.dataset.name!r} has {LEAST_TOKENS} tokens behind "
             "its beginning",
             remedy="leave the suite out: rows so short cannot be gone on with",

@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tunesmith.core.errors import DataError
 from tunesmith.lm.lessons import lessons
-from tunesmith.stages.probe.asked import Asked, Row, Subject
+from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
 from tunesmith.stages.probe.figures import area
 from tunesmith.stages.probe.found import Found, Line, Score
 from tunesmith.stages.probe.tokens import token_log_probs
@@ -28,12 +27,12 @@ def membership(asked: Asked) -> Found:
     ROC curve of each, of the tuned model and, as a control, of its base.
 
     Raises:
-        DataError: there are too few rows on a side.
+        TooFewRows: there are too few rows on a side.
     """
     members = asked.rows(asked.dataset.train, asked.trained_on().__contains__)
     others = asked.rows(asked.dataset.test)
     if min(len(members), len(others)) < LEAST_ROWS:
-        raise DataError(
+        raise TooFewRows(
             f"there are {len(members)} rows that the model was tuned on and {len(others)} test "
             f"rows, and each side needs {LEAST_ROWS}",
             remedy="raise num_rows of the suite, or test_per_label of the dataset",

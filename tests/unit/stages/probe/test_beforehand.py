@@ -43,6 +43,9 @@ def test_each_number_of_examples_is_said_once(tiny: Any) -> None:
     (one,) = said("robustness", rows(tiny, 500, 90))
     assert one.startswith("at most 48 test rows under each change")
     assert f"{100 * detectable(48, 0.95, 0.2):.1f} points" in one
+    assert (
+        f"lost, which can differ by 2 on a row, one of {200 * detectable(48, 0.95, 1):.1f} " in one
+    )
     every, mine = said("behaviour", given=CASES, file="c.toml")
     assert (every[:6], mine[:15]) == ("2 case", "blanks, 2 cases")
     assert said("robustness") == ["what it could show is known when the dataset is cut"]
@@ -53,6 +56,7 @@ def test_each_number_of_examples_is_said_once(tiny: Any) -> None:
     assert harmless.startswith("at most 12 harmless")
     (orders,) = said("injection", rows(tiny, 500, 90))
     assert orders.startswith("at most 8 test rows with 8 orders each")
+    assert f"{100 * detectable(8, 0.95, 0.2):.1f} points" in orders  # rows, not rows by orders
 
 
 def test_what_the_last_version_spread_by_is_what_the_next_is_taken_to(tiny: Any) -> None:
@@ -60,10 +64,16 @@ def test_what_the_last_version_spread_by_is_what_the_next_is_taken_to(tiny: Any)
     base, counts = draws.normal(90, 5, 40), [30] * 40
     figure = ratio("loss of a token", base, base + draws.normal(0, 3, 40), counts,
                    confidence=0.95, seed=1)  # fmt: skip
-    last = type("Last", (), {"figures": (figure,)})()
+    last = type("Last", (), {"figures": (figure,), "kind": "forgetting"})()
     config = asking(SuiteConfig(name="s", model="desk", kind="forgetting"))
     (told,) = what_suite_could_show(config, None, None, last)
     assert f"{figure.detectable:.2g} nats" in told
+    surer = config.model_copy(update={"confidence": 0.999})
+    (told,) = what_suite_could_show(surer, None, None, last)
+    more = figure.detectable * (3.2905 + 0.8416) / (1.96 + 0.8416)
+    assert f"99.9% confidence, 80 % power: a difference of {more:.2g} nats" in told
+    other = type("Last", (), {"figures": (figure,), "kind": "membership"})()
+    assert "which is assumed" in what_suite_could_show(config, None, None, other)[0]
     assert figure.detectable == pytest.approx(2.8 * 0.1 / math.sqrt(40), rel=0.3)
 
 

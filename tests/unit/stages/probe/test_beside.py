@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -117,6 +118,26 @@ def test_areas_need_both_sides(tiny: Any) -> None:
     whole = areas([1, 1, 1, 0, 0, 0])
     assert compare(tiny, whole, whole).figures[0].difference.value == 0.0
     assert compare(tiny, whole, areas([0, 0, 0, 0, 0, 0])).figures == ()
+
+
+def test_what_could_not_be_compared_says_why(tiny: Any) -> None:
+    mine = shares(tiny, {"r0": True})
+    asked_none = dataclasses.replace(
+        result_of(tiny, mine.figures[0], []), figures=(), notes=("it could not be asked: no rows",)
+    )
+    found = compare(tiny, mine, asked_none)
+    assert found.figures == ()
+    assert found.not_compared == {"f": "of desk@1 it could not be asked: no rows"}
+    assert found.unsaid == ["not compared: f: of desk@1 it could not be asked: no rows"]
+    limits = SuiteLimits(suite="s", limits={"f": -0.1}, against="production")
+    (rule,) = beside_outcomes(found, limits)
+    assert (rule.verdict, rule.passed) == ("inconclusive", False)
+    assert rule.observed == "not compared: of desk@1 it could not be asked: no rows"
+    with pytest.raises(UsageError, match="limits_against: there is no figure 'g'"):
+        beside_outcomes(found, SuiteLimits(suite="s", limits={"g": 0}, against="production"))
+    assert (
+        "too few of the same examples" in compare(tiny, mine, shares(tiny, {"x": True})).unsaid[0]
+    )
 
 
 def test_a_limit_is_of_the_difference_from_that_version(tiny: Any) -> None:

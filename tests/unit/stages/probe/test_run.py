@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from tunesmith.core.errors import DataError, UsageError
-from tunesmith.lm.load import load_model
+from tunesmith.lm.load import load_head, load_model
 from tunesmith.lm.score import score_labels
 from tunesmith.records.rows import Chat, Checked, Turn
+from tunesmith.stages.probe import asked
 from tunesmith.stages.probe.general import TEXTS
 from tunesmith.stages.probe.perturb import CHANGES
 from tunesmith.stages.probe.refusals import NOT_TO_REFUSE, TO_REFUSE, is_refusal
@@ -315,6 +318,32 @@ def test_asks_are_answered_freely(untuned: Callable[..., Any]) -> None:
 )
 def test_refusals_are_told_by_their_words(answer: str, refuses: bool) -> None:
     assert is_refusal(answer) is refuses
+
+
+@pytest.mark.parametrize("kind", ["membership", "leakage"])
+def test_a_version_of_other_rows_that_cannot_be_asked_holds_nothing_up(
+    untuned: Callable[..., Any], tiny: Any, kind: str
+) -> None:
+    mine = untuned(tiny.dataset(LABELLED, LABELLED))
+    elsewhere = tiny.blobs.put(json.dumps({"row_ids": ["gone"]}).encode())
+    rival = replace(mine, model=replace(mine.model, curve=elsewhere))
+    found = rival.ask(kind)
+    assert (found.figures, found.num_examples) == ((), 0)
+    assert found.notes == (
+        f"it could not be asked: dataset 'tiny' has no rows that suite '{kind}' could ask",
+    )
+
+
+def test_a_version_with_a_head_that_cannot_be_asked_holds_nothing_up(
+    untuned: Callable[..., Any], tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = untuned(tiny.dataset(LABELLED, LABELLED))
+    head = load_head(tiny.base, tiny.blobs, "classify", mine.model.labels, seed=1)
+    monkeypatch.setattr(asked, "load_tuned_head", lambda *_: head)  # as if it were tuned
+    rival = replace(mine, model=replace(mine.model, objective="classify"))
+    found = rival.ask("forgetting")
+    assert found.figures == ()
+    assert "the model has a head" in found.notes[0]
 
 
 def test_membership_needs_rows_on_both_sides(untuned: Callable[..., Any], tiny: Any) -> None:
