@@ -223,6 +223,9 @@ def judged_beside(
         shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
         if path.besides:
             shown["besides"] = tuple(path.besides.values())
+            held = [suites[named].judged_beside() for named in path.besides]
+            if any(each.limits for each in held):
+                shown["limits_against"] = Limits(of=tuple(each for each in held if each.limits))
     beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices

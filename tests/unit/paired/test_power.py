@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tunesmith.paired import bootstrap, sums
+from tunesmith.paired import bootstrap, macro, sums
 from tunesmith.paired.bootstrap import bootstrap_mean, paired_bootstrap
 from tunesmith.paired.difference import no_difference, not_beyond
-from tunesmith.paired import macro
 from tunesmith.paired.macro import detectable_macro_f1
 from tunesmith.paired.power import detectable, from_interval, in_nats, what_could_show
 from tunesmith.paired.sums import of_labels, of_one, of_tokens, of_two

@@ -96,8 +96,8 @@ def _examples(
 
 
 def _of_lost(config: ProbeConfig, num: int) -> str:
-    """Of robustness, what is added of accuracy lost: a row scores -1 to 1, so two models can differ
-    by 2 on it, and the smallest difference that is shown whatever they differ on is twice as far."""
+    """Of robustness, what is added of accuracy lost: a row scores -1 to 1, so two can differ
+    by 2 on it, and what is shown whatever they differ on is twice as far."""
     if config.kind != "robustness" or not num:
         return ""
     most = min(2.0, 2 * detectable(num, config.confidence, 1.0))
@@ -132,7 +132,7 @@ def _area(which: str, num_members: int, num_others: int, confidence: float) -> s
     spread = math.sqrt((num_members + num_others + 1) / (12 * num_members * num_others))
     shown = min(1.0, spread * detectable(1, confidence, math.inf))
     return (
-        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.3f} in the "
-        "area under the curve can be shown near 0.5, if both models' scores go together by a half "
-        "(correlation)"
+        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.3f} in "
+        "the area under the curve can be shown near 0.5, if both models' scores go together by a "
+        "half (correlation)"
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunesmith.records.evaluation import RuleResult
 from tunesmith.records.suite import (
     Figure,
     SuiteBeside,
     SuiteLimits,
     SuiteResult,
+    beside_outcomes,
     outcomes,
 )
 
@@ -32,17 +34,14 @@ def beyond_task(
     suites: Sequence[SuiteResult],
     limits: Sequence[SuiteLimits],
     besides: Sequence[SuiteBeside] = (),
+    against: Sequence[SuiteLimits] = (),
 ) -> str:
-    """The section; empty without suites."""
+    """The section; empty without suites. `against` are limits of differences from `besides`."""
     if not suites:
         return ""
     parts = ["## Beyond its task"]
-    says = {"pass": "kept", "fail": "not kept", "inconclusive": "not decided"}
     for suite, limit in zip(suites, limits, strict=True):
-        judged = [
-            f"- limit {says[rule.said]}: {rule.rule}: {rule.observed}, required {rule.required}"
-            for rule in outcomes(suite, limit)
-        ]
+        judged = [_limit(rule) for rule in outcomes(suite, limit)]
         table = _table("base model", suite.figures)
         told = [f"- {note}" for note in suite.notes]
         parts.append(f"### {suite.suite}\n\n{SHOWS[suite.kind]}")
@@ -54,7 +53,17 @@ def beyond_task(
                 parts.append(f"Beside {each.version} ({each.against}), on the same examples; ")
                 parts[-1] += f"{each.num_left_out} left out:"
                 parts.append("\n".join(_table(each.version, each.figures)))
+                told = [_limit(rule) for of in against if of.suite == each.suite
+                        for rule in beside_outcomes(each, of)]  # fmt: skip
+                told += [f"- {reason}" for reason in each.unsaid]
+                if told:
+                    parts.append("\n".join(told))
     return "\n\n".join(parts)
+
+
+def _limit(rule: RuleResult) -> str:
+    says = {"pass": "kept", "fail": "not kept", "inconclusive": "not decided"}
+    return f"- limit {says[rule.said]}: {rule.rule}: {rule.observed}, required {rule.required}"
 
 
 def _table(beside: str, figures: Sequence[Figure]) -> list[str]:

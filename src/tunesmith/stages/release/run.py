@@ -25,6 +25,7 @@ def release(
     suites: tuple[SuiteResult, ...] = (),
     limits: Limits | None = None,
     besides: tuple[SuiteBeside, ...] = (),
+    limits_against: Limits | None = None,
 ) -> Release:
     """Release `model` under the alias, with a card made of what was recorded.
 
@@ -37,7 +38,9 @@ def release(
             remedy="nothing was released; change the dataset or the model section and run it again",
         )
     ctx.progress(0, 1, f"writing the card of {config.name}")
-    beyond = beyond_task(suites, limits.of if limits else (), besides)
+    beyond = beyond_task(
+        suites, limits.of if limits else (), besides, limits_against.of if limits_against else ()
+    )
     card = model_card(config.name, model, dataset, gate, beyond)
     return Release(
         model=model,

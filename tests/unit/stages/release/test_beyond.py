@@ -3,7 +3,7 @@ from __future__ import annotations
 import typing
 
 from tunesmith.core.ref import Blob
-from tunesmith.records.suite import Figure, Range, SuiteLimits, SuiteResult
+from tunesmith.records.suite import Figure, Range, SuiteBeside, SuiteLimits, SuiteResult
 from tunesmith.stages.probe.config import Suite
 from tunesmith.stages.release.beyond import SHOWS, beyond_task
 
@@ -39,6 +39,21 @@ def test_a_suite_is_on_the_card_with_its_limits_and_what_it_shows():
     assert row + "| permutation test: p = 0.004; could show 0.070 | 40 |" in card
     assert "- limit not kept: suite general: loss of a token, tuned minus base: +0.2000" in card
     assert "- perplexity 18 -> 22" in card
+
+
+def test_limits_of_the_difference_from_another_version_are_on_the_card():
+    beside = SuiteBeside(
+        suite="general", kind="forgetting", model="desk", against="production", version="desk@1",
+        figures=(FIGURE,), not_compared={"other": "no reason"},
+    )  # fmt: skip
+    against = SuiteLimits(
+        suite="general", limits={"loss of a token": 0.1, "other": 0.1}, against="production"
+    )
+    card = beyond_task([RESULT], [SuiteLimits(suite="general")], [beside], [against])
+    start = "- limit not kept: suite general: loss of a token, tuned minus desk@1: +0.2000"
+    assert start in card
+    assert "- limit not decided: suite general: other, tuned minus desk@1: not compared" in card
+    assert "- not compared: other: no reason" in card
 
 
 def test_without_suites_there_is_no_section():
