@@ -3,7 +3,7 @@ released."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -211,21 +211,18 @@ def judged_beside(
     if gate.suites:
         beside["suites"] = tuple(path.suites[named] for named in gate.suites)
         effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
-        against = tuple(suites[named].judged_beside() for named in gate.suites)
-        against = tuple(each for each in against if each.limits)
         gate = gate.model_copy(update={"limits": effective})
-        if against:
-            beside["limits_against"] = Limits(of=against)
-            compared = [each.suite for each in against if each.suite in path.besides]
+        if against := _limits_against(suites, gate.suites):
+            beside["limits_against"] = against
+            compared = [each.suite for each in against.of if each.suite in path.besides]
             beside["besides"] = tuple(path.besides[named] for named in compared)
     shown: dict[str, Any] = {}
     if suites:
         shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
         if path.besides:
             shown["besides"] = tuple(path.besides.values())
-            held = [suites[named].judged_beside() for named in path.besides]
-            if any(each.limits for each in held):
-                shown["limits_against"] = Limits(of=tuple(each for each in held if each.limits))
+            if against := _limits_against(suites, path.besides):
+                shown["limits_against"] = against
     beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
         beside["slices"] = path.slices
@@ -236,15 +233,8 @@ def judged_beside(
         config = AuditConfig(name=name)
         given = {"model": path.model, "dataset": path.dataset}
         audited = beside["audit"] = step(f"audit:{name}", "audit@1", config, seed, **given)
-    judged = step(
-        f"gate:{name}",
-        "gate@1",
-        gate,
-        seed,
-        base=path.base_evaluation,
-        tuned=path.tuned_evaluation,
-        **beside,
-    )
+    asked = {"base": path.base_evaluation, "tuned": path.tuned_evaluation}
+    judged = step(f"gate:{name}", "gate@1", gate, seed, **asked, **beside)
     released = step(
         f"release:{name}",
         "release@1",
@@ -256,6 +246,13 @@ def judged_beside(
         **(shown if path.suites else {}),
     )
     return replace(path, audit=audited, gate=judged, release=released)
+
+
+def _limits_against(suites: Mapping[str, SuiteConfig], names: Iterable[str]) -> Limits | None:
+    """The limits of these suites' differences from another version; None where none has any."""
+    held = (suites[named].judged_beside() for named in names)
+    of = tuple(each for each in held if each.limits)
+    return Limits(of=of) if of else None
 
 
 def _rivals(
