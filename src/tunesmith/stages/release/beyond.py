@@ -78,6 +78,6 @@ def _row(figure: Figure) -> str:
     of, found = figure.tuned, figure.difference
     return (
         f"| {figure.name} | {figure.base:.3f} | {of.value:.3f} ({of.low:.3f} to {of.high:.3f}) "
-        f"| {found.value:+.3f} | {found.low:+.3f} to {found.high:+.3f} ({100 * figure.confidence:g}%) "
-        f"| {figure.tested} | {figure.num_rows} |"
+        f"| {found.value:+.3f} | {found.low:+.3f} to {found.high:+.3f} "
+        f"({100 * figure.confidence:g}%) | {figure.tested} | {figure.num_rows} |"
     )
