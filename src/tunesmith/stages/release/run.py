@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
 from tunesmith.core.errors import GateFailed
 from tunesmith.core.ref import AliasMove
 from tunesmith.core.step import Context
@@ -15,6 +17,17 @@ from tunesmith.stages.release.card import model_card
 from tunesmith.stages.release.config import ReleaseConfig
 
 
+class Beyond(TypedDict, total=False):
+    """What was found of the model beyond its task."""
+
+    suites: tuple[SuiteResult, ...]
+    limits: Limits | None
+    besides: tuple[SuiteBeside, ...]
+    """The differences of suites from the version under an alias."""
+    limits_against: Limits | None
+    """Limits of those differences."""
+
+
 def release(
     config: ReleaseConfig,
     ctx: Context,
@@ -22,10 +35,7 @@ def release(
     model: ModelVersion,
     dataset: Dataset,
     gate: GateResult,
-    suites: tuple[SuiteResult, ...] = (),
-    limits: Limits | None = None,
-    besides: tuple[SuiteBeside, ...] = (),
-    limits_against: Limits | None = None,
+    **found: Unpack[Beyond],
 ) -> Release:
     """Release `model` under the alias, with a card made of what was recorded.
 
@@ -38,8 +48,12 @@ def release(
             remedy="nothing was released; change the dataset or the model section and run it again",
         )
     ctx.progress(0, 1, f"writing the card of {config.name}")
+    limits, against = found.get("limits"), found.get("limits_against")
     beyond = beyond_task(
-        suites, limits.of if limits else (), besides, limits_against.of if limits_against else ()
+        found.get("suites", ()),
+        limits.of if limits else (),
+        found.get("besides", ()),
+        against.of if against else (),
     )
     card = model_card(config.name, model, dataset, gate, beyond)
     return Release(
