@@ -170,8 +170,8 @@ def test_forgetting_is_planned_priced_and_carried_out(once, tmp_path):
     assert "curate:triage" in kinds
     report = json.loads(copy.tunesmith("verify", "--json"))
     assert (report["problems"], report["num_erased"]) == ([], len(made["purged"]))
-    cached = {each.name for each in (folder / ".tunesmith" / "work" / "cache").iterdir()}
-    assert cached == {"files.json"}, "no rows as tokens; digests of files, by their names"
+    cached = {each.name for each in (folder / ".tunesmith" / "work" / "cache").glob("*")}
+    assert cached <= {"files.json"}, "no rows as tokens; digests of files, by their names"
     asked = json.loads(copy.tunesmith("plan", "--json"))["lines"]
     states = {line["step"]: line["state"] for line in asked}
     assert (states["curate:triage"], states["finetune:desk"]) == ("hit", "runs")

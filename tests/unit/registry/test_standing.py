@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 
 from tunesmith.core.errors import NotFound
 from tunesmith.graph import build
-from tunesmith.judging import beside_what_stands
-from tunesmith.pipeline import _beside_the_released
+from tunesmith.judging import beside_the_released, beside_what_stands
 from tunesmith.registry.change import approve, promote, roll_back
 from tunesmith.registry.report import compared, report
 from tunesmith.registry.roles import Actor
@@ -62,11 +61,11 @@ def test_released_means_production_else_candidate(desk: Any) -> None:
     assert stands(desk, "candidate") == second
 
 
-def test_a_retrained_model_is_judged_beside_the_released_one(desk: Any) -> None:
+def test_a_retrained_model_is_judgedbeside_the_released_one(desk: Any) -> None:
     plain = GateConfig(model="desk", rules=(GateRule(at_least=0.5),))
-    assert _beside_the_released(plain).rules == (*plain.rules, GateRule(against="released"))
+    assert beside_the_released(plain).rules == (*plain.rules, GateRule(against="released"))
     own = GateConfig(model="desk", rules=(GateRule(against="production", margin=-0.1),))
-    assert _beside_the_released(own) == own
+    assert beside_the_released(own) == own
 
     first = desk.release()
     gate = '[gate.desk]\nmodel = "desk"\n'
