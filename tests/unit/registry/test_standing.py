@@ -61,7 +61,7 @@ def test_released_means_production_else_candidate(desk: Any) -> None:
     assert stands(desk, "candidate") == second
 
 
-def test_a_retrained_model_is_judgedbeside_the_released_one(desk: Any) -> None:
+def test_a_retrained_model_is_judged_beside_the_released_one(desk: Any) -> None:
     plain = GateConfig(model="desk", rules=(GateRule(at_least=0.5),))
     assert beside_the_released(plain).rules == (*plain.rules, GateRule(against="released"))
     own = GateConfig(model="desk", rules=(GateRule(against="production", margin=-0.1),))
