@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith.asset.repaired import repaired
 from tunesmith.core import erasure
 from tunesmith.core.erasure import keyed
 from tunesmith.core.errors import DataError, StoreError
@@ -132,17 +133,6 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> tupl
         for name in dict.fromkeys((*was, *to_be))
         if was.get(name) != to_be.get(name)
     )
-
-
-def repaired(fields: Mapping[str, Any], repair: Repair) -> dict[str, Any]:
-    """The fields of a record with a repair's changes; those that were there keep their order."""
-    made = dict(fields)
-    for change in repair.changes:
-        if change.after is None:
-            made.pop(change.field, None)
-        else:
-            made[change.field] = json.loads(change.after)
-    return made
 
 
 class Mending:

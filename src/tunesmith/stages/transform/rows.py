@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tunesmith.asset.contract import Contract
+from tunesmith.asset.repaired import repaired
 from tunesmith.asset.row import Row, label_of
-from tunesmith.records.repair import Repair, Repairs
+from tunesmith.records.repair import Repairs
 from tunesmith.stages.transform.came import Came, Given, to_json
 from tunesmith.stages.transform.config import TransformConfig
 
@@ -102,7 +103,7 @@ class Maker:
         fields, bad = _plain(came.fields)
         row_id = self._row_id(came.parents, _written(self._titled(fields)))
         repair = self._repairs.get(row_id)
-        made = _repaired(fields, repair) if repair else fields
+        made = repaired(fields, repair) if repair else fields
         changed = {change.field for change in repair.changes} if repair else set()
         problem = next((("bad-value", bad[name]) for name in bad if name not in changed), None)
         return Draft(row_id, pointer, fields, made, problem)
@@ -187,17 +188,6 @@ def _plain(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             plain[name] = None
             bad[name] = f"the field {name!r}: {error}"
     return plain, bad
-
-
-def _repaired(fields: Mapping[str, Any], repair: Repair) -> dict[str, Any]:
-    """The fields with a repair's changes; those that were there keep their order."""
-    made = dict(fields)
-    for change in repair.changes:
-        if change.after is None:
-            made.pop(change.field, None)
-        else:
-            made[change.field] = json.loads(change.after)
-    return made
 
 
 def _written(fields: Mapping[str, Any]) -> str:
