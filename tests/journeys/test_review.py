@@ -75,13 +75,8 @@ def _notes():
             yield {"who": f"person-{kind}-{number}", "note": note, "kind": kind}
 
 
-@pytest.mark.slow
-def test_what_people_correct_is_what_is_trained_on(data_project):
-    ward = data_project("ward", SECTIONS)
-    lines = "\n".join(json.dumps(note) for note in _notes())
-    (ward.folder / "data" / "notes.jsonl").write_text(lines)
-    (ward.folder / "guidelines.md").write_text("# Kinds\n\nWho fell is a fall.\n")
-    ward.tunesmith("run")
+def speaker(ward):
+    """say(*words): what a command of the project answers, or that it `fails` with an error."""
 
     def say(*words, fails=None):
         done = CliRunner().invoke(app, [*words, "-p", str(ward.folder), "--json"])
@@ -90,6 +85,18 @@ def test_what_people_correct_is_what_is_trained_on(data_project):
             return None
         assert done.exit_code == 0, (words, done.exception)
         return json.loads(done.stdout)
+
+    return say
+
+
+@pytest.mark.slow
+def test_what_people_correct_is_what_is_trained_on(data_project):
+    ward = data_project("ward", SECTIONS)
+    lines = "\n".join(json.dumps(note) for note in _notes())
+    (ward.folder / "data" / "notes.jsonl").write_text(lines)
+    (ward.folder / "guidelines.md").write_text("# Kinds\n\nWho fell is a fall.\n")
+    ward.tunesmith("run")
+    say = speaker(ward)
 
     def planned():
         lines = {line["step"]: line for line in say("plan")["lines"]}
@@ -139,14 +146,7 @@ def test_answers_that_people_correct_are_what_is_learnt_and_are_erased_with_the_
     (ward.folder / "data" / "doses.jsonl").write_text(lines)
     (ward.folder / "guidelines.md").write_text("# Doses\n\nIn milligrams.\n")
     ward.tunesmith("run")
-
-    def say(*words, fails=None):
-        done = CliRunner().invoke(app, [*words, "-p", str(ward.folder), "--json"])
-        if fails:
-            assert isinstance(done.exception, fails), done.output
-            return None
-        assert done.exit_code == 0, (words, done.exception)
-        return json.loads(done.stdout)
+    say = speaker(ward)
 
     def texts():
         return {
