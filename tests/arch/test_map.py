@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tunesmith"
 HEAVY = (
     *("torch", "transformers", "fastapi", "uvicorn", "sklearn", "scipy", "numpy", "pyarrow"),
     *("duckdb", "alembic"),
@@ -116,3 +118,20 @@ def test_nothing_unsafe_is_called(forbidden):
         if word.search(line) and not line.strip().startswith(("#", '"'))
     ]
     assert found == []
+
+
+def test_errors_are_of_one_tree():
+    """A class that stands elsewhere is known only where its module was loaded: not to the list of
+    exit codes, nor to a process that is told of the error by its name."""
+    from tunesmith.core import errors
+
+    known = {n for n, it in vars(errors).items() if isinstance(it, type)}
+    elsewhere = [
+        f"{path.relative_to(SOURCE)}:{node.name}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path != Path(errors.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        if any(isinstance(base, ast.Name) and base.id in known for base in node.bases)
+    ]
+    assert elsewhere == []

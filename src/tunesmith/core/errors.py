@@ -10,7 +10,9 @@
     ├── Conflict                        5    somebody else holds it, or it changed meanwhile
     │   └── StoreLocked                 5
     ├── DataError                       1    the data cannot be used
-    │   └── PackageError                1    a package that cannot be fetched or trusted
+    │   ├── PackageError                1    a package that cannot be fetched or trusted
+    │   ├── OtherKind                   1    a model of another kind than is asked for
+    │   └── TooFewRows                  1    a dataset with too few rows for what is asked
     ├── StoreError                      1    the store cannot be used as it is
     │   ├── BlobMissing                 1
     │   ├── BlobCorrupt                 1
@@ -96,6 +98,14 @@ class DataError(TunesmithError):
 
 class PackageError(DataError):
     """A package cannot be fetched, or is not what was pinned."""
+
+
+class OtherKind(DataError):
+    """The model is of another kind than those that are asked this."""
+
+
+class TooFewRows(DataError):
+    """The dataset has too few rows that a model could be asked."""
 
 
 class StoreError(TunesmithError):

@@ -229,8 +229,9 @@ def of_judgement(store: Store) -> Iterator[Found]:
 
 
 def _evaluation(store: Store, run: Run) -> dict[str, Any]:
+    from tunesmith.paired.power import MACRO_F1
     from tunesmith.stages.evaluate.compare import floor_interval
-    from tunesmith.stages.evaluate.measured import CALIBRATION, MACRO_F1, known
+    from tunesmith.stages.evaluate.measured import CALIBRATION, known
     from tunesmith.stages.evaluate.predictions import from_parquet
 
     found: Evaluation = store.load(run)

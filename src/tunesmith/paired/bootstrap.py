@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 from tunesmith.records.rivals import Estimate
 
 Array = NDArray[np.float64]
@@ -36,13 +35,12 @@ def paired_bootstrap(
     """The interval of mean(tuned) - mean(base), where each entry is the score of a row."""
     rows = np.asarray(tuned, dtype=np.float64) - np.asarray(base, dtype=np.float64)
     found = bootstrap_mean(rows, confidence=confidence, seed=seed)
-    quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
     spread = rows.std(ddof=1) if len(rows) > 1 else np.inf
     return Interval(
         difference=found.mean,
         low=found.low,
         high=found.high,
-        detectable=float(quantiles * spread / np.sqrt(len(rows))),
+        detectable=float(quantiles(confidence) * spread / np.sqrt(len(rows))),
     )
 
 

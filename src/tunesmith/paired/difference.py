@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from tunesmith.paired.bootstrap import Array, Interval
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 from tunesmith.paired.sums import permuted
 
 FEW = 10
@@ -55,7 +55,6 @@ def of_outcomes(won: int, lost: int, num_rows: int, confidence: float) -> Interv
         of_won = binomtest(won, differ).proportion_ci(confidence, "exact")
         low = min(low, (2 * of_won.low - 1) * differ / num_rows)
         high = max(high, (2 * of_won.high - 1) * differ / num_rows)
-    quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
     # With one imagined row won and one lost, so that two models that never disagree on these rows
     # are not said to be told apart by any difference; a row more, as outcomes are whole rows.
     spread = np.sqrt(np.append(rows, (-1.0, 1.0)).var() / num_rows)
@@ -63,7 +62,7 @@ def of_outcomes(won: int, lost: int, num_rows: int, confidence: float) -> Interv
         difference=(won - lost) / num_rows,
         low=float(low),
         high=float(high),
-        detectable=float(min(1.0, quantiles * spread + 1 / num_rows)),
+        detectable=float(min(1.0, quantiles(confidence) * spread + 1 / num_rows)),
     )
 
 

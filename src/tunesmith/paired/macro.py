@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
 from tunesmith.paired.bootstrap import Array
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 
 NUM_DRAWS = 2_000
 MANY_LABELS = 30
@@ -58,9 +57,7 @@ def _simulated(counts: tuple[int, ...], confidence: float, share: float, accurac
                 wrong = count - right
                 said[model] += generator.multinomial(wrong, elsewhere / elsewhere.sum())
     gaps = _macro(hits[0], said[0] + rows) - _macro(hits[1], said[1] + rows)
-    normal = NormalDist()
-    quantiles = normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(POWER)
-    return float(min(1.0, quantiles * gaps.std()))
+    return float(min(1.0, quantiles(confidence) * gaps.std()))
 
 
 def _macro(hits: Array, seen: Array) -> Array:

@@ -19,7 +19,8 @@ BOUNDED_METRICS = frozenset(
     )
 )  # fmt: skip
 """Metrics that are the mean of what rows score from 0 to 1."""
-NO_MEANS = frozenset(("macro-F1", "micro-F1", "calibration error", "loss", "perplexity"))
+MACRO_F1 = "macro-F1"
+NO_MEANS = frozenset((MACRO_F1, "micro-F1", "calibration error", "loss", "perplexity"))
 """Metrics that are, or may be, no mean of rows."""
 IN_NATS = frozenset(("log-likelihood", "signed log-likelihood", "loss"))
 """Metrics that are nats of a token: no bound, but a scale on which a spread can be assumed."""
@@ -46,10 +47,10 @@ def detectable(num_rows: int, confidence: float, share: float) -> float:
     >>> round(detectable(96, 0.95, 0.2), 3), detectable(4, 0.95, 1.0)
     (0.138, 1.0)
     """
-    quantiles = _quantiles(confidence)
+    reach = quantiles(confidence)
     if math.isinf(share):  # of nothing known: in standard deviations of the differences
-        return quantiles / math.sqrt(num_rows)
-    return min(1.0, quantiles * math.sqrt(share / num_rows) + 1 / num_rows)
+        return reach / math.sqrt(num_rows)
+    return min(1.0, reach * math.sqrt(share / num_rows) + 1 / num_rows)
 
 
 def what_could_show(data_format: str, num_rows: int, confidence: float) -> str:
@@ -69,7 +70,7 @@ def could_show(which: str, num_rows: int, confidence: float, unknown: str = "") 
     if unknown:
         spreads = detectable(num_rows, confidence, math.inf)
         return (
-            f"{_head(which, confidence)}: a difference of {spreads:.2f} standard deviations of the "
+            f"{head(which, confidence)}: a difference of {spreads:.2f} standard deviations of the "
             f"rows' differences can be shown; how large one is of {unknown} the report says"
         )
     usual, most = (detectable(num_rows, confidence, share) for share in (SHARE, 1.0))
@@ -80,7 +81,7 @@ def in_points(which: str, usual: float, most: float, confidence: float, given: s
     """The same, where what can be shown is known: `usual` of models that differ on `SHARE` of the
     rows, `most` of ones that differ on all."""
     return (
-        f"{_head(which, confidence)}: a difference of {100 * usual:.1f} points can be shown "
+        f"{head(which, confidence)}: a difference of {100 * usual:.1f} points can be shown "
         f"between models that differ on a fifth of the rows, one of {100 * most:.1f} points "
         f"whatever they differ on{given}"
     )
@@ -96,7 +97,7 @@ def in_nats(which: str, metric: str, num_rows: int, confidence: float, spread: f
         said = f"perplexity by a factor of {math.exp(nats):.3g}"
     by = "1 nat" if spread == 1 else f"{spread:g} nats"
     return (
-        f"{_head(which, confidence)}: a difference of {said} can be shown, if differences spread "
+        f"{head(which, confidence)}: a difference of {said} can be shown, if differences spread "
         f"by {by} from row to row, which is assumed, as no model was asked yet"
     )
 
@@ -109,7 +110,7 @@ def by_what_one_has(which: str, low: float, high: float, confidence: float) -> s
     """
     shown = from_interval(low, high, confidence)
     return (
-        f"{_head(which, confidence)}: a difference of {shown:.3g} can be shown, by how far the "
+        f"{head(which, confidence)}: a difference of {shown:.3g} can be shown, by how far the "
         "base model's rows spread, if its scores and the tuned model's go together by a half "
         "(correlation)"
     )
@@ -118,12 +119,15 @@ def by_what_one_has(which: str, low: float, high: float, confidence: float) -> s
 def from_interval(low: float, high: float, confidence: float) -> float:
     """The smallest difference that is shown four times out of five, where chance alone moves one
     model's metric from `low` to `high`, as by `by_what_one_has`."""
-    return (high - low) / 2 * _quantiles(confidence) / NormalDist().inv_cdf((1 + confidence) / 2)
+    return (high - low) / 2 * quantiles(confidence) / NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def _head(which: str, confidence: float) -> str:
+def head(which: str, confidence: float) -> str:
+    """How every such sentence begins: the rows, called `which`, and how sure it is to be."""
     return f"{which}, {100 * confidence:g}% confidence, 80 % power"
 
 
-def _quantiles(confidence: float) -> float:
+def quantiles(confidence: float) -> float:
+    """How many of its own standard deviations a difference has to be from 0, to be shown four times
+    out of five."""
     return NormalDist().inv_cdf((1 + confidence) / 2) + NormalDist().inv_cdf(POWER)

@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy.stats import norm
 
 from tunesmith.paired.bootstrap import NUM_RESAMPLES, Array, Interval
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 from tunesmith.records.rivals import Estimate
 
 AT_ONCE = 500
@@ -126,7 +125,6 @@ def of_two(before: Sums, after: Sums, *, confidence: float, seed: int) -> tuple[
     p-value of a permutation test."""
     num_rows = len(after.parts)
     deviations = _deviations([before, after], seed)
-    quantiles = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
     difference = after.value - before.value
     low, high = _ends(after, difference, deviations, confidence)
     if after.is_macro:
@@ -135,7 +133,7 @@ def of_two(before: Sums, after: Sums, *, confidence: float, seed: int) -> tuple[
         difference=difference,
         low=low,
         high=high,
-        detectable=float(quantiles * deviations.std()),
+        detectable=float(quantiles(confidence) * deviations.std()),
     )
 
     def exchanged(flips: Array) -> Array:

@@ -188,8 +188,8 @@ def compared(project: Project, first: str, second: str, metric: str = "") -> Bes
         UsageError: one is not of the form MODEL@NUMBER, or there is no such metric of both.
         NotFound: there is no such version, or it was never evaluated.
     """
+    from tunesmith.paired.seen import trained_on
     from tunesmith.stages.evaluate.compare import Asking, compare_as
-    from tunesmith.stages.evaluate.rows import trained_on
 
     entries = [entry_of(project, version) for version in (first, second)]
     with project.runner.database.read() as connection:

@@ -10,6 +10,7 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.paired.power import (
     BOUNDED,
     IN_NATS,
+    MACRO_F1,
     NO_MEANS,
     OF_TEXTS,
     SHARE,
@@ -24,8 +25,6 @@ from tunesmith.records.data import Dataset
 from tunesmith.records.evaluation import Evaluation, Slice, Slices
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 from tunesmith.stages.evaluate.task import Task
-
-MACRO_F1 = "macro-F1"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from tunesmith.paired.bootstrap import NUM_RESAMPLES, Array, Interval
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 from tunesmith.paired.sums import AT_ONCE, permuted
 from tunesmith.records.rivals import Estimate
 
@@ -96,7 +95,7 @@ def error_of_two(
         difference=difference,
         low=max(-1.0, difference - half),
         high=min(1.0, difference + half),
-        detectable=float((norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)) * drawn.std()),
+        detectable=float(quantiles(confidence) * drawn.std()),
     )
 
     def exchanged(flips: Array) -> Array:

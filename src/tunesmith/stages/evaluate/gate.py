@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from scipy.stats import norm
-
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import from_interval
 from tunesmith.records.evaluation import Comparison, RuleResult, Slice, Verdict
 from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -154,7 +152,7 @@ def _needed(num_rows: int, gap: float, half: float, confidence: float) -> int:
     An interval's width falls with the root of the number of rows. 0 where no number would: what was
     found is the threshold itself.
     """
-    reach = half * (1 + norm.ppf(POWER) / norm.ppf((1 + confidence) / 2))
+    reach = from_interval(-half, half, confidence)
     # Counts are doubles in records: what would take more rows than that is as good as never.
     rows = num_rows * (reach / gap) ** 2 if gap > 1e-9 else 0.0
     return max(num_rows + 1, math.ceil(rows)) if rows else 0

@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from tunesmith.core.errors import DataError
+from tunesmith.paired.power import MACRO_F1
 from tunesmith.paired.sums import Sums, of_labels, of_tags, of_tokens
 from tunesmith.records.evaluation import AT_RANK, RANKED, Evaluation
 from tunesmith.stages.evaluate.calibration import Sureness
 from tunesmith.stages.evaluate.metrics import UNTAGGED, of_rank
 from tunesmith.stages.evaluate.predictions import Predictions
 
-MACRO_F1 = "macro-F1"
 MICRO_F1 = "micro-F1"
 LOSS = "loss"
 PERPLEXITY = "perplexity"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,6 +9,7 @@ import pyarrow.parquet as pq
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import draw
 from tunesmith.core.errors import DataError
+from tunesmith.paired.seen import trained_on
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.stages.evaluate.config import EvaluateConfig
@@ -41,14 +40,6 @@ def asked_rows(
             remedy="raise test_per_label, or add data",
         )
     return table
-
-
-def trained_on(blobs: Blobs, model: ModelVersion) -> set[str]:
-    """The ids of the rows that `model` was trained on, from its own log of steps."""
-    seen: set[str] = set()
-    for line in blobs.get(model.curve).splitlines():
-        seen.update(json.loads(line)["row_ids"])
-    return seen
 
 
 def _unseen(

@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
+from tunesmith.paired.seen import trained_on
 from tunesmith.records.audit import Audit
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
@@ -28,7 +29,7 @@ from tunesmith.stages.evaluate.documented import document_rules
 from tunesmith.stages.evaluate.gate import apply_rules
 from tunesmith.stages.evaluate.outcome import Judged, Rival, outcome_of
 from tunesmith.stages.evaluate.predictions import to_parquet
-from tunesmith.stages.evaluate.rows import asked_rows, trained_on
+from tunesmith.stages.evaluate.rows import asked_rows
 from tunesmith.stages.evaluate.scorer import Asked, score
 from tunesmith.stages.evaluate.win_rate import win_rate
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tunesmith.core.canonical import draw
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import OtherKind, TooFewRows
 from tunesmith.core.step import Context
 from tunesmith.lm.attach import load_version
 from tunesmith.lm.contents import content_of
@@ -25,20 +25,12 @@ from tunesmith.lm.load import (
     load_tuned_head,
 )
 from tunesmith.lm.tokenizer import Tokenizer
+from tunesmith.paired.seen import trained_on
 from tunesmith.records.data import Dataset, Split
 from tunesmith.records.model import TASKS, ModelVersion, Task
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.stages.probe.config import ProbeConfig
 from tunesmith.stages.probe.given import Given, read_given
-from tunesmith.stages.probe.seen import seen_by
-
-
-class OtherKind(DataError):
-    """The model is of another kind than those that the suite is for."""
-
-
-class TooFewRows(DataError):
-    """The dataset has too few rows that a suite could ask of the model."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,7 +156,7 @@ class Asked:
 
     def trained_on(self) -> set[str]:
         """The ids of the rows that the model was tuned on."""
-        return seen_by(self.model, self.ctx.blobs)
+        return trained_on(self.ctx.blobs, self.model)
 
     def is_of_other_rows(self) -> bool:
         """Whether the model was tuned on rows that the dataset does not have: then it is a version

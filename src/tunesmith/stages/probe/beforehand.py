@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from tunesmith.core.kinds import resolve
-from tunesmith.paired.power import could_show, detectable, in_nats
+from tunesmith.paired.power import could_show, detectable, head, in_nats
 from tunesmith.records.data import Dataset
 from tunesmith.records.suite import SuiteResult
 from tunesmith.stages.probe.check import READERS
@@ -56,7 +56,7 @@ def _examples(
     """What is asked, for people, and how many there are at most."""
     read = resolve(READERS[config.kind]) if config.kind in READERS and given else None
     said = read(given.text, config.file) if read and given else None
-    test = _at_most(config, dataset.test.num_rows) if dataset else 0
+    test = _others(config, dataset)
     train = _at_most(config, dataset.train.num_rows) if dataset else 0
     match config.kind:
         case "forgetting":
@@ -75,7 +75,7 @@ def _examples(
             for each in tests:
                 yield f"{each.name}, {len(each.cases)} cases", len(each.cases)
         case "membership":
-            yield f"at most {train} rows tuned on and {_others(config, dataset)} test rows", train
+            yield f"at most {train} rows tuned on and {test} test rows", train
         case "leakage":
             yield f"at most {train} training rows", train
             yield f"at most {test} test rows", test
@@ -120,8 +120,8 @@ def _loss(which: str, num: int, confidence: float, last: SuiteResult | None) -> 
     then = detectable(found.num_rows, found.confidence, math.inf)
     shown = found.detectable * detectable(num, confidence, math.inf) / then
     return (
-        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.2g} nats "
-        "can be shown, if the texts' differences spread as they did for the last version"
+        f"{head(which, confidence)}: a difference of {shown:.2g} nats can be shown, if the texts' "
+        "differences spread as they did for the last version"
     )
 
 
@@ -132,7 +132,6 @@ def _area(which: str, num_members: int, num_others: int, confidence: float) -> s
     spread = math.sqrt((num_members + num_others + 1) / (12 * num_members * num_others))
     shown = min(1.0, spread * detectable(1, confidence, math.inf))
     return (
-        f"{which}, {100 * confidence:g}% confidence, 80 % power: a difference of {shown:.3f} in "
-        "the area under the curve can be shown near 0.5, if both models' scores go together by a "
-        "half (correlation)"
+        f"{head(which, confidence)}: a difference of {shown:.3f} in the area under the curve can "
+        "be shown near 0.5, if both models' scores go together by a half (correlation)"
     )

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from tunesmith.core.blobs import Blobs
 from tunesmith.core.step import Context
+from tunesmith.paired.seen import trained_on
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.suite import Figure, Range, SuiteBeside, SuiteResult
 from tunesmith.stages.probe.config import BesideConfig
 from tunesmith.stages.probe.figures import Scores, compared, values
-from tunesmith.stages.probe.seen import seen_by
 
 Key = tuple[str, str, str]
 """Of an example: which part of the suite, the row or its name, and what was asked."""
@@ -35,7 +35,7 @@ def beside(
     """Each figure of `suite`, of `model`, minus that of `other`, of `rival`, on the examples that
     both were asked. Rows that `rival` alone was tuned on are left out: it knows them."""
     mine, theirs = _examples(suite, ctx.blobs), _examples(other, ctx.blobs)
-    known = seen_by(rival, ctx.blobs) - seen_by(model, ctx.blobs)
+    known = trained_on(ctx.blobs, rival) - trained_on(ctx.blobs, model)
     shared = [key for key in mine if key in theirs and key[1] not in known]
     found = [_figure(figure, shared, mine, theirs, ctx.seed) for figure in suite.figures]
     return SuiteBeside(

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from scipy.stats import binomtest
 
 from tunesmith.core.canonical import canonical_json
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, TooFewRows
 from tunesmith.lm.contents import content_of
 from tunesmith.lm.example import Answer, Example
 from tunesmith.lm.lessons import lessons
 from tunesmith.records.rows import FORMATS, Content
 from tunesmith.records.suite import Figure, Range
-from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
+from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.found import Found, Line
 from tunesmith.stages.probe.given import json_lines
 from tunesmith.stages.probe.tokens import token_log_probs

@@ -28,7 +28,7 @@ from tunesmith.paired.difference import (
     of_few,
     of_outcomes,
 )
-from tunesmith.paired.power import POWER
+from tunesmith.paired.power import quantiles
 from tunesmith.paired.sums import of_one, of_tokens, of_two, permuted
 from tunesmith.records.suite import Figure, MadeOf, Range
 
@@ -234,7 +234,7 @@ def _of_drops(
     # With one imagined row for each model, as in `of_outcomes`: rows that never differ do not tell
     # any two models apart.
     spread = np.sqrt(np.append(rows, (-2.0, 2.0)).var() / len(rows))
-    return replace(found, detectable=float(min(2.0, _quantiles(confidence) * spread)))
+    return replace(found, detectable=float(min(2.0, quantiles(confidence) * spread)))
 
 
 def _of_areas(scores: Scores, confidence: float, seed: int) -> tuple[Interval, float]:
@@ -264,7 +264,7 @@ def _of_areas(scores: Scores, confidence: float, seed: int) -> tuple[Interval, f
         difference=difference,
         low=float(low),
         high=float(high),
-        detectable=float(min(1.0, max(least, _quantiles(confidence) * float(np.std(gaps))))),
+        detectable=float(min(1.0, max(least, quantiles(confidence) * float(np.std(gaps))))),
     )
     return interval, p_value
 
@@ -282,7 +282,3 @@ def _area_of_exchanged(before: Array, after: Array, num_members: int) -> Callabl
         return gaps
 
     return areas
-
-
-def _quantiles(confidence: float) -> float:
-    return float(norm.ppf((1 + confidence) / 2) + norm.ppf(POWER))

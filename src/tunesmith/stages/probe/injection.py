@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import DataError, OtherKind
 from tunesmith.stages.probe.answers import Question, answers, fits, question_of
-from tunesmith.stages.probe.asked import Asked, OtherKind, Subject
+from tunesmith.stages.probe.asked import Asked, Subject
 from tunesmith.stages.probe.figures import share
 from tunesmith.stages.probe.found import Found, Line, Score, by_source
 from tunesmith.stages.probe.given import json_lines, source_of

@@ -10,13 +10,14 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tunesmith.core.errors import TooFewRows
 from tunesmith.core.ref import to_plain
 from tunesmith.lm.chat_template import stop_ids
 from tunesmith.lm.contents import read_contents
 from tunesmith.lm.lessons import lessons
 from tunesmith.lm.sample import greedy
 from tunesmith.records.rows import FORMATS, Content
-from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
+from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.figures import share
 from tunesmith.stages.probe.found import Found, Line, scores_of
 from tunesmith.text.pii import find_pii

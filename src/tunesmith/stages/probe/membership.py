@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tunesmith.core.errors import TooFewRows
 from tunesmith.lm.lessons import lessons
-from tunesmith.stages.probe.asked import Asked, Row, Subject, TooFewRows
+from tunesmith.stages.probe.asked import Asked, Row, Subject
 from tunesmith.stages.probe.figures import area
 from tunesmith.stages.probe.found import Found, Line, Score
 from tunesmith.stages.probe.tokens import token_log_probs

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tunesmith.core.errors import OtherKind, TooFewRows
 from tunesmith.core.kinds import resolve
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.suite import SuiteResult
-from tunesmith.stages.probe.asked import Asked, OtherKind, TooFewRows
+from tunesmith.stages.probe.asked import Asked
 from tunesmith.stages.probe.config import SUITES, ProbeConfig
 from tunesmith.stages.probe.found import Found, to_parquet
 from tunesmith.stages.probe.given import Given
