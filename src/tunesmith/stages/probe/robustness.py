@@ -52,23 +52,16 @@ def robustness(asked: Asked) -> Found:
     forms = [*_written_worse(asked, questions), *_rewritten(asked, questions), *written]
     said_to = _ask(asked, questions, forms)
     plain, judged = said_to(questions), _is_judged(asked, questions)
-    figures: list[Figure] = []
-    if judged:
-        figures.append(
-            share(
-                f"accuracy: {AS_IT_IS}",
-                *_right(asked, plain),
-                confidence=asked.config.confidence,
-                worse="lower",
-            )
-        )
     right = {f"accuracy: {AS_IT_IS}": _right(asked, plain)} if judged else {}
+    confidence = asked.config.confidence
+    figures = [share(n, *told, confidence=confidence, worse="lower") for n, told in right.items()]
     lines = _lines(AS_IT_IS, plain, plain, right)
     for form in forms:
         if form.plain:
             both = said_to(form.plain), said_to(form.changed)
-            figures += _figures(asked, form.change, both, judged=judged)
-            lines += _lines(form.change, *both, _told(asked, form.change, both, judged=judged))
+            more, told = _looked_at(asked, form.change, both, judged=judged)
+            figures += more
+            lines += _lines(form.change, *both, told)
     return Found(
         figures=figures,
         examples=lines,
@@ -215,24 +208,27 @@ def _key(question: Question) -> object:
     return question.before, question.text
 
 
-def _figures(asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool) -> list[Figure]:
-    plain, said = both
+def _looked_at(
+    asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool
+) -> tuple[list[Figure], dict[str, Sequence[Sequence[float]]]]:
+    """The figures of a change, and what each question adds to each of them, for both models."""
     confidence = asked.config.confidence
     name, stays = f"answers that stay: {change}", _stays(both)
     figures = [share(name, *stays, confidence=confidence, worse="lower")]
+    told: dict[str, Sequence[Sequence[float]]] = {name: stays}
     if judged:
-        before, after = _right(asked, plain), _right(asked, said)
+        before, after = (_right(asked, said) for said in both)
+        right, lost = f"accuracy: {change}", f"accuracy lost: {change}"
         figures += [
-            share(f"accuracy: {change}", *after, confidence=confidence, worse="lower"),
-            drop(
-                f"accuracy lost: {change}",
-                before,
-                after,
-                confidence=confidence,
-                seed=asked.ctx.seed,
-            ),
+            share(right, *after, confidence=confidence, worse="lower"),
+            drop(lost, before, after, confidence=confidence, seed=asked.ctx.seed),
         ]
-    return figures
+        told[right] = after
+        told[lost] = [
+            [float(was) - float(is_now) for was, is_now in zip(*side, strict=True)]
+            for side in zip(before, after, strict=True)
+        ]
+    return figures, told
 
 
 def _stays(both: tuple[_Said, _Said]) -> tuple[list[bool], list[bool]]:
@@ -242,21 +238,6 @@ def _stays(both: tuple[_Said, _Said]) -> tuple[list[bool], list[bool]]:
         for before, after in zip(both[0].answers, both[1].answers, strict=True)
     )
     return base, tuned
-
-
-def _told(
-    asked: Asked, change: str, both: tuple[_Said, _Said], *, judged: bool
-) -> dict[str, Sequence[Sequence[float]]]:
-    """What each question adds to each of the figures of `_figures`, for both models."""
-    told: dict[str, Sequence[Sequence[float]]] = {f"answers that stay: {change}": _stays(both)}
-    if judged:
-        before, after = _right(asked, both[0]), _right(asked, both[1])
-        told[f"accuracy: {change}"] = after
-        told[f"accuracy lost: {change}"] = [
-            [float(was) - float(is_now) for was, is_now in zip(*side, strict=True)]
-            for side in zip(before, after, strict=True)
-        ]
-    return told
 
 
 def _right(asked: Asked, said: _Said) -> tuple[list[bool], list[bool]]:
