@@ -12,7 +12,8 @@ class Check:
 
     name: str
     defects: tuple[int, ...]
-    """Numbers of the known defects of fine-tuning that it guards against (docs/footguns.md)."""
+    """Numbers of the known defects of fine-tuning that it guards against, as in
+    docs/explanation/defects-of-peers.md."""
     observed: str
     required: str
     passed: bool

@@ -1,7 +1,7 @@
 """Conversations of several turns; transformers and TRL's training templates are the oracles.
 
 Their marks come from `{% generation %}` tags in templates that TRL keeps beside the original ones;
-ours from rendering twice. Defects by number: docs/footguns.md.
+ours from rendering twice. Defects by number: docs/explanation/defects-of-peers.md.
 """
 
 from __future__ import annotations

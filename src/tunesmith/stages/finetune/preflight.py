@@ -69,7 +69,8 @@ class Finding:
 
     rule: str
     defects: tuple[int, ...]
-    """Numbers of the known defects of fine-tuning that it is (docs/footguns.md)."""
+    """Numbers of the known defects of fine-tuning that it is, as in
+    docs/explanation/defects-of-peers.md."""
     fault: str
     """What is wrong with the rows, e.g. "have no label token"."""
     remedy: str
