@@ -105,3 +105,12 @@ def test_a_preview_is_estimated_from_a_sample_and_holds_when_it_ran(project):
     assert not model["is_estimate"]
     assert model["basis"].startswith(f"{made['train']['num_tokens']} tokens, ")
     assert preview(project)["unknown"] == []
+
+
+def test_a_preview_drops_the_languages_and_the_quality_that_curation_drops(project):
+    words = ("--set", "dataset.calls.languages=['de']")
+    (found,) = preview(project, "--preview", *words)["datasets"]
+
+    assert found["num_sampled"] == 400
+    assert found["dropped_by_reason"]["language not listed"] > NUM / 2
+    assert found["num_train"] < NUM / 4

@@ -98,7 +98,7 @@ class DatasetFacts:
     def stated(self, field: str) -> tuple[str, ...]:
         """What its sources state as `field` (licence, owner, purpose), each thing once."""
         said = (getattr(each.asset, field) for each in self.sources)
-        return tuple(dict.fromkeys(each for each in said if each.strip() and each != NOT_STATED))
+        return tuple(dict.fromkeys(each for each in said if each != NOT_STATED))
 
 
 def describe(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -11,10 +13,12 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
-from tunesmith.cli.summary import MOST_CHARACTERS, Judged, _short, _verdict
+from tunesmith.cli.summary import MOST_CHARACTERS, Judged, _became, _short, _verdict
+from tunesmith.core.catalog import Run
 from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.documents.markdown import code
 from tunesmith.records.evaluation import Comparison, GateResult, RuleResult
+from tunesmith.records.money import Rates
 
 HOSTILE = (
     "`code` <img src=x onerror=alert(1)> [a](https://example.com) @everyone #1 "
@@ -97,3 +101,27 @@ def test_a_plan_and_what_ran_since(tmp_path):
         ]
         assert said["markdown"].startswith("### Tunesmith: ``n`<b>``\n")
         assert f"{len(ran)} of 2 steps were to run, {len(ran)} did" in said["markdown"]
+
+
+def test_what_may_run_was_not_to_run_and_a_step_is_what_its_last_try_was():
+    """After an upgrade most steps may run and do not; a step that was tried again did run."""
+    planned = [("one", "runs"), ("two", "may run"), ("three", "hit"), ("four", "runs")]
+    free = Decimal(0)
+    rates = Rates(currency="EUR", per_cpu_hour=free, per_kwh=free, per_review_hour=free)
+    ran = [
+        Run(
+            id=number, key="k", step=step, kind="echo@1", identity={}, status=status, owner="",
+            actor="", started_at="", finished_at="", output=None, error=None, usage=None,
+            forecast=None,
+        )
+        for number, (step, status) in enumerate([("one", "failed"), ("one", "succeeded")])
+    ]  # fmt: skip
+
+    said = "\n".join(_became(planned, ran, rates))
+
+    assert "<summary>2 of 4 steps were to run, 1 did</summary>" in said
+    assert "`four`: not run" in said
+    assert "`two`" not in said
+    assert "1 did, 1 failed" in "\n".join(
+        _became(planned, [*ran, replace(ran[0], step="four")], rates)
+    )

@@ -8,7 +8,14 @@ import pytest
 
 from tunesmith.core import catalog
 from tunesmith.core.db import Database
-from tunesmith.core.errors import DataError, NotFound, OverBudget, RunFailed, StoreFull
+from tunesmith.core.errors import (
+    DataError,
+    NotFound,
+    OverBudget,
+    RunFailed,
+    StepStoreError,
+    StoreFull,
+)
 from tunesmith.core.execute import InlineExecutor, SubprocessExecutor
 from tunesmith.core.migrations import migrate
 from tunesmith.core.settle import Task, settle
@@ -224,3 +231,16 @@ def test_the_same_in_a_store_of_postgres(postgres, make_runner, tmp_path, jobs):
         assert verify(runner.database, runner.blobs).problems == ()
     finally:
         runner.database.close()
+
+
+def test_what_one_step_needs_of_the_store_stops_that_step_alone(make_runner):
+    runner, _ = make_runner()
+    lost = StepStoreError("the key of what was erased is not there")
+
+    def fail():
+        raise lost
+
+    tasks = {"lost": Task(steps=[], make=fail), **tasks_of(runner, step("alone"))}
+    settled = settle(runner, tasks)
+
+    assert (list(settled.made), settled.failed) == (["alone"], {"lost": lost})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tunesmith.core.section import Section
 
@@ -29,6 +29,13 @@ class Described(Section):
     """Whom the rows are about, in words, such as "customers of the bank"."""
     refresh_within: int | None = Field(default=None, ge=1)
     """The most days that its newest date may lie back; without a field of dates, the reading in."""
+
+    @field_validator(
+        *("steward", "subjects", "licence", "owner", "purpose"), mode="before", check_fields=False
+    )
+    @classmethod
+    def _blank_says_nothing(cls, said: Any) -> Any:
+        return "not stated" if isinstance(said, str) and not said.strip() else said
 
     def to_read(self) -> Self:
         """The same source without what describes it."""

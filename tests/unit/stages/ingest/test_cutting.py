@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core.errors import DataError
+from tunesmith.stages.ingest import erased
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import files_in
 from tunesmith.stages.ingest.cutting.packed import packed
@@ -407,3 +408,13 @@ def test_what_is_left_of_a_mailbox_is_what_was_there_of_others(bodies):
     before = read(config, "a.mbox", data)
     left, _ = cut(config, "a.mbox", data, "ann")
     assert read(config, "a.mbox", left) == [each for each in before if each[2] != "ann"]
+
+
+@pytest.mark.parametrize("wrong", [b"[]", as_json(ROWS), as_json(ROWS[::-1]), b"["])
+def test_what_is_not_left_as_it_was_is_refused(monkeypatch, wrong):
+    """Whatever a writer got wrong: rows that are gone, still there, in other places, unreadable."""
+    monkeypatch.setattr(erased, "cut_out", lambda *_: wrong)
+    config = SourceConfig(name="s", origin="file:a.json", format="json", text="said", subject="who")
+
+    with pytest.raises(DataError, match=r"a.json#1 is to be forgotten, and cannot be cut out"):
+        cut(config, "a.json", as_json(ROWS), "ann")
