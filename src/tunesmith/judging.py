@@ -230,6 +230,8 @@ def compare_suites(project: Project, path: ModelPath) -> None:
 
 
 def _sections(project: Project, path: ModelPath) -> dict[str, SuiteConfig]:
+    if not path.suites:  # those of a rival recipe, which has no section in the file either
+        return {}
     recipe = path.model.config
     assert isinstance(recipe, ModelConfig)
     of_model = suites_of_model(project.file, recipe.name)

@@ -47,7 +47,7 @@ def once(tmp_path_factory, project_text, mini_environment, miniature):
 
 def test_a_row_is_traced_down_to_the_model_that_was_tuned_on_it(once):
     found = json.loads(once.tunesmith("data", "trace", "Came back. Seen for", "--json"))
-    assert (found["member"], found["line"]) == ("visits.jsonl", 31)
+    assert (found["member"], found["number"]) == ("visits.jsonl", 31)
     holders = {(each["kind"], each["name"]): each["how"] for each in found["holders"]}
     assert holders["source", "visits@1"] == "1 row"
     sides = holders["dataset", "triage@1"]

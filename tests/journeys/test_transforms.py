@@ -140,7 +140,7 @@ def walk(project, datasets: tuple[str, ...]) -> None:
     assert {state for state, _ in project.plan().values()} == {"hit"}
 
     found = json.loads(project.tunesmith("data", "trace", "grey parrot", "--json"))
-    assert (found["member"], found["line"]) == ("mail.jsonl", 8)
+    assert (found["member"], found["number"]) == ("mail.jsonl", 8)
     held = {(each["kind"], each["name"]) for each in found["holders"]}
     assert held >= {("transform", "tidy@1"), ("transform", "letters@1")}
     assert (("dataset", "routes@1") in held) == bool(datasets)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
 
-
-@pytest.mark.slow
 def test_transfer_and_pilot(new_project):
     project = new_project()
     report = json.loads(project.tunesmith("tune", "--transfer-report", "--json"))

@@ -67,7 +67,7 @@ def _lines(found: DataValue) -> list[str]:
             percent(each.share),
             points(each.value),
             bar(each.value.mean, longest),
-            points(each.without),
+            points(each.without) if each.without else "no row is left",
             _cost(each),
         ]
         for each in found.sources

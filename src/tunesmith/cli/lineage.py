@@ -241,14 +241,14 @@ def _spread(lengths: Spread) -> str:
 
 
 def _trace(row: RowTrace) -> list[str]:
-    line = f", line {row.line}" if row.line else ""
-    line += _placed(row.place)
+    at = f", {row.numbered} {row.number}" if row.numbered else ""
+    at += _placed(row.place)
     lines = [
         f"{row.row_id}  {shortened(row.text, 60)}",
         *([f"label {row.label}"] if row.label else []),
         "",
         "from",
-        *(_ancestors(row.ancestors) if row.ancestors else [f"  {row.member}{line}"]),
+        *(_ancestors(row.ancestors) if row.ancestors else [f"  {row.member}{at}"]),
         f"  of {row.origin}"
         + (f", taken in as {row.package_sha256[:12]}" if row.package_sha256 else ""),
         f"  licence {row.licence}; owner {row.owner}",

@@ -31,20 +31,38 @@ _MATCHED = """CREATE TEMP TABLE matched AS
     FROM before b JOIN after a USING (key)
     WHERE b.text <> a.text OR b.label <> a.label OR b.rest <> a.rest OR b.side <> a.side"""
 
-# Rows without a partner, and where they stand among those that have one: an edited record of a file
-# has another id, but stands between the same neighbours, however many lines came before it.
+# Rows without a partner. One whose other fields changed has another id, but says the same in the
+# same file: a new field gives every row of a file another id at once.
+_LONE = """CREATE TEMP TABLE {side}_lone AS
+    SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line,
+        row_number() OVER (PARTITION BY asset, member(pointer), n.text, n.label ORDER BY n.side,
+            n.place) AS turn
+    FROM {side} n ANTI JOIN {other} USING (key)
+        JOIN {side}_rows r ON r.side = n.side AND r.place = n.place"""
+
+_SAME_WORDS = """CREATE TEMP TABLE same_words AS
+    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
+        false AS text, false AS label, b.rest <> a.rest AS rest
+    FROM before_lone b JOIN after_lone a USING (asset, member, text, label, turn)"""
+
+# Of the others, where they stand between those that have a partner: an edited record of a file has
+# another id, but stands as many lines behind the same neighbour, however many lines came before it,
+# and whichever of those between are in quarantine.
 _ALONE = """CREATE TEMP TABLE {side}_alone AS
-    WITH alone AS (SELECT *, place - row_number() OVER (ORDER BY side, place) AS gap
-            FROM {side} ANTI JOIN {other} USING (key)),
-        shown AS (SELECT alone.*, pointer, member(pointer) AS member, line(pointer) > 0 AS is_line
-            FROM alone JOIN {side}_rows r ON r.side = alone.side AND r.place = alone.place)
-    SELECT *, row_number() OVER (PARTITION BY pointer ORDER BY key) AS twin,
-        row_number() OVER (PARTITION BY member, gap ORDER BY place) AS turn
-    FROM shown"""
+    WITH alone AS (SELECT * EXCLUDE turn, place - row_number() OVER (ORDER BY side, place) AS gap
+            FROM {side}_lone ANTI JOIN same_words s
+            ON s.side{suffix} = {side}_lone.side AND s.place{suffix} = {side}_lone.place),
+        leads AS (SELECT side, gap, member(pointer) AS member, line(pointer) AS line
+            FROM (SELECT side, gap, min(place) - 1 AS place FROM alone GROUP BY side, gap)
+            JOIN {side}_rows USING (side, place))
+    SELECT alone.*, alone.line > 0 AS is_line, alone.line - coalesce(leads.line, 0) AS turn,
+        row_number() OVER (PARTITION BY pointer ORDER BY key) AS twin
+    FROM alone LEFT JOIN leads USING (side, gap, member)"""
 
 _PAIRED = """CREATE TEMP TABLE paired AS
-    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
-        b.text <> a.text AS text, b.label <> a.label AS label, b.rest <> a.rest AS rest
+    FROM same_words
+    UNION ALL SELECT b.side, b.place, a.side, a.place,
+        b.text <> a.text, b.label <> a.label, b.rest <> a.rest
     FROM before_alone b JOIN after_alone a ON b.pointer = a.pointer AND b.twin = a.twin
     WHERE NOT (b.is_line AND {by_neighbours})
     UNION ALL SELECT b.side, b.place, a.side, a.place,
@@ -119,12 +137,16 @@ def load(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, 
 def compare(connection: duckdb.DuckDBPyConnection, *, in_file_order: bool) -> None:
     """Make the table `changes` of what differs between the versions `before` and `after`.
 
-    A row is the same if its id is; else, where the rows are `in_file_order`, if it stands between
-    the same neighbours, or is the whole of the same file; else if it has the same pointer.
+    A row is the same if its id is; else if it says the same in the same file; else, where the rows
+    are `in_file_order`, if it stands between the same neighbours, or is the whole of the same file;
+    else if it has the same pointer.
     """
     connection.execute(_MATCHED)
     for side, other in (("before", "after"), ("after", "before")):
-        connection.execute(_ALONE.format(side=side, other=other))
+        connection.execute(_LONE.format(side=side, other=other))
+    connection.execute(_SAME_WORDS)
+    for side, suffix in (("before", "_before"), ("after", "")):
+        connection.execute(_ALONE.format(side=side, suffix=suffix))
     connection.execute(_PAIRED.format(by_neighbours="true" if in_file_order else "false"))
     connection.execute(_CHANGES)
 

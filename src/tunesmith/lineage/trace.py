@@ -26,9 +26,18 @@ from tunesmith.records.lineage import Holder, RowTrace
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.repair import Repair, Repairs
 from tunesmith.retrieve.store import Store
+from tunesmith.stages.ingest.formats import BY_SUFFIX
 from tunesmith.text.normalise import normalise
 
 MIN_PREFIX = 4
+_NUMBERED = {
+    **dict.fromkeys(("jsonl", "csv", "tsv"), "line"),
+    "json": "element",
+    "yaml": "entry",
+    "parquet": "row",
+    "mbox": "message",
+}
+"""What the number in a pointer counts, by the format of the file."""
 _ROW_ID = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},32}}")
 _DUPLICATES = ("exact duplicate", "near duplicate")
 _TO = {"train": "to train", "test": "to test", "dropped": "dropped", "quarantine": "in quarantine"}
@@ -64,8 +73,7 @@ def trace(project: Project, wanted: str) -> RowTrace:
     placed = place_by_words(project, every, placed, theirs)
     runs = project.runs()
     package = package_of(project, held, runs)
-    member, mark, line = row["pointer"].rpartition("#")
-    is_line = bool(mark) and line.isdecimal() and not came_from
+    at = (row["pointer"], "", 0) if came_from else _numbered(held, row["pointer"])
     record = held.record
     assert isinstance(record, DataAsset)
     synthetic = record.synthetic
@@ -79,8 +87,9 @@ def trace(project: Project, wanted: str) -> RowTrace:
         origin=record.origin,
         package=package.requirement if package else "",
         package_sha256=package.wheel.sha256 if package else "",
-        member=member if is_line else row["pointer"],
-        line=int(line) if is_line else 0,
+        member=at[0],
+        numbered=at[1],
+        number=at[2],
         licence=record.licence,
         owner=record.owner,
         parents=parents,
@@ -282,6 +291,10 @@ def _only(
     for held, _, path in readable(project, every, "source", ("rows",)):
         for row in query.rows_where(connection, path, f"{condition} LIMIT 50", [wanted]):
             found[row["row_id"]] = (held, row)
+    newest = {held.version.name: held for held in every if held.kind == "source"}
+    if not is_id:  # a record that was edited says the same in older versions, with another id
+        now = {key: each for key, each in found.items() if each[0] in newest.values()}
+        found = now or found
     exact = {key: each for key, each in found.items() if each[1]["text"].strip() == wanted.strip()}
     found = exact or found
     if len(found) > 1:  # what was made from a row that is meant often says the same
@@ -296,12 +309,25 @@ def _only(
             "not found any more",
         )
     if len(found) > 1:
-        some = "; ".join(f"{key} ({row['pointer']})" for key, (_, row) in list(found.items())[:5])
+        some = "; ".join(
+            f"{key} ({at.version.name}@{at.version.number}, {row['pointer']})"
+            for key, (at, row) in list(found.items())[:5]
+        )
         raise UsageError(
             f"{len(found)} rows are meant by {wanted[:60]!r}: {some}",
             remedy="give more digits of the id, or more of the text",
         )
     return next(iter(found.values()))
+
+
+def _numbered(held: Held, pointer: str) -> tuple[str, str, int]:
+    """The file of a pointer, and where the record is in it: what is counted, and its number from 1
+    on; "" and 0 where a file is one row, or names its rows in another way."""
+    member, _, number = pointer.rpartition("#")
+    said = held.run.identity["config"].get("format", "")
+    suffix = member.rpartition(".")[2].lower()
+    what = _NUMBERED.get(BY_SUFFIX.get(suffix, "") if said == "document" else said, "")
+    return (member, what, int(number)) if what and number.isdecimal() else (pointer, "", 0)
 
 
 def _labels(

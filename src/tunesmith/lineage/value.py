@@ -97,7 +97,7 @@ def _sources(project: Project, name: str, made: RowValues, rows: pa.Table) -> li
                 num_rows=counts.get(source, 0),
                 share=counts.get(source, 0) / made.num_train,
                 value=_value(of_it, project.file.project.seed),
-                without=_without(of_it),
+                without=None if counts.get(source) == made.num_train else _without(of_it),
                 cpu_s=took.cpu_s,
                 cost=took.cost,
                 review_s=took.review_s,

@@ -221,8 +221,11 @@ class RowTrace:
     package_sha256: str
     member: str
     """The file in it."""
-    line: int
-    """The line that the record starts on; 0 where a file is one row."""
+    numbered: str
+    """What is counted in it: a "line" (the one that the record starts on), "element", "entry",
+    "row" or "message"; empty where a file is one row, or its rows have names."""
+    number: int
+    """Which of them the record is, from 1 on; 0 where nothing is counted."""
     licence: str
     owner: str
     parents: tuple[str, ...]

@@ -69,8 +69,9 @@ class SourceValue:
     """Of all training rows, in [0, 1]."""
     value: Estimate
     """The sum of its rows' Shapley values; those of all sources sum to the utility."""
-    without: Estimate
-    """The accuracy without it minus the accuracy with it, on the same test rows."""
+    without: Estimate | None
+    """The accuracy without it minus the accuracy with it, on the same test rows; None where no row
+    is left without it, and nobody votes."""
     cpu_s: float
     """CPU seconds of reading it in; what several sources were read from counts in equal parts."""
     cost: Money | None

@@ -226,14 +226,14 @@ def _forget(folder: Path, who: str, failpoint: str) -> subprocess.CompletedProce
 def test_rows_are_traced_by_id_prefix_and_text(folder):
     with folder.opened() as project:
         found = trace(project, "Note 7 of")
-        assert (found.member, found.line, found.label) == ("notes.jsonl", 8, "b")
+        assert (found.member, found.number, found.label) == ("notes.jsonl", 8, "b")
         assert found.origin == "file:notes.jsonl"
         assert len(found.package_sha256) == 64
         assert [(h.kind, h.name) for h in found.holders] == [("source", "notes@1")]
         by_id = trace(project, found.row_id)
         assert trace(project, found.row_id[:8]) == by_id == replace(found, place=None)
         letter = trace(project, "Letter 1. All is well here.")
-        assert (letter.member, letter.line) == ("1.md", 0)
+        assert (letter.member, letter.number) == ("1.md", 0)
         assert ("index", "letters@1") in [(h.kind, h.name) for h in letter.holders]
         with pytest.raises(UsageError, match="11 rows are meant"):
             trace(project, "Note")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
+from tunesmith.core.errors import UsageError
 from tunesmith.graph import build
 from tunesmith.lineage.place import place_of
 from tunesmith.lineage.trace import trace
@@ -125,3 +129,60 @@ def test_the_command_says_the_place_for_people_and_for_programs(manuals):
 
     assert "\n  manual.pdf, page 2, characters 62 to 72\n" in said("big refund")
     assert json.loads(said("big refund", "--json"))["place"]["pages"] == ["page 2"]
+
+
+MBOX = b"".join(
+    b"From ada@x.example Thu Jan  1 00:00:00 2026\nFrom: ada@x.example\nSubject: %d\n\n"
+    b"The %dth message is long enough.\n\n" % (number, number)
+    for number in (1, 2, 3)
+)
+_TABLE = pa.BufferOutputStream()
+pq.write_table(pa.table({"text": [f"The {n}th row of all." for n in (1, 2, 3)]}), _TABLE)
+PARQUET = _TABLE.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "data", "words", "at"),
+    [
+        ("mbox", "box.mbox", MBOX, "The 2th message", ("box.mbox", "message", 2)),
+        ("document", "box.mbox", MBOX, "The 3th message", ("box.mbox", "message", 3)),
+        ("json", "t.json", b'[\n{"text": "a"},\n{"text": "two"}]', "two", ("t.json", "element", 2)),
+        ("yaml", "t.yml", b"- text: one\n\n- text: two\n", "two", ("t.yml", "entry", 2)),
+        ("parquet", "t.parquet", PARQUET, "The 3th", ("t.parquet", "row", 3)),
+        ("csv", "t.csv", b'text\n"one\nand more"\ntwo\n', "two", ("t.csv", "line", 4)),
+        ("jsonl", "t.jsonl", b'{"text": "a"}\n\n{"text": "two"}', "two", ("t.jsonl", "line", 3)),
+        ("text", "t#3.txt", b"one\n", "one", ("t#3.txt", "", 0)),
+    ],
+)  # fmt: skip
+def test_what_the_number_in_a_pointer_counts_is_said(tmp_path, form, name, data, words, at):
+    (tmp_path / name).write_bytes(data)
+    text = "" if form in ("mbox", "document", "text") else 'text = "text"\n'
+    (tmp_path / "tunesmith.toml").write_text(
+        f'[project]\nname = "n"\n[source.one]\norigin = "file:{name}"\nformat = "{form}"\n{text}'
+    )
+    with contextlib.closing(open_project(tmp_path)) as project:
+        for step in build(project.file).assets.values():
+            project.run(step)
+        found = trace(project, words)
+    assert (found.member, found.numbered, found.number) == at
+    said = CliRunner().invoke(app, ["data", "trace", words, "-p", str(tmp_path)]).stdout
+    assert (f"{at[0]}, {at[1]} {at[2]}" if at[1] else at[0]) in said
+
+
+def test_words_that_an_edited_record_goes_on_saying_are_those_of_its_newest_version(tmp_path):
+    (tmp_path / "tunesmith.toml").write_text(
+        '[project]\nname = "n"\n'
+        '[source.one]\norigin = "file:t.jsonl"\nformat = "jsonl"\ntext = "text"\n'
+    )
+    rows = [{"text": "The letter about the jetty."}, {"text": "Another."}]
+    for more in ({}, {"prio": 1}):
+        lines = [json.dumps({**row, **more}) for row in rows]
+        (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n")
+        with contextlib.closing(open_project(tmp_path)) as project:
+            for step in build(project.file).assets.values():
+                project.run(step)
+            first = trace(project, "the jetty")
+    with contextlib.closing(open_project(tmp_path)) as project:
+        assert first.row_id == trace(project, "the jetty").row_id
+        with pytest.raises(UsageError, match=r"\(one@2, t\.jsonl#1\); .*\(one@2, t\.jsonl#2\)"):
+            trace(project, "r")

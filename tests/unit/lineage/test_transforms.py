@@ -86,7 +86,7 @@ def everything(folder) -> str:
 def test_a_row_is_traced_up_and_down(made):
     with made.opened() as project:
         found = trace(project, "never ägain")
-        assert (found.member, found.line, found.ancestors) == ("notes.jsonl", 5, ())
+        assert (found.member, found.number, found.ancestors) == ("notes.jsonl", 5, ())
         holders = {(each.kind, each.name): each.how for each in found.holders}
         assert holders == {
             ("source", "notes@1"): "1 row", ("transform", "loud@1"): "1 row",
@@ -101,7 +101,7 @@ def test_a_row_is_traced_up_and_down(made):
             each.row_id for each in up.ancestors[4:]
         }
         assert all(each.parents == () for each in up.ancestors[4:])
-        assert (up.origin, up.package, up.line) == ("file:notes.jsonl", "", 0)
+        assert (up.origin, up.package, up.number) == ("file:notes.jsonl", "", 0)
         assert up.member.endswith(" and 3 more")
         # A row of a source whose text what was made from it repeats is the one that is meant.
         assert trace(project, "Note 1 of").row_id == up.ancestors[4].row_id

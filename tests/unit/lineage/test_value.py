@@ -247,6 +247,15 @@ def test_sources_are_valued_beside_their_cost(project: Project) -> None:
     assert clean.cost.amount > 0
 
 
+def test_of_the_only_source_nothing_is_said_without_it(folder: Path) -> None:
+    file = folder / "tunesmith.toml"
+    file.write_text(file.read_text().replace('["clean", "wrong", "spare"]', '["clean"]'))
+    with_project(folder, lambda project: project.run(build(project.file).datasets["kinds"]))
+    assert "no row is left" in call(folder, "kinds").stdout
+    (source,) = json.loads(call(folder, "kinds", "--json").stdout)["sources"]
+    assert (source["without"], source["share"]) == (None, 1.0)
+
+
 def test_each_is_computed_once(project: Project) -> None:
     """The same number of votes finds the values; another one finds the vectors."""
     runs = [run.kind for run in project.runs()]

@@ -221,6 +221,60 @@ def test_random_versions_are_compared_as_by_hand(tmp_path, seed):
     assert edited <= min(len(gone), len(new))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_new_field_in_every_row_hides_nothing_that_left_came_or_was_edited(tmp_path, seed):
+    draw = random.Random(seed)
+    texts = {line: f"text {number}" for line, number in enumerate(range(300), start=1)}
+    fates = {line: draw.choices(("same", "gone", "edited"), (8, 1, 1))[0] for line in texts}
+    after = {line: text for line, text in texts.items() if fates[line] != "gone"}  # in quarantine
+    after |= {line: f"{text}, edited" for line, text in after.items() if fates[line] == "edited"}
+    after |= {line: f"new {line}" for line in range(301, 306)}
+    for name, rows, fields in (("before", texts, {}), ("after", after, {"prio": 1})):
+        columns = {
+            "row_id": [f"{name} {line}" for line in rows],
+            "pointer": [f"f.jsonl#{line}" for line in rows],
+            "text": list(rows.values()),
+            "label": ["a"] * len(rows),
+            "attributes": [json.dumps({"id": line, **fields}) for line in rows],
+        }
+        pq.write_table(pa.table(columns), tmp_path / name)
+    with query.opened() as connection:
+        for name in ("before", "after"):
+            query.load(connection, name, {"rows": tmp_path / name})
+        query.compare(connection, in_file_order=True)
+        shown = {(row["change"], row["pointer"]) for row in query.examples(connection, 400)}
+        whats = {row["pointer"]: row["what"] for row in query.examples(connection, 400)}
+    at: dict[str, set[str]] = {"same": set(), "gone": set(), "edited": set()}
+    for line, fate in fates.items():
+        at[fate].add(f"f.jsonl#{line}")
+    wanted = {("removed", pointer) for pointer in at["gone"]}
+    wanted |= {("added", f"f.jsonl#{line}") for line in range(301, 306)}
+    wanted |= {("edited", pointer) for pointer in at["same"] | at["edited"]}
+    assert shown == wanted
+    assert {whats[pointer] for pointer in at["same"]} == {"other fields: prio"}
+    assert {whats[pointer] for pointer in at["edited"]} == {"text"}
+
+
+def test_where_every_text_is_another_a_row_is_known_by_its_line(tmp_path):
+    """A source without a text field: the text is the record, so that no two words stay."""
+    for name, lines in (("before", (1, 2, 3, 4, 6, 7)), ("after", (1, 2, 4, 5, 6, 7))):
+        columns = {
+            "row_id": ["first", *(f"{name} {line}" for line in lines[1:])],
+            "pointer": [f"f.jsonl#{line}" for line in lines],
+            "text": ["first", *(f"{name}: row {line}" for line in lines[1:])],
+            "label": [""] * 6,
+            "attributes": ["{}"] * 6,
+        }
+        pq.write_table(pa.table(columns), tmp_path / name)
+    with query.opened() as connection:
+        for name in ("before", "after"):
+            query.load(connection, name, {"rows": tmp_path / name})
+        query.compare(connection, in_file_order=True)
+        shown = {(row["change"], row["pointer"]) for row in query.examples(connection, 9)}
+    edited = {("edited", f"f.jsonl#{line}") for line in (2, 4, 6, 7)}
+    assert shown == {*edited, ("removed", "f.jsonl#3"), ("added", "f.jsonl#5")}
+
+
 def test_a_row_that_moved_to_the_other_side_is_neither_new_nor_gone(tmp_path):
     def side(path, ids: list[str]) -> None:
         columns = {"row_id": ids, "asset": ["a"] * len(ids), "pointer": ids, "label": ids}
