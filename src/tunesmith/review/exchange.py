@@ -271,8 +271,12 @@ def _document(path: Path, form: str) -> tuple[bytes, list[Any]]:
 def _parsed(data: bytes, form: str) -> Any:
     """An array; of Argilla's also a record on each line."""
     if form == "argilla" and data.lstrip().startswith(b"{"):
-        return [json.loads(line) for line in data.splitlines() if line.strip()]
-    return json.loads(data)
+        found: Any = [json.loads(line) for line in data.splitlines() if line.strip()]
+    else:
+        found = json.loads(data)
+    if rb"\ud" in data.lower():  # half of a character is no text
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def _text(desk: Desk, told: Told) -> str:
@@ -311,7 +315,7 @@ def _saying(desk: Desk, told: Told, names: Mapping[str, str], digest: str) -> Sa
             f"{told.where} is of review {told.review!r}", remedy="name that review, or another file"
         )
     if told.seconds is not None and not (
-        isinstance(told.seconds, int | float) and math.isfinite(told.seconds) and told.seconds >= 0
+        isinstance(told.seconds, int | float) and 0 <= told.seconds < math.inf
     ):
         raise DataError(
             f"{told.where} took {told.seconds!r} seconds", remedy="a time is a number from 0 up"

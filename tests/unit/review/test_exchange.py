@@ -151,7 +151,7 @@ def test_what_label_studio_itself_exports_is_read(tasks, ward):
     def change(found):
         found[0]["annotations"] = [annotation("a", 7), annotation("a", {"id": 8, "email": "b@x"})]
         found[1]["annotations"] = [annotation("a", 7, was_cancelled=True, result=[])]
-        found[2]["annotations"] = [annotation("b", 7, lead_time=5000.0), annotation("b", 8)]
+        found[2]["annotations"] = [annotation("b", 7, lead_time=10**400), annotation("b", 8)]
         found[2] |= {"file_upload": "a.json", "drafts": [], "predictions": [], "project": 1}
 
     made = take(ward, tasks(change), **{"7": "ann", "b@x": "bob", "8": "bob"})
@@ -204,6 +204,7 @@ def _one_good_one_bad(found):
         (_set(0, who={"email": "cat"}), NotAllowed, "is by 'cat', who is no reviewer"),
         (_set(0, lead_time=-1), DataError, "took -1 seconds"),
         (_set(0, lead_time=float("nan")), DataError, "took nan seconds"),
+        (_set(0, lead_time=float("inf")), DataError, "took inf seconds"),
         (_set(0, lead_time="soon"), DataError, "took 'soon' seconds"),
         (_set(0, result="a"), DataError, "annotation 1 is without list 'result'"),
         (
@@ -246,6 +247,7 @@ def test_one_person_does_not_bring_in_what_two_are_to_say(tasks, ward):
         (b"row,label\n1,a\n", "is no JSON"),
         (b"\xff\xfe\x00", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
+        (b'["\\uD83D"]', "is no JSON: .* surrogates not allowed"),
         (b'"task"', "is no array"),
         (b'{"id": 1}', "is no array|record 1 is without str 'id'"),
         (b'[{"id": "a", "data": {}, "annot', "is no JSON"),
