@@ -286,7 +286,8 @@ def _text(desk: Desk, told: Told) -> str:
     content = desk.contents.get(told.row)
     corrects = told.label == CORRECTED
     if isinstance(content, Tagged) and (told.marks or corrects):
-        tags = marks.tags_of(told.marks, content, desk.tags, told.where)
+        known = {*desk.tags, *content.tags}
+        tags = marks.tags_of(told.marks, content, known, told.where)
         texts.append(correctable(replace(content, tags=tags)))
     if content is None or not corrections.can_correct(desk.log.format):
         return "\n".join(texts) if corrects or content is not None else ""

@@ -36,12 +36,13 @@ def words(row: Tagged) -> str:
 
 
 def labels(tags: Collection[str], rows: Iterable[Tagged]) -> tuple[str, ...]:
-    """What words of rows may be marked as, given all tags that there are."""
-    kinds = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
-    is_iob2 = all(_is_tag(tag) for tag in tags) and all(_is_iob2(row.tags) for row in rows)
-    if is_iob2 and not {*kinds} & {*tags}:
-        return tuple(kinds)
-    return tuple(tag for tag in tags if tag != OUTSIDE)
+    """What words of rows may be marked as; `tags` are those of the dataset, of which rows of an
+    earlier version may have others."""
+    given = list(rows)
+    every = {*tags}.union(*(row.tags for row in given)) - {OUTSIDE}
+    kinds = {tag[2:] for tag in every}
+    is_iob2 = all(_is_tag(tag) for tag in every) and all(_is_iob2(row.tags) for row in given)
+    return tuple(sorted(kinds if is_iob2 and not kinds & every else every))
 
 
 def of_row(row: Tagged, labels: Collection[str]) -> tuple[Mark, ...]:

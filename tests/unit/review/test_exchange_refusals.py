@@ -162,6 +162,19 @@ def test_what_marks_say(tagged, tmp_path, marks, tags):
     assert tuple(json.loads(text)) == tags
 
 
+def test_a_row_keeps_a_tag_that_the_dataset_has_no_more(tagged, tmp_path):
+    """As another version has it; it is marked, and what stands there is accepted."""
+    row = Tagged(tokens=("Took",), tags=("O",))
+    tagged.cut_contents("tags", {"c" * 32: row}, ("B-DRUG", "O"))
+    tasks = put(tagged, tmp_path / "out.json", "label-studio")
+    for task in tasks:
+        marks = task["predictions"][0]["result"]
+        task["annotations"] = [studio(verdict("accepted"), *marks)]
+    (tmp_path / "in.json").write_text(json.dumps(tasks))
+    assert take(tagged, tmp_path / "in.json", "label-studio").num_added == 2
+    assert "DOSE" in json.dumps([task["predictions"] for task in tasks])
+
+
 def test_a_word_without_a_tag_is_named(make_ward, tmp_path):
     ward = make_ward("parts")
     ward.set('instruction = "Name it."', 'format = "tags"')
