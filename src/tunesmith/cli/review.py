@@ -139,26 +139,39 @@ def review_export(
     only_open: Annotated[
         bool, typer.Option("--open", help="Leave out rows that wait for no judgement.")
     ] = False,
+    to_interface: Annotated[
+        Path | None,
+        typer.Option(
+            "--interface",
+            help="File to write what the other program is to be set up with: Label Studio's "
+            "labelling configuration (XML), Argilla's settings of a dataset (JSON).",
+        ),
+    ] = None,
     folder: Folder = HERE,
     actor: As = "",
     as_json: Json = False,
 ) -> None:
     """Write rows for Label Studio or Argilla; a row has judgements where all are given."""
-    from tunesmith.review.desk import desk
-    from tunesmith.review.exchange import export
-    from tunesmith.review.label_studio import interface
+    from tunesmith.core.ref import to_plain
+    from tunesmith.review.exchange import export, interface
 
     with _acting(folder, name, actor) as (project, review, user):
-        made = export(project, review, path, user, form=form, only_open=only_open)
-        labels = desk(project, review).log.labels if form == "label-studio" else ()
+        told = interface(project, review, form=form)
+        made = export(
+            project, review, path, user, form=form, only_open=only_open, to_interface=to_interface
+        )
     lines = [
         f"wrote {made.path}: {made.num_rows} rows, {made.num_judgements} judgements",
         "it has the text of rows: delete it when it is of no more use, as `tunesmith data forget` "
         "does not know it",
     ]
-    if form == "label-studio":
-        lines.append(f"labelling interface: {interface(labels)}")
-    out(made, lines, as_json)
+    if to_interface:
+        lines.append(f"wrote {to_interface}: set the other program up with it")
+    elif form == "label-studio":
+        lines.append(f"labelling interface: {told}")
+    else:
+        lines.append("set Argilla up with the settings that --interface FILE writes")
+    out({**to_plain(made), "interface": told}, lines, as_json)
 
 
 def review_import(

@@ -13,8 +13,7 @@ from tunesmith.core.errors import Conflict, DataError, NotAllowed, NotFound, Usa
 from tunesmith.registry.roles import Actor
 from tunesmith.review.argilla import user_id
 from tunesmith.review.desk import at_work, start
-from tunesmith.review.exchange import export, import_
-from tunesmith.review.label_studio import interface
+from tunesmith.review.exchange import export, import_, interface
 
 ANN = Actor(name="ann", os_user="ann")
 FORMS = ["label-studio", "argilla"]
@@ -46,6 +45,9 @@ def tasks(ward, tmp_path):
         return tmp_path / "in.json"
 
     return make
+
+
+LABEL = {"from_name": "label", "to_name": "text", "type": "choices"}
 
 
 def annotation(label: str, who=None, **changes) -> dict:
@@ -149,7 +151,7 @@ def test_what_label_studio_itself_exports_is_read(tasks, ward):
     def change(found):
         found[0]["annotations"] = [annotation("a", 7), annotation("a", {"id": 8, "email": "b@x"})]
         found[1]["annotations"] = [annotation("a", 7, was_cancelled=True, result=[])]
-        found[2]["annotations"] = [annotation("b", 7, lead_time=5000.0), annotation("b", 8)]
+        found[2]["annotations"] = [annotation("b", 7, lead_time=10**400), annotation("b", 8)]
         found[2] |= {"file_upload": "a.json", "drafts": [], "predictions": [], "project": 1}
 
     made = take(ward, tasks(change), **{"7": "ann", "b@x": "bob", "8": "bob"})
@@ -202,10 +204,11 @@ def _one_good_one_bad(found):
         (_set(0, who={"email": "cat"}), NotAllowed, "is by 'cat', who is no reviewer"),
         (_set(0, lead_time=-1), DataError, "took -1 seconds"),
         (_set(0, lead_time=float("nan")), DataError, "took nan seconds"),
+        (_set(0, lead_time=float("inf")), DataError, "took inf seconds"),
         (_set(0, lead_time="soon"), DataError, "took 'soon' seconds"),
         (_set(0, result="a"), DataError, "annotation 1 is without list 'result'"),
         (
-            _set(0, result=[{"type": "choices", "value": {"choices": ["a", "b"]}}]),
+            _set(0, result=[{**LABEL, "value": {"choices": ["a", "b"]}}]),
             DataError,
             "where one label is expected",
         ),
@@ -244,7 +247,10 @@ def test_one_person_does_not_bring_in_what_two_are_to_say(tasks, ward):
         (b"row,label\n1,a\n", "is no JSON"),
         (b"\xff\xfe\x00", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
-        (b'{"id": 1}', "is no array"),
+        (b'["\\uD83D"]', "is no JSON: .* surrogates not allowed"),
+        (b'"task"', "is no array"),
+        (b'{"id": 1}', "is no array|record 1 is without str 'id'"),
+        (b'[{"id": "a", "data": {}, "annot', "is no JSON"),
     ],
 )
 @pytest.mark.parametrize("form", FORMS)
@@ -283,7 +289,9 @@ def test_what_argilla_itself_exports_is_read(ward, tmp_path):
 
     for broken, said in (
         ({**record, "id": 5}, "record 1 is without str 'id'"),
-        ({**record, "responses": []}, "record 1 is without dict 'responses'"),
+        ({**record, "responses": "a"}, "record 1 is without dict 'responses'"),
+        ({"id": row, "kind": "a"}, "metadata of record 1 is without str 'guidelines'"),
+        ({**record, "responses": [{"user_id": ann}]}, "response 1 is without str 'status'"),
         ({**record, "responses": {"label": ["a"]}}, "record 1, response 1 is no object"),
         ({**record, "metadata": {}}, "metadata of record 1 is without str 'guidelines'"),
         (
@@ -300,10 +308,12 @@ def test_people_have_the_same_number_in_every_file():
     assert user_id("ann") == user_id("ann") != user_id("bob")
 
 
-def test_the_interface_of_label_studio_is_xml_whatever_labels_are_called():
+def test_the_interface_of_label_studio_is_xml_whatever_labels_are_called(ward):
     from xml.etree import ElementTree
 
-    found = ElementTree.fromstring(interface(['a"b', "c<d & e"]))
+    ward.cut([(f"{label} note {number}", label) for number in "12" for label in ('a"b', "c<d & e")])
+    ward.start()
+    found = ElementTree.fromstring(interface(ward.project, "kinds", form="label-studio"))
     choices = [each.get("value") for each in found.iter("Choice")]
     assert choices == ['a"b', "c<d & e", "unusable"]
 
@@ -321,14 +331,3 @@ def test_guidelines_that_were_edited_stop_both_ways(ward, tmp_path):
     path.write_text(json.dumps(found))
     with pytest.raises(Conflict, match="by other guidelines"):
         take(ward, path)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_rows_without_labels_stay_here(answers, tmp_path, form):
-    answers.start()
-    with pytest.raises(UsageError, match="rows of format 'completion' go to no other program"):
-        put(answers, tmp_path / "rows.json", form)
-    (tmp_path / "in.json").write_text("[]")
-    with pytest.raises(UsageError, match="rows of format 'completion' go to no other program"):
-        take(answers, tmp_path / "in.json", form)
-    assert not (tmp_path / "rows.json").exists()
