@@ -112,10 +112,17 @@ def make_asset(project: Project, step: Step, before: Version | None) -> DataAsse
     """Read a source in, or make a data asset from others; if that makes a version newer than
     `before`, say which of its fields came, went or have another type."""
     made: DataAsset = project.run(step)
-    if before is None or fingerprint(made) == before.digest:
-        return made
-    if newest(project)[made.name].number == before.number:  # an older state came back
-        return made
+    if (
+        before is not None
+        and fingerprint(made) != before.digest
+        and newest(project)[made.name].number > before.number  # no older state that came back
+    ):
+        say_changed_fields(project, step, before, made)
+    return made
+
+
+def say_changed_fields(project: Project, step: Step, before: Version, made: DataAsset) -> None:
+    """Say which fields came, went or have another type, if the older version can be read."""
     from tunesmith.stages.assess.fields import (  # a database, which is for new versions alone
         changes_said,
         field_changes,
@@ -129,11 +136,10 @@ def make_asset(project: Project, step: Step, before: Version | None) -> DataAsse
             fields_of(project.runner.blobs.path(asset.rows), asset.num_rows)
             for asset in (project.load(run), made)
         )
-    except StoreError:  # the older one was erased, or is damaged
-        return made
+    except StoreError:  # it was erased, or is damaged
+        return
     if note := changes_said(field_changes(had, has)):
         project.runner.on_event(Event(step=step.name, what="warned", note=note))
-    return made
 
 
 def newest(project: Project) -> dict[str, Version]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from tunesmith.core.errors import (
     StoreTooNew,
 )
 from tunesmith.core.failpoint import failpoint
+from tunesmith.core.hashing import digest_of
 from tunesmith.core.migrations import HEAD, snapshot
 from tunesmith.core.new_folder import new_folder
 from tunesmith.core.ref import Blob
@@ -315,9 +315,3 @@ def _alone_in(to: Path) -> Iterator[None]:
 
 
 _OURS = {"blobs", "snapshots", "lock"}
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,14 +1,21 @@
-"""SHA-256 of what is written meanwhile."""
+"""SHA-256 of a file, and of what is written meanwhile."""
 
 from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _LEAST_BYTES = 1 << 18
 """Of a piece that is worth a thread."""
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 class HashedBeside:

@@ -9,9 +9,10 @@ from typing import Any
 from tunesmith.core import catalog
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
-from tunesmith.core.errors import StoreError, UsageError
+from tunesmith.core.errors import NotFound, StoreError, UsageError
 from tunesmith.core.find import Finder
 from tunesmith.core.plan import Planned, changes, identity, key, why
+from tunesmith.core.ref import Blob
 from tunesmith.core.step import Step, ordered
 from tunesmith.core.successes import Successes
 from tunesmith.core.waiver import Waiver, differs_by_code_alone, keepable, record
@@ -43,6 +44,20 @@ class Planner:
         known: _Known = {}
         before = Successes(self.finder.database, [step.name for step in ordered(*steps)])
         return [self._plan(step, known, before) for step in steps]
+
+    def current(self, step: Step) -> Blob:
+        """The record that would be used again for `step`, as it is stored.
+
+        Raises:
+            NotFound: `step`, as the settings have it now, has not run.
+        """
+        (planned,) = self.plan([step])
+        if planned.hit is None or planned.hit.output is None:
+            raise NotFound(
+                f"{step.name} has not run as it is set now: {planned.reason}",
+                remedy="run it first: `tunesmith run`",
+            )
+        return planned.hit.output
 
     def accept(self, step: Step, reason: str, actor: str) -> Waiver | None:
         """Keep the newest result of `step` although the code that made it changed since; None where

@@ -27,7 +27,6 @@ from tunesmith.core.errors import (
     BlobCorrupt,
     BlobMissing,
     InputChanged,
-    NotFound,
     Stopped,
 )
 from tunesmith.core.event import Event
@@ -99,13 +98,7 @@ class Runner:
         Raises:
             NotFound: `step`, as the settings have it now, has not run.
         """
-        (planned,) = self.plan([step])
-        if planned.hit is None or planned.hit.output is None:
-            raise NotFound(
-                f"{step.name} has not run as it is set now: {planned.reason}",
-                remedy="run it first: `tunesmith run`",
-            )
-        return self._load(Given(type=kind(step.kind).record, blob=planned.hit.output))
+        return self._load(Given(type=kind(step.kind).record, blob=self.planner.current(step)))
 
     def all_current(self, steps: Iterable[Step]) -> dict[Step, Any]:
         """The records that `run` would use again, of those of the `steps` that have one; what ran

@@ -61,10 +61,6 @@ class Context:
     """Say, before the main part starts, what it will use; the error is reported afterwards."""
 
 
-StepFunction = Callable[..., Any]
-"""run(config, ctx, **inputs) -> record"""
-
-
 def input_steps(step: Step) -> list[Step]:
     """The steps whose records `step` is given, each once."""
     values = step.inputs.values()

@@ -93,7 +93,8 @@ def previews(
 
         *assets, base = given
         assert isinstance(step.config, DatasetConfig)
-        found = estimated(step.config, step.seed, assets, base, project.runner.blobs)
+        reviewed = step.inputs.get("reviewed")
+        found = estimated(step.config, step.seed, assets, base, project.runner.blobs, reviewed)
         sizes[step] = found, _as_large(found)
     models = [
         _model(project, name, step, made, *sizes[step.inputs["dataset"]])

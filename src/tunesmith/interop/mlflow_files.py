@@ -6,7 +6,6 @@ server gives out itself, and of a SQLite database those beside it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.hashing import digest_of
 from tunesmith.interop.mlflow_client import server
 from tunesmith.stages.ingest.reach import Place
 
@@ -66,7 +66,7 @@ def server_digests(files: Any) -> Iterator[tuple[str, str]]:
             local = Path(files.download_artifacts(path, folder))
             if not local.is_file() or not local.resolve().is_relative_to(Path(folder).resolve()):
                 raise DataError(f"{path[:100]!r} is listed as a file by MLflow and is none")
-            yield path, _digest(local)
+            yield path, digest_of(local)
 
 
 def _listed(files: Any, folder: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ def folder_digests(folder: Path) -> Iterator[tuple[str, str]]:
     """Path and digest of each file below a folder; links that lead out of it are passed over."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.resolve().is_relative_to(folder):
-            yield path.relative_to(folder).as_posix(), _digest(path)
+            yield path.relative_to(folder).as_posix(), digest_of(path)
 
 
 def _parts(uri: str) -> SplitResult:
@@ -107,11 +107,6 @@ def _parts(uri: str) -> SplitResult:
         return urlsplit(uri)
     except ValueError:
         return urlsplit("unreadable:")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def shown(artifact_uri: str) -> str:

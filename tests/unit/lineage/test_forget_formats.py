@@ -9,13 +9,13 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from archives import zipped
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.lineage.forget import forget
 from tunesmith.lineage.plan import plan
@@ -82,14 +82,6 @@ def as_xlsx(rows) -> bytes:
         "xl/charts/chart1.xml": f"<c><v>{SAID}</v></c>",
     }
     return zipped(parts)
-
-
-def zipped(members) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return sink.getvalue()
 
 
 def as_zip(rows) -> bytes:

@@ -16,11 +16,23 @@ NO_DATE = "no date"
 
 
 def dated(config: DatasetConfig, rows: Sequence[Row]) -> tuple[list[Row], list[Dropped]]:
-    """The rows, each with the side that its date is of; and those of which it cannot be told.
+    """What `by_date` finds, if it keeps any.
 
     Raises:
         DataError: no row has a date that can be read.
     """
+    kept, dropped = by_date(config, rows)
+    if rows and not kept:
+        raise DataError(
+            f"dataset {config.name!r}: no row has a date in {config.date!r}, e.g. "
+            f"{dropped[0].pointer}: {dropped[0].detail}",
+            remedy="name the field in `date` whose values are written as 2026-11-26",
+        )
+    return kept, dropped
+
+
+def by_date(config: DatasetConfig, rows: Sequence[Row]) -> tuple[list[Row], list[Dropped]]:
+    """The rows, each with the side that its date is of; and those of which it cannot be told."""
     if not config.test_from:
         return list(rows), []
     start = moment(config.test_from)
@@ -32,12 +44,6 @@ def dated(config: DatasetConfig, rows: Sequence[Row]) -> tuple[list[Row], list[D
             kept.append(dataclasses.replace(row, is_late=moment(said) >= start))
         except ValueError:
             dropped.append(drop(row, NO_DATE, f"{config.date} is {said!r}"))
-    if not kept:
-        example = f", e.g. {dropped[0].pointer}: {dropped[0].detail}" if dropped else ""
-        raise DataError(
-            f"dataset {config.name!r}: no row has a date in {config.date!r}{example}",
-            remedy="name the field in `date` whose values are written as 2026-11-26",
-        )
     return kept, dropped
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tunesmith.stages.curate.config import (
     SHORT_LEAK_SIMILARITY,
@@ -58,13 +58,18 @@ def by_label(rows: Sequence[Row], labels: Collection[str]) -> Filtered:
     """Keep the listed labels; without a list, those that are one key and no expression."""
     kept, dropped = [], []
     for row in rows:
-        if labels and row.label not in labels:
-            dropped.append(drop(row, "label not listed", row.label))
-        elif not labels and _COMPOUND.search(row.label):
-            dropped.append(drop(row, "compound label", row.label))
+        if reason := unwanted(row.label, labels):
+            dropped.append(drop(row, reason, row.label))
         else:
             kept.append(row)
     return kept, dropped
+
+
+def unwanted(label: str, labels: Collection[str]) -> str:
+    """Why rows of a label are dropped; empty where they are not. `labels` are those listed."""
+    if labels:
+        return "" if label in labels else "label not listed"
+    return "compound label" if _COMPOUND.search(label) else ""
 
 
 def other_language(row: Row, said: str, languages: Collection[str]) -> Dropped | None:
@@ -164,9 +169,8 @@ def near_duplicates(rows: Sequence[Row], thresholds: Thresholds, progress: Progr
     return kept, dropped
 
 
-def commonest_labels(rows: Sequence[Row], num_labels: int) -> tuple[str, ...]:
-    """The `num_labels` commonest labels of `rows`, fewer if there are fewer; ties by name."""
-    counts = Counter(row.label for row in rows)
+def commonest_labels(counts: Mapping[str, int], num_labels: int) -> tuple[str, ...]:
+    """The `num_labels` commonest labels, fewer if there are fewer; ties by name."""
     return tuple(sorted(counts, key=lambda label: (-counts[label], label))[:num_labels])
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
-from tunesmith.core.canonical import canonical_json
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.model import BaseModel
-from tunesmith.records.rows import Labelled
 from tunesmith.stages.curate import filters
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.curate.count import counter
-from tunesmith.stages.curate.privacy import Privacy, privacy_of, treated
+from tunesmith.stages.curate.fit import fitting_labelled, read_labelled
+from tunesmith.stages.curate.privacy import privacy_of
 from tunesmith.stages.curate.rows import Chosen, Dropped, Row, reporter
 from tunesmith.stages.curate.semantic import Meanings, semantic_duplicates
-from tunesmith.text.normalise import normalise
 
 
 def choose_labelled(
@@ -53,30 +51,11 @@ def _filter(
 ) -> tuple[list[Row], list[Dropped], str]:
     """The distinct rows that fit, the others, and what their tokens are counted over."""
     count, counted = counter(config, base, ctx.blobs)
-
-    def count_tokens(row: Row) -> int:
-        return count(Labelled(text=row.text, label=row.label)).total
-
-    dropped: list[Dropped] = []
-    privacy = privacy_of(config, ctx.project)
-    rows = [_labelled(row, privacy) for row in rows]
+    rows = read_labelled(rows, privacy_of(config, ctx.project))
     # Before labels are filtered: a text that also stands for a label that is not wanted, or for an
     # expression, does not stand for one label.
-    rows, gone = filters.conflicts(rows)
-    dropped += gone
-    rows, gone = filters.by_label(rows, config.labels)
-    dropped += gone
-    rows, gone = filters.by_language(rows, config.languages, reporter(ctx, "tells languages"))
-    dropped += gone
-    rows, gone = filters.by_quality(rows, config.quality)
-    dropped += gone
-    rows, gone = filters.by_length(
-        rows,
-        count_tokens,
-        min_chars=config.min_chars,
-        max_tokens=config.max_tokens,
-        progress=reporter(ctx, "counts tokens"),
-    )
+    rows, dropped = filters.conflicts(rows)
+    rows, gone = fitting_labelled(config, rows, count, partial(reporter, ctx))
     dropped += gone
     rows, gone = filters.exact_duplicates(rows)
     dropped += gone
@@ -85,13 +64,6 @@ def _filter(
     )
     dropped += gone
     return rows, dropped, counted
-
-
-def _labelled(row: Row, privacy: Privacy) -> Row:
-    said, pii = treated(Labelled(text=normalise(row.text), label=row.label), privacy)
-    assert isinstance(said, Labelled)
-    content = canonical_json(said).decode()
-    return dataclasses.replace(row, text=said.text, content=content, pii=pii)
 
 
 def _require_labels(config: DatasetConfig, rows: Sequence[Row]) -> None:
@@ -117,7 +89,7 @@ def _choose_labels(
 ) -> tuple[str, ...]:
     """The labels of the dataset, sorted; each has at least two distinct rows."""
     counts = Counter(row.label for row in rows)
-    chosen = config.labels or filters.commonest_labels(rows, config.num_labels)
+    chosen = config.labels or filters.commonest_labels(counts, config.num_labels)
     reasons = Counter(row.reason for row in dropped).most_common()
     lost = ", ".join(f"{count} {reason}" for reason, count in reasons) or "none"
     if not config.labels and len(chosen) < config.num_labels:

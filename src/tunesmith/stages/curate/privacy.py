@@ -42,24 +42,29 @@ def privacy_of(config: DatasetConfig, project: Path | None) -> Privacy:
     """
     if config.pii_names:
         require()
+    key = read_key(config, project or Path()) if config.pii == "pseudonymise" else b""
+    if config.pii_key_id and key_id(key) != config.pii_key_id:
+        raise DataError(
+            f"dataset {config.name!r}: the key in {config.pii_key_file} is another one "
+            f"({key_id(key)}, not {config.pii_key_id})",
+            remedy="use the key that the dataset was made with, or run again if the file was "
+            "changed just now; another key makes other pseudonyms",
+        )
+    return privacy_by(config, key)
+
+
+def privacy_by(config: DatasetConfig, key: bytes) -> Privacy:
+    """The same, with pseudonyms made by `key`; those of every key are as long."""
 
     def find(text: str) -> tuple[Finding, ...]:
         found = find_pii(text, config.pii_regions)
         return with_names(text, found, config.pii_names) if config.pii_names else found
 
-    if config.pii == "mask":
-        return Privacy(find=find, name=mask)
-    if config.pii == "pseudonymise":
-        key = read_key(config, project or Path())
-        if config.pii_key_id and key_id(key) != config.pii_key_id:
-            raise DataError(
-                f"dataset {config.name!r}: the key in {config.pii_key_file} is another one "
-                f"({key_id(key)}, not {config.pii_key_id})",
-                remedy="use the key that the dataset was made with, or run again if the file was "
-                "changed just now; another key makes other pseudonyms",
-            )
-        return Privacy(find=find, name=lambda finding: pseudonym(finding, key))
-    return Privacy(find=find, name=None)
+    names: Mapping[str, Callable[[Finding], str]] = {
+        "mask": mask,
+        "pseudonymise": lambda finding: pseudonym(finding, key),
+    }
+    return Privacy(find=find, name=names.get(config.pii))
 
 
 def treated(content: Content, privacy: Privacy) -> tuple[Content, tuple[str, ...]]:

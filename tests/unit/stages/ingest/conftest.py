@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from archives import zipped
 from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
@@ -21,14 +20,6 @@ def ctx(tmp_path: Path) -> Context:
     workdir = tmp_path / "work"
     workdir.mkdir()
     return Context(blobs=FolderBlobs(tmp_path / "blobs"), seed=1, workdir=workdir, keep=workdir)
-
-
-def zipped(members: Members) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 @pytest.fixture

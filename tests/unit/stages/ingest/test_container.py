@@ -8,7 +8,6 @@ import io
 import lzma
 import random
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from archives import zipped
 from tunesmith.core.errors import DataError
 from tunesmith.core.step import Context
 from tunesmith.records.data import Package
@@ -47,14 +47,6 @@ def read(
         }
 
     return run
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return sink.getvalue()
 
 
 def tarred(

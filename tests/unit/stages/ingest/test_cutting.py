@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archives import zipped
 from tunesmith.core.errors import DataError
 from tunesmith.stages.ingest import erased
 from tunesmith.stages.ingest.config import SourceConfig
@@ -99,14 +100,6 @@ def as_xlsx(rows, tab: str = "People", **others: str) -> bytes:
             **others,
         }
     )
-
-
-def zipped(members) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return sink.getvalue()
 
 
 def tarred(members) -> bytes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archives import zipped
 from tunesmith.core.errors import MissingExtra
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.container import File
@@ -53,14 +53,6 @@ def sections(entry: Entry) -> dict[str | int, str]:
     """Page or section -> its text, by the map alone."""
     assert entry.text is not None
     return {name: entry.text[start:end] for start, end, name in entry.fields["pages"]}
-
-
-def zipped(members: dict[str, str]) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return sink.getvalue()
 
 
 PARTS = st.lists(

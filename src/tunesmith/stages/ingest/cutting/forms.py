@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -23,9 +24,48 @@ from tunesmith.stages.ingest.formats import BY_SUFFIX
 
 WHOLE = frozenset({"front-matter", "text", *DOCUMENTS} - {"mbox"})
 """Formats of which a file is one row, and is left out whole."""
-LINES = frozenset({"jsonl", "csv", "tsv", "api", "sql"})
-"""Formats of which a row stands on lines of its own."""
 _UNREADABLE = (Unreadable, ValueError, RecursionError, OSError, pa.ArrowException)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Form:
+    """How one format is cut."""
+
+    cut: Callable[[SourceConfig, str, bytes, Mapping[str, bytes]], bytes]
+    """(source, name, data, what is gone by pointer) -> the data without it."""
+    said: Callable[[SourceConfig, str, bytes, Iterable[str]], Mapping[str, bytes]]
+    """(source, name, data, pointers) -> what stands at each pointer."""
+
+
+_LINES = _Form(
+    cut=lambda _, __, data, gone: cut_lines(data, gone),
+    said=lambda _, name, data, pointers: said_in_lines(name, data, pointers),
+)
+_FORMS: Mapping[str, _Form] = {
+    **dict.fromkeys(("jsonl", "csv", "tsv", "api", "sql"), _LINES),
+    "json": _Form(
+        cut=lambda _, name, data, gone: cut_json(name, data, gone),
+        said=lambda _, name, data, __: said_in_json(name, data),
+    ),
+    "yaml": _Form(
+        cut=lambda source, name, data, gone: cut_yaml(name, data, source.records, gone),
+        said=lambda source, name, data, _: said_in_yaml(name, data, source.records),
+    ),
+    "parquet": _Form(
+        cut=lambda _, name, data, gone: cut_parquet(name, data, gone),
+        said=lambda _, name, data, __: said_in_parquet(name, data),
+    ),
+    "xlsx": _Form(
+        cut=lambda source, name, data, gone: cut_workbook(name, data, source.sheet, gone),
+        said=lambda source, name, data, _: said_in_workbook(name, data, source.sheet),
+    ),
+    "mbox": _Form(
+        cut=lambda _, name, data, gone: cut_mbox(name, data, gone),
+        said=lambda _, name, data, __: said_in_mbox(name, data),
+    ),
+}
+"""Formats of which single records are cut out; of a format that is not here, and not in `WHOLE`,
+none can be."""
 
 
 def form_of(config: SourceConfig, name: str) -> str:
@@ -40,23 +80,13 @@ def cut_out(config: SourceConfig, name: str, data: bytes, gone: Mapping[str, byt
     Raises:
         DataError: one does not stand where its pointer says, or the file cannot be written anew.
     """
-    form = form_of(config, name)
+    form = _FORMS.get(form_of(config, name))
+    if form is None:
+        raise cannot(name, next(iter(gone)))
     try:
-        if form in LINES:
-            return cut_lines(data, gone)
-        if form == "json":
-            return cut_json(name, data, gone)
-        if form == "yaml":
-            return cut_yaml(name, data, config.records, gone)
-        if form == "parquet":
-            return cut_parquet(name, data, gone)
-        if form == "xlsx":
-            return cut_workbook(name, data, config.sheet, gone)
-        if form == "mbox":
-            return cut_mbox(name, data, gone)
+        return form.cut(config, name, data, gone)
     except _UNREADABLE as error:
         raise cannot(name, next(iter(gone))) from error
-    raise cannot(name, next(iter(gone)))
 
 
 def said_in(
@@ -64,23 +94,11 @@ def said_in(
 ) -> Mapping[str, bytes]:
     """What stands at each pointer, of a file in which not all can be read; nothing of one that
     cannot be read at all. `pointers` are those of all that was found in it."""
-    form = form_of(config, name)
+    form = _FORMS.get(form_of(config, name))
     try:
-        if form in LINES:
-            return said_in_lines(name, data, pointers)
-        if form == "json":
-            return said_in_json(name, data)
-        if form == "yaml":
-            return said_in_yaml(name, data, config.records)
-        if form == "parquet":
-            return said_in_parquet(name, data)
-        if form == "xlsx":
-            return said_in_workbook(name, data, config.sheet)
-        if form == "mbox":
-            return said_in_mbox(name, data)
+        return form.said(config, name, data, pointers) if form else {}
     except _UNREADABLE:
-        pass
-    return {}
+        return {}
 
 
 def cannot(name: str, pointer: str) -> DataError:
