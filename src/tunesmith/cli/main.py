@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import signal
 import sys
@@ -78,6 +80,9 @@ def root(
 def main() -> NoReturn:
     """Run the command line and exit. Typer itself says what is wrong with a command's words."""
     signal.signal(signal.SIGTERM, _terminated)
+    # Before it ends, Python looks through all objects for cycles to free: a tenth of a second, for
+    # memory that the system takes back anyway.
+    atexit.register(gc.freeze)
     try:
         application(*sys.argv[1:2])()
     except TunesmithError as error:
