@@ -53,6 +53,15 @@ def test_a_command_ends_without_a_look_for_cycles():
     assert "freed" not in done.stdout
 
 
+def test_duckdb_does_not_complain_at_the_end():
+    code = (
+        "import sys, duckdb; from tunesmith.cli.main import main\n"
+        "sys.argv = ['tunesmith', '--version']; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_help_loads_no_models_of_records():
     # Two hundred milliseconds of waiting, in a command that people ask for while they think.
     code = (
