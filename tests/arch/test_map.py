@@ -39,6 +39,29 @@ def test_importing_is_light(module):
     assert done.stdout.split() == []
 
 
+def test_a_command_ends_without_a_look_for_cycles():
+    # A tenth of a second, after all that people waited for is printed.
+    code = (
+        "import gc, sys; gc.set_threshold(10**9)\n"
+        "class Left:\n"
+        "    def __del__(self): print('freed')\n"
+        "left = Left(); left.itself = left; del left\n"
+        "from tunesmith.cli.main import main\n"
+        "sys.argv = ['tunesmith', '--version']; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "freed" not in done.stdout
+
+
+def test_duckdb_does_not_complain_at_the_end():
+    code = (
+        "import sys, duckdb; from tunesmith.cli.main import main\n"
+        "sys.argv = ['tunesmith', '--version']; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_help_loads_no_models_of_records():
     # Two hundred milliseconds of waiting, in a command that people ask for while they think.
     code = (

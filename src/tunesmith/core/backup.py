@@ -30,7 +30,7 @@ from tunesmith.core.errors import (
     StoreTooNew,
 )
 from tunesmith.core.failpoint import failpoint
-from tunesmith.core.hashing import digest_of
+from tunesmith.core.hashing import sha256_of_file
 from tunesmith.core.migrations import HEAD, snapshot
 from tunesmith.core.new_folder import new_folder
 from tunesmith.core.ref import Blob
@@ -123,12 +123,12 @@ def back_up(
             at=at,
             revision=revision,
             head=f"{log[-1].seq}:{log[-1].digest}" if log else "",
-            files={path.name: digest_of(path) for path in sorted(folder.iterdir())},
+            files={path.name: sha256_of_file(path) for path in sorted(folder.iterdir())},
             blobs=held,
         )
         _seal(folder, made)
     sync(to / "snapshots")
-    manifest = digest_of(to / "snapshots" / name / MANIFEST)
+    manifest = sha256_of_file(to / "snapshots" / name / MANIFEST)
     body = {"snapshot": name, "head": made.head, "manifest": manifest, "damaged": damaged}
     with database.write() as connection:
         evidence.append(connection, BACKED_UP, actor, body)
@@ -190,7 +190,7 @@ def chosen(source: Path, name: str = "") -> Snapshot:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder / MANIFEST} is damaged", remedy=remedy) from error
     for file, digest in found.files.items():
-        if not (folder / file).is_file() or digest_of(folder / file) != digest:
+        if not (folder / file).is_file() or sha256_of_file(folder / file) != digest:
             raise StoreError(
                 f"{folder / file} is not what the snapshot's manifest says",
                 remedy=remedy,

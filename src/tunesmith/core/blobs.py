@@ -22,7 +22,7 @@ from typing import IO, Protocol
 
 from tunesmith.core.errors import BlobCorrupt, BlobMissing, StoreFull
 from tunesmith.core.failpoint import failpoint
-from tunesmith.core.hashing import HashedBeside
+from tunesmith.core.hashing import HashedBeside, sha256_of_file
 from tunesmith.core.owner import is_gone, owner
 from tunesmith.core.project_folder import NO_SPACE
 from tunesmith.core.ref import Blob
@@ -147,8 +147,7 @@ class FolderBlobs:
         if size != blob.num_bytes:
             raise self._corrupt(blob, f"{size} bytes")
         if deep:
-            with path.open("rb") as source:
-                found = hashlib.file_digest(source, "sha256").hexdigest()
+            found = sha256_of_file(path)
             if found != blob.sha256:
                 raise self._corrupt(blob, found)
 
@@ -223,8 +222,7 @@ class FolderBlobs:
     def _publish(self, temporary: Path, digest: str) -> None:
         target = self._path(digest)
         if target.exists():
-            with target.open("rb") as source:
-                is_whole = hashlib.file_digest(source, "sha256").hexdigest() == digest
+            is_whole = sha256_of_file(target) == digest
             # It is put now, for whoever looks for what is old; only its owner may say so.
             with contextlib.suppress(PermissionError):
                 if is_whole:

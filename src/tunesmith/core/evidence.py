@@ -89,7 +89,22 @@ def entries(connection: Connection, *kinds: str, after: int = 0) -> Iterator[Ent
                 "JSON",
                 remedy="restore a backup: `tunesmith store restore`",
             ) from error
-        yield Entry(**(row._asdict() | {"body": body, "text": row.body}))
+        yield Entry(
+            seq=row.seq,
+            at=row.at,
+            actor=row.actor,
+            what=row.what,
+            body=body,
+            text=row.body,
+            previous=row.previous,
+            digest=row.digest,
+        )
+
+
+def digests(connection: Connection) -> dict[int, str]:
+    """The digest of every entry by its number, as it is stored."""
+    every = connection.execute(sa.select(evidence.c.seq, evidence.c.digest))
+    return {row.seq: row.digest for row in every}
 
 
 def newest(connection: Connection) -> Entry | None:

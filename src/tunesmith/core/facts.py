@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,9 +58,9 @@ def facts(connection: Connection, run_id: int | None = None) -> Iterator[Facts]:
         for name, step, value in points.get(row.id, ()):
             curves.setdefault(name, []).append((step, value))
         more = {
-            "inputs": _json(given.get(row.id, [])),
-            "blobs": _json([dict(zip(_BLOB, each, strict=True)) for each in held.get(row.id, ())]),
-            "versions": _json(named.get(row.id, [])),
+            "inputs": _rows(given.get(row.id, ())),
+            "blobs": _blobs(held.get(row.id, ())),
+            "versions": _rows(named.get(row.id, ())),
             "metrics": _curves(curves),
         }
         yield Facts(
@@ -80,6 +80,7 @@ _PLAIN = (
 )
 _WRITTEN = ("identity", "usage", "forecast")  # canonical JSON already
 _BLOB = ("sha256", "num_bytes", "media_type")
+_ROWS = 10_000  # taken from the database at once: one by one takes twice as long
 
 
 def _text(row: Row[Any], more: Mapping[str, str]) -> str:
@@ -109,13 +110,25 @@ def _number(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def _json(value: Any) -> str:
-    """Canonical JSON of what has no fractions, and no names but plain ones."""
-    return _ENCODER.encode(value)
+def _rows(rows: Sequence[tuple[str | int, ...]]) -> str:
+    """Canonical JSON of rows that hold texts and whole numbers."""
+    return "[" + ",".join("[" + ",".join(map(_json, row)) + "]" for row in rows) + "]"
 
 
-# To make one takes as long as to write a run.
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _blobs(rows: Sequence[tuple[str | int, ...]]) -> str:
+    """Canonical JSON of what `_BLOB` names."""
+    written = [
+        ",".join(f'"{name}":{_json(value)}' for name, value in sorted(zip(_BLOB, row, strict=True)))
+        for row in rows
+    ]
+    return "[" + ",".join(f"{{{each}}}" for each in written) + "]"
+
+
+def _json(value: str | int | None) -> str:
+    """Canonical JSON of a text or a whole number; to ask an encoder takes twice as long."""
+    if value is None:
+        return "null"
+    return encode_basestring(value) if isinstance(value, str) else str(value)
 
 
 def _by_run(
@@ -125,10 +138,10 @@ def _by_run(
     depends on its language, and the evidence would not."""
     query = sa.select(table.c.run_id, *(table.c[name] for name in names))
     found: dict[int, list[tuple[Any, ...]]] = {}
-    for of_run, *values in connection.execute(
-        query if run_id is None else query.where(table.c.run_id == run_id)
-    ):
-        found.setdefault(of_run, []).append(tuple(values))
+    wanted = query if run_id is None else query.where(table.c.run_id == run_id)
+    for part in connection.execute(wanted).partitions(_ROWS):
+        for row in part:
+            found.setdefault(row[0], []).append(row[1:])
     for rows in found.values():
         rows.sort()
     return found

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.hashing import digest_of
+from tunesmith.core.hashing import sha256_of_file
 from tunesmith.interop.mlflow_client import server
 from tunesmith.stages.ingest.reach import Place
 
@@ -66,7 +66,7 @@ def server_digests(files: Any) -> Iterator[tuple[str, str]]:
             local = Path(files.download_artifacts(path, folder))
             if not local.is_file() or not local.resolve().is_relative_to(Path(folder).resolve()):
                 raise DataError(f"{path[:100]!r} is listed as a file by MLflow and is none")
-            yield path, digest_of(local)
+            yield path, sha256_of_file(local)
 
 
 def _listed(files: Any, folder: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ def folder_digests(folder: Path) -> Iterator[tuple[str, str]]:
     """Path and digest of each file below a folder; links that lead out of it are passed over."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.resolve().is_relative_to(folder):
-            yield path.relative_to(folder).as_posix(), digest_of(path)
+            yield path.relative_to(folder).as_posix(), sha256_of_file(path)
 
 
 def _parts(uri: str) -> SplitResult:

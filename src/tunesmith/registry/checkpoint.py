@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith.core import evidence
-from tunesmith.core.checkpoint import Claim, claims_of, head
+from tunesmith.core.checkpoint import MADE, Claim, claims_of, head
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import UsageError
 from tunesmith.core.verify import Report
@@ -74,9 +74,9 @@ def checked(
     from dataclasses import replace
 
     with project.runner.database.read() as connection:
-        log = list(evidence.entries(connection))
-    claims = [*claims_of(log), *kept_in(project.store), *kept]
-    digests = {entry.seq: entry.digest for entry in log}
+        made = list(claims_of(evidence.entries(connection, MADE)))
+        digests = evidence.digests(connection)
+    claims = [*made, *kept_in(project.store), *kept]
     wrong, good = problems_of(claims, digests, "the evidence", public_key)
     found = replace(report, problems=(*report.problems, *dict.fromkeys(wrong)))
     return found, good[-1] if good else None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.core.canonical import canonical_json
-from tunesmith.core.facts import _curves
+from tunesmith.core.facts import _BLOB, _blobs, _curves, _rows
 
 NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
@@ -21,6 +21,15 @@ POINTS = st.lists(st.tuples(st.integers(0, 2**40), NUMBERS), max_size=3)
 @given(st.dictionaries(NAMES, POINTS, max_size=4))
 def test_curves_are_canonical(curves: dict[str, list[tuple[int, float]]]) -> None:
     assert _curves(curves).encode() == canonical_json(curves)
+
+
+@given(st.lists(st.tuples(NAMES, st.integers(0, 2**40), NAMES), max_size=4))
+def test_rows_are_canonical(rows: list[tuple[str, int, str]]) -> None:
+    assert _rows(rows).encode() == canonical_json(rows)
+    named = [
+        dict(zip(_BLOB, (name, num_bytes, kind), strict=True)) for name, num_bytes, kind in rows
+    ]
+    assert _blobs(rows).encode() == canonical_json(named)
 
 
 def test_names_are_in_the_order_of_utf_16() -> None:

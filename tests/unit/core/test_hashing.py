@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core import hashing
-from tunesmith.core.hashing import HashedBeside
+from tunesmith.core.hashing import HashedBeside, sha256_of_file
 
 
 @settings(deadline=None)
@@ -34,3 +35,10 @@ def test_no_thread_is_left_and_small_pieces_need_none() -> None:
         digest.update(b"x" * (1 << 20))
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_a_file_is_hashed_whole_whatever_its_size(tmp_path: Path, size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    (tmp_path / "file").write_bytes(data[:size])
+    assert sha256_of_file(tmp_path / "file") == hashlib.sha256(data[:size]).hexdigest()
