@@ -48,26 +48,28 @@ def with_files_as_they_are(file: ProjectFile, folder: Path) -> ProjectFile:
 
 
 def made_without(transform: TransformConfig, folder: Path, erasures: Erasures) -> TransformConfig:
-    """The transform without the rows of people who were forgotten, with the repairs of the others.
+    """The transform without the rows of people who were forgotten, with the repairs of the others;
+    where the key is missing that tells whose these are, one that cannot be made without it.
 
     Raises:
         DataError: the file of its repairs says what it may not.
     """
     there = repairs.read(folder, transform.name)
     digests = frozenset().union(erasures.subjects, *erasures.rows.values())
+    without = transform.without(erasures.subjects, erasures.key)
     if there and digests:
-        there = tuple(_of_others(there, transform.subject, folder, digests))
+        try:
+            key = erasure.key_called(folder, erasures.key)
+        except StoreError:  # nobody can tell whose they are: its step asks for the key, and says so
+            return without.asking_for(erasures.key)
+        there = tuple(_of_others(there, transform.subject, key, digests))
     made = Repairs(source=transform.name, repairs=there) if there else None
-    return transform.without(erasures.subjects, erasures.key).repaired_by(made)
+    return without.repaired_by(made)
 
 
 def _of_others(
-    there: Iterable[Repair], subject: str, folder: Path, digests: Collection[str]
+    there: Iterable[Repair], subject: str, key: bytes, digests: Collection[str]
 ) -> Iterator[Repair]:
-    try:
-        key = erasure.key_of(folder / STORE)
-    except StoreError:  # nothing is made without the key, and its sources say so
-        return
     for repair in there:
         told = {erasure.keyed(key, "row", repair.record)}
         told |= {erasure.keyed(key, "subject", who) for who in repairs.subjects_of(repair, subject)}

@@ -347,6 +347,26 @@ def _not_searched_for(of: ErasurePlan | ErasureCertificate) -> list[str]:
     ]
 
 
+def _verdict(made: ErasureCertificate) -> str:
+    if not made.num_needles:
+        return "there was nothing to search for"
+    if made.unread is None:
+        return "nothing was found; what could not be read was not counted then"
+    if not made.unread:
+        return "nothing was found, and all of it could be read"
+    return f"nothing was found in what could be read, and {len(made.unread)} could not be read"
+
+
+def _not_read(unread: Sequence[str]) -> list[str]:
+    shown = [
+        part
+        for each in unread[:MAX_ROWS]
+        for part in wrapped(f"could not be read, look into it yourself: {each}")
+    ]
+    num_more = len(unread) - MAX_ROWS
+    return [*shown, f"and {num_more} more: --json for all"] if num_more > 0 else shown
+
+
 def _certificate(made: ErasureCertificate) -> list[str]:
     lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
     return [
@@ -356,7 +376,8 @@ def _certificate(made: ErasureCertificate) -> list[str]:
         *(f"made again without them: {each}" for each in made.rewritten),
         *lost,
         f"searched {made.num_blobs} blobs and the database, {size(made.num_bytes)}, for "
-        f"{made.num_needles} texts and names: nothing was found",
+        f"{made.num_needles} texts and names: {_verdict(made)}",
+        *_not_read(made.unread or ()),
         *_not_searched_for(made),
         *_left_in_files(made.files),
         *_left_the_store(made.copies),
