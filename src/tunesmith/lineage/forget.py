@@ -28,7 +28,7 @@ from tunesmith.lineage import forget_corrections, forget_repairs, scan
 from tunesmith.lineage import journal as journals
 from tunesmith.lineage.forget_search import known, search
 from tunesmith.lineage.journal import Journal
-from tunesmith.lineage.person import Person
+from tunesmith.lineage.person import MIN_SUBJECT, Person
 from tunesmith.lineage.plan import files_of, plan
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.versions import all_held
@@ -70,7 +70,8 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
             if earlier is None:
                 raise
             begun, made = earlier
-            if made.found:  # by now it may be gone: the name is searched for again
+            # By now it may be gone; or the search read less then, and did not count what it left.
+            if made.found or (made.unread is None and min(map(len, wanted)) >= MIN_SUBJECT):
                 made = _certify(project, store, begun, made, wanted)
             return _require_clean(made)
         journals.write(store, journal)

@@ -8,6 +8,7 @@ import io
 import tarfile
 import zipfile
 import zlib
+from dataclasses import replace
 from email.message import EmailMessage
 
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
+from tunesmith.core import erasure, evidence
+from tunesmith.core.canonical import canonical_json
 from tunesmith.core.errors import DataError
 from tunesmith.lineage.decode import contents
 from tunesmith.lineage.forget import forget
@@ -287,6 +290,7 @@ def test_what_cannot_be_read_is_told_with_where_it_is(write, said):
     assert unread(write()) == [said]
 
 
+JSON = "application/json"
 WHO = "Ada Lovelace"
 WROTE = ["The engine weaves algebra, as the loom", "weaves flowers and leaves."]
 PROJECT = """\
@@ -380,3 +384,22 @@ def test_what_could_not_be_read_is_in_the_certificate(papers):
         (unread,) = forget(project, [WHO]).unread
     assert unread.endswith("b.pdf: a damaged PDF")
     assert "of land:minutes" in unread
+
+
+def test_an_erasure_of_when_less_was_read_is_searched_for_again(papers):
+    with papers.opened() as project:
+        made = forget(project, [WHO])
+        old = canonical_json(replace(made, unread=None))
+        with project.runner.database.write() as connection:
+            (begun,) = [entry.seq for entry in evidence.entries(connection, erasure.BEGUN)]
+            body = {"begun": begun, "certificate": project.runner.blobs.put(old, JSON), "blobs": []}
+            evidence.append(connection, erasure.DONE, project.runner.actor, body)
+        again = forget(project, [WHO])
+        assert (again.unread, again.num_needles) == ((), 1)
+    minutes(papers, "b.pdf", pdf([f"{WHO} has refused it."]))
+    with papers.opened() as project:
+        assert forget(project, [WHO]) == again, "what was searched whole is as it was"
+        with project.runner.database.write() as connection:
+            evidence.append(connection, erasure.DONE, project.runner.actor, body)
+        with pytest.raises(DataError, match="of land:minutes"):
+            forget(project, [WHO])

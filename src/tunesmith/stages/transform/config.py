@@ -86,13 +86,6 @@ class TransformConfig(Section):
             changed._erased = Erased(digests=tuple(sorted(subjects)), key=key)
         return changed
 
-    def asking_for(self, key: str) -> Self:
-        """The same transform, whose step needs the key of erasures that has this name, and fails
-        where it is not there, even if nobody's rows are left out."""
-        changed = self.model_copy()
-        changed._erased = self._erased or Erased(digests=(), key=key)
-        return changed
-
     @property
     def repairs(self) -> Repairs | None:
         """The repairs of its rows; None where there are none."""
