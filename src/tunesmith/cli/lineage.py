@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -303,8 +304,14 @@ def _plan(plan: ErasurePlan) -> list[str]:
         *_left_in_files(plan.files),
         *_left_the_store(plan.copies),
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
-        f"to do it: tunesmith data forget {plan.subject.replace(',', '')}",
+        f"to do it: tunesmith data forget {_typed(plan)}",
     ]
+
+
+def _typed(plan: ErasurePlan) -> str:
+    """What was wanted, as it is typed: ids, or one name, which may have blanks."""
+    by_id = plan.named_by == "row id"
+    return " ".join(plan.subject.split(", ")) if by_id else shlex.quote(plan.subject)
 
 
 def _counted(row_ids: Sequence[str], num_quarantined: int) -> str:

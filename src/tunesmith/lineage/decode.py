@@ -39,8 +39,10 @@ _WINDOW, _OVERLAP = 64 << 20, 1 << 20
 _STEP = 1 << 12
 """Where something is damaged, no more than this is lost before it."""
 _PDF = b"%PDF-"
-_ENCODING = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""", re.I)
-_READ_ANYWAY = frozenset({"", "utf-8", "us-ascii", "ascii", "windows-1252", "iso-8859-1"})
+_ENCODING = re.compile(
+    rb"""<(?:meta|\?xml)\s[^<>]{0,200}?(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""", re.I
+)
+_READ_ANYWAY = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "windows-1252", "iso-8859-1"})
 _ENVELOPED = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"
 """How S/MIME says that what follows is encrypted (RFC 5652, 6.1)."""
 _ENCRYPTED = 0x1
@@ -98,7 +100,10 @@ def contents(data: bytes, at: At = HERE) -> Iterator[bytes]:
     """What some bytes say, and what is packed in them, each piece as it stands."""
     yield data
     if encoding := _marked(data) or _wide(data) or _declared(data):
-        yield data.decode(encoding, "replace").encode("utf-8", "replace")
+        try:
+            yield data.decode(encoding, "replace").encode("utf-8", "replace")
+        except (LookupError, ValueError):
+            at.unread("in an encoding that is not known")
     if inside := _unpacking(data, at):
         if at.depth < _MAX_DEPTH:
             yield from _undamaged(inside, at)
@@ -150,10 +155,6 @@ def _declared(data: bytes) -> str:
     """The encoding that HTML or XML says that it is in, unless it is one that is read anyway."""
     said = _ENCODING.search(data[:1024])
     name = said[1].decode().lower() if said else ""
-    try:
-        b"".decode(name or "utf-8")
-    except LookupError:
-        return ""
     return "" if name in _READ_ANYWAY else name
 
 

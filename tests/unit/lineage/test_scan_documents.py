@@ -280,9 +280,17 @@ CANNOT = [
     (lambda: a_member(b"7z\xbc\xaf\x27\x1c"), "a.bin: a 7z archive"),
     (lambda: attached(a_member(b"{\\rtf1 Hi.}")),
      "a.bin/a.bin: an RTF file, of which only plain letters are read"),
+    (lambda: b'<meta charset="x-none"><p>Hi.', "in an encoding that is not known"),
+    (lambda: b'<meta charset="rot13"><p>Hi.', "in an encoding that is not known"),
     (lambda: b"PAR1 and nothing", "damaged: read up to there, at the most"),
     (lambda: gzip.compress(bytes(range(256)) * 999)[:-9], "damaged: read up to there, at the most"),
 ]  # fmt: skip
+
+
+def test_what_only_speaks_of_encodings_and_files_is_read():
+    assert (
+        unread(b'open(path, encoding=None).read() == "%PDF-1.7"  # Rar!, PK, charset = none') == []
+    )
 
 
 @pytest.mark.parametrize(("write", "said"), CANNOT)
@@ -375,7 +383,9 @@ def test_a_pdf_of_another_that_tells_of_them_is_found(papers):
 
 def test_what_could_not_be_read_is_in_the_certificate(papers):
     minutes(papers, "b.pdf", b"%PDF-1.4\nthe rest is lost")
-    done = CliRunner().invoke(app, ["data", "forget", WHO, "-p", str(papers.path)])
+    words = ["data", "forget", WHO, "-p", str(papers.path)]
+    assert "data forget 'Ada Lovelace'\n" in CliRunner().invoke(app, [*words, "--plan"]).stdout
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     said = " ".join(done.stdout.split())
     assert "nothing was found in what could be read, and 1 could not be read" in said
