@@ -14,7 +14,6 @@ from tunesmith.core.blobs import FolderBlobs
 from tunesmith.core.canonical import fingerprint, parse
 from tunesmith.core.catalog import Run, Version
 from tunesmith.core.db import Database, refuse_network_disk
-from tunesmith.core.erasure import Erasures
 from tunesmith.core.errors import Conflict, NotFound, UsageError
 from tunesmith.core.event import Event
 from tunesmith.core.execute import CACHE, Executor, InlineExecutor, SubprocessExecutor, kept, sweep
@@ -27,10 +26,9 @@ from tunesmith.core.runner import Runner
 from tunesmith.core.settings import Layers, Setting
 from tunesmith.core.step import Step
 from tunesmith.core.together import Together
-from tunesmith.files_now import made_without, with_files_as_they_are
+from tunesmith.files_now import made_without, read_without, with_files_as_they_are
 from tunesmith.ledger.budget import over_budget
 from tunesmith.project_file import ProjectFile, read
-from tunesmith.records.data import Erased
 from tunesmith.records.release import PRODUCTION, RELEASED, Release, Standing
 from tunesmith.records.review import ACCEPTED, ReviewedLabels
 from tunesmith.records.service import Trace
@@ -38,7 +36,6 @@ from tunesmith.stages.curate.verdicts import still_there
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.ingest.config import SourceConfig
 from tunesmith.stages.ingest.looking import as_it_answered_last, look, require_cursors
-from tunesmith.stages.ingest.repairs import with_repairs
 
 if TYPE_CHECKING:
     from tunesmith.stages.ingest.increment import Increment
@@ -131,8 +128,10 @@ class Project:
                 for entry in entries
             }
         self.purged = state.purged
-        without = {name: _without(source, state) for name, source in self.file.source.items()}
-        sources = {name: with_repairs(each, self.folder) for name, each in without.items()}
+        sources = {
+            name: read_without(source, self.folder, state)
+            for name, source in self.file.source.items()
+        }
         datasets = {
             name: dataset.with_accepted(accepted.get(dataset.reviewed))
             for name, dataset in self.file.dataset.items()
@@ -382,13 +381,6 @@ def _answered(
         project.looked |= {seen.kept} if seen.kept else set()
         project.increments |= {name: seen.increment} if seen.increment else {}
     return found
-
-
-def _without(source: SourceConfig, state: Erasures) -> SourceConfig:
-    """A source as it is to be read, given what was erased."""
-    subjects = state.subjects if source.subject else ()
-    digests = tuple(sorted({*subjects, *state.rows.get(source.name, ())}))
-    return source.without(Erased(digests=digests, key=state.key) if digests else None)
 
 
 def _executor(file: ProjectFile, blobs: FolderBlobs, folder: Path) -> Executor:

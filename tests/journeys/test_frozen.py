@@ -7,12 +7,24 @@ import json
 import signal
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tunesmith.core.errors import RunFailed
+from tunesmith.documents.frozen import as_frozen
+from tunesmith.pipeline import run
+from tunesmith.project import open_project
+
 DOCUMENTS = ("card.md", "croissant.json", "training-content.md")
+MODEL = """\
+[model.calls]
+base = "tiny"
+dataset = "calls"
+
+"""
 SECTIONS = """
 [source.calls]
 origin = "file:data/calls.jsonl"
@@ -108,3 +120,27 @@ def test_another_owner_changes_no_row_and_seals_another_version(project):
     assert first["root"] == second["root"]
     assert "claims" in project.tunesmith("data", "croissant", "calls@2")
     assert "claims" not in project.tunesmith("data", "croissant", "calls@1")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_dataset_that_cannot_be_sealed_is_said_once(project, monkeypatch, jobs):
+    """The model that is tuned on it meets the same, and does not repeat it."""
+    project.edit("[dataset.calls]", f"{MODEL}[dataset.calls]")
+
+    def undated(facts):
+        return replace(as_frozen(facts), made_at="yesterday")
+
+    monkeypatch.setattr("tunesmith.documents.frozen.as_frozen", undated)
+    project.lead_pip(monkeypatch)
+    opened = open_project(project.folder)
+    opened.runner.together.jobs = jobs
+    with closing(opened), pytest.raises(RunFailed) as raised:
+        run(opened)
+    said = str(raised.value)
+    assert said.startswith("1 failed, and "), said
+    assert said.count("dateCreated: is no date") == 1
+    assert "curate:calls: the description of calls@1 would be no valid" in said
+    (not_run,) = [line for line in said.splitlines() if "not run, because" in line]
+    assert "not run, because curate:calls failed: " in not_run
+    assert "finetune:calls" in not_run
+    assert sealed(project.folder) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -303,8 +304,14 @@ def _plan(plan: ErasurePlan) -> list[str]:
         *_left_in_files(plan.files),
         *_left_the_store(plan.copies),
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
-        f"to do it: tunesmith data forget {plan.subject.replace(',', '')}",
+        f"to do it: tunesmith data forget {_typed(plan)}",
     ]
+
+
+def _typed(plan: ErasurePlan) -> str:
+    """What was wanted, as it is typed: ids, or one name, which may have blanks."""
+    by_id = plan.named_by == "row id"
+    return " ".join(plan.subject.split(", ")) if by_id else shlex.quote(plan.subject)
 
 
 def _counted(row_ids: Sequence[str], num_quarantined: int) -> str:
@@ -347,6 +354,26 @@ def _not_searched_for(of: ErasurePlan | ErasureCertificate) -> list[str]:
     ]
 
 
+def _verdict(made: ErasureCertificate) -> str:
+    if not made.num_needles:
+        return "there was nothing to search for"
+    if made.unread is None:
+        return "nothing was found; what could not be read was not counted then"
+    if not made.unread:
+        return "nothing was found, and all of it could be read"
+    return f"nothing was found in what could be read, and {len(made.unread)} could not be read"
+
+
+def _not_read(unread: Sequence[str]) -> list[str]:
+    shown = [
+        part
+        for each in unread[:MAX_ROWS]
+        for part in wrapped(f"could not be read, look into it yourself: {each}")
+    ]
+    num_more = len(unread) - MAX_ROWS
+    return [*shown, f"and {num_more} more: --json for all"] if num_more > 0 else shown
+
+
 def _certificate(made: ErasureCertificate) -> list[str]:
     lost = [part for each in made.not_rewritten for part in wrapped(f"not made again: {each}")]
     return [
@@ -356,7 +383,8 @@ def _certificate(made: ErasureCertificate) -> list[str]:
         *(f"made again without them: {each}" for each in made.rewritten),
         *lost,
         f"searched {made.num_blobs} blobs and the database, {size(made.num_bytes)}, for "
-        f"{made.num_needles} texts and names: nothing was found",
+        f"{made.num_needles} texts and names: {_verdict(made)}",
+        *_not_read(made.unread or ()),
         *_not_searched_for(made),
         *_left_in_files(made.files),
         *_left_the_store(made.copies),

@@ -43,6 +43,8 @@ class TunesmithError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.step = ""
+        """The step that it counts as the failure of, where that itself went through."""
 
     def __str__(self) -> str:
         return f"{self.message}\n  -> {self.remedy}" if self.remedy else self.message

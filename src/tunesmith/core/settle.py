@@ -75,8 +75,8 @@ def settle(runner: Runner, tasks: Mapping[str, Task]) -> Settled:
     for key, error in errors.items():
         if isinstance(error, NotBegun):
             continue
-        why[key] = step_of.get(id(error), key)
-        causes[why[key]] = error
+        why[key] = step_of.get(id(error)) or getattr(error, "step", "") or key
+        causes.setdefault(why[key], error)  # tasks that need one step meet one failure
     causes |= {step.name: begun[step] for step in by_itself if step.name not in causes}
     steps = ordered(*(step for task in tasks.values() for step in task.steps))
     not_run: dict[str, list[str]] = {}

@@ -13,6 +13,7 @@ from tunesmith.core.blobs import Blobs
 from tunesmith.core.canonical import canonical_json, sha256
 from tunesmith.core.catalog import Version
 from tunesmith.core.db import Transaction
+from tunesmith.core.errors import TunesmithError
 from tunesmith.core.event import Event
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.ref import Blob
@@ -52,8 +53,16 @@ def freeze(project: Project, step: Step) -> Dataset:
     """
     dataset: Dataset = project.run(step)
     digest = project.runner.made(step)  # as stored: a record of before may lack fields
-    if sealed_of(project, digest) is not None:
-        return dataset
+    if sealed_of(project, digest) is None:
+        try:
+            _seal(project, step, dataset, digest)
+        except TunesmithError as error:
+            error.step = step.name  # once, whoever needs the dataset
+            raise
+    return dataset
+
+
+def _seal(project: Project, step: Step, dataset: Dataset, digest: str) -> None:
     version = next(
         each for each in project.versions() if each.kind == "dataset" and each.digest == digest
     )
@@ -79,7 +88,6 @@ def freeze(project: Project, step: Step) -> Dataset:
             evidence.append(connection, lifecycle.FROZEN, project.runner.actor, body)
     note = f"{facts.ref} is sealed, Merkle root {root[:12]}: {', '.join(kept)}"
     project.runner.on_event(Event(step=step.name, what="sealed", note=note))
-    return dataset
 
 
 def sealed_of(project: Project, digest: str) -> Sealed | None:

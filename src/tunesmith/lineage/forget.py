@@ -16,7 +16,7 @@ from typing import Any
 
 from tunesmith.core import catalog, erasure, evidence
 from tunesmith.core.canonical import canonical_json, parse
-from tunesmith.core.errors import Conflict, DataError, NotFound, StoreError, TunesmithError
+from tunesmith.core.errors import Conflict, DataError, NotFound, TunesmithError
 from tunesmith.core.execute import CACHE
 from tunesmith.core.failpoint import failpoint
 from tunesmith.core.project_folder import STORE
@@ -26,8 +26,9 @@ from tunesmith.documents.frozen import freeze
 from tunesmith.graph import build, steps
 from tunesmith.lineage import forget_corrections, forget_repairs, scan
 from tunesmith.lineage import journal as journals
+from tunesmith.lineage.forget_search import known, search
 from tunesmith.lineage.journal import Journal
-from tunesmith.lineage.person import Person
+from tunesmith.lineage.person import MIN_SUBJECT, Person
 from tunesmith.lineage.plan import files_of, plan
 from tunesmith.lineage.trace import package_of
 from tunesmith.lineage.versions import all_held
@@ -69,7 +70,8 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
             if earlier is None:
                 raise
             begun, made = earlier
-            if made.found:  # by now it may be gone: the name is searched for again
+            # By now it may be gone; or the search read less then, and did not count what it left.
+            if made.found or (made.unread is None and min(map(len, wanted)) >= MIN_SUBJECT):
                 made = _certify(project, store, begun, made, wanted)
             return _require_clean(made)
         journals.write(store, journal)
@@ -165,7 +167,7 @@ def _set_out(project: Project, store: Path, wanted: Sequence[str]) -> Journal:
 
 def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[dict[str, str], ...]:
     """Blobs that have a row of theirs, and what they are; and those that only have a text."""
-    what, kinds, records = _known(project)
+    what, kinds, records = known(project)
     texts = {*person.words, *(row.text for row in person.rows)}
     said = {form for text in texts for form in (text, normalise(text))} - {""}
     runs = project.runs()
@@ -202,22 +204,6 @@ def _to_purge(project: Project, person: Person, planned: ErasurePlan) -> tuple[d
             mentions.add(digest)
     sure, maybe = found - records, mentions - found
     return tuple({d: what.get(d, "of no run") for d in sorted(each)} for each in (sure, maybe))
-
-
-def _known(project: Project) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Of each blob what made it, and by which kind of step; and which blobs are records."""
-    what: dict[str, str] = {}
-    kinds: dict[str, str] = {}
-    records: set[str] = set()
-    runs = project.runs()
-    with project.runner.database.read() as connection:
-        for run in runs:
-            for blob in catalog.run_blobs(connection, run.id):
-                what.setdefault(blob.sha256, f"{blob.media_type} of {run.step}, run {run.id}")
-                kinds.setdefault(blob.sha256, run.kind)
-            if run.output is not None:
-                records.add(run.output.sha256)
-    return what, kinds, records
 
 
 def _begin(
@@ -291,14 +277,15 @@ def _certify(
     texts: Sequence[str],
 ) -> ErasureCertificate:
     """The certificate with what a search for `texts` finds; kept, with evidence."""
-    num_blobs, num_bytes, found = _search(project, store, scan.needles(texts))
+    searched = search(project, store, scan.needles(texts))
     failpoint("erasure.searched")
     certificate = dataclasses.replace(
         certificate,
         num_needles=len(texts),
-        num_blobs=num_blobs,
-        num_bytes=num_bytes,
-        found=tuple(found),
+        num_blobs=searched.num_blobs,
+        num_bytes=searched.num_bytes,
+        found=searched.found,
+        unread=searched.unread,
     )
     blob = project.runner.blobs.put(canonical_json(certificate), "application/json")
     body = {"begun": begun, "certificate": blob, "blobs": sorted(certificate.purged)}
@@ -367,34 +354,3 @@ def _purge(
         if scan.holds(path, wanted):
             path.unlink()
     return len(ids)
-
-
-def _search(project: Project, store: Path, wanted: scan.Needles) -> tuple[int, int, list[str]]:
-    """How many blobs and bytes were read, and where something was found after all."""
-    what, _, _ = _known(project)
-    found: list[str] = []
-    num_blobs = num_bytes = 0
-    for digest in project.runner.blobs.digests():
-        path = project.runner.blobs.path(Blob(sha256=digest, num_bytes=0))
-        num_blobs += 1
-        num_bytes += path.stat().st_size
-        if scan.holds(path, wanted):
-            found.append(f"blob {digest[:12]} ({what.get(digest, 'of no run')})")
-    others = [path for path in store.rglob("*") if path.is_file()]
-    for path in others:
-        inside = path.relative_to(store)
-        if inside.parts[0] == "blobs" and inside.parts[1] != "incoming":
-            continue
-        if inside.name.startswith(journals.FILE):
-            continue
-        num_bytes += path.stat().st_size
-        if scan.holds(path, wanted):
-            found.append(f"{STORE}/{inside}")
-    with project.runner.database.read() as connection:
-        num_left = len(list(erasure.traces_with(connection, wanted.texts())))
-    if num_left:
-        raise StoreError(
-            f"{num_left} served requests came in while their texts were erased",
-            remedy="stop the service, and run the same command again",
-        )
-    return num_blobs, num_bytes, found

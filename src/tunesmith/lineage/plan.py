@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.core import catalog, erasure
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import DataError, TunesmithError
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import Step
 from tunesmith.graph import build
@@ -23,6 +23,7 @@ from tunesmith.lineage.versions import all_held
 from tunesmith.project import Project
 from tunesmith.records.lineage import ErasurePlan, Holder, Remedy
 from tunesmith.stages.ingest.config import SourceConfig
+from tunesmith.stages.ingest.erased import records_of
 from tunesmith.stages.ingest.local import local_files
 
 _ONCE = "tuned on rows of theirs that its dataset no longer has, or taught by one that was"
@@ -123,16 +124,27 @@ def _planned(project: Project, step: Step, why: str) -> Planned:
 
 
 def _files(project: Project, person: Person) -> Iterator[str]:
-    """Files of the project's folder that still have a text or the name of the person; and the
-    databases and APIs that their rows came from, which are not searched."""
+    """Files of the project's folder that still have a record, a text or the name of the person; and
+    the databases and APIs that their rows came from, which are not searched."""
     wanted = needles(person.texts)
+    places = {(row.source, row.pointer.partition("#")[0]) for row in person.rows}
     for name in sorted(person.sources & project.file.source.keys()):
         source = project.file.source[name]
         if source.is_asked:
             yield source.origin
-        for _, path in files_of(project, source):
-            if holds(path, wanted):
+        members = [member for of, member in places if of == name]
+        for file, path in files_of(project, source):
+            is_named = any(f"{each}/".startswith(f"{file}/") for each in members)
+            if holds(path, wanted) or (is_named and _has_rows(source, file, path, person.row_ids)):
                 yield path.relative_to(project.folder).as_posix()
+
+
+def _has_rows(source: SourceConfig, file: str, path: Path, row_ids: Sequence[str]) -> bool:
+    """Whether a file still has a record of the rows."""
+    try:
+        return bool(records_of(source, file, path.read_bytes(), row_ids, lambda _: False))
+    except DataError:  # it has, and cannot be cut: to forget them says so before it does anything
+        return True
 
 
 def files_of(project: Project, source: SourceConfig) -> list[tuple[str, Path]]:

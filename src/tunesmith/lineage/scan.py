@@ -12,7 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tunesmith.lineage.decode import PARQUET_MAGIC, contents, contents_of, readings, squashed
+from tunesmith.lineage.decode import PARQUET_MAGIC, contents, contents_of
+from tunesmith.lineage.readings import readings, squashed
+from tunesmith.lineage.unread import HERE, Tell
 from tunesmith.text.normalise import normalise
 
 _BATCH_ROWS = 10_000
@@ -65,11 +67,13 @@ def needles(texts: Iterable[str]) -> Needles:
     )
 
 
-def holds(path: Path, wanted: Needles) -> bool:
-    """Whether the file at `path` has one of the needles, as it stands or decoded."""
+def holds(path: Path, wanted: Needles, tell: Tell = HERE.tell) -> bool:
+    """Whether the file at `path` has one of the needles, as it stands or decoded. If it has none,
+    `tell` was told what of it could not be read."""
     if not wanted.forms:
         return False
-    return holds_as_it_stands(path, wanted) or any(map(wanted.are_told_by, contents_of(path)))
+    pieces = contents_of(path, tell)
+    return holds_as_it_stands(path, wanted) or any(map(wanted.are_told_by, pieces))
 
 
 def says(data: bytes, wanted: Needles) -> bool:

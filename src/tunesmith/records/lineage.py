@@ -338,6 +338,9 @@ class ErasureCertificate:
     """Records of theirs that were in quarantine."""
     num_shared: int = 0
     """Texts and values that others' records have, too, which stay: not searched for either."""
+    unread: tuple[str, ...] | None = None
+    """What the search could not read, and why: it may hold them. None of a certificate of before
+    that was counted."""
 
 
 # What left the store.

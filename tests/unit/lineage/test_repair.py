@@ -14,7 +14,14 @@ from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
 from tunesmith.core import evidence
-from tunesmith.core.errors import Conflict, DataError, NotAllowed, NotFound, UsageError
+from tunesmith.core.errors import (
+    Conflict,
+    DataError,
+    NotAllowed,
+    NotFound,
+    StepStoreError,
+    UsageError,
+)
 from tunesmith.core.verify import verify
 from tunesmith.graph import build
 from tunesmith.lineage import repair
@@ -466,3 +473,24 @@ def test_the_whole_way_by_the_command_line(payments):
         CliRunner().invoke(
             app, ["data", "repair", "payments", "-p", str(payments.path)], catch_exceptions=False
         )
+
+
+def test_without_the_key_of_erasures_repairs_are_not_passed_over(payments):
+    """What was read before the repair is there, and is not used in place of it."""
+    payments.run()
+    project = payments.opened()
+    forget(project, ["berta-1852"])
+    project.close()
+    assert payments.run()[0].num_rows == 1
+    project = payments.opened()
+    statement = "UPDATE bad SET amount = '1.5' WHERE amount = '1,5'"
+    repair.repair_with_sql(project, "payments", statement, "decimal commas")
+    project.close()
+    assert payments.run()[0].num_rows == 2
+    key = payments.path / ".tunesmith" / "erasure.key"
+    secret = key.read_bytes()
+    key.unlink()
+    with pytest.raises(StepStoreError, match=r"erasure\.key cannot be read"):
+        payments.run()
+    key.write_bytes(secret)
+    assert payments.run()[0].num_rows == 2

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
-from tunesmith.core.errors import DataError, NotAllowed
+from tunesmith.core.errors import DataError, NotAllowed, StepStoreError
 from tunesmith.core.verify import verify
 from tunesmith.graph import build
 from tunesmith.lineage import repair
@@ -252,3 +252,30 @@ def test_a_value_that_json_has_not_is_repaired_by_name_alone(tmp_path):
     )
     asset, rows = calls.run()
     assert (asset.num_rows, list(rows)) == (1, ["card"])
+
+
+def test_without_the_key_of_erasures_repairs_are_not_passed_over(calls, tmp_path):
+    """Nobody can tell then which of them are of people who were forgotten."""
+    path = tmp_path / "bad.csv"
+    calls.say("quarantine", "long", "--out", str(path))
+    path.write_text(path.read_text().replace("-8", "8"))
+    calls.say("repair", "long", str(path), "--why", "a sign too many")
+    project = calls.opened()
+    forget(project, ["caller-0000"])
+    project.close()
+    assert set(calls.run()[1]) == {"cash", "fees"}
+    key = calls.path / ".tunesmith" / "erasure.key"
+    secret = key.read_bytes()
+    for other in (None, bytes(32)):
+        key.unlink()
+        if other is not None:
+            key.write_bytes(other)
+        with pytest.raises(StepStoreError, match=r"erasure\.key") as caught:
+            calls.run()
+        assert caught.value.remedy == "restore it from a backup of the store"
+        project = calls.opened()
+        (planned,) = project.runner.plan([build(project.file).assets["long"]])[-1:]
+        assert planned.hit is None
+        project.close()
+        key.write_bytes(secret)
+    assert set(calls.run()[1]) == {"cash", "fees"}, "nothing was made anew"

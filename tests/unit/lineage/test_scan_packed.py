@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tunesmith.lineage.decode import readings
+from tunesmith.lineage.readings import readings
 from tunesmith.lineage.scan import holds, needles, says
 
 SAID = 'She said "never ägain" & left <the> house,\nback\\slash and \U0001f600, at seven in May.'
