@@ -34,6 +34,7 @@ from tunesmith.judging import (
     refusal,
     register_gate,
     register_suites,
+    require_metrics,
 )
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts, served_models
@@ -160,6 +161,8 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
     key = signing_key(project) if judges and path.gate else None  # said before hours of tuning
+    if judges:
+        require_metrics(path)
     if path.suites:  # as is that a file of theirs cannot be read
         from tunesmith.stages.probe.check import require_readable
 

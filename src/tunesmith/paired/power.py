@@ -15,12 +15,14 @@ BOUNDED_METRICS = frozenset(
     (
         "accuracy", "normalised accuracy", "pair accuracy", "tag accuracy", "reciprocal rank",
         "recall@1", "recall@10", "nDCG@10", "reward", "exact match", "normalised match", "token F1",
-        "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF", "BLEU",
+        "ROUGE-1", "ROUGE-2", "ROUGE-L",
     )
 )  # fmt: skip
 """Metrics that are the mean of what rows score from 0 to 1."""
 MACRO_F1 = "macro-F1"
-NO_MEANS = frozenset((MACRO_F1, "micro-F1", "calibration error", "loss", "perplexity"))
+NO_MEANS = frozenset(
+    (MACRO_F1, "micro-F1", "calibration error", "loss", "perplexity", "BLEU", "chrF")
+)
 """Metrics that are, or may be, no mean of rows."""
 IN_NATS = frozenset(("log-likelihood", "signed log-likelihood", "loss"))
 """Metrics that are nats of a token: no bound, but a scale on which a spread can be assumed."""

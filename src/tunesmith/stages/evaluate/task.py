@@ -12,7 +12,6 @@ from tunesmith.core.section import Section
 from tunesmith.records.evaluation import WIN_RATE, TaskRows
 from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import Program
-from tunesmith.stages.evaluate.answers import METRICS
 from tunesmith.stages.evaluate.extract import check_pattern
 from tunesmith.stages.evaluate.judge import JudgeConfig
 
@@ -21,6 +20,11 @@ FILE = "file:"
 DATASET = "dataset:"
 EXAMPLES = "/examples"
 """Behind the name of a task: its examples, of which rows are called."""
+WRITTEN = (
+    *("exact match", "normalised match", "token F1"),
+    *("ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF", "BLEU"),
+)
+"""What answers in words are measured by. Those of the second line need the extra "text-metrics"."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
 READ = ("log-likelihood", "loss", "perplexity")
@@ -71,7 +75,9 @@ class TaskConfig(Section):
     between_examples: str = "\n\n"
     """What stands behind each of them, where there is no chat template."""
     metrics: tuple[str, ...] = ()
-    """What the answers are measured by; gates compare the first unless their rules say another. Of
+    """What the answers are measured by; gates compare the first unless their rules say another.
+    ROUGE, chrF and BLEU need the extra "text-metrics"; chrF and BLEU are of all answers together,
+    as papers report them, the others the mean of what each answer has. Of
     choices "accuracy" and "normalised accuracy" (by the characters of a choice). Measured anyhow,
     and asked for by rules alone: of choices "loss" and, where each row has the same, "macro-F1",
     "micro-F1", "calibration error" and "Brier score". With "score" they are "log-likelihood",
@@ -101,7 +107,7 @@ class TaskConfig(Section):
     @property
     def own_metrics(self) -> tuple[str, ...]:
         """Those of its metrics that the function of `python` counts."""
-        return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
+        return tuple(name for name in self.metrics if name not in WRITTEN) if self.python else ()
 
     @property
     def is_of_test_rows(self) -> bool:
@@ -180,12 +186,12 @@ class TaskConfig(Section):
             raise ValueError(f"rows of a file have a prompt, and test rows their own: {said}")
         self._require_examples()
         if not self.metrics:
-            raise ValueError(f"metrics must name at least one of: {', '.join(METRICS)}")
+            raise ValueError(f"metrics must name at least one of: {', '.join(WRITTEN)}")
         if WIN_RATE in self.metrics:
             raise ValueError(
                 f"{WIN_RATE!r} is no metric of one answer: write a table [judge], and leave it out"
             )
-        known = {"choose": CHOSEN, "score": READ}.get(self.ask, tuple(METRICS))
+        known = {"choose": CHOSEN, "score": READ}.get(self.ask, WRITTEN)
         strange = [name for name in self.metrics if name not in known]
         if strange and (self.ask != "answer" or not self.python):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
