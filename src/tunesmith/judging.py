@@ -21,10 +21,9 @@ from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import GateResult
 from tunesmith.records.release import RELEASED
 from tunesmith.records.suite import SuiteBeside, beside_outcomes, not_kept
-from tunesmith.stages.evaluate.answers import require_libraries
 from tunesmith.stages.evaluate.beforehand import Known, what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
-from tunesmith.stages.evaluate.task import TaskConfig
+from tunesmith.stages.evaluate.task import TaskConfig, require_libraries
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.beforehand import what_suite_could_show
 from tunesmith.stages.probe.config import ProbeConfig, SuiteConfig

