@@ -79,9 +79,17 @@ def could_show(which: str, num_rows: int, confidence: float, unknown: str = "") 
     return in_points(which, usual, most, confidence)
 
 
-def in_points(which: str, usual: float, most: float, confidence: float, given: str = "") -> str:
+def in_points(
+    which: str, usual: float | None, most: float, confidence: float, given: str = ""
+) -> str:
     """The same, where what can be shown is known: `usual` of models that differ on `SHARE` of the
-    rows, `most` of ones that differ on all."""
+    rows, None where the rows are too few to say it; `most` of ones that differ on all."""
+    if usual is None:
+        return (
+            f"{head(which, confidence)}: a difference of {100 * most:.1f} points can be shown "
+            "whatever two models differ on; of models that differ on a fifth of the rows these are "
+            f"too few to say it{given}"
+        )
     return (
         f"{head(which, confidence)}: a difference of {100 * usual:.1f} points can be shown "
         f"between models that differ on a fifth of the rows, one of {100 * most:.1f} points "
