@@ -66,9 +66,9 @@ docs: $(VENV)/.ready-test       ## write docs/reference from the code
 lock: $(VENV)/.ready-test       ## resolve the lock files anew (needs the package index)
 	$(BIN)/python -m pip install --quiet uv
 	printf 'torch ; python_version < "3"\n' > $(VENV)/no-torch.txt
-	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres -o requirements.lock pyproject.toml requirements-build.in
-	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres --extra test -c requirements.lock -o requirements-test.lock pyproject.toml requirements-build.in requirements-test.in
-	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres --extra test --extra bench -c requirements-test.lock -o requirements-bench.lock pyproject.toml requirements-build.in requirements-test.in
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres --extra text-metrics -o requirements.lock pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres --extra text-metrics --extra test -c requirements.lock -o requirements-test.lock pyproject.toml requirements-build.in requirements-test.in
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11 --override $(VENV)/no-torch.txt --extra tune --extra serve --extra documents --extra postgres --extra text-metrics --extra test --extra bench -c requirements-test.lock -o requirements-bench.lock pyproject.toml requirements-build.in requirements-test.in
 
 clean:                          ## everything that make has made
 	rm -rf $(VENV) licence-desk build dist src/*.egg-info

@@ -23,7 +23,7 @@ from tunesmith.records.release import RELEASED
 from tunesmith.records.suite import SuiteBeside, beside_outcomes, not_kept
 from tunesmith.stages.evaluate.beforehand import Known, what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
-from tunesmith.stages.evaluate.task import TaskConfig
+from tunesmith.stages.evaluate.task import TaskConfig, require_libraries
 from tunesmith.stages.finetune.config import ModelConfig
 from tunesmith.stages.probe.beforehand import what_suite_could_show
 from tunesmith.stages.probe.config import ProbeConfig, SuiteConfig
@@ -34,6 +34,9 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
     and one for each document that it asks for and that people have not filled.
 
     `planned` are the steps of `graph`. Of a dataset that is not cut yet nothing can be said.
+
+    Raises:
+        MissingExtra: a metric that a gate's task asks for cannot be counted here.
     """
     hits = {each.step: each.hit for each in planned}
     said = []
@@ -42,6 +45,7 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
             continue
         gate = path.gate.config
         assert isinstance(gate, GateConfig)
+        require_metrics(path)
         said += [f"gate of {name}: {unsaid}" for unsaid in what_nobody_states(project, gate)]
         hit = hits[path.dataset]
         if hit is None:
@@ -61,6 +65,20 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         if path.slices and not cut:
             said.append(f"gate of {name}: its slices are cut when it is run")
     return said
+
+
+def require_metrics(path: ModelPath) -> None:
+    """What counts the metrics of a gate's tasks is installed.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if path.gate is None:
+        return
+    gate = path.gate.config
+    assert isinstance(gate, GateConfig)
+    for task in gate.given():
+        require_libraries(task.config.metrics)
 
 
 def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:

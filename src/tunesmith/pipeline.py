@@ -34,6 +34,7 @@ from tunesmith.judging import (
     refusal,
     register_gate,
     register_suites,
+    require_metrics,
 )
 from tunesmith.ledger.register import Register, register
 from tunesmith.ledger.runs import facts, served_models
@@ -166,6 +167,8 @@ def make_model(project: Project, path: ModelPath, *, judges: bool = True) -> Mad
     What the gate asks is on record before the model is asked, also if it is judged another day.
     """
     key = signing_key(project) if judges and path.gate else None  # said before hours of tuning
+    if judges:
+        require_metrics(path)
     if path.suites:  # as is that a file of theirs cannot be read
         from tunesmith.stages.probe.check import require_readable
 
@@ -206,8 +209,10 @@ def preview(project: Project, path: ModelPath) -> None:
 
 
 def look_beyond(project: Project, suite: Step) -> SuiteResult:
-    """What a suite finds; say where that is beyond its limits, which here stops nothing."""
+    """What a suite finds; say where that is beyond its limits, which here stops nothing. What the
+    model cannot be asked at all is a UsageError."""
     found: SuiteResult = project.run(suite)
+    found.require_asked()
     model = project.file.model[found.model]
     suites = suites_of(found.model, model.objective, project.file.suite)
     for said in not_kept(outcomes(found, suites[found.suite].judged_by())):

@@ -30,9 +30,17 @@ LIBRARIES = {
     "pypdfium2": "pypdfium2",
     "selectolax": "selectolax",
     "presidio_analyzer": "presidio-analyzer",
+    "sacrebleu": "sacrebleu",
+    "torchmetrics": "torchmetrics",
 }
-ONLY_WHEN_ASKED = {"curate@1": {"presidio-analyzer"}}
-"""What another kind of the same function is for: a dataset that asks for names is its."""
+ONLY_WHEN_ASKED = {
+    "curate@1": {"presidio-analyzer"},
+    "evaluate-base@1": {"sacrebleu"},
+    "evaluate-tuned@1": {"sacrebleu"},
+    "evaluate-tuned-pairs@1": {"sacrebleu", "torchmetrics"},
+}
+"""What another kind is for, of the same function or of one in the same module: a dataset that asks
+for names, a task that asks for BLEU, a gate that compares by it."""
 SEEN = tuple(
     f"tunesmith.{name}" for name in ("asset", "paired", "text", "lm", "retrieve", "stages")
 )

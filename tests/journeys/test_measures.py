@@ -4,6 +4,7 @@ project file to `model show`. Commands run in this process: they start faster.""
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -474,3 +475,21 @@ def test_rows_of_another_dataset_and_less_that_is_better(desk: Any) -> None:
     project.write_text(project.read_text().replace("at_most = 50.0", "at_least = 50.0"))
     code, said = desk("plan")
     assert (code, "write at_most = 50" in said) == (2, True)
+
+
+def test_bleu_needs_its_library_before_anything_is_tuned(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.folder / "tasks/said.toml").write_text(SAID.replace('"token F1"', '"BLEU"'))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sacrebleu", None)
+        for command in ("plan", "run"):
+            code, said = desk(command)
+            assert code == 1
+            assert "sacrebleu, which counts BLEU, is needed here and is not installed" in said
+            assert "pip install 'tunesmith[text-metrics]'" in said
+        assert desk("model", "list")[1] == []
+
+    assert desk("run")[0] == 0
+    _, shown = desk("model", "show", "desk@1")
+    assert shown["gate"]["rules"][1]["rule"] == "said: BLEU beside base"

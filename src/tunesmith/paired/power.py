@@ -15,12 +15,14 @@ BOUNDED_METRICS = frozenset(
     (
         "accuracy", "normalised accuracy", "pair accuracy", "tag accuracy", "reciprocal rank",
         "recall@1", "recall@10", "nDCG@10", "reward", "exact match", "normalised match", "token F1",
-        "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF", "BLEU",
+        "ROUGE-1", "ROUGE-2", "ROUGE-L",
     )
 )  # fmt: skip
 """Metrics that are the mean of what rows score from 0 to 1."""
 MACRO_F1 = "macro-F1"
-NO_MEANS = frozenset((MACRO_F1, "micro-F1", "calibration error", "loss", "perplexity"))
+NO_MEANS = frozenset(
+    (MACRO_F1, "micro-F1", "calibration error", "loss", "perplexity", "BLEU", "chrF")
+)
 """Metrics that are, or may be, no mean of rows."""
 IN_NATS = frozenset(("log-likelihood", "signed log-likelihood", "loss"))
 """Metrics that are nats of a token: no bound, but a scale on which a spread can be assumed."""
@@ -77,9 +79,17 @@ def could_show(which: str, num_rows: int, confidence: float, unknown: str = "") 
     return in_points(which, usual, most, confidence)
 
 
-def in_points(which: str, usual: float, most: float, confidence: float, given: str = "") -> str:
+def in_points(
+    which: str, usual: float | None, most: float, confidence: float, given: str = ""
+) -> str:
     """The same, where what can be shown is known: `usual` of models that differ on `SHARE` of the
-    rows, `most` of ones that differ on all."""
+    rows, None where the rows are too few to say it; `most` of ones that differ on all."""
+    if usual is None:
+        return (
+            f"{head(which, confidence)}: a difference of {100 * most:.1f} points can be shown "
+            "whatever two models differ on; of models that differ on a fifth of the rows these are "
+            f"too few to say it{given}"
+        )
     return (
         f"{head(which, confidence)}: a difference of {100 * usual:.1f} points can be shown "
         f"between models that differ on a fifth of the rows, one of {100 * most:.1f} points "

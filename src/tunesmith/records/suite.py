@@ -100,6 +100,10 @@ class Figure:
         return max(self.num_rows + 1, math.ceil(rows)) if rows else 0
 
 
+UNASKED = "it could not be asked: "
+"""What the note begins with that says why a suite could not be asked at all."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteResult:
     """What one suite found of one model.
@@ -119,6 +123,19 @@ class SuiteResult:
     num_examples: int
     notes: tuple[str, ...] = ()
     """What could not be asked, and why, and what came of each source; a sentence each."""
+
+    def require_asked(self) -> None:
+        """The model could be asked.
+
+        Raises:
+            UsageError: it could not; a suite that nobody can answer is none.
+        """
+        for note in self.notes:
+            if note.startswith(UNASKED):
+                raise UsageError(
+                    f"suite {self.suite!r} of {self.model}: {note}",
+                    remedy="shorten what it asks, or ask what the model has",
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

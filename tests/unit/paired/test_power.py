@@ -8,10 +8,16 @@ import pytest
 from scipy import stats
 
 from tunesmith.paired import bootstrap, macro, sums
-from tunesmith.paired.bootstrap import bootstrap_mean, paired_bootstrap
+from tunesmith.paired.bootstrap import Interval, bootstrap_mean, paired_bootstrap
 from tunesmith.paired.difference import no_difference, not_beyond
 from tunesmith.paired.macro import detectable_macro_f1
-from tunesmith.paired.power import detectable, from_interval, in_nats, what_could_show
+from tunesmith.paired.power import (
+    SHARE,
+    detectable,
+    from_interval,
+    in_nats,
+    what_could_show,
+)
 from tunesmith.paired.sums import of_labels, of_one, of_tokens, of_two
 
 
@@ -106,18 +112,37 @@ def test_of_perplexity_what_the_base_model_says_can_be_shown_is_shown() -> None:
 
 
 @pytest.mark.usefixtures("fewer_resamples")
-@pytest.mark.parametrize("counts", [[24, 24, 24, 24], [100, 60, 30, 10]])
+@pytest.mark.parametrize("counts", [[24, 24, 24, 24], [100, 60, 30, 10], [5] * 10])
 def test_of_macro_f1_what_the_labels_let_expect_is_shown(counts: list[int]) -> None:
     """Simulated: models right on 70 % of the rows that differ on a fifth of them, by so much that
     their macro-F1 differs on average by what is said."""
     said = detectable_macro_f1(counts, 0.95, 0.2)
+    intervals = drawn_intervals(counts, said)
+    assert np.mean([each.difference for each in intervals]) == pytest.approx(said, abs=0.015)
+    assert 0.7 <= np.mean([each.low > 0 for each in intervals]) <= 0.9
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+@pytest.mark.parametrize("counts", [[5, 5, 5, 5], [8, 8], [7, 6, 4]])
+def test_of_too_few_rows_the_spread_says_more_than_models_can_differ(counts: list[int]) -> None:
+    """Even where one model wins each row on which the two differ, it is found too seldom."""
+    usual = detectable_macro_f1(counts, 0.95, 0.2)
+    assert usual > SHARE
+    intervals = drawn_intervals(counts, 0.2)
+    assert np.mean([each.low > 0 for each in intervals]) < 0.7
+    assert np.mean([each.difference for each in intervals]) < usual
+
+
+def drawn_intervals(counts: list[int], better_by: float) -> list[Interval]:
+    """Of the macro-F1 of pairs of models that differ on a fifth of the rows, the second right on
+    `better_by` more of them."""
     draws = np.random.default_rng(4)
     truth = np.repeat(np.arange(len(counts)), counts)
     labels = [str(label) for label in range(len(counts))]
     intervals = []
     for seed in range(120):
         way = draws.random(len(truth))
-        lost = (0.2 - said) / 2
+        lost = (0.2 - better_by) / 2
         right = (way < 0.6 + lost, (way < 0.6) | ((way >= 0.6 + lost) & (way < 0.8)))
         both = []
         for hit in right:
@@ -128,8 +153,7 @@ def test_of_macro_f1_what_the_labels_let_expect_is_shown(counts: list[int]) -> N
             both.append(of_labels(truth.astype(str), predicted.astype(str), labels))
         interval, p_value = of_two(*both, confidence=0.95, seed=seed)
         intervals.append(not_beyond(interval, p_value, 0.95))
-    assert np.mean([each.difference for each in intervals]) == pytest.approx(said, abs=0.015)
-    assert 0.7 <= np.mean([each.low > 0 for each in intervals]) <= 0.9
+    return intervals
 
 
 def test_many_labels_are_simulated_by_fewer_draws_that_say_the_same(

@@ -26,6 +26,7 @@ from tunesmith.records.transform import Program
 from tunesmith.stages.evaluate.answers import METRICS, nearest
 from tunesmith.stages.evaluate.choosing import choose
 from tunesmith.stages.evaluate.config import EvaluateConfig
+from tunesmith.stages.evaluate.corpus import COUNTS, counts_of, of_counts
 from tunesmith.stages.evaluate.examples import of_dataset, of_file, with_examples
 from tunesmith.stages.evaluate.extract import found, without
 from tunesmith.stages.evaluate.function import counted
@@ -105,7 +106,7 @@ def _evaluate(
         labels=tuple(scored.per_label_f1),
         num_rows=len(items),
         metric=scored.metric,
-        value=sum(scored.scores) / len(items),
+        value=scored.value,
         others=scored.all_others(),
         per_label_f1=scored.per_label_f1,
         predictions=ctx.blobs.put(to_parquet([item.row_id for item in items], scored), PARQUET),
@@ -178,6 +179,12 @@ def _answer(
     if program is not None:
         given = [item.given(said) for said, item in zip(answers, items, strict=True)]
         scores |= counted(config, program, given, ctx)
+    counts = {
+        name: [counts_of(name, said, right) for said, right in zip(measured, wanted, strict=True)]
+        for name in config.metrics
+        if name in COUNTS
+    }
+    of_all = {name: of_counts(name, rows).value for name, rows in counts.items()}
     first, *more = config.metrics
     falls = first in config.lower_is_better or first in LOWER_IS_BETTER
     return Scored(
@@ -186,9 +193,11 @@ def _answer(
         losses=[score if falls else 1 - score for score in scores[first]],
         truth=[item.right[0][:SHOWN] for item in items],
         predicted=answers,
-        columns={"extracted": measured} if config.extract or config.ignore else {},
+        whole=of_all.pop(first, None),
+        columns=({"extracted": measured} if config.extract or config.ignore else {})
+        | {COUNTS[name]: rows for name, rows in counts.items()},
         by_row={name: scores[name] for name in more},
-        others={"answers that ended": ended / len(items)},
+        others={**of_all, "answers that ended": ended / len(items)},
     )
 
 

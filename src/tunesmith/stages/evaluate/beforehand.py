@@ -134,11 +134,13 @@ def _of_macro_f1(
     usual, most = (
         detectable_macro_f1(counts, confidence, share, accuracy) for share in (SHARE, 1.0)
     )
+    # Who differ on a fifth of the rows are hardly further apart: a larger one they could not have.
+    within = usual if usual <= SHARE else None
     whose = "as the base model is" if asked else "which is assumed, as no model was asked yet"
     given = (
         f"; simulated, {len(counts)} labels, models right on {accuracy:.0%} of the rows, {whose}"
     )
-    return in_points(which, usual, most, confidence, given)
+    return in_points(which, within, most, confidence, given)
 
 
 def _truth(known: Known | None, dataset: Dataset, task: str, cut: Slice | None) -> Sequence[str]:

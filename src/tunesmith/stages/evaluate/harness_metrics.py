@@ -14,7 +14,10 @@ METRICS = {
     "acc_norm": "normalised accuracy",
     "exact_match": "exact match",
     "chrf": "chrF",
+    "bleu": "BLEU",
 }
+OF_ALL = ("chrf", "bleu")
+"""What is of all answers together there too, by sacrebleu's defaults as ours is."""
 LESS_STRICT = ("ignore_case", "ignore_punctuation")
 OF_TOTAL = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 """What is counted there of the nats of all rows, by row, word or byte: here it is by token."""
@@ -53,8 +56,12 @@ def _of_answers(
             )
         if each.get("regexes_to_ignore") and (less or unread(ignored(task))):
             changes.append(f"metric {name}: regexes_to_ignore")
-        if each.get("aggregation", "mean") != "mean" or name == "chrf":
-            changes.append(f"metric {name}: here the mean over the rows")
+        of_all = name in OF_ALL
+        if each.get("aggregation", own := name if of_all else "mean") != own:
+            here = "of all answers together" if of_all else "the mean over the rows"
+            changes.append(f"metric {name}: here {here}")
+        if of_all and any(isinstance(row["answer"], list) for row in rows):
+            changes.append(f"metric {name}: here of several right answers, which it is not there")
         found.append(ours)
     default = ["accuracy", "normalised accuracy"] if chooses else ["exact match"]
     return list(dict.fromkeys(found)) or default, changes

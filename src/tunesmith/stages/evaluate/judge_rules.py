@@ -8,9 +8,8 @@ from typing import Protocol
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
 from tunesmith.records.evaluation import WIN_RATE
-from tunesmith.stages.evaluate.answers import METRICS
 from tunesmith.stages.evaluate.config import SCORERS, GateConfig, GateRule
-from tunesmith.stages.evaluate.task import CHOSEN, Task
+from tunesmith.stages.evaluate.task import CHOSEN, WRITTEN, Task
 
 _LIKELIHOOD = SCORERS["sft", "chat"]
 REMEDY = (
@@ -105,7 +104,7 @@ def _is_measured(rule: GateRule) -> bool:
         return False
     if rule.at_least is None:
         return rule.margin > -1
-    is_share = bool(rule.task) and rule.metric in ("", *METRICS, *CHOSEN)
+    is_share = bool(rule.task) and rule.metric in ("", *WRITTEN, *CHOSEN)
     return rule.at_least > 0 or not is_share
 
 

@@ -15,6 +15,7 @@ from tunesmith.paired.power import MACRO_F1
 from tunesmith.paired.sums import Sums, of_labels, of_tags, of_tokens
 from tunesmith.records.evaluation import AT_RANK, RANKED, Evaluation
 from tunesmith.stages.evaluate.calibration import Sureness
+from tunesmith.stages.evaluate.corpus import COUNTS, of_counts
 from tunesmith.stages.evaluate.metrics import UNTAGGED, of_rank
 from tunesmith.stages.evaluate.predictions import Predictions
 
@@ -44,6 +45,8 @@ def _is_made_of_it(evaluation: Evaluation, said: Predictions, metric: str) -> bo
 def by_rows(evaluation: Evaluation, said: Predictions, metric: str) -> Predictions | None:
     """What was said, with what each row has of `metric` as its score; None where the metric is no
     mean of those."""
+    if _counts(evaluation, said, metric):
+        return None
     if metric in ("", evaluation.metric):
         return said
     if metric in said.by_row:
@@ -62,6 +65,8 @@ def by_rows(evaluation: Evaluation, said: Predictions, metric: str) -> Predictio
 
 def sums_of(evaluation: Evaluation, said: Predictions, metric: str) -> Sums | None:
     """What each row adds to the sums that `metric` is made of; None where it is made of none."""
+    if counts := _counts(evaluation, said, metric):
+        return of_counts(metric or evaluation.metric, counts)
     if metric not in evaluation.others:
         return None
     if metric in (LOSS, PERPLEXITY) and "nats" in said.added:
@@ -76,6 +81,13 @@ def sums_of(evaluation: Evaluation, said: Predictions, metric: str) -> Sums | No
     if metric == MACRO_F1 and set(said.predicted) <= set(evaluation.labels):
         return of_labels(said.truth, said.predicted, evaluation.labels)
     return None
+
+
+def _counts(
+    evaluation: Evaluation, said: Predictions, metric: str
+) -> Sequence[Sequence[int]] | None:
+    """What each row adds to the counts of a metric of all answers together; None of another."""
+    return said.added.get(COUNTS.get(metric or evaluation.metric, ""))
 
 
 def sureness_of(said: Predictions) -> Sureness | None:
@@ -93,7 +105,9 @@ def of_each_row(said: Predictions, metric: str) -> Sequence[float]:
     better where less of the metric is."""
     if metric == CALIBRATION and (found := sureness_of(said)):
         return [float(gap) for gap in found.gaps]
-    return said.losses if metric in (LOSS, PERPLEXITY) else said.scores
+    if metric in (LOSS, PERPLEXITY):
+        return said.losses
+    return said.by_row.get(metric, said.scores)
 
 
 def require_same_tokens(before: Predictions, after: Predictions, metric: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tunesmith.stages.evaluate.corpus import COUNTS
 from tunesmith.stages.evaluate.scorer import Scored
 
 TYPES = {
@@ -24,8 +25,9 @@ TYPES = {
     "extracted": pa.string(),
     "num_tokens": pa.int64(),
     "tag_counts": pa.list_(pa.int32()),
+    **dict.fromkeys(COUNTS.values(), pa.list_(pa.int32())),
 }
-ADDED = ("log_probability", "nats", "num_tokens", "tag_counts")
+ADDED = ("log_probability", "nats", "num_tokens", "tag_counts", *COUNTS.values())
 """Columns that metrics are made of which are no mean of the rows."""
 SHOWN = 2000
 """Characters that are kept of what people compare. A generated answer is kept whole: it is

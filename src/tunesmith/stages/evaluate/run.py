@@ -197,7 +197,7 @@ def _evaluate(
         labels=dataset.labels,
         num_rows=rows.num_rows,
         metric=scored.metric,
-        value=sum(scored.scores) / len(scored.scores),
+        value=scored.value,
         others=scored.all_others(),
         per_label_f1=scored.per_label_f1,
         predictions=ctx.blobs.put(to_parquet(rows["row_id"].to_pylist(), scored), PARQUET),

@@ -54,13 +54,15 @@ class Scored:
     """How a model did, row by row in their order."""
 
     metric: str
-    """Its value is the mean of `scores`."""
+    """Its value is the mean of `scores`, unless `whole` says it."""
     scores: Sequence[float]
     losses: Sequence[float]
     """What the model was unsure by, lower is better; finer than a score that is right or wrong."""
     truth: Sequence[str]
     """What was to be said, for people to read."""
     predicted: Sequence[str]
+    whole: float | None = None
+    """The first metric, where it is of all rows together and no mean of theirs."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """More columns of the predictions."""
     by_row: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -70,6 +72,11 @@ class Scored:
     """More metrics, by name. Gates can ask for "loss", the mean of `losses` or of all tokens, for
     F1, perplexity and calibration error: see `stages.evaluate.measured`."""
     per_label_f1: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The first metric."""
+        return sum(self.scores) / len(self.scores) if self.whole is None else self.whole
 
     def all_others(self) -> dict[str, float]:
         """All metrics but the first, by name."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.core.errors import MissingExtra
 from tunesmith.core.project_folder import check_function, check_path
 from tunesmith.core.section import Section
 from tunesmith.records.evaluation import WIN_RATE, TaskRows
 from tunesmith.records.pairwise import Preferences
 from tunesmith.records.transform import Program
-from tunesmith.stages.evaluate.answers import METRICS
 from tunesmith.stages.evaluate.extract import check_pattern
 from tunesmith.stages.evaluate.judge import JudgeConfig
 
@@ -21,6 +24,15 @@ FILE = "file:"
 DATASET = "dataset:"
 EXAMPLES = "/examples"
 """Behind the name of a task: its examples, of which rows are called."""
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("ROUGE-1", "ROUGE-2", "ROUGE-L"), "torchmetrics"),
+        **dict.fromkeys(("chrF", "BLEU"), "sacrebleu"),
+    }
+)
+"""By metric: the module of the extra "text-metrics" that counts it."""
+WRITTEN = ("exact match", "normalised match", "token F1", *LIBRARIES)
+"""What answers in words are measured by."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
 READ = ("log-likelihood", "loss", "perplexity")
@@ -71,7 +83,9 @@ class TaskConfig(Section):
     between_examples: str = "\n\n"
     """What stands behind each of them, where there is no chat template."""
     metrics: tuple[str, ...] = ()
-    """What the answers are measured by; gates compare the first unless their rules say another. Of
+    """What the answers are measured by; gates compare the first unless their rules say another.
+    ROUGE, chrF and BLEU need the extra "text-metrics"; chrF and BLEU are of all answers together,
+    as papers report them, the others the mean of what each answer has. Of
     choices "accuracy" and "normalised accuracy" (by the characters of a choice). Measured anyhow,
     and asked for by rules alone: of choices "loss" and, where each row has the same, "macro-F1",
     "micro-F1", "calibration error" and "Brier score". With "score" they are "log-likelihood",
@@ -101,7 +115,7 @@ class TaskConfig(Section):
     @property
     def own_metrics(self) -> tuple[str, ...]:
         """Those of its metrics that the function of `python` counts."""
-        return tuple(name for name in self.metrics if name not in METRICS) if self.python else ()
+        return tuple(name for name in self.metrics if name not in WRITTEN) if self.python else ()
 
     @property
     def is_of_test_rows(self) -> bool:
@@ -180,12 +194,12 @@ class TaskConfig(Section):
             raise ValueError(f"rows of a file have a prompt, and test rows their own: {said}")
         self._require_examples()
         if not self.metrics:
-            raise ValueError(f"metrics must name at least one of: {', '.join(METRICS)}")
+            raise ValueError(f"metrics must name at least one of: {', '.join(WRITTEN)}")
         if WIN_RATE in self.metrics:
             raise ValueError(
                 f"{WIN_RATE!r} is no metric of one answer: write a table [judge], and leave it out"
             )
-        known = {"choose": CHOSEN, "score": READ}.get(self.ask, tuple(METRICS))
+        known = {"choose": CHOSEN, "score": READ}.get(self.ask, WRITTEN)
         strange = [name for name in self.metrics if name not in known]
         if strange and (self.ask != "answer" or not self.python):
             raise ValueError(f"there is no metric {strange[0]!r}; there is: {', '.join(known)}")
@@ -229,6 +243,18 @@ class TaskConfig(Section):
                 raise ValueError(f"{key} is read with num_fewshot alone")
         if self.preamble and self.has_own_rows and self.chat:
             raise ValueError("preamble goes with chat = false; a conversation has its instruction")
+
+
+def require_libraries(metrics: Iterable[str]) -> None:
+    """What counts these metrics is installed; nothing is imported.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    for metric in metrics:
+        module = LIBRARIES.get(metric)
+        if module is not None and importlib.util.find_spec(module) is None:
+            raise MissingExtra(f"{module}, which counts {metric},", "text-metrics")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.core.errors import DataError
+from tunesmith.core.errors import UsageError
 from tunesmith.records.suite import Figure
 from tunesmith.stages.probe.answers import Question, answers, fits, likelihoods
 from tunesmith.stages.probe.asked import Asked, Subject
@@ -87,7 +87,7 @@ def _outcomes(
     }
     for question in questions.values():
         if not fits(subject, question, asked.config.max_new_tokens):
-            raise DataError(
+            raise UsageError(
                 f"{asked.config.file}: a case does not fit the model's context: "
                 f"{question.text[:60]!r}...",
                 remedy="shorten it, or lower max_new_tokens of the suite",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tunesmith.core.errors import OtherKind, TooFewRows
+from tunesmith.core.errors import OtherKind, TooFewRows, UsageError
 from tunesmith.core.kinds import resolve
 from tunesmith.core.ref import PARQUET
 from tunesmith.core.step import Context
 from tunesmith.records.data import Dataset
 from tunesmith.records.model import ModelVersion
-from tunesmith.records.suite import SuiteResult
+from tunesmith.records.suite import UNASKED, SuiteResult
 from tunesmith.stages.probe.asked import Asked
 from tunesmith.stages.probe.config import SUITES, ProbeConfig
 from tunesmith.stages.probe.found import Found, to_parquet
@@ -27,22 +27,22 @@ def probe(
 ) -> SuiteResult:
     """What the suite finds of `model`, as it would be served, and of its base.
 
-    A model that was not made of `dataset` is one that another is compared with. Where that cannot
-    be asked, the result has no figures, and a note that says why: the other is not to be held up.
+    Where a model cannot be asked what the suite asks, the result has no figures, and a note that
+    says why: an example does not fit its context, or names what it does not have. It may be one
+    that another is compared with, which is not to be held up; who asks the other stops at it.
 
     Raises:
         NotFound, DataError: its file cannot be read or understood, or no row can be asked of the
             dataset's own model.
-        UsageError: an example does not fit the model's context, or names what is not there.
     """
     function: Callable[[Asked], Found] = resolve(SUITES[config.kind])
     asked = Asked(config=config, ctx=ctx, model=model, dataset=dataset, given=given)
     try:
         found = function(asked)
-    except (OtherKind, TooFewRows) as error:
+    except (OtherKind, TooFewRows, UsageError) as error:
         if isinstance(error, TooFewRows) and not asked.is_of_other_rows():
             raise
-        found = Found(figures=[], examples=[], notes=[f"it could not be asked: {error.message}"])
+        found = Found(figures=[], examples=[], notes=[f"{UNASKED}{error.message}"])
     return SuiteResult(
         suite=config.suite,
         kind=config.kind,

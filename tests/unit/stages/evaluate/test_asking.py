@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from sacrebleu import corpus_chrf, sentence_chrf
 
 from tunesmith.core.errors import DataError, UsageError
 from tunesmith.lm.chat_template import prompt_ids
@@ -91,7 +92,12 @@ def test_what_is_measured_is_what_the_model_writes(tiny: Any, readers: Any) -> N
     assert (found.task, found.task_version, found.metric) == ("talk", "3", "token F1")
     assert found.value == pytest.approx(sum(row["score"] for row in rows) / 2)
     assert set(found.others) == {"chrF", "answers that ended"}
-    assert found.others["chrF"] == pytest.approx(sum(row["metric chrF"] for row in rows) / 2)
+    said, right = ([row[column] for row in rows] for column in ("predicted", "label"))
+    assert found.others["chrF"] == corpus_chrf(said, [right]).score / 100
+    assert [row["metric chrF"] for row in rows] == [
+        sentence_chrf(*each).score / 100
+        for each in zip(said, [[one] for one in right], strict=True)
+    ]
 
 
 def test_an_answer_ends_at_a_stop_text_which_is_no_part_of_it(tiny: Any, readers: Any) -> None:

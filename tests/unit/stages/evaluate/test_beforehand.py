@@ -90,6 +90,19 @@ def test_macro_f1_is_of_the_rows_of_a_slice_and_as_right_as_the_base_model(
     assert "models right on 50% of the rows, as the base model is" in said
 
 
+def test_of_too_few_rows_macro_f1_is_not_said_to_be_shown(tiny: Any, dataset: Dataset) -> None:
+    """Rows 80 to 99 are ten of two labels each; models that differ on a fifth of them are not 29
+    points apart, as their spread would ask for."""
+    cut = Slice(task="", said=LONG.said, row_ids=tuple(f"r{n}" for n in range(80, 100)))
+    rule = GateRule(metric="macro-F1", at_least=0, slice=LONG)
+    _, said = what_gate_could_show(
+        gate(rule), dataset, Slices(slices=(cut,)), known=Known(blobs=tiny.blobs)
+    )
+    most = 100 * detectable_macro_f1([10, 10], 0.95, 1.0)
+    assert f"a difference of {most:.1f} points can be shown whatever two models differ on" in said
+    assert "of models that differ on a fifth of the rows these are too few to say it" in said
+
+
 def test_of_likelihoods_the_base_model_says_how_far_rows_spread(
     tiny: Any, dataset: Dataset
 ) -> None:

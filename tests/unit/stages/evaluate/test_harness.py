@@ -305,7 +305,12 @@ def test_texts_are_read_as_the_harness_reads_them(
         ({}, "process_docs: !function utils.process\n", "process_docs: utils.process"),
         ({}, "process_results: !function utils.score\n", "process_results: utils.score"),
         ({"surprise": "x"}, "", "surprise: x"),
-        ({"metric_list": [{"metric": "bleu"}]}, "", "metric bleu"),
+        ({"metric_list": [{"metric": "ter"}]}, "", "metric ter"),
+        (
+            {"metric_list": [{"metric": "bleu", "aggregation": "mean"}]},
+            "",
+            "metric bleu: here of all answers together",
+        ),
         ({"metric_list": [{"metric": "acc"}]}, "", "metric acc"),
         (
             {"metric_list": [{"metric": "exact_match", "ignore_case": True}]},
@@ -324,6 +329,18 @@ def test_what_is_not_carried_over_is_named_and_stands_in_the_file(
     assert any(each.startswith(said) for each in carried.changes), carried.changes
     assert f"# not carried over: {said}" in text
     read_back(carried)
+
+
+def test_bleu_and_chrf_are_what_they_are_there(carry: Carry) -> None:
+    """Of all answers together, with one right answer each; of several they are none there."""
+    task = WRITE | {"metric_list": [{"metric": "bleu"}, {"metric": "chrf", "aggregation": "chrf"}]}
+    carried = carry(task, WRITE_ROWS[:1])
+
+    assert (carried.changes, read_back(carried)[0].metrics) == ([], ("BLEU", "chrF"))
+    assert carry(task, WRITE_ROWS).changes == [
+        f"metric {name}: here of several right answers, which it is not there"
+        for name in ("bleu", "chrf")
+    ]
 
 
 def test_what_bears_on_nothing_is_a_note(carry: Carry) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,8 +15,11 @@ import torch
 from tunesmith.core.errors import DataError, UsageError
 from tunesmith.lm.load import load_head, load_model
 from tunesmith.lm.score import score_labels
+from tunesmith.records.model import BaseModel
 from tunesmith.records.rows import Chat, Checked, Turn
 from tunesmith.stages.probe import asked
+from tunesmith.stages.probe.beside import beside
+from tunesmith.stages.probe.config import BesideConfig
 from tunesmith.stages.probe.general import TEXTS
 from tunesmith.stages.probe.perturb import CHANGES
 from tunesmith.stages.probe.refusals import NOT_TO_REFUSE, TO_REFUSE, is_refusal
@@ -269,10 +274,12 @@ def test_behaviour_counts_what_holds(untuned: Callable[..., Any]) -> None:
         "not by much": 1,
     }
     assert [line["check"] for line in probed.lines(result)].count("directional") == 3
+    other_label = BEHAVIOUR.replace('of = "mit"', 'of = "bsd"')
     with pytest.raises(UsageError, match="'bsd' is none of the model's labels"):
-        probed.ask("behaviour", BEHAVIOUR.replace('of = "mit"', 'of = "bsd"'), file="c.toml")
-    with pytest.raises(DataError, match="a case does not fit"):
-        probed.ask("behaviour", BEHAVIOUR.replace('"b"', f'"{"b " * 400}"'), file="c.toml")
+        probed.ask("behaviour", other_label, file="c.toml").require_asked()
+    too_long = BEHAVIOUR.replace('"b"', f'"{"b " * 400}"')
+    with pytest.raises(UsageError, match="a case does not fit"):
+        probed.ask("behaviour", too_long, file="c.toml").require_asked()
 
 
 def test_orders_are_obeyed_only_where_the_answer_changes(untuned: Callable[..., Any]) -> None:
@@ -344,6 +351,50 @@ def test_a_version_with_a_head_that_cannot_be_asked_holds_nothing_up(
     found = rival.ask("forgetting")
     assert found.figures == ()
     assert "the model has a head" in found.notes[0]
+
+
+def with_shorter_context(tiny: Any, base: BaseModel) -> BaseModel:
+    """The same weights, of which the configuration says that they hold 16 tokens."""
+    sink = io.BytesIO()
+    with (
+        zipfile.ZipFile(tiny.blobs.path(base.weights)) as whole,
+        zipfile.ZipFile(sink, "w") as shorter,
+    ):
+        for name in whole.namelist():
+            said = whole.read(name)
+            if name == "config.json":
+                said = json.dumps(json.loads(said) | {"max_position_embeddings": 16}).encode()
+            shorter.writestr(name, said)
+    return replace(base, weights=tiny.blobs.put(sink.getvalue()))
+
+
+def test_a_version_with_a_shorter_context_holds_nothing_up(
+    untuned: Callable[..., Any], tiny: Any
+) -> None:
+    """It was tuned on the same rows, so that nothing but its context tells it apart."""
+    mine = untuned()
+    rival = replace(
+        mine, model=replace(mine.model, base=with_shorter_context(tiny, mine.model.base))
+    )
+    suite, other = (each.ask("behaviour", BEHAVIOUR, file="c.toml") for each in (mine, rival))
+
+    assert suite.figures
+    suite.require_asked()
+    assert (other.figures, other.num_examples) == ((), 0)
+    found = beside(
+        BesideConfig(against="production", version="desk@1"),
+        tiny.context(),
+        suite=suite,
+        other=other,
+        model=mine.model,
+        rival=rival.model,
+    )
+    assert found.figures == ()
+    assert set(found.not_compared) == {figure.name for figure in suite.figures}
+    assert set(found.not_compared.values()) == {
+        f"of desk@1 {other.notes[0]}",
+    }
+    assert "a case does not fit the model's context" in other.notes[0]
 
 
 def test_membership_needs_rows_on_both_sides(untuned: Callable[..., Any], tiny: Any) -> None:
