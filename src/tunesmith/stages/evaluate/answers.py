@@ -41,6 +41,15 @@ def exact_match(said: str, wanted: str) -> float:
     return float(said.strip() == wanted.strip())
 
 
+def caseless_match(said: str, wanted: str) -> float:
+    """1 for what was to be said, but for capitals and white space around it.
+
+    >>> caseless_match("mit", " MIT"), caseless_match("MIT.", "MIT")
+    (1.0, 0.0)
+    """
+    return exact_match(said.lower(), wanted.lower())
+
+
 def normalised_match(said: str, wanted: str) -> float:
     """1 where both are the same without capitals, punctuation (ASCII) and English articles.
 
@@ -124,6 +133,7 @@ def bleu(said: str, wanted: str) -> float:
 METRICS: Mapping[str, Callable[[str, str], float]] = MappingProxyType(
     {
         "exact match": exact_match,
+        "caseless match": caseless_match,
         "normalised match": normalised_match,
         "token F1": token_f1,
         "ROUGE-1": lambda said, wanted: rouge_n(said, wanted, 1),

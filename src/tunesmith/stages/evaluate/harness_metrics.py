@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from tunesmith.stages.evaluate.extract import without
-from tunesmith.stages.evaluate.harness_filters import ignored, unread
+from tunesmith.stages.evaluate.harness_filters import LEAVES_OUT, ignored, unread
 from tunesmith.stages.evaluate.task import READ
 
 METRICS = {
@@ -14,25 +13,24 @@ METRICS = {
     "acc_norm": "normalised accuracy",
     "exact_match": "exact match",
     "chrf": "chrF",
+    "bleu": "BLEU",
 }
-LESS_STRICT = ("ignore_case", "ignore_punctuation")
+OF_ALL = ("chrf", "bleu")
+"""What is counted there of all rows together."""
+REGEXES = "regexes_to_ignore"
 OF_TOTAL = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 """What is counted there of the nats of all rows, by row, word or byte: here it is by token."""
 
 
-def metrics_of(
-    task: Mapping[str, Any], ask: str, rows: Sequence[Mapping[str, Any]]
-) -> tuple[list[str], list[str], list[str]]:
+def metrics_of(task: Mapping[str, Any], ask: str) -> tuple[list[str], list[str], list[str]]:
     """Our metrics; of those that are asked for, what is not carried over; and what is another way
     here and says the same of the same answers."""
     if ask == "score":
         return list(READ), *_of_texts(task)
-    return *_of_answers(task, ask == "choose", rows), []
+    return *_of_answers(task, ask == "choose"), []
 
 
-def _of_answers(
-    task: Mapping[str, Any], chooses: bool, rows: Sequence[Mapping[str, Any]]
-) -> tuple[list[str], list[str]]:
+def _of_answers(task: Mapping[str, Any], chooses: bool) -> tuple[list[str], list[str]]:
     """Our metrics, and what is not carried over of those that are asked for."""
     found: list[str] = []
     changes: list[str] = []
@@ -42,18 +40,12 @@ def _of_answers(
         if not ours or chooses != (name in ("acc", "acc_norm")):
             changes.append(f"metric {name}")
             continue
-        less = [key for key in LESS_STRICT if each.get(key)]
-        if less == ["ignore_case"] and not _has_capitals(task, rows):
-            less = []
-        if less:
-            ours = "normalised match"
-            changes.append(
-                f"metric {name} with {', '.join(less)}: measured by {ours!r}, which leaves out "
-                "capitals, punctuation and English articles"
-            )
-        if each.get("regexes_to_ignore") and (less or unread(ignored(task))):
-            changes.append(f"metric {name}: regexes_to_ignore")
-        if each.get("aggregation", "mean") != "mean" or name == "chrf":
+        if name == "exact_match" and each.get("ignore_case"):
+            ours = "caseless match"
+        out = [key for key in (REGEXES, *LEAVES_OUT) if each.get(key)]
+        if out and unread(ignored(task)):
+            changes.append(f"metric {name}: {', '.join(out)}")
+        if each.get("aggregation", "mean") != "mean" or name in OF_ALL:
             changes.append(f"metric {name}: here the mean over the rows")
         found.append(ours)
     default = ["accuracy", "normalised accuracy"] if chooses else ["exact match"]
@@ -67,13 +59,3 @@ def _of_texts(task: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         [f"metric {name}" for name in names if name not in OF_TOTAL],
         [f"metric {name}: the same nats, here by token" for name in names if name in OF_TOTAL],
     )
-
-
-def _has_capitals(task: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a right answer has letters that could be capitals: of numbers it does not matter that
-    they are ignored."""
-    patterns = ignored(task)
-    answers = [row["answer"] for row in rows]
-    texts = [text for each in answers for text in (each if isinstance(each, list) else [each])]
-    kept = texts if unread(patterns) else without(patterns, texts)
-    return any(text.lower() != text.upper() for text in kept)
