@@ -57,8 +57,6 @@ def task_import(
     as_json: Json = False,
 ) -> None:
     """Make a task of lm-evaluation-harness one of this project; say what is not carried over."""
-    from tunesmith.core.new_folder import new_folder
-    from tunesmith.core.project_folder import require_inside
     from tunesmith.project_file import read
     from tunesmith.stages.evaluate.harness import carry_over
     from tunesmith.stages.evaluate.harness_rows import given_rows
@@ -76,10 +74,7 @@ def task_import(
     name = str(said.get("group", file.stem)) if is_group else carried[0][1].settings["name"]
     place = to or f"tasks/{name}"
     texts = [text for path, each in carried for text in _files(path, each, place)]
-    require_inside(folder, folder / place)
-    with new_folder(folder / place, "--to") as made:
-        for file_name, text in texts:
-            (made / file_name).write_text(text, encoding="utf-8")
+    _write(folder, place, texts)
     found = [_of(each, place) for _, each in carried]
     named = ", ".join(f'"{each["task"]}"' for each in found)
     lines = [
@@ -135,6 +130,17 @@ def _files(path: Path, carried: Carried, place: str) -> list[tuple[str, str]]:
     if carried.examples:
         files.append((examples_beside(f"{name}.jsonl"), as_lines(carried.examples)))
     return files
+
+
+def _write(folder: Path, place: str, texts: Sequence[tuple[str, str]]) -> None:
+    """Write files, by name, into a new folder of the project."""
+    from tunesmith.core.new_folder import new_folder
+    from tunesmith.core.project_folder import require_inside
+
+    require_inside(folder, folder / place)
+    with new_folder(folder / place, "--to") as made:
+        for file_name, text in texts:
+            (made / file_name).write_text(text, encoding="utf-8")
 
 
 def _of(carried: Carried, place: str) -> dict[str, Any]:
