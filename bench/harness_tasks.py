@@ -24,9 +24,14 @@ from tunesmith.stages.evaluate import harness, harness_worker
 from tunesmith.stages.evaluate.harness_rows import Given
 from tunesmith.stages.evaluate.harness_yaml import members, whole
 
-PLAIN_ROWS = Given(by_split={}, folder=Path("of-no-rows"))
-PROCESSED = Given(by_split={}, folder=Path("of-no-rows"), is_processed=True)
-"""As with --processed: the rows are as the functions of the task leave them."""
+NOWHERE = Path("of-no-rows")
+LOGGED = {"doc_id": 0, "doc": {}, "target": "", "arguments": {}, "prompt": "", "answer": ""}
+WAYS = [
+    ("", Given(by_split={}, folder=NOWHERE), {}),
+    (", with --processed", Given(by_split={}, folder=NOWHERE, is_processed=True), {}),
+    (", with what the harness logs", Given(by_split={}, folder=NOWHERE), LOGGED),
+]
+"""How rows may be given, the simplest first."""
 
 
 def main(root: Path) -> None:
@@ -59,17 +64,23 @@ def outcome(path: Path) -> tuple[str, str, str]:
         kind = str(said.get("output_type", "generate_until"))
     except DataError as error:
         return "none", f"refused: {_plain(error.message)}", str(path)
-    try:
-        with patch.object(harness, "docs_of", _docs), patch.object(harness, "_rendered", _compiled):
-            changes = list(harness.carry_over(path, PLAIN_ROWS).changes)
-            of_rows = [each for each in changes if each.split(":")[0] in harness.OF_ROWS]
-            if of_rows:
-                changes = list(harness.carry_over(path, PROCESSED).changes)
-    except DataError as error:
-        return kind, f"refused: {_plain(error.message)}", str(path)
+    found: list[tuple[str, list[str]]] = []
+    for way, given, docs in WAYS:
+        try:
+            with (
+                patch.object(harness, "docs_of", lambda *_, docs=docs: ([docs] * 64, [])),
+                patch.object(harness, "_rendered", _compiled),
+                patch.object(harness, "rows_of_logged", lambda docs, *_: docs),
+            ):
+                found.append((way, list(harness.carry_over(path, given).changes)))
+        except DataError as error:
+            refused = f"refused: {_plain(error.message)}"
+    if not found:
+        return kind, refused, str(path)
+    way, changes = min(found, key=lambda each: len(each[1]))  # of equals the first
     if changes:
         return kind, f"with --partly: {', '.join(sorted({_plain(c) for c in changes}))}", str(path)
-    return kind, "whole, with --processed" if of_rows else "whole", str(path)
+    return kind, f"whole{way}", str(path)
 
 
 def _of_group(path: Path, said: dict[str, Any]) -> str:
@@ -77,10 +88,6 @@ def _of_group(path: Path, said: dict[str, Any]) -> str:
         return "found" if members(path, said) else "empty"
     except DataError:
         return "a task of it is not found"
-
-
-def _docs(*_: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    return [{}] * 64, []
 
 
 def _compiled(path: Path, task: dict[str, Any], docs: Any, chooses: bool) -> Sequence[Any]:

@@ -19,6 +19,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.stages.evaluate.harness_filters import filters_of
 from tunesmith.stages.evaluate.harness_metrics import metrics_of
 from tunesmith.stages.evaluate.harness_rows import NONE_GIVEN, Given, docs_of, is_same
+from tunesmith.stages.evaluate.harness_samples import are_logged, rows_of_logged
 from tunesmith.stages.evaluate.harness_shapes import require_shapes
 from tunesmith.stages.evaluate.harness_yaml import Function, whole
 
@@ -107,11 +108,17 @@ def carry_over(
     before_prefix = str(task.get("target_delimiter", " "))
     if reads:  # there the target follows at once; examples before a whole text are not asked
         task = {**task, "target_delimiter": ""}
-    examples = _Examples() if kind == ROLLING else _examples(path, task, chooses, given)
-    # Before examples a description stands once, and not before each question.
-    asked = {**task, "description": ""} if examples.rows else task
     docs, sources = docs_of(path, task, _tested(task), given)
-    rows = _rendered(path, {**asked, "before_prefix": before_prefix}, docs, chooses)
+    logged = are_logged(docs)
+    if logged:  # the prompts are there, with examples before them
+        examples = _Examples()
+        rows = rows_of_logged(docs, ASKS[kind], str(task.get("target_delimiter", " ")))
+    else:
+        _require_templates(path, task)
+        examples = _Examples() if kind == ROLLING else _examples(path, task, chooses, given)
+        # Before examples a description stands once, and not before each question.
+        asked = {**task, "description": ""} if examples.rows else task
+        rows = _rendered(path, {**asked, "before_prefix": before_prefix}, docs, chooses)
     if reads:
         rows = [_with_its_spaces(row) for row in rows]
     metrics, changes, of_metrics = metrics_of(task, ASKS[kind])
@@ -120,7 +127,7 @@ def carry_over(
     generation, more = ({}, []) if reads else _generation(task)
     if examples.problem:
         changes.append(f"num_fewshot: {_short(task['num_fewshot'])}; {examples.problem}")
-    changes += [*more, *_unread(task, given)]
+    changes += [*more, *_unread(task, given.is_processed or logged)]
     metadata = task.get("metadata") or {}
     settings = {
         "name": str(task.get("task", path.stem)),
@@ -135,7 +142,9 @@ def carry_over(
         settings["between"] = str(task.get("target_delimiter", " "))
     settings |= {"choices": "choices"} if chooses else generation
     settings |= {**extracts, **examples.settings}
-    notes = _of_no_effect(task, given, bool(examples.rows))
+    notes = _of_no_effect(task, given.is_processed or logged, bool(examples.rows))
+    if logged:
+        notes.append("templates and examples: the prompts are those that the harness logged")
     notes += [*of_metrics, *others]
     if kind == ROLLING and task.get("num_fewshot"):
         notes.insert(0, f"num_fewshot: {task['num_fewshot']}; nothing stands before a whole text")
@@ -151,9 +160,9 @@ def carry_over(
     )
 
 
-def _unread(task: Mapping[str, Any], given: Given) -> list[str]:
+def _unread(task: Mapping[str, Any], is_processed: bool) -> list[str]:
     """What a task says that is not read, and asks for something."""
-    made = OF_ROWS if given.is_processed else frozenset[str]()
+    made = OF_ROWS if is_processed else frozenset[str]()
     keys = sorted(task.keys() - READ - OF_NO_EFFECT - OF_EXAMPLES - made)
     found = {key: f"{key}: {_short(task[key])}" for key in keys if _says(task[key])}
     for key in found.keys() & OF_ROWS:
@@ -161,10 +170,10 @@ def _unread(task: Mapping[str, Any], given: Given) -> list[str]:
     return list(found.values())
 
 
-def _of_no_effect(task: Mapping[str, Any], given: Given, has_examples: bool) -> list[str]:
+def _of_no_effect(task: Mapping[str, Any], is_processed: bool, has_examples: bool) -> list[str]:
     """What a task says that bears on nothing here."""
     read = OF_EXAMPLES if has_examples else frozenset[str]()
-    made = OF_ROWS if given.is_processed else frozenset[str]()
+    made = OF_ROWS if is_processed else frozenset[str]()
     return [
         *(f"{key}: {_short(task[key])}" for key in sorted(task.keys() & OF_NO_EFFECT - read)),
         *(
@@ -178,7 +187,7 @@ def _kind(path: Path, task: Mapping[str, Any]) -> str:
     """Its kind of output, which is carried over.
 
     Raises:
-        DataError: it is not, or a template is a function.
+        DataError: it is not.
     """
     kind = task.get("output_type", "generate_until")
     if kind not in ASKS:
@@ -186,13 +195,18 @@ def _kind(path: Path, task: Mapping[str, Any]) -> str:
             f"{path.name}: output_type {kind!r} is not carried over",
             remedy=f"there is: {', '.join(ASKS)}",
         )
+    return str(kind)
+
+
+def _require_templates(path: Path, task: Mapping[str, Any]) -> None:
+    """Raises DataError where a template is a function."""
     for key in TEMPLATES:
         if isinstance(task.get(key), Function):
             raise DataError(
                 f"{path.name}: {key} is a function, {task[key].name}, and is not run",
-                remedy="write it as a template or as the name of a column",
+                remedy="write it as a template or as the name of a column, or give as --rows what "
+                "the harness logs of the task elsewhere (--model dummy --log_samples)",
             )
-    return str(kind)
 
 
 def _read(path: Path, over: Mapping[str, Any]) -> dict[str, Any]:
