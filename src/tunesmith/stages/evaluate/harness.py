@@ -128,16 +128,7 @@ def carry_over(
     if examples.problem:
         changes.append(f"num_fewshot: {_short(task['num_fewshot'])}; {examples.problem}")
     changes += [*more, *_unread(task, given.is_processed or logged)]
-    metadata = task.get("metadata") or {}
-    settings = {
-        "name": str(task.get("task", path.stem)),
-        "version": str(metadata.get("version", "1")),
-        "ask": ASKS[kind],
-        "prompt": "" if kind == ROLLING else "{prompt}",
-        "answer": "answer",
-        "chat": False,
-        "metrics": metrics,
-    }
+    settings = _settings(path, task, kind) | {"metrics": metrics}
     if chooses or reads:
         settings["between"] = str(task.get("target_delimiter", " "))
     settings |= {"choices": "choices"} if chooses else generation
@@ -150,14 +141,27 @@ def carry_over(
         notes.insert(0, f"num_fewshot: {task['num_fewshot']}; nothing stands before a whole text")
     if settings.get("fewshot_sampler") == "seeded":
         notes.append("sampler default: by the project's seed other examples are drawn than there")
+    every = [*sources, *(each for each in examples.sources if each not in sources)]
     return Carried(
         settings=settings,
         rows=rows,
         changes=changes,
         notes=notes,
         examples=examples.rows,
-        sources=[*sources, *(each for each in examples.sources if each not in sources)],
+        sources=every,
     )
+
+
+def _settings(path: Path, task: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """What each task of ours says."""
+    return {
+        "name": str(task.get("task", path.stem)),
+        "version": str((task.get("metadata") or {}).get("version", "1")),
+        "ask": ASKS[kind],
+        "prompt": "" if kind == ROLLING else "{prompt}",
+        "answer": "answer",
+        "chat": False,
+    }
 
 
 def _unread(task: Mapping[str, Any], is_processed: bool) -> list[str]:
