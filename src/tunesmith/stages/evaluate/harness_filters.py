@@ -55,8 +55,11 @@ def ignored(task: Mapping[str, Any]) -> list[str]:
     if len(metrics) != 1:
         return []
     found = metrics[0].get("regexes_to_ignore") or []
-    patterns = [str(each) for each in found] if isinstance(found, list) else []
-    return patterns + [what for key, what in LEAVES_OUT.items() if metrics[0].get(key)]
+    if not isinstance(found, list):
+        return []
+    return [str(each) for each in found] + [
+        what for key, what in LEAVES_OUT.items() if metrics[0].get(key)
+    ]
 
 
 def unread(patterns: Sequence[str]) -> bool:
