@@ -182,7 +182,7 @@ tracked_fields = sa.Table(
     "tracked_fields",
     metadata,
     sa.Column("owner", sa.Text, primary_key=True),
-    sa.Column("what", sa.String(5), primary_key=True),  # tag or param
+    sa.Column("what", sa.String(5), primary_key=True),  # tag, param or last (version's number)
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
     sqlite_with_rowid=False,

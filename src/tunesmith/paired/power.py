@@ -15,7 +15,7 @@ BOUNDED_METRICS = frozenset(
     (
         "accuracy", "normalised accuracy", "pair accuracy", "tag accuracy", "reciprocal rank",
         "recall@1", "recall@10", "nDCG@10", "reward", "exact match", "normalised match", "token F1",
-        "ROUGE-1", "ROUGE-2", "ROUGE-L",
+        "ROUGE-1", "ROUGE-2", "ROUGE-L", "caseless match",
     )
 )  # fmt: skip
 """Metrics that are the mean of what rows score from 0 to 1."""

@@ -18,7 +18,7 @@ SHARES = frozenset(
         "accuracy", "normalised accuracy", "macro-F1", "micro-F1", "calibration error",
         "pair accuracy", "tag accuracy", "tag F1", "recall@1", "recall@10", "nDCG@10",
         "exact match", "normalised match", "token F1", "ROUGE-1", "ROUGE-2", "ROUGE-L", "chrF",
-        "BLEU", "answers that ended", WIN_RATE,
+        "BLEU", "caseless match", "answers that ended", WIN_RATE,
     )
 )  # fmt: skip
 """Metrics that are shares of something; the others have a scale of their own."""

@@ -11,10 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tunesmith.core import tables
+from tunesmith.core.canonical import canonical_json
 from tunesmith.core.tracked.runs import TrackedRun, with_fields
 
 Place = Literal["attribute", "metric", "param", "tag", "dataset"]
-Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN"]
+Operator = Literal[
+    "=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"
+]
+CONTEXT = "mlflow.data.context"
+"""The tag of an input that says what it was used for."""
 
 ATTRIBUTES = {
     "run_id": tables.tracked_runs.c.id,
@@ -34,6 +39,7 @@ class Condition:
     key: str
     operator: Operator
     value: str | float | tuple[str, ...]
+    """Empty for IS NULL and IS NOT NULL."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +108,8 @@ def _holds(condition: Condition, sqlite: bool) -> Any:
         return wanted.where(_compared(of.value, condition, sqlite)).exists()
     if condition.place == "dataset":
         given = tables.tracked_inputs.c
+        if condition.key == "context":
+            return _has_context(condition, sqlite)
         column = {"name": given.name, "digest": given.digest}[condition.key]
         wanted = sa.select(1).where(given.run == run)
         return wanted.where(_compared(column, condition, sqlite)).exists()
@@ -109,7 +117,21 @@ def _holds(condition: Condition, sqlite: bool) -> Any:
     wanted = sa.select(1).where(
         of.owner == run, of.what == condition.place, of.key == condition.key
     )
+    if condition.operator == "IS NULL":
+        return ~wanted.exists()
+    if condition.operator == "IS NOT NULL":
+        return wanted.exists()
     return wanted.where(_compared(of.value, condition, sqlite)).exists()
+
+
+def _has_context(condition: Condition, sqlite: bool) -> Any:
+    """Whether an input of a run has that context: its tag, in the JSON as it is written here."""
+    of = tables.tracked_inputs.c
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    texts = [canonical_json({"key": CONTEXT, "value": each}).decode() for each in values]
+    found = sa.func.instr if sqlite else sa.func.strpos
+    has = sa.or_(*(found(of.body, text) > 0 for text in texts))
+    return sa.select(1).where(of.run == tables.tracked_runs.c.id, has).exists()
 
 
 def _compared(column: Any, condition: Condition, sqlite: bool) -> Any:

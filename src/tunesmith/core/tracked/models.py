@@ -15,6 +15,14 @@ from tunesmith.core.errors import Conflict, NotFound
 from tunesmith.core.tracked.runs import Point, fields, latest
 from tunesmith.core.tracked.write import now_ms
 
+OF_PROJECT = (
+    "the model of this name is the project's own, and its versions are evidence: "
+    "`tunesmith model retire NAME@NUMBER` takes one out of use"
+)
+LAST = "last"
+"""What the number of a model's last version is kept as once one was deleted: no number is given
+twice, as in MLflow."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedModel:
@@ -202,8 +210,18 @@ def registered_model(connection: Connection, name: str) -> RegisteredModel:
     """
     found = registered(connection, name=name)
     if not found:
-        raise NotFound(f"there is no registered model {name!r}")
+        raise NotFound(
+            f"there is no registered model {name!r}",
+            remedy=OF_PROJECT if is_of_project(connection, name) else "",
+        )
     return found[0]
+
+
+def is_of_project(connection: Connection, name: str) -> bool:
+    """Whether a name is of a model of this project, which other programs neither see nor change."""
+    of = tables.versions.c
+    made = sa.select(1).where(of.kind == "model", of.name == name)
+    return connection.execute(made).first() is not None
 
 
 def describe(connection: Connection, name: str, description: str, number: int = 0) -> None:
@@ -232,9 +250,10 @@ def create_version(connection: Connection, name: str, values: Mapping[str, Any])
     """
     registered_model(connection, name)
     of = tables.tracked_versions.c
-    last = connection.execute(sa.select(sa.func.max(of.number)).where(of.name == name)).scalar()
+    there = connection.execute(sa.select(sa.func.max(of.number)).where(of.name == name)).scalar()
+    last = max(there or 0, last_number(connection, name))
     now = now_ms(connection)
-    number = int(values.get("number", (last or 0) + 1))  # the write lock is held
+    number = int(values.get("number", last + 1))  # the write lock is held
     connection.execute(
         tables.tracked_versions.insert().values(
             {**values, "name": name, "number": number, "created_ms": now, "changed_ms": now}
@@ -274,6 +293,12 @@ def version(connection: Connection, name: str, number: int) -> RegisteredVersion
         if each.number == number:
             return each
     raise NotFound(f"registered model {name!r} has no version {number}")
+
+
+def last_number(connection: Connection, name: str) -> int:
+    """The highest number that a version of the model has had, where one was deleted; else 0."""
+    kept = fields(connection, [f"model/{name}"]).get((f"model/{name}", LAST), {})
+    return int(kept.get("version", 0))
 
 
 def version_owner(name: str, number: int) -> str:

@@ -27,6 +27,15 @@ def exact_match(said: str, wanted: str) -> float:
     return float(said.strip() == wanted.strip())
 
 
+def caseless_match(said: str, wanted: str) -> float:
+    """1 for what was to be said, but for capitals and white space around it.
+
+    >>> caseless_match("mit", " MIT"), caseless_match("MIT.", "MIT")
+    (1.0, 0.0)
+    """
+    return exact_match(said.lower(), wanted.lower())
+
+
 def normalised_match(said: str, wanted: str) -> float:
     """1 where both are the same without capitals, punctuation (ASCII) and English articles.
 
@@ -73,6 +82,7 @@ def _of_nearest(metric: Callable[[str, str], float], said: str, wanted: Sequence
 METRICS: Mapping[str, Callable[[str, Sequence[str]], float]] = MappingProxyType(
     {
         "exact match": partial(_of_nearest, exact_match),
+        "caseless match": partial(_of_nearest, caseless_match),
         "normalised match": partial(_of_nearest, normalised_match),
         "token F1": partial(_of_nearest, token_f1),
         "ROUGE-1": partial(rouge, "rouge1"),

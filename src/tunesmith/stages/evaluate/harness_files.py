@@ -30,7 +30,8 @@ def as_files(carried: Carried, rows: str) -> tuple[str, str]:
         examples = as_lines(carried.examples)
         read_own(config, TaskRows(task=f"{config.name}{EXAMPLES}", text=examples))
     left = [*carried.changes, *carried.notes]
-    head = [f"# not carried over: {' '.join(each.split())}" for each in left]
+    head = [f"# rows of {' '.join(each.split())}" for each in carried.sources]
+    head += [f"# not carried over: {' '.join(each.split())}" for each in left]
     body = [f"{key} = {_toml(value)}" for key, value in settings.items()]
     return "\n".join([*head, *body]) + "\n", lines
 

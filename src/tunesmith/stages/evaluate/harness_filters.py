@@ -10,6 +10,13 @@ from tunesmith.stages.evaluate.extract import check_pattern
 DEFAULT = r"#### (\-?[0-9\.\,]+)"
 """The expression of a filter that names none."""
 WHICH = {0: "first", -1: "last"}
+LEAVES_OUT = {
+    "ignore_punctuation": "[!-/:-@\\[-`{-~]",
+    "ignore_numbers": "[0-9]",
+}
+"""What settings of the exact match leave out; punctuation is that of ASCII."""
+WHOLE = "(?s)(.*)"
+"""What `remove_whitespace` leaves: all, as what is taken out has no white space around it."""
 
 
 def filters_of(task: Mapping[str, Any], ask: str) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -33,6 +40,8 @@ def _extract(steps: Any) -> dict[str, Any] | None:
     for step in steps if isinstance(steps, list) else [None]:
         if not isinstance(step, dict) or not _is_read(step, found):
             return None
+        if step["function"] == "remove_whitespace":
+            found.setdefault("extract", WHOLE)
         if step["function"] == "regex":
             found["extract"] = step.get("regex_pattern", DEFAULT)
             found["extract_match"] = WHICH[step.get("group_select", 0)]
@@ -43,8 +52,14 @@ def ignored(task: Mapping[str, Any]) -> list[str]:
     """What the exact match leaves out, where it is the only metric: of several each may leave out
     something else."""
     metrics = task.get("metric_list") or []
-    found = metrics[0].get("regexes_to_ignore") if len(metrics) == 1 else None
-    return [str(each) for each in found] if isinstance(found, list) else []
+    if len(metrics) != 1:
+        return []
+    found = metrics[0].get("regexes_to_ignore") or []
+    if not isinstance(found, list):
+        return []
+    return [str(each) for each in found] + [
+        what for key, what in LEAVES_OUT.items() if metrics[0].get(key)
+    ]
 
 
 def unread(patterns: Sequence[str]) -> bool:
@@ -57,7 +72,7 @@ def unread(patterns: Sequence[str]) -> bool:
 
 def _is_read(step: Mapping[str, Any], so_far: Mapping[str, Any]) -> bool:
     """Whether one step of a filter is carried over."""
-    if step.get("function") == "take_first":
+    if step.get("function") in ("take_first", "remove_whitespace"):
         return not step.keys() - {"function"}
     pattern = step.get("regex_pattern", DEFAULT)
     return (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunesmith.stages.evaluate.extract import without
-from tunesmith.stages.evaluate.harness_filters import ignored, unread
+from tunesmith.stages.evaluate.harness_filters import LEAVES_OUT, ignored, unread
 from tunesmith.stages.evaluate.task import READ
 
 METRICS = {
@@ -18,7 +17,7 @@ METRICS = {
 }
 OF_ALL = ("chrf", "bleu")
 """What is of all answers together there too, by sacrebleu's defaults as ours is."""
-LESS_STRICT = ("ignore_case", "ignore_punctuation")
+REGEXES = "regexes_to_ignore"
 OF_TOTAL = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 """What is counted there of the nats of all rows, by row, word or byte: here it is by token."""
 
@@ -45,22 +44,16 @@ def _of_answers(
         if not ours or chooses != (name in ("acc", "acc_norm")):
             changes.append(f"metric {name}")
             continue
-        less = [key for key in LESS_STRICT if each.get(key)]
-        if less == ["ignore_case"] and not _has_capitals(task, rows):
-            less = []
-        if less:
-            ours = "normalised match"
-            changes.append(
-                f"metric {name} with {', '.join(less)}: measured by {ours!r}, which leaves out "
-                "capitals, punctuation and English articles"
-            )
-        if each.get("regexes_to_ignore") and (less or unread(ignored(task))):
-            changes.append(f"metric {name}: regexes_to_ignore")
+        if name == "exact_match" and each.get("ignore_case"):
+            ours = "caseless match"
+        out = [key for key in (REGEXES, *LEAVES_OUT) if each.get(key)]
+        if out and unread(ignored(task)):
+            changes.append(f"metric {name}: {', '.join(out)}")
         of_all = name in OF_ALL
         if each.get("aggregation", own := name if of_all else "mean") != own:
             here = "of all answers together" if of_all else "the mean over the rows"
             changes.append(f"metric {name}: here {here}")
-        if of_all and any(isinstance(row["answer"], list) for row in rows):
+        if of_all and any(isinstance(row.get("answer"), list) for row in rows):
             changes.append(f"metric {name}: here of several right answers, which it is not there")
         found.append(ours)
     default = ["accuracy", "normalised accuracy"] if chooses else ["exact match"]
@@ -74,13 +67,3 @@ def _of_texts(task: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         [f"metric {name}" for name in names if name not in OF_TOTAL],
         [f"metric {name}: the same nats, here by token" for name in names if name in OF_TOTAL],
     )
-
-
-def _has_capitals(task: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a right answer has letters that could be capitals: of numbers it does not matter that
-    they are ignored."""
-    patterns = ignored(task)
-    answers = [row["answer"] for row in rows]
-    texts = [text for each in answers for text in (each if isinstance(each, list) else [each])]
-    kept = texts if unread(patterns) else without(patterns, texts)
-    return any(text.lower() != text.upper() for text in kept)

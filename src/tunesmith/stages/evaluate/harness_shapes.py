@@ -45,13 +45,17 @@ SHAPES: Mapping[str, tuple[Holds, str]] = {
     "include": TEXTS,
     **dict.fromkeys(("task", "output_type", "dataset_path", "description"), TEXT),
     **dict.fromkeys(("training_split", "validation_split", "test_split", "fewshot_split"), TEXT),
-    **dict.fromkeys(("target_delimiter", "fewshot_delimiter"), TEXT),
+    **dict.fromkeys(("target_delimiter", "fewshot_delimiter", "gen_prefix"), TEXT),
     **dict.fromkeys(("metadata", "dataset_kwargs", "generation_kwargs"), MAPPING),
     "dataset_kwargs.data_files": (_is_files, "names of files, or a mapping of splits to them"),
     "filter_list": (_is_mappings, "a list of mappings, each with a filter"),
     "metric_list": (_is_mappings, "a list of mappings, each with a metric"),
     "generation_kwargs.until": TEXTS,
-    "generation_kwargs.max_gen_toks": (_is_count, "a whole number above 0"),
+    **dict.fromkeys(
+        (f"generation_kwargs.{key}" for key in ("max_gen_toks", "max_new_tokens", "max_tokens")),
+        (_is_count, "a whole number above 0"),
+    ),
+    "generation_kwargs.max_completion_tokens": (_is_count, "a whole number above 0"),
     "fewshot_config.split": TEXT,
 }
 """By key, one in another after a dot. What is null is not there."""

@@ -2,8 +2,8 @@
 nothing of Tunesmith. Templates of strangers are programs, so Jinja's sandbox keeps them from
 Python's insides, and limits of the process keep them from its time and memory.
 
-It is given one JSON object on standard input, `text`, `target`, `choice` and `docs`, and answers
-with one: `rows`, or `problem`.
+It is given one JSON object on standard input, `text`, `target`, `choice`, `description`, `prefix`,
+`before_prefix` and `docs`, and answers with one: `rows`, or `problem`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     asked = json.load(sys.stdin)
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    jinja = environment()
     rows: list[dict[str, Any]] = []
     try:
         for doc in asked["docs"]:
-            rows.append(_row(environment, asked, doc))
+            rows.append(_row(jinja, asked, doc))
     except Exception as error:
         said = f"row {len(rows) + 1}: {type(error).__name__}: {error}"[:300]
         json.dump({"problem": said}, sys.stdout)
@@ -38,15 +38,31 @@ def main() -> None:
     json.dump({"rows": rows}, sys.stdout)
 
 
-def _row(environment: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
+def environment() -> jinja2.sandbox.SandboxedEnvironment:
+    """What templates are rendered in: the harness's settings, in Jinja's sandbox."""
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+
+
+def _row(jinja: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
     """What is asked, what is right, and the choices, of one row."""
-    prompt = _value(environment, asked["text"], doc)
+    prompt = _value(jinja, asked["text"], doc)
     if not isinstance(prompt, str):
         raise TypeError(f"doc_to_text gives {prompt!r}, no text")
-    row: dict[str, Any] = {"prompt": prompt}
-    target = _value(environment, asked["target"], doc)
+    if asked["choice"] is not None and prompt.isdigit() and asked["text"] not in doc:
+        raise TypeError(
+            f"doc_to_text gives the place {prompt} of a choice: that the choices stand before "
+            "what is read is not carried over"
+        )
+    if prefix := str(_value(jinja, asked["prefix"], doc)):
+        joined = not prompt or prompt[-1].isspace() or prefix[0].isspace()
+        prompt += prefix if joined else asked["before_prefix"] + prefix
+    description = str(_value(jinja, asked["description"], doc))
+    row: dict[str, Any] = {"prompt": description + prompt}
+    target = _value(jinja, asked["target"], doc)
     if asked["choice"] is not None:
-        choices = _value(environment, asked["choice"], doc)
+        choices = _value(jinja, asked["choice"], doc)
         choices = _literal(choices)
         if isinstance(choices, dict):
             choices = list(choices.values())
@@ -62,11 +78,11 @@ def _row(environment: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[s
     return row
 
 
-def _value(environment: Any, source: Any, doc: dict[str, Any]) -> Any:
+def _value(jinja: Any, source: Any, doc: dict[str, Any]) -> Any:
     """Of a column its value, of a template what it renders to, anything else as it is."""
     if not isinstance(source, str):
         return source
-    return doc[source] if source in doc else environment.from_string(source).render(**doc)
+    return doc[source] if source in doc else jinja.from_string(source).render(**doc)
 
 
 def _literal(value: Any) -> Any:

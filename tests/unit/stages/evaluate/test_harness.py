@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import string
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from tunesmith.lm.load import load_model
 from tunesmith.records.evaluation import TaskRows
 from tunesmith.stages.evaluate import harness
 from tunesmith.stages.evaluate.asking import task_base
-from tunesmith.stages.evaluate.extract import found
+from tunesmith.stages.evaluate.extract import found, without
 from tunesmith.stages.evaluate.harness import Carried, carry_over
 from tunesmith.stages.evaluate.harness_files import as_files
 from tunesmith.stages.evaluate.own_rows import OwnRow, read_own
@@ -210,15 +211,16 @@ def test_what_is_taken_out_of_an_answer_is_carried_over(carry: Carry) -> None:
     assert carried.changes == []
     assert [note.partition(";")[0] for note in carried.notes] == ["filter_list: flexible-extract"]
     assert (config.extract, config.extract_match) == ("#### (\\-?[0-9\\.\\,]+)", "first")
-    assert config.metrics == ("exact match",)
+    assert config.metrics == ("caseless match",)
     assert list(config.ignore) == GSM8K["metric_list"][0]["regexes_to_ignore"]
     last = GSM8K | {"filter_list": GSM8K["filter_list"][1:]}
     config, _ = read_back(carry(last, SUMS))
     assert config.extract_match == "last"
 
-    letters = [{"q": "who", "a": "#### Ada"}]
-    (change, *_) = carry(GSM8K, letters).changes
-    assert change.startswith("metric exact_match with ignore_case"), "letters have capitals"
+    strict = {"metric": "exact_match", "ignore_punctuation": True, "ignore_numbers": True}
+    config, _ = read_back(carry(WRITE | {"metric_list": [strict]}, WRITE_ROWS))
+    every = "".join(map(chr, range(32, 127)))
+    assert without(config.ignore, [every]) == [f" {string.ascii_uppercase}{string.ascii_lowercase}"]
 
 
 def test_what_is_taken_out_is_what_the_harness_takes_out(carry: Carry) -> None:
@@ -313,9 +315,19 @@ def test_texts_are_read_as_the_harness_reads_them(
         ),
         ({"metric_list": [{"metric": "acc"}]}, "", "metric acc"),
         (
-            {"metric_list": [{"metric": "exact_match", "ignore_case": True}]},
+            {"metric_list": [{"metric": "exact_match", "regexes_to_ignore": ["(?<=a)b"]}]},
             "",
-            "metric exact_match with ignore_case: measured by 'normalised match'",
+            "metric exact_match: regexes_to_ignore",
+        ),
+        (
+            {
+                "metric_list": [
+                    {"metric": "exact_match", "ignore_punctuation": True},
+                    {"metric": "chrf"},
+                ]
+            },
+            "",
+            "metric exact_match: ignore_punctuation",
         ),
         ({"generation_kwargs": {"temperature": 0.7}}, "", "generation_kwargs.temperature: 0.7"),
     ],

@@ -17,6 +17,7 @@ from tunesmith.core.errors import (
     BlobCorrupt,
     BlobMissing,
     Conflict,
+    NotAllowed,
     NotFound,
     StoreError,
     StoreFull,
@@ -26,7 +27,7 @@ from tunesmith.core.errors import (
 )
 from tunesmith.core.tracked.runs import ensure_default
 from tunesmith.stages.serve.problem import Problem
-from tunesmith.stages.serve.tracking import artifacts, models, runs
+from tunesmith.stages.serve.tracking import artifacts, models, removal, runs
 
 AT = "/mlflow"
 UPLOADS = f"{AT}/api/2.0/mlflow-artifacts/artifacts/"
@@ -47,6 +48,7 @@ def tracking_app(database: Database, blobs: Blobs, work: Path, max_bytes: int) -
     for router in (
         runs.routes(database),
         models.routes(database),
+        removal.routes(database),
         artifacts.list_routes(database),
     ):
         app.include_router(router, prefix=_API)
@@ -84,6 +86,8 @@ def _code(error: TunesmithError, path: str) -> tuple[int, str]:
     match error:
         case NotFound() | BlobMissing():
             return 404, "RESOURCE_DOES_NOT_EXIST"
+        case NotAllowed():
+            return 403, "PERMISSION_DENIED"
         case StoreLocked():
             return 503, "TEMPORARILY_UNAVAILABLE"
         case Conflict() if path.endswith("/create"):

@@ -13,7 +13,7 @@ from tunesmith.core.db import Database, Transaction
 from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.core.tracked import files, models, runs
 from tunesmith.stages.serve.tracking import where, wire
-from tunesmith.stages.serve.tracking.names import location, source, storable
+from tunesmith.stages.serve.tracking.names import location, source, storable, version_named
 from tunesmith.stages.serve.tracking.wire import (
     Alias,
     Body,
@@ -266,13 +266,8 @@ def _registered(router: APIRouter, database: Database) -> None:
 def _versions(router: APIRouter, database: Database) -> None:
     @router.post("/model-versions/create")
     def create(body: _NewVersion) -> Response:
-        owner, path = source(body.source)
         with database.write() as connection:
-            run = body.run_id
-            if owner.startswith("m-"):
-                run = run or models.logged_model(connection, owner).run
-            else:
-                runs.require_run(connection, owner)
+            owner, path, run = _made_of(connection, body)
             tree = files.below(files.artifacts(connection, owner), path)
             values = {
                 "owner": owner,
@@ -358,6 +353,20 @@ def _aliases(router: APIRouter, database: Database) -> None:
             if body.alias in found.aliases:
                 models.set_alias(connection, body.name, body.alias, 0)
         return answer()
+
+
+def _made_of(connection: Transaction, body: _NewVersion) -> tuple[str, str, str]:
+    """Whose artefacts a new version is made of, under which path, and by which run."""
+    if copied := version_named(body.source):
+        there = models.version(connection, *copied)
+        if not there.owner:
+            raise NotFound(f"{body.source} was taken over from elsewhere, without its files")
+        return there.owner, there.path, body.run_id or there.run
+    owner, path = source(body.source)
+    if owner.startswith("m-"):
+        return owner, path, body.run_id or models.logged_model(connection, owner).run
+    runs.require_run(connection, owner)
+    return owner, path, body.run_id
 
 
 def _shown(connection: Transaction, version: models.RegisteredVersion) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _LOGGED_PLACE = re.compile(
 )
 _RUNS = re.compile(r"runs:/(?P<owner>[0-9a-f]{32})/(?P<path>.+)")
 _MODELS = re.compile(r"models:/(?P<owner>m-[0-9a-f]{32})")
+_VERSION = re.compile(r"models:/(?P<name>[^/:\\\x00-\x1f]{1,250})/(?P<number>[1-9][0-9]{0,8})")
 
 
 def storable(text: str) -> str:
@@ -83,6 +84,13 @@ def place(text: str) -> tuple[str, str]:
     return found["owner"], artifact_path(path) if path else ""
 
 
+def version_named(uri: str) -> tuple[str, int] | None:
+    """The registered model and the number that "models:/NAME/NUMBER" names; None for another
+    place."""
+    found = _VERSION.fullmatch(uri)
+    return (found["name"], int(found["number"])) if found else None
+
+
 def source(uri: str) -> tuple[str, str]:
     """Owner and path of where a model version lies: in this store, and nowhere else.
 
@@ -99,7 +107,8 @@ def source(uri: str) -> tuple[str, str]:
         return found["owner"], ""
     raise UsageError(
         f"{uri[:100]!r} is no model in this store",
-        remedy="log the model here, and register runs:/RUN/PATH or models:/MODEL",
+        remedy="log the model here, and register runs:/RUN/PATH, models:/MODEL or "
+        "models:/NAME/VERSION",
     )
 
 

@@ -32,11 +32,13 @@ _LIST = rf"\(\s*(?:{_TEXT})(?:\s*,\s*(?:{_TEXT}))*\s*\)"
 _NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 _VALUE = rf"(?P<list>{_LIST})|(?P<text>{_TEXT})|(?P<number>{_NUMBER})"
 _OPERATOR = r"(?P<operator>NOT\s+IN|ILIKE|LIKE|IN|!=|<=|>=|=|<|>)"
-_CONDITION = re.compile(rf"\s*{_NAME}\s*{_OPERATOR}\s*({_VALUE})\s*", re.IGNORECASE)
+_NULL = r"(?P<null>IS\s+(?:NOT\s+)?NULL)"
+_CONDITION = re.compile(rf"\s*{_NAME}\s*(?:{_OPERATOR}\s*({_VALUE})|{_NULL}\b)\s*", re.IGNORECASE)
 _AND = re.compile(r"AND\b", re.IGNORECASE)
 _ORDER = re.compile(rf"\s*{_NAME}(\s+(?P<way>ASC|DESC))?\s*", re.IGNORECASE)
 MAX_LENGTH = 10_000
 MAX_CONDITIONS = 50
+_IS = ("IS NULL", "IS NOT NULL")
 ATTRIBUTE: tuple[Place, ...] = ("attribute",)
 
 
@@ -148,6 +150,8 @@ def holds(condition: Condition, value: str | float | None) -> bool:
     """Whether a condition is true of a value that is not asked for in SQL; what has none differs
     from every value, which clients rely on to leave some models out."""
     wanted = condition.value
+    if condition.operator in _IS:
+        return (value is None) == (condition.operator == "IS NULL")
     if value is None:
         return condition.operator in ("!=", "NOT IN")
     if condition.operator in ("IN", "NOT IN"):
@@ -172,7 +176,11 @@ def holds(condition: Condition, value: str | float | None) -> bool:
 
 def _condition(match: re.Match[str], attributes: Collection[str]) -> Condition:
     place, key = _named(match, attributes)
-    operator = re.sub(r"\s+", " ", match["operator"].upper())
+    operator = re.sub(r"\s+", " ", (match["operator"] or match["null"]).upper())
+    if operator in _IS:
+        if place not in ("tag", "param"):
+            raise UsageError(f"{operator} is asked of tags and params, not of {place} {key!r}")
+        return Condition(place=place, key=key, operator=operator, value="")  # type: ignore[arg-type]
     assert operator in get_args(Operator)
     value: str | float | tuple[str, ...]
     if match["list"]:
@@ -197,6 +205,8 @@ def _condition(match: re.Match[str], attributes: Collection[str]) -> Condition:
         )
     if not wants_number and isinstance(value, float):
         raise UsageError(f"{key!r} is a text", remedy="put what it is compared with in quotes")
+    if key == "context" and place == "dataset" and operator not in ("=", "IN"):
+        raise UsageError("the context of a dataset is compared by = or IN alone")
     return Condition(place=place, key=key, operator=operator, value=value)  # type: ignore[arg-type]
 
 
@@ -215,8 +225,8 @@ def _named(match: re.Match[str], attributes: Collection[str]) -> tuple[Place, st
         key = _SAME.get(key, key)
         if key not in attributes:
             raise UsageError(f"{key!r} is none of {', '.join(attributes)}")
-    if place == "dataset" and key not in ("name", "digest"):
-        raise UsageError(f"of a dataset, name and digest are compared, not {key!r}")
+    if place == "dataset" and key not in ("name", "digest", "context"):
+        raise UsageError(f"of a dataset, name, digest and context are compared, not {key!r}")
     return place, key
 
 

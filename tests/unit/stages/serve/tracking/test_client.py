@@ -225,3 +225,37 @@ def test_another_project_takes_over_what_is_here_and_brings_its_own(client, serv
         f"tunesmith.sha256.a b/ä/{name}": hashlib.sha256(data).hexdigest()
         for name, data in (("empty", b""), ("weights", b"abc"))
     }
+
+
+def test_runs_are_searched_by_what_they_lack_and_by_what_a_dataset_was_for(client):
+    import numpy as np
+
+    experiment = client.create_experiment("lacking")
+    mlflow.set_experiment("lacking")
+    for name, context in (("one", "training"), ("two", 'it\'s "é"')):
+        with mlflow.start_run(run_name=name):
+            mlflow.log_input(mlflow.data.from_numpy(np.zeros(len(name))), context=context)
+            if name == "one":
+                mlflow.log_param("lr", 1)
+                mlflow.set_tag("kind", "first")
+
+    def names(asked):
+        return [run.info.run_name for run in client.search_runs([experiment], asked)]
+
+    assert names("params.lr IS NOT NULL") == ["one"]
+    assert names("params.lr IS NULL and tags.kind is  null") == ["two"]
+    assert names("tags.kind IS NOT NULL and params.lr = '1'") == ["one"]
+    assert names("dataset.context = 'training'") == ["one"]
+    assert names("datasets.context IN ('training', 'other')") == ["one"]
+    assert names("""datasets.context = 'it''s "é"'""") == ["two"]
+    assert names("datasets.context = 'train'") == []
+    for asked in ("metrics.x IS NULL", "datasets.context != 'x'", "params.lr IS NULLA"):
+        with pytest.raises(mlflow.MlflowException) as told:
+            names(asked)
+        assert told.value.error_code == "INVALID_PARAMETER_VALUE"
+    client.create_registered_model("tagged_one", tags={"a": "b"})
+    client.create_registered_model("tagged_not")
+    found = client.search_registered_models("name LIKE 'tagged%' and tags.a IS NULL")
+    assert [each.name for each in found] == ["tagged_not"]
+    for name in ("tagged_one", "tagged_not"):  # other tests list them all
+        client.delete_registered_model(name)

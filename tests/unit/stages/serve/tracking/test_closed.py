@@ -242,7 +242,7 @@ def test_a_file_is_given_as_a_file_and_never_damaged(service):
 
 
 def test_what_is_not_offered_says_so(service):
-    for method, path in [("DELETE", "registered-models/delete"), ("POST", "traces"), ("GET", "x")]:
+    for method, path in [("POST", "registered-models/rename"), ("POST", "traces"), ("GET", "x")]:
         answered = service.http.request(method, f"/mlflow/api/2.0/mlflow/{path}")
         assert answered.json()["error_code"] == "ENDPOINT_NOT_FOUND"
 
