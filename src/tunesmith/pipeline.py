@@ -56,7 +56,6 @@ from tunesmith.registry.signing import (
     signing_key,
 )
 from tunesmith.stages.export.config import ExportConfig
-from tunesmith.stages.finetune.control import Request, request
 from tunesmith.stages.probe.config import suites_of
 
 if TYPE_CHECKING:
@@ -342,16 +341,6 @@ def watch_served(project: Project, name: str, service: str) -> Signal:
     traffic = gather(service, asked, "served", project.runner.blobs)
     signal: Signal = project.run(watch_traffic(project.file, name, service, traffic))
     return signal
-
-
-def ask_of_run(project: Project, name: str, wish: Request) -> None:
-    """Ask the tuning run of a model, at another terminal, to pause, to go on or to stop.
-
-    Raises:
-        NotFound: it is not running.
-    """
-    step = build(project.file).models[name].model
-    request(project.kept_of_running(step), wish)
 
 
 def first_batch(project: Project, name: str) -> FirstBatch:

@@ -131,13 +131,14 @@ def _search(project: Project, name: str, num_trials: int, as_json: bool) -> None
 
 
 def _ask(name: str, folder: Path, wish: Request, as_json: bool) -> None:
-    from tunesmith import pipeline
     from tunesmith.cli.opening import opened
     from tunesmith.cli.service import only
+    from tunesmith.graph import build
+    from tunesmith.stages.finetune.control import request
 
     with opened(folder) as (project, _):
         name = only(project.file.model, name, "model")
-        pipeline.ask_of_run(project, name, wish)
+        request(project.kept_of_running(build(project.file).models[name].model), wish)
     said = {"pause": "waits", "go on": "goes on", "stop": "ends, and keeps what it did,"}[wish]
     out({"model": name, "asked": wish}, [f"{name} {said} after its present step"], as_json)
 

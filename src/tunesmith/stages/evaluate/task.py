@@ -31,7 +31,7 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """By metric: the module of the extra "text-metrics" that counts it."""
-WRITTEN = ("exact match", "normalised match", "token F1", *LIBRARIES)
+WRITTEN = ("exact match", "caseless match", "normalised match", "token F1", *LIBRARIES)
 """What answers in words are measured by."""
 CHOSEN = ("accuracy", "normalised accuracy")
 """What choices are measured by."""
