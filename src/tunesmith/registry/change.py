@@ -9,11 +9,11 @@ from typing import Any
 
 from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.db import Transaction
-from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
+from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
 from tunesmith.core.lifecycle import Change
-from tunesmith.core.ref import Blob, find
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
+from tunesmith.registry.admission import admitted, require_whole
 from tunesmith.registry.checkpoint import checkpoint_in
 from tunesmith.registry.rehearsal import Rehearsed, known_lost, rehearse
 from tunesmith.registry.roles import Actor, others, require_role
@@ -60,15 +60,19 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             points at now, or its documents are not as complete as the project file requires.
         Conflict: it stands there, somebody asked already, or it is deprecated or retired.
     """
-    asked = released_version(project, version)
+    released_version(project, version)
     name, _ = split(version)
     if alias == project.file.alias_of(name):
         raise UsageError(
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
+    with project.runner.database.read() as connection:  # before documents are compiled for nothing
+        asked = admitted(project, connection, version, alias)
+    require_whole(project, asked.released)
     documents = _documents(project, version)
     with project.runner.database.write() as connection:
-        before = _check(project, connection, asked, alias)
+        asked = admitted(project, connection, version, alias)
+        found, gate = asked.released, asked.released.release.gate
         changes = lifecycle.changes(connection, name)
         if lifecycle.waiting(changes, version, alias):
             raise Conflict(
@@ -77,10 +81,10 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             )
         body = {
             "alias": alias,
-            "before": before,
-            "release": asked.digest,
-            "run": asked.run_id,
-            "gate": {"name": asked.release.gate.gate, "verdict": asked.release.gate.verdict},
+            "before": asked.before,
+            "release": found.digest,
+            "run": found.run_id,
+            "gate": {"name": gate.gate, "verdict": gate.verdict},
             **({"documents": documents} if documents else {}),
         }
         return _say(connection, lifecycle.ASKED, actor, version, why, body)
@@ -113,18 +117,17 @@ def approve(
     """
     roles = require_role(project, actor, "approve")
     key = signing_key(project)
-    found = released_version(project, version)
-    for blob in find(found.release, Blob):
-        project.runner.blobs.check(blob, deep=True)
+    released_version(project, version)
+    with project.runner.database.read() as connection:  # before a model is loaded for nothing
+        found, _ = _agreed(project, connection, version, alias, actor)
+        before = would_go_back_to(project, connection, version, alias)
+    require_whole(project, found, deep=True)
     require_signed_if_asked(project, found.release.model, version)  # or it could not be served
     documents = _documents(project, version)
-    with project.runner.database.read() as connection:  # before a model is loaded for nothing
-        _agreed(project, connection, found, alias, actor)
-        before = would_go_back_to(project, connection, version, alias)
     rehearsed = rehearse(project, before, without_way_back)
     started = time.monotonic()
     with project.runner.database.write() as connection:
-        agreed = _agreed(project, connection, found, alias, actor)
+        found, agreed = _agreed(project, connection, version, alias, actor)
         body = {
             "alias": alias,
             **agreed,
@@ -149,11 +152,11 @@ def approve(
 
 
 def _agreed(
-    project: Project, connection: Transaction, found: Released, alias: str, actor: Actor
-) -> dict[str, Any]:
+    project: Project, connection: Transaction, version: str, alias: str, actor: Actor
+) -> tuple[Released, dict[str, Any]]:
     """That a version may be approved now, by that user; what the evidence says of it."""
-    version = found.version
-    was = _check(project, connection, found, alias)
+    now = admitted(project, connection, version, alias)
+    found = now.released
     request = _waiting(connection, version, alias)
     if request.body["release"] != found.digest:
         raise Conflict(
@@ -167,7 +170,8 @@ def _agreed(
             f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
             remedy=f"ask one of: {others(roles.approvers, makers)}",
         )
-    return {"before": was, "asked": request.seq, "four_eyes": actor.name not in makers}
+    four_eyes = actor.name not in makers
+    return found, {"before": now.before, "asked": request.seq, "four_eyes": four_eyes}
 
 
 def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -301,30 +305,6 @@ def _documents(project: Project, version: str) -> Mapping[str, Any]:
     from tunesmith.documents.compile import require_complete
 
     return require_complete(project, version)
-
-
-def _check(project: Project, connection: Transaction, found: Released, alias: str) -> str:
-    """That a version may stand under the alias now; the version that stands there, "" if none."""
-    name, _ = split(found.version)
-    closed = lifecycle.closed(connection, name).get(found.version)
-    if closed:
-        raise Conflict(f"{found.version} is {closed}", remedy="promote another version")
-    gate = found.release.gate
-    if not gate.admits:
-        raise GateFailed(
-            f"gate {gate.gate} says {gate.verdict} of {found.version}: {gate.failed()}",
-            remedy="change the recipe or the data, and run the project again",
-        )
-    now = pointed(project, connection, name).get(alias, "")
-    if now == found.version:
-        raise Conflict(f"{found.version} is {alias!r} already")
-    if now and all(comparison.versus != now for comparison in gate.comparisons):
-        raise GateFailed(
-            f"gate {gate.gate} did not compare {found.version} with {now}, which is {alias!r} now",
-            remedy=f'add a rule with against = "{alias}" to [gate.{gate.gate}] if there is none, '
-            "and run the project again",
-        )
-    return now
 
 
 def _makers(connection: Transaction, found: Released) -> set[str]:

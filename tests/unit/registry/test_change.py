@@ -8,6 +8,7 @@ import pytest
 
 from tunesmith.core import catalog, evidence
 from tunesmith.core.errors import (
+    BlobMissing,
     ConfigError,
     Conflict,
     GateFailed,
@@ -118,6 +119,83 @@ def test_without_a_passed_gate_nothing_is_promoted(desk) -> None:
         promote(desk.project, "desk@7", TO, ANN, "please")
     with pytest.raises(UsageError, match="not a version"):
         promote(desk.project, "desk", TO, ANN, "please")
+
+
+def test_the_newest_verdict_decides_not_the_newest_release(desk) -> None:
+    first = desk.release()
+    promote(desk.project, first, TO, ANN, "ready")
+    desk.release(of=1, passes=False)  # judged again, by the same rules
+    with pytest.raises(GateFailed, match=r"gate desk says fail of desk@1 \(run"):
+        approve(desk.project, first, TO, BOB, "fine")
+    reject(desk.project, first, TO, BOB, "see the report")
+    with pytest.raises(GateFailed, match=r"gate desk says fail of desk@1 \(run"):
+        promote(desk.project, first, TO, ANN, "ready?")
+    desk.release(of=1, beside="desk@9")
+    put(desk, first)
+
+
+def test_a_verdict_by_other_rules_is_none(desk) -> None:
+    first = desk.release()
+    promote(desk.project, first, TO, ANN, "ready")
+    desk.set('model = "desk"\n[registry]', 'model = "desk"\nconfidence = 0.99\n[registry]')
+    says = "gate desk has changed since it judged desk@1: confidence: 0.95 -> 0.99"
+    with pytest.raises(GateFailed, match=says) as refused:
+        approve(desk.project, first, TO, BOB, "fine")
+    assert "`tunesmith run`" in refused.value.remedy
+    desk.set("confidence = 0.99", 'confidence = 0.95\nalias = "tried"')  # which judges nothing
+    approve(desk.project, first, TO, BOB, "fine")
+
+    # Rules that go beyond those of the file, as a retrained model has them, are enough; fewer not.
+    desk.set('alias = "tried"', 'rules = [{ against = "released", margin = -1.0 }]')
+    second = desk.release(beside=first)
+    desk.set('rules = [{ against = "released", margin = -1.0 }]\n', "")
+    promote(desk.project, second, TO, ANN, "ready")
+    desk.set("[registry]", "rules = [{ at_least = 0.5 }]\n[registry]")
+    with pytest.raises(GateFailed, match="has changed since it judged desk@2: rules"):
+        approve(desk.project, second, TO, BOB, "fine")
+
+
+def test_without_a_gate_nothing_is_promoted_and_the_way_back_stays(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    put(desk, second)
+    third = desk.release(beside=second)
+    desk.set('[gate.desk]\nmodel = "desk"\n', "")
+    with pytest.raises(GateFailed, match="no gate judges desk any more"):
+        promote(desk.project, third, TO, ANN, "ready")
+    assert roll_back(desk.project, "desk", TO, BOB, "complaints").version == first
+
+
+def test_the_verdict_beside_what_stands_there_again_is_the_one(desk) -> None:
+    """A run of the project would use it again, and judge nothing anew."""
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    third = desk.release(beside=first)
+    put(desk, second)
+    desk.release(of=3, beside=second, passes=False)
+    with pytest.raises(GateFailed, match="gate desk says fail of desk@3"):
+        promote(desk.project, third, TO, ANN, "ready")
+    roll_back(desk.project, "desk", TO, BOB, "complaints")
+    put(desk, third)
+
+
+def test_weights_that_are_gone_are_said_when_it_is_asked(desk) -> None:
+    version = desk.release()
+    release, _ = desk.project.released("desk", "candidate")
+    path = desk.project.runner.blobs.path(release.model.adapter)
+    kept = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BlobMissing, match=r"desk@1 is not whole.* is not in") as refused:
+        promote(desk.project, version, TO, ANN, "ready")
+    assert "verify --repair --from" in refused.value.remedy
+    assert log(desk, "promotion.asked") == []
+    path.write_bytes(kept)
+    promote(desk.project, version, TO, ANN, "ready")
+    path.unlink()
+    with pytest.raises(BlobMissing, match="desk@1 is not whole"):
+        approve(desk.project, version, TO, BOB, "fine")
 
 
 def test_what_was_not_compared_with_production_does_not_replace_it(desk) -> None:

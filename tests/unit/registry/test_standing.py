@@ -102,7 +102,7 @@ def test_what_people_read(desk: Any) -> None:
 
     first = desk.release()
     put(desk, first)
-    desk.release(passes=False)
+    desk.release(passes=False, is_judged=False)
 
     def said(*words: str) -> str:
         done = CliRunner().invoke(app, [*words, "-p", str(desk.project.folder)])
@@ -116,8 +116,11 @@ def test_what_people_read(desk: Any) -> None:
     assert "desk@1: production; aliases: candidate, production" in shown
     assert "agreed" in shown
     assert json.loads(said("model", "show", first, "--json"))["made_by"] == "ann"
-    assert report(desk.project, first).gate is None  # no run judged it: it was made up here
+    gate = report(desk.project, first).gate
+    assert gate is not None
+    assert gate.verdict == "pass"
+    assert report(desk.project, "desk@2").gate is None
     with pytest.raises(NotFound, match="never evaluated"):
-        compared(desk.project, first, "desk@2")
+        compared(desk.project, "desk@2", "desk@2")
     with pytest.raises(NotFound, match="no model version desk@9"):
         compared(desk.project, first, "desk@9")
