@@ -203,6 +203,7 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
 
 def test_what_the_gate_says_now_decides_when_asked_and_when_approved(desk: Desk) -> None:
     """A gate that became stricter, or is gone, is not got round by a verdict of before."""
+    from tunesmith.cli.main import app
 
     def ok(*words: str, recipe: str = "") -> Any:
         code, said = desk(*words, recipe=recipe)
@@ -229,6 +230,10 @@ def test_what_the_gate_says_now_decides_when_asked_and_when_approved(desk: Desk)
     refused("promote", "run the project first (`tunesmith run`)")
 
     # Run: it fails, which the report says, and so do both.
+    set_to("[registry]", '[[gate.desk.rules]]\nagainst = "prodution"\n\n[registry]')
+    plan = CliRunner().invoke(app, ["plan", "-p", str(desk.folder)]).stdout
+    assert "alias 'prodution'" in " ".join(plan.split())
+    set_to('[[gate.desk.rules]]\nagainst = "prodution"\n\n', "")
     assert desk("run")[0] == 3
     assert ok("model", "show", "desk@1")["gate"]["verdict"] == "fail"
     refused("promote", "gate desk says fail of desk@1 (run ")

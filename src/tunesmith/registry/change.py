@@ -16,7 +16,7 @@ from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.admission import admitted, require_whole
 from tunesmith.registry.checkpoint import checkpoint_in
 from tunesmith.registry.rehearsal import Rehearsed, known_lost, rehearse
-from tunesmith.registry.roles import Actor, others, require_role
+from tunesmith.registry.roles import Actor, others, person, require_asker, require_role
 from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
     Released,
@@ -56,10 +56,15 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
     """Ask that an alias be pointed at a version; somebody else approves it.
 
     Raises:
-        GateFailed: the version did not pass a gate, its gate did not compare it with what the alias
+        UsageError: `alias` can be none, the gate moves it, or `why` is blank; so of all below.
+        NotAllowed: this user may not ask.
+        GateFailed: the gate, as it is set now, has not let the version pass beside what the alias
             points at now, or its documents are not as complete as the project file requires.
         Conflict: it stands there, somebody asked already, or it is deprecated or retired.
+        StoreError: some of it is gone from the store.
     """
+    require_why(why)
+    require_asker(project, actor)
     released_version(project, version)
     name, _ = split(version)
     if alias == project.file.alias_of(name):
@@ -67,6 +72,7 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
     with project.runner.database.read() as connection:  # before documents are compiled for nothing
+        lifecycle.require_alias(alias, (PRODUCTION, *pointed(project, connection, name)))
         asked = admitted(project, connection, version, alias)
     require_whole(project, asked.released)
     documents = _documents(project, version)
@@ -115,6 +121,9 @@ def approve(
             key that it names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
+    require_why(why)
+    if without_way_back:
+        require_why(without_way_back, "--without-way-back")
     roles = require_role(project, actor, "approve")
     key = signing_key(project)
     released_version(project, version)
@@ -164,13 +173,13 @@ def _agreed(
             remedy=f"reject that request, and ask again: `tunesmith model promote {version}`",
         )
     roles = project.file.registry
-    makers = _makers(connection, found) | {request.actor}
-    if roles.four_eyes and actor.name in makers:
+    makers = set(map(person, (*_makers(connection, found), request.actor)))
+    four_eyes = person(actor.name) not in makers
+    if roles.four_eyes and not four_eyes:
         raise NotAllowed(
             f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
             remedy=f"ask one of: {others(roles.approvers, makers)}",
         )
-    four_eyes = actor.name not in makers
     return found, {"before": now.before, "asked": request.seq, "four_eyes": four_eyes}
 
 
@@ -182,6 +191,7 @@ def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -
         NotAllowed: this user may not.
         NotFound: nobody asked for it.
     """
+    require_why(why)
     roles = require_role(project, actor, "reject")
     with project.runner.database.write() as connection:
         request = _waiting(connection, version, alias)
@@ -197,6 +207,7 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
         ConfigError, SignatureError: the signing key that the project file names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
+    require_why(why)
     key = signing_key(project)
     started = time.monotonic()
     with project.runner.database.write() as connection:
@@ -283,6 +294,7 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
         Conflict: an alias points at it, or it is so already.
         NotFound: there is no such version.
     """
+    require_why(why)
     if what == lifecycle.RETIRED:
         require_role(project, actor, "retire")
     with project.runner.database.write() as connection:
@@ -297,6 +309,19 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
                 remedy=f"promote another, or go back: `tunesmith model rollback {name}`",
             )
         return _say(connection, f"version.{what}", actor, version, why, {"aliases": held})
+
+
+def require_why(why: str, option: str = "--why") -> None:
+    """That a reason says something.
+
+    Raises:
+        UsageError: it is blank.
+    """
+    if not why.strip():
+        raise UsageError(
+            f"{option} is blank, and the evidence keeps the reason of each change",
+            remedy=f'say it in a few words: {option} "better on the notices of May"',
+        )
 
 
 def _documents(project: Project, version: str) -> Mapping[str, Any]:

@@ -91,6 +91,37 @@ def test_whoever_tuned_or_asked_does_not_approve(desk) -> None:
     assert states(desk) == {version: "asked"}
 
 
+@pytest.mark.parametrize("asked", ["ann", "Ann", "ANN", " ann "])
+def test_two_spellings_are_one_pair_of_eyes(desk, asked) -> None:
+    version = desk.release(by="carl")
+    promote(desk.project, version, TO, Actor(name=asked, os_user=asked), "ready")
+    with pytest.raises(NotAllowed, match="ann tuned, judged or asked") as refused:
+        approve(desk.project, version, TO, ANN, "fine")
+    assert refused.value.remedy == "ask one of: bob"
+    approve(desk.project, version, TO, BOB, "fine")
+
+
+def test_whoever_acts_for_another_names_somebody_who_is_known(desk) -> None:
+    version = desk.release(by="carl")
+    assert acting(desk.project, " bob ") == Actor(name="bob", os_user="carl")
+    with pytest.raises(UsageError, match="--as is blank"):
+        acting(desk.project, "  ")
+    for name, remedy in (("Bob", "did you mean 'bob'?"), ("eve", 'askers = ["eve"]')):
+        with pytest.raises(NotAllowed, match=f"{name} may not ask") as refused:
+            promote(desk.project, version, TO, acting(desk.project, name), "ready")
+        assert remedy in refused.value.remedy
+    assert log(desk, "promotion.asked") == []
+    promote(desk.project, version, TO, acting(desk.project), "ready")  # a user of the system
+    reject(desk.project, version, TO, BOB, "not yet")
+
+    desk.set("[registry]", '[registry]\naskers = ["eve"]')
+    with pytest.raises(NotAllowed, match="carl may not ask"):
+        promote(desk.project, version, TO, acting(desk.project), "ready")
+    promote(desk.project, version, TO, acting(desk.project, "eve"), "ready")
+    with pytest.raises(NotAllowed, match="eve may not approve"):
+        approve(desk.project, version, TO, acting(desk.project, "eve"), "fine")
+
+
 def test_a_team_of_one_has_to_say_so_and_the_evidence_does(desk) -> None:
     version = desk.release(by="ann")
     promote(desk.project, version, TO, ANN, "ready")
@@ -196,6 +227,43 @@ def test_weights_that_are_gone_are_said_when_it_is_asked(desk) -> None:
     path.unlink()
     with pytest.raises(BlobMissing, match="desk@1 is not whole"):
         approve(desk.project, version, TO, BOB, "fine")
+
+
+@pytest.mark.parametrize(
+    "alias", ["", " ", "7", "a b", "desk@1", "base", "Released", "latest", "v2", "a/b", "x" * 64]
+)
+def test_what_can_be_no_alias(desk, alias) -> None:
+    version = desk.release()
+    with pytest.raises(UsageError, match=r"can be no alias|in other letters"):
+        promote(desk.project, version, alias, ANN, "ready")
+    assert log(desk, "promotion.asked") == []
+
+
+def test_aliases_do_not_differ_by_case_alone(desk) -> None:
+    version = desk.release()
+    for alias in ("Production", "CANDIDATE"):
+        with pytest.raises(UsageError, match=f"{alias}' is '{alias.lower()}' in other letters"):
+            promote(desk.project, version, alias, ANN, "ready")
+    promote(desk.project, version, "eu-west_1.b", ANN, "ready")
+
+
+@pytest.mark.parametrize("why", ["", "  ", "\t\n"])
+def test_every_change_has_a_reason(desk, why) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    for say in (
+        lambda: promote(desk.project, second, TO, ANN, why),
+        lambda: approve(desk.project, second, TO, BOB, why),
+        lambda: approve(desk.project, second, TO, BOB, "fine", without_way_back=why or " "),
+        lambda: reject(desk.project, second, TO, BOB, why),
+        lambda: roll_back(desk.project, "desk", TO, BOB, why),
+        lambda: close(desk.project, second, "deprecated", BOB, why),
+        lambda: close(desk.project, second, "retired", BOB, why),
+    ):
+        with pytest.raises(UsageError, match="is blank"):
+            say()
+    assert states(desk) == {first: "production", second: "candidate"}
 
 
 def test_what_was_not_compared_with_production_does_not_replace_it(desk) -> None:
