@@ -225,7 +225,7 @@ def test_what_the_gate_says_now_decides_when_asked_and_when_approved(desk: Desk)
 
     # Stricter, and not run: the verdict is by other rules.
     set_to("at_least = 0.2", "at_least = 1.5")
-    refused("approve", "gate desk has changed since it judged desk@1: rules")
+    refused("approve", "has changed since it judged desk@1: rules.1.at_least: 0.2 -> 1.5")
     ok("model", "reject", "desk@1", "--why", "judge it first", "--as", "boss")
     refused("promote", "run the project first (`tunesmith run`)")
 

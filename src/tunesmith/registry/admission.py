@@ -178,7 +178,16 @@ def _rules(gate: GateConfig) -> dict[str, object]:
 
 
 def _changed(before: GateConfig, after: GateConfig) -> Iterator[str]:
-    return changes(to_plain(_rules(before)), to_plain(_rules(after)))
+    """For people: the rules by their number, each with what is set in it."""
+
+    def said(gate: GateConfig) -> dict[str, object]:
+        rules = {
+            str(number): rule.model_dump(exclude_defaults=True)
+            for number, rule in enumerate(gate.rules, 1)
+        }
+        return {**_rules(gate), "rules": rules}
+
+    return changes(to_plain(said(before)), to_plain(said(after)))
 
 
 def _released_by(
