@@ -52,6 +52,7 @@ CHANGES = {
 WENT_BACK = "rolled back: "
 """How the reason of an alias's row begins that was moved back."""
 ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+"""How an alias may be called."""
 NO_ALIAS = re.compile(r"base|released|latest|v[0-9]+", re.IGNORECASE)
 """What gates mean others by; and MLflow, where aliases are brought."""
 DEPRECATED = CHANGES["version.deprecated"]
@@ -86,8 +87,8 @@ def require_alias(alias: str, known: Collection[str] = ()) -> None:
             remedy="an alias begins with a letter, and has at most 63 letters, digits, . - and _; "
             "it is a place such as production, and no version",
         )
-    for other in known:
-        if alias != other and alias.casefold() == other.casefold():
+    for other in known if alias not in known else ():
+        if alias.casefold() == other.casefold():
             raise UsageError(
                 f"{alias!r} is {other!r} in other letters, and would be another alias",
                 remedy=f"write {other!r}, or take another name",

@@ -15,6 +15,7 @@ from tunesmith.core.ref import Blob, find, to_plain
 from tunesmith.model_graph import limits_against, suites_of_model, with_limits
 from tunesmith.project import Project
 from tunesmith.records.evaluation import GateResult
+from tunesmith.records.release import PRODUCTION
 from tunesmith.registry.report import Judgement, judgements
 from tunesmith.registry.standing import (
     Entry,
@@ -41,16 +42,19 @@ def admitted(project: Project, connection: Transaction, version: str, alias: str
     """That a version may stand under the alias now.
 
     Raises:
+        UsageError: `alias` can be none.
         UsageError, NotFound: see `version_of`.
         GateFailed: the gate, as it is set now, has not let it pass, or not beside what the alias
             points at now; or there is no gate any more.
         Conflict: it stands there, or is deprecated or retired.
     """
     name, _ = split(version)
+    stands = pointed(project, connection, name)
+    lifecycle.require_alias(alias, (PRODUCTION, *stands))
     closed = lifecycle.closed(connection, name).get(version)
     if closed:
         raise Conflict(f"{version} is {closed}", remedy="promote another version")
-    now = pointed(project, connection, name).get(alias, "")
+    now = stands.get(alias, "")
     if now == version:
         raise Conflict(f"{version} is {alias!r} already")
     judgement, gate = _says_now(project, connection, version, now)

@@ -72,7 +72,6 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
     with project.runner.database.read() as connection:  # before documents are compiled for nothing
-        lifecycle.require_alias(alias, (PRODUCTION, *pointed(project, connection, name)))
         asked = admitted(project, connection, version, alias)
     require_whole(project, asked.released)
     documents = _documents(project, version)
@@ -121,9 +120,7 @@ def approve(
             key that it names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
-    require_why(why)
-    if without_way_back:
-        require_why(without_way_back, "--without-way-back")
+    require_why(why, without_way_back)
     roles = require_role(project, actor, "approve")
     key = signing_key(project)
     released_version(project, version)
@@ -311,17 +308,18 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
         return _say(connection, f"version.{what}", actor, version, why, {"aliases": held})
 
 
-def require_why(why: str, option: str = "--why") -> None:
-    """That a reason says something.
+def require_why(why: str, without_way_back: str = "") -> None:
+    """That a reason says something, and the one for going without a way back, if one is given.
 
     Raises:
-        UsageError: it is blank.
+        UsageError: one is blank.
     """
-    if not why.strip():
-        raise UsageError(
-            f"{option} is blank, and the evidence keeps the reason of each change",
-            remedy=f'say it in a few words: {option} "better on the notices of May"',
-        )
+    for option, reason in (("--why", why), ("--without-way-back", without_way_back or why)):
+        if not reason.strip():
+            raise UsageError(
+                f"{option} is blank, and the evidence keeps the reason of each change",
+                remedy=f'say it in a few words: {option} "better on the notices of May"',
+            )
 
 
 def _documents(project: Project, version: str) -> Mapping[str, Any]:
