@@ -87,8 +87,8 @@ def require_alias(alias: str, known: Collection[str] = ()) -> None:
             remedy="an alias begins with a letter, and has at most 63 letters, digits, . - and _; "
             "it is a place such as production, and no version",
         )
-    for other in known if alias not in known else ():
-        if alias.casefold() == other.casefold():
+    for other in known:
+        if alias != other and alias.casefold() == other.casefold():
             raise UsageError(
                 f"{alias!r} is {other!r} in other letters, and would be another alias",
                 remedy=f"write {other!r}, or take another name",

@@ -50,7 +50,7 @@ def admitted(project: Project, connection: Transaction, version: str, alias: str
     """
     name, _ = split(version)
     stands = pointed(project, connection, name)
-    lifecycle.require_alias(alias, (PRODUCTION, *stands))
+    lifecycle.require_alias(alias, () if alias in stands else (PRODUCTION, *stands))
     closed = lifecycle.closed(connection, name).get(version)
     if closed:
         raise Conflict(f"{version} is {closed}", remedy="promote another version")
