@@ -3,10 +3,11 @@ is said, and which models stand beside the one that is judged; and what is said 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tunesmith.core import catalog
+from tunesmith.core import catalog, lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import GateFailed, StoreError
@@ -19,7 +20,7 @@ from tunesmith.project import Project
 from tunesmith.records.data import Dataset
 from tunesmith.records.document import Documented
 from tunesmith.records.evaluation import GateResult
-from tunesmith.records.release import RELEASED
+from tunesmith.records.release import PRODUCTION, RELEASED
 from tunesmith.records.suite import SuiteBeside, beside_outcomes, not_kept
 from tunesmith.stages.evaluate.beforehand import Known, what_gate_could_show
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
@@ -47,6 +48,7 @@ def what_gates_could_show(project: Project, graph: Graph, planned: Iterable[Plan
         assert isinstance(gate, GateConfig)
         require_metrics(path)
         said += [f"gate of {name}: {unsaid}" for unsaid in what_nobody_states(project, gate)]
+        said += [f"gate of {name}: {never}" for never in what_never_stood(project, path, gate)]
         hit = hits[path.dataset]
         if hit is None:
             said.append(f"gate of {name}: what it could show is known when its dataset is cut")
@@ -93,6 +95,8 @@ def register_gate(project: Project, path: ModelPath, dataset: Dataset) -> None:
         return
     gate = path.gate.config
     assert isinstance(gate, GateConfig)
+    for never in what_never_stood(project, path, gate):
+        project.runner.on_event(Event(step=path.gate.name, what="warned", note=never))
     if all(planned.hit is not None for planned in project.runner.plan(path.asked())):
         return
     for unsaid in what_nobody_states(project, gate):  # before hours of tuning
@@ -185,6 +189,30 @@ def register_suites(project: Project, path: ModelPath, dataset: Dataset) -> None
             },
         )
         project.runner.on_event(Event(step=planned.step.name, what="registered", note=could))
+
+
+def what_never_stood(project: Project, path: ModelPath, gate: GateConfig) -> Iterator[str]:
+    """A sentence for each alias that a gate compares with, and that the registry knows nothing of:
+    such a rule holds, and compares nothing for as long as it is misspelt."""
+    sections = _sections(project, path)
+    beside = (sections[named].against for named in gate.suites)
+    named = dict.fromkeys((*gate.others(), *(against for against in beside if against)))
+    if not named:
+        return
+    with project.runner.database.read() as connection:
+        moved = catalog.alias_history(connection, "model", gate.model)
+        changes = lifecycle.changes(connection, gate.model)
+    known = {PRODUCTION, RELEASED, gate.alias, *(row.alias for row in moved)}
+    known |= {str(each.body["alias"]) for each in changes if each.what == "asked"}
+    for against in named:
+        if against not in known:
+            near = [each for each in known if each.casefold() == against.casefold()]
+            near = near or difflib.get_close_matches(against, sorted(known), n=1)
+            yield (
+                f"no version of {gate.model} ever had the alias {against!r}, so what is compared "
+                "with it holds, whatever the model is"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
 
 
 def what_nobody_states(project: Project, gate: GateConfig) -> Iterator[str]:

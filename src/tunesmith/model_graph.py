@@ -207,12 +207,10 @@ def judged_beside(
     seed = file.project.seed
     beside = _rivals(file, name, path, standings) if standings else {}
     suites = suites_of_model(file, name)
-    limits = {named: dict(suite.judged_by().limits) for named, suite in suites.items()}
+    gate = with_limits(gate, suites)
     if gate.suites:
         beside["suites"] = tuple(path.suites[named] for named in gate.suites)
-        effective = {named: gate.limits.get(named, limits[named]) for named in gate.suites}
-        gate = gate.model_copy(update={"limits": effective})
-        if against := _limits_against(suites, gate.suites):
+        if against := limits_against(suites, gate.suites):
             beside["limits_against"] = against
             compared = [each.suite for each in against.of if each.suite in path.besides]
             beside["besides"] = tuple(path.besides[named] for named in compared)
@@ -221,7 +219,7 @@ def judged_beside(
         shown = {"suites": tuple(path.suites.values()), "limits": limits_of(suites, path.suites)}
         if path.besides:
             shown["besides"] = tuple(path.besides.values())
-            if against := _limits_against(suites, path.besides):
+            if against := limits_against(suites, path.besides):
                 shown["limits_against"] = against
     beside |= _asked_beside(file, gate, path, standings)
     if path.slices is not None:
@@ -248,7 +246,13 @@ def judged_beside(
     return replace(path, audit=audited, gate=judged, release=released)
 
 
-def _limits_against(suites: Mapping[str, SuiteConfig], names: Iterable[str]) -> Limits | None:
+def with_limits(gate: GateConfig, suites: Mapping[str, SuiteConfig]) -> GateConfig:
+    """The gate with the limits of all its suites: where it has none of its own, the section's."""
+    limits = {n: gate.limits.get(n, dict(suites[n].judged_by().limits)) for n in gate.suites}
+    return gate.model_copy(update={"limits": limits}) if limits else gate
+
+
+def limits_against(suites: Mapping[str, SuiteConfig], names: Iterable[str]) -> Limits | None:
     """The limits of these suites' differences from another version; None where none has any."""
     held = (suites[named].judged_beside() for named in names)
     of = tuple(each for each in held if each.limits)

@@ -10,14 +10,15 @@ from typing import Any
 from pydantic import Field
 
 from tunesmith.core import settings
-from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.errors import ConfigError, DataError, UsageError
+from tunesmith.core.lifecycle import require_alias
 from tunesmith.core.retention import StoreSection
 from tunesmith.core.section import Section
 from tunesmith.core.settings import Layers
 from tunesmith.ledger.config import LedgerConfig
 from tunesmith.records.document import KINDS
 from tunesmith.records.model import TASKS
-from tunesmith.records.release import PRODUCTION
+from tunesmith.records.release import PRODUCTION, RELEASED
 from tunesmith.sections import ProjectSection, ReviewConfig
 from tunesmith.stages.curate.config import DatasetConfig
 from tunesmith.stages.document.config import DocumentConfig, one_of_each_model
@@ -203,6 +204,7 @@ def _check_references(file: ProjectFile) -> None:
         model = file.model[suite.model]
         suite.require_askable(model.objective, file.dataset[model.dataset].format)
     _check_gates(file)
+    _check_aliases(file)
     for name, document in file.document.items():
         settings.nearest(f"document.{name}.model", document.model, file.model, "model")
     one_of_each_model(file.document)
@@ -318,6 +320,28 @@ def _check_gates(file: ProjectFile) -> None:
                     f"{gate.model!r} has a gate already: {other}",
                     remedy="put all that the model must show into one gate",
                 )
+
+
+def _check_aliases(file: ProjectFile) -> None:
+    """Here and not beside each section, whose code stands in the keys of evaluations."""
+    named = [(f"gate.{name}.alias", gate.alias, gate.model) for name, gate in file.gate.items()]
+    named += [
+        (f"gate.{name}.rules.against", against, gate.model)
+        for name, gate in file.gate.items()
+        for against in gate.others()
+    ]
+    named += [
+        (f"suite.{name}.against", suite.against, suite.model)
+        for name, suite in file.suite.items()
+        if suite.against
+    ]
+    for key, alias, model in named:
+        if alias == RELEASED:  # which no alias of a gate can be
+            continue
+        try:
+            require_alias(alias, ("base", RELEASED, PRODUCTION, file.alias_of(model)))
+        except UsageError as error:
+            raise ConfigError(key, error.message, remedy=error.remedy) from None
 
 
 def _check_services(file: ProjectFile) -> None:

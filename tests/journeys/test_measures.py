@@ -234,7 +234,9 @@ def test_answers_are_compared_by_a_judge_too(desk: Any, mini_judge: str) -> None
     folder: Path = desk.folder
     project, task = folder / "tunesmith.toml", folder / "tasks/said.toml"
     text = project.read_text().replace("[source.talks]", f"{mini_judge}\n[source.talks]", 1)
-    project.write_text(text + RULE + '[registry]\napprovers = ["boss"]\nallow_as = true\n')
+    project.write_text(
+        text + RULE + '[registry]\napprovers = ["boss"]\naskers = ["ann"]\nallow_as = true\n'
+    )
     task.write_text(SAID + JUDGE.replace('"judge"', '"tiny"'))
     preferred = folder / "tasks/preferred.jsonl"
     preferred.write_text('{"id": "none", "preferred": "tuned"}\n')

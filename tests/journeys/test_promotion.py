@@ -201,6 +201,65 @@ def test_a_better_model_goes_into_production_and_back_and_a_worse_one_nowhere(
     assert holding["available_since"]
 
 
+def test_what_the_gate_says_now_decides_when_asked_and_when_approved(desk: Desk) -> None:
+    """A gate that became stricter, or is gone, is not got round by a verdict of before."""
+    from tunesmith.cli.main import app
+
+    def ok(*words: str, recipe: str = "") -> Any:
+        code, said = desk(*words, recipe=recipe)
+        assert code == 0, said
+        return said
+
+    def set_to(old: str, new: str) -> None:
+        text = desk.path.read_text()
+        assert old in text
+        desk.path.write_text(text.replace(old, new))
+
+    def refused(verb: str, words: str, code: int = 3) -> None:
+        by = {"promote": "ann", "approve": "boss"}[verb]
+        got, said = desk("model", verb, "desk@1", "--why", "x", "--as", by)
+        assert (got, words in said) == (code, True), said
+
+    ok("run", recipe=POOR)
+    ok("model", "promote", "desk@1", "--why", "good enough", "--as", "ann")
+
+    # Stricter, and not run: the verdict is by other rules.
+    set_to("at_least = 0.2", "at_least = 1.5")
+    refused("approve", "has changed since it judged desk@1: rules.1.at_least: 0.2 -> 1.5")
+    ok("model", "reject", "desk@1", "--why", "judge it first", "--as", "boss")
+    refused("promote", "run the project first (`tunesmith run`)")
+
+    # Run: it fails, which the report says, and so do both.
+    set_to("[registry]", '[[gate.desk.rules]]\nagainst = "prodution"\n\n[registry]')
+    plan = CliRunner().invoke(app, ["plan", "-p", str(desk.folder)]).stdout
+    assert "alias 'prodution'" in " ".join(plan.split())
+    set_to('[[gate.desk.rules]]\nagainst = "prodution"\n\n', "")
+    assert desk("run")[0] == 3
+    assert ok("model", "show", "desk@1")["gate"]["verdict"] == "fail"
+    refused("promote", "gate desk says fail of desk@1 (run ")
+
+    # As before: the verdict of then is used again, by `run` too.
+    set_to("at_least = 1.5", "at_least = 0.2")
+    assert ok("run")["models"]["desk"]["gate"]["verdict"] == "pass"
+    ok("model", "promote", "desk@1", "--why", "good enough", "--as", "ann")
+    set_to("at_least = 0.2", "at_least = 1.5")
+    assert desk("run")[0] == 3
+    refused("approve", "gate desk says fail of desk@1 (run ")
+
+    # Gone: nothing says that it is good enough.
+    text = desk.path.read_text()
+    gate = text[text.index("[gate.desk]") : text.index("[registry]")]
+    set_to(gate, "")
+    refused("approve", "no gate judges desk any more")
+    set_to("[registry]", gate.replace("1.5", "0.2") + "[registry]")
+    assert ok("model", "approve", "desk@1", "--why", "x", "--as", "boss")["version"] == "desk@1"
+
+    # The way back is not held up by a gate that is gone.
+    set_to(gate.replace("1.5", "0.2"), "")
+    code, said = desk("model", "rollback", "desk", "--why", "complaints")
+    assert (code, "there is no version before desk@1" in said) == (4, True), said
+
+
 def exports_the_version_that_is_meant(
     desk: Callable[..., tuple[int, Any]], ok: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ margin = -1.0
 
 [registry]
 approvers = ["boss"]
+askers = ["ann"]
 allow_as = true
 
 [store]

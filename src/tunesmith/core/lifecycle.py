@@ -6,13 +6,15 @@ nobody put it into.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from tunesmith.core import catalog, evidence
+from tunesmith.core.errors import UsageError
 from tunesmith.core.evidence import Entry
 from tunesmith.core.ref import Blob, from_plain
 
@@ -49,6 +51,10 @@ CHANGES = {
 """What the evidence calls a change -> what people do."""
 WENT_BACK = "rolled back: "
 """How the reason of an alias's row begins that was moved back."""
+ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+"""How an alias may be called."""
+NO_ALIAS = re.compile(r"base|released|latest|v[0-9]+", re.IGNORECASE)
+"""What gates mean others by; and MLflow, where aliases are brought."""
 DEPRECATED = CHANGES["version.deprecated"]
 RETIRED = CHANGES["version.retired"]
 
@@ -67,6 +73,31 @@ class Change:
     """e.g. "desk@2"."""
     why: str
     body: Mapping[str, Any]
+
+
+def require_alias(alias: str, known: Collection[str] = ()) -> None:
+    """That a name can be that of an alias, and is not one of those `known` in other case.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not ALIAS.fullmatch(alias):
+        raise UsageError(
+            f"{alias[:60]!r} can be no alias",
+            remedy="an alias begins with a letter, and has at most 63 letters, digits, . - and _; "
+            "it is a place such as production, and no version",
+        )
+    for other in known:
+        if alias != other and alias.casefold() == other.casefold():
+            raise UsageError(
+                f"{alias!r} is {other!r} in other letters, and would be another alias",
+                remedy=f"write {other!r}, or take another name",
+            )
+    if NO_ALIAS.fullmatch(alias):
+        raise UsageError(
+            f"{alias!r} can be no alias: by this word gates, or MLflow, mean others",
+            remedy="take another name, such as staging",
+        )
 
 
 def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:

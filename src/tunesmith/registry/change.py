@@ -9,14 +9,14 @@ from typing import Any
 
 from tunesmith.core import catalog, evidence, lifecycle
 from tunesmith.core.db import Transaction
-from tunesmith.core.errors import Conflict, GateFailed, NotAllowed, NotFound, UsageError
+from tunesmith.core.errors import Conflict, NotAllowed, NotFound, UsageError
 from tunesmith.core.lifecycle import Change
-from tunesmith.core.ref import Blob, find
 from tunesmith.project import Project
 from tunesmith.records.release import PRODUCTION
+from tunesmith.registry.admission import admitted, require_whole
 from tunesmith.registry.checkpoint import checkpoint_in
 from tunesmith.registry.rehearsal import Rehearsed, known_lost, rehearse
-from tunesmith.registry.roles import Actor, others, require_role
+from tunesmith.registry.roles import Actor, others, person, require_asker, require_role
 from tunesmith.registry.signing import require_signed_if_asked, signing_key
 from tunesmith.registry.standing import (
     Released,
@@ -56,19 +56,28 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
     """Ask that an alias be pointed at a version; somebody else approves it.
 
     Raises:
-        GateFailed: the version did not pass a gate, its gate did not compare it with what the alias
+        UsageError: `alias` can be none, the gate moves it, or `why` is blank; so of all below.
+        NotAllowed: this user may not ask.
+        GateFailed: the gate, as it is set now, has not let the version pass beside what the alias
             points at now, or its documents are not as complete as the project file requires.
         Conflict: it stands there, somebody asked already, or it is deprecated or retired.
+        StoreError: some of it is gone from the store.
     """
-    asked = released_version(project, version)
+    require_why(why)
+    require_asker(project, actor)
+    released_version(project, version)
     name, _ = split(version)
     if alias == project.file.alias_of(name):
         raise UsageError(
             f"the alias {alias!r} is moved by the gate", remedy=f"promote to {PRODUCTION!r}"
         )
+    with project.runner.database.read() as connection:  # before documents are compiled for nothing
+        asked = admitted(project, connection, version, alias)
+    require_whole(project, asked.released)
     documents = _documents(project, version)
     with project.runner.database.write() as connection:
-        before = _check(project, connection, asked, alias)
+        asked = admitted(project, connection, version, alias)
+        found, gate = asked.released, asked.released.release.gate
         changes = lifecycle.changes(connection, name)
         if lifecycle.waiting(changes, version, alias):
             raise Conflict(
@@ -77,10 +86,10 @@ def promote(project: Project, version: str, alias: str, actor: Actor, why: str) 
             )
         body = {
             "alias": alias,
-            "before": before,
-            "release": asked.digest,
-            "run": asked.run_id,
-            "gate": {"name": asked.release.gate.gate, "verdict": asked.release.gate.verdict},
+            "before": asked.before,
+            "release": found.digest,
+            "run": found.run_id,
+            "gate": {"name": gate.gate, "verdict": gate.verdict},
             **({"documents": documents} if documents else {}),
         }
         return _say(connection, lifecycle.ASKED, actor, version, why, body)
@@ -111,20 +120,20 @@ def approve(
             key that it names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
+    require_why(why, without_way_back)
     roles = require_role(project, actor, "approve")
     key = signing_key(project)
-    found = released_version(project, version)
-    for blob in find(found.release, Blob):
-        project.runner.blobs.check(blob, deep=True)
+    released_version(project, version)
+    with project.runner.database.read() as connection:  # before a model is loaded for nothing
+        found, _ = _agreed(project, connection, version, alias, actor)
+        before = would_go_back_to(project, connection, version, alias)
+    require_whole(project, found, deep=True)
     require_signed_if_asked(project, found.release.model, version)  # or it could not be served
     documents = _documents(project, version)
-    with project.runner.database.read() as connection:  # before a model is loaded for nothing
-        _agreed(project, connection, found, alias, actor)
-        before = would_go_back_to(project, connection, version, alias)
     rehearsed = rehearse(project, before, without_way_back)
     started = time.monotonic()
     with project.runner.database.write() as connection:
-        agreed = _agreed(project, connection, found, alias, actor)
+        found, agreed = _agreed(project, connection, version, alias, actor)
         body = {
             "alias": alias,
             **agreed,
@@ -149,11 +158,11 @@ def approve(
 
 
 def _agreed(
-    project: Project, connection: Transaction, found: Released, alias: str, actor: Actor
-) -> dict[str, Any]:
+    project: Project, connection: Transaction, version: str, alias: str, actor: Actor
+) -> tuple[Released, dict[str, Any]]:
     """That a version may be approved now, by that user; what the evidence says of it."""
-    version = found.version
-    was = _check(project, connection, found, alias)
+    now = admitted(project, connection, version, alias)
+    found = now.released
     request = _waiting(connection, version, alias)
     if request.body["release"] != found.digest:
         raise Conflict(
@@ -161,13 +170,14 @@ def _agreed(
             remedy=f"reject that request, and ask again: `tunesmith model promote {version}`",
         )
     roles = project.file.registry
-    makers = _makers(connection, found) | {request.actor}
-    if roles.four_eyes and actor.name in makers:
+    makers = set(map(person, (*_makers(connection, found), request.actor)))
+    four_eyes = person(actor.name) not in makers
+    if roles.four_eyes and not four_eyes:
         raise NotAllowed(
             f"{actor.name} tuned, judged or asked for {version}, so another has to approve it",
             remedy=f"ask one of: {others(roles.approvers, makers)}",
         )
-    return {"before": was, "asked": request.seq, "four_eyes": actor.name not in makers}
+    return found, {"before": now.before, "asked": request.seq, "four_eyes": four_eyes}
 
 
 def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -> Change:
@@ -178,6 +188,7 @@ def reject(project: Project, version: str, alias: str, actor: Actor, why: str) -
         NotAllowed: this user may not.
         NotFound: nobody asked for it.
     """
+    require_why(why)
     roles = require_role(project, actor, "reject")
     with project.runner.database.write() as connection:
         request = _waiting(connection, version, alias)
@@ -193,6 +204,7 @@ def roll_back(project: Project, model: str, alias: str, actor: Actor, why: str) 
         ConfigError, SignatureError: the signing key that the project file names cannot be used.
         StoreError: the evidence does not go on from its checkpoints, where one is to be signed.
     """
+    require_why(why)
     key = signing_key(project)
     started = time.monotonic()
     with project.runner.database.write() as connection:
@@ -279,6 +291,7 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
         Conflict: an alias points at it, or it is so already.
         NotFound: there is no such version.
     """
+    require_why(why)
     if what == lifecycle.RETIRED:
         require_role(project, actor, "retire")
     with project.runner.database.write() as connection:
@@ -295,36 +308,26 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
         return _say(connection, f"version.{what}", actor, version, why, {"aliases": held})
 
 
+def require_why(why: str, without_way_back: str = "") -> None:
+    """That a reason says something, and the one for going without a way back, if one is given.
+
+    Raises:
+        UsageError: one is blank.
+    """
+    for option, reason in (("--why", why), ("--without-way-back", without_way_back or why)):
+        if not reason.strip():
+            raise UsageError(
+                f"{option} is blank, and the evidence keeps the reason of each change",
+                remedy=f'say it in a few words: {option} "better on the notices of May"',
+            )
+
+
 def _documents(project: Project, version: str) -> Mapping[str, Any]:
     """What documents a version has, all that are required among them."""
     # Half a second of imports, which who goes back does not wait for.
     from tunesmith.documents.compile import require_complete
 
     return require_complete(project, version)
-
-
-def _check(project: Project, connection: Transaction, found: Released, alias: str) -> str:
-    """That a version may stand under the alias now; the version that stands there, "" if none."""
-    name, _ = split(found.version)
-    closed = lifecycle.closed(connection, name).get(found.version)
-    if closed:
-        raise Conflict(f"{found.version} is {closed}", remedy="promote another version")
-    gate = found.release.gate
-    if not gate.admits:
-        raise GateFailed(
-            f"gate {gate.gate} says {gate.verdict} of {found.version}: {gate.failed()}",
-            remedy="change the recipe or the data, and run the project again",
-        )
-    now = pointed(project, connection, name).get(alias, "")
-    if now == found.version:
-        raise Conflict(f"{found.version} is {alias!r} already")
-    if now and all(comparison.versus != now for comparison in gate.comparisons):
-        raise GateFailed(
-            f"gate {gate.gate} did not compare {found.version} with {now}, which is {alias!r} now",
-            remedy=f'add a rule with against = "{alias}" to [gate.{gate.gate}] if there is none, '
-            "and run the project again",
-        )
-    return now
 
 
 def _makers(connection: Transaction, found: Released) -> set[str]:

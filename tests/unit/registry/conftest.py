@@ -9,12 +9,14 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tunesmith.core import catalog
 from tunesmith.core.canonical import canonical_json, fingerprint
 from tunesmith.core.publish import Publisher
+from tunesmith.core.ref import Blob, to_plain
 from tunesmith.core.step import Step
 from tunesmith.project import Project, open_project
 from tunesmith.project_file import FILE, read
@@ -67,10 +69,17 @@ class Desk:
         self.project.file = read(self.project.folder)[0]
 
     def release(
-        self, *, beside: str = "", by: str = "ann", passes: bool = True, of: int = 0
+        self,
+        *,
+        beside: str = "",
+        by: str = "ann",
+        passes: bool = True,
+        of: int = 0,
+        is_judged: bool = True,
     ) -> str:
         """Tune another version, or the one numbered `of`; judge it beside the base, and a version
-        if one is named; release it if it passes."""
+        if one is named; release it if it passes. One that is not judged is released all the same,
+        as no project does it."""
         runner = self.project.runner
         runner.actor = by
         number = of or 1 + sum(version.kind == "model" for version in self.project.versions())
@@ -134,6 +143,8 @@ class Desk:
             rules=(RuleResult(rule="beats", observed="x", required="y", passed=passes),),
             comparisons=(one, *([replace(one, versus=beside)] if beside else [])),
         )
+        if is_judged:
+            self._judged(model, gate)
         if passes:
             given = {"model": model, "dataset": dataset, "gate": gate}
             released = runner.run(
@@ -157,23 +168,36 @@ class Desk:
 
     def _tuned(self, model: ModelVersion, dataset: Dataset) -> None:
         """What a run of tuning leaves in the catalogue."""
+        cut = self.project.runner.blobs.put(canonical_json(dataset), "application/json")
+        self._ran("finetune", {"inputs": {"dataset": [cut.sha256]}}, model)
+
+    def _judged(self, model: ModelVersion, gate: GateResult) -> None:
+        """What runs of evaluation and of the gate leave there, the gate as it is set now."""
+        asked = {"inputs": {"model": [fingerprint(model)], "dataset": ["0" * 64]}}
+        tuned = self._ran("evaluate-tuned", asked, {"of": fingerprint(model)})
+        config = to_plain(self.project.file.gate["desk"])
+        self._ran("gate", {"config": config, "inputs": {"tuned": [tuned.sha256]}}, gate)
+
+    def _ran(self, kind: str, identity: dict[str, Any], record: Any) -> Blob:
+        """What one successful run leaves in the catalogue."""
         runner = self.project.runner
-        cut = runner.blobs.put(canonical_json(dataset), "application/json")
-        output = runner.blobs.put(canonical_json(model), "application/json")
+        output = runner.blobs.put(canonical_json(record), "application/json")
         values = {
-            "key": fingerprint(model),
-            "step": "finetune:desk",
-            "kind": "finetune@1",
-            "identity": canonical_json({"inputs": {"dataset": [cut.sha256]}}).decode(),
+            "key": fingerprint(record),
+            "step": f"{kind}:desk",
+            "kind": f"{kind}@1",
+            "identity": canonical_json(identity).decode(),
             "owner": "here",
             "actor": runner.actor,
         }
         with runner.database.write() as connection:
             run_id = catalog.insert_run(connection, values, lease_s=60)
             catalog.record_blobs(connection, run_id, [output])
-            catalog.record_version(connection, "model", "desk", output.sha256, run_id)
+            if kind == "finetune":
+                catalog.record_version(connection, "model", "desk", output.sha256, run_id)
             publisher = Publisher(database=runner.database, actor=runner.actor)
             assert publisher.end(connection, run_id, status="succeeded", output=output.sha256)
+        return output
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from tunesmith.core import catalog, evidence
 from tunesmith.core.errors import (
+    BlobMissing,
     ConfigError,
     Conflict,
     GateFailed,
@@ -90,6 +91,37 @@ def test_whoever_tuned_or_asked_does_not_approve(desk) -> None:
     assert states(desk) == {version: "asked"}
 
 
+@pytest.mark.parametrize("asked", ["ann", "Ann", "ANN", " ann "])
+def test_two_spellings_are_one_pair_of_eyes(desk, asked) -> None:
+    version = desk.release(by="carl")
+    promote(desk.project, version, TO, Actor(name=asked, os_user=asked), "ready")
+    with pytest.raises(NotAllowed, match="ann tuned, judged or asked") as refused:
+        approve(desk.project, version, TO, ANN, "fine")
+    assert refused.value.remedy == "ask one of: bob"
+    approve(desk.project, version, TO, BOB, "fine")
+
+
+def test_whoever_acts_for_another_names_somebody_who_is_known(desk) -> None:
+    version = desk.release(by="carl")
+    assert acting(desk.project, " bob ") == Actor(name="bob", os_user="carl")
+    with pytest.raises(UsageError, match="--as is blank"):
+        acting(desk.project, "  ")
+    for name, remedy in (("Bob", "did you mean 'bob'?"), ("eve", 'askers = ["eve"]')):
+        with pytest.raises(NotAllowed, match=f"{name} may not ask") as refused:
+            promote(desk.project, version, TO, acting(desk.project, name), "ready")
+        assert remedy in refused.value.remedy
+    assert log(desk, "promotion.asked") == []
+    promote(desk.project, version, TO, acting(desk.project), "ready")  # a user of the system
+    reject(desk.project, version, TO, BOB, "not yet")
+
+    desk.set("[registry]", '[registry]\naskers = ["eve"]')
+    with pytest.raises(NotAllowed, match="carl may not ask"):
+        promote(desk.project, version, TO, acting(desk.project), "ready")
+    promote(desk.project, version, TO, acting(desk.project, "eve"), "ready")
+    with pytest.raises(NotAllowed, match="eve may not approve"):
+        approve(desk.project, version, TO, acting(desk.project, "eve"), "fine")
+
+
 def test_a_team_of_one_has_to_say_so_and_the_evidence_does(desk) -> None:
     version = desk.release(by="ann")
     promote(desk.project, version, TO, ANN, "ready")
@@ -118,6 +150,120 @@ def test_without_a_passed_gate_nothing_is_promoted(desk) -> None:
         promote(desk.project, "desk@7", TO, ANN, "please")
     with pytest.raises(UsageError, match="not a version"):
         promote(desk.project, "desk", TO, ANN, "please")
+
+
+def test_the_newest_verdict_decides_not_the_newest_release(desk) -> None:
+    first = desk.release()
+    promote(desk.project, first, TO, ANN, "ready")
+    desk.release(of=1, passes=False)  # judged again, by the same rules
+    with pytest.raises(GateFailed, match=r"gate desk says fail of desk@1 \(run"):
+        approve(desk.project, first, TO, BOB, "fine")
+    reject(desk.project, first, TO, BOB, "see the report")
+    with pytest.raises(GateFailed, match=r"gate desk says fail of desk@1 \(run"):
+        promote(desk.project, first, TO, ANN, "ready?")
+    desk.release(of=1, beside="desk@9")
+    put(desk, first)
+
+
+def test_a_verdict_by_other_rules_is_none(desk) -> None:
+    first = desk.release()
+    promote(desk.project, first, TO, ANN, "ready")
+    desk.set('model = "desk"\n[registry]', 'model = "desk"\nconfidence = 0.99\n[registry]')
+    says = "gate desk has changed since it judged desk@1: confidence: 0.95 -> 0.99"
+    with pytest.raises(GateFailed, match=says) as refused:
+        approve(desk.project, first, TO, BOB, "fine")
+    assert "`tunesmith run`" in refused.value.remedy
+    desk.set("confidence = 0.99", 'confidence = 0.95\nalias = "tried"')  # which judges nothing
+    approve(desk.project, first, TO, BOB, "fine")
+
+    # Rules that go beyond those of the file, as a retrained model has them, are enough; fewer not.
+    desk.set('alias = "tried"', 'rules = [{ against = "released", margin = -1.0 }]')
+    second = desk.release(beside=first)
+    desk.set('rules = [{ against = "released", margin = -1.0 }]\n', "")
+    promote(desk.project, second, TO, ANN, "ready")
+    desk.set("[registry]", "rules = [{ at_least = 0.5 }]\n[registry]")
+    with pytest.raises(GateFailed, match=r"since it judged desk@2: rules\.1\."):
+        approve(desk.project, second, TO, BOB, "fine")
+
+
+def test_without_a_gate_nothing_is_promoted_and_the_way_back_stays(desk) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    put(desk, second)
+    third = desk.release(beside=second)
+    desk.set('[gate.desk]\nmodel = "desk"\n', "")
+    with pytest.raises(GateFailed, match="no gate judges desk any more"):
+        promote(desk.project, third, TO, ANN, "ready")
+    assert roll_back(desk.project, "desk", TO, BOB, "complaints").version == first
+
+
+def test_the_verdict_beside_what_stands_there_again_is_the_one(desk) -> None:
+    """A run of the project would use it again, and judge nothing anew."""
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    third = desk.release(beside=first)
+    put(desk, second)
+    desk.release(of=3, beside=second, passes=False)
+    with pytest.raises(GateFailed, match="gate desk says fail of desk@3"):
+        promote(desk.project, third, TO, ANN, "ready")
+    roll_back(desk.project, "desk", TO, BOB, "complaints")
+    put(desk, third)
+
+
+def test_weights_that_are_gone_are_said_when_it_is_asked(desk) -> None:
+    version = desk.release()
+    release, _ = desk.project.released("desk", "candidate")
+    path = desk.project.runner.blobs.path(release.model.adapter)
+    kept = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BlobMissing, match=r"desk@1 is not whole.* is not in") as refused:
+        promote(desk.project, version, TO, ANN, "ready")
+    assert "verify --repair --from" in refused.value.remedy
+    assert log(desk, "promotion.asked") == []
+    path.write_bytes(kept)
+    promote(desk.project, version, TO, ANN, "ready")
+    path.unlink()
+    with pytest.raises(BlobMissing, match="desk@1 is not whole"):
+        approve(desk.project, version, TO, BOB, "fine")
+
+
+@pytest.mark.parametrize(
+    "alias", ["", " ", "7", "a b", "desk@1", "base", "Released", "latest", "v2", "a/b", "x" * 64]
+)
+def test_what_can_be_no_alias(desk, alias) -> None:
+    version = desk.release()
+    with pytest.raises(UsageError, match=r"can be no alias|in other letters"):
+        promote(desk.project, version, alias, ANN, "ready")
+    assert log(desk, "promotion.asked") == []
+
+
+def test_aliases_do_not_differ_by_case_alone(desk) -> None:
+    version = desk.release()
+    for alias in ("Production", "CANDIDATE"):
+        with pytest.raises(UsageError, match=f"{alias}' is '{alias.lower()}' in other letters"):
+            promote(desk.project, version, alias, ANN, "ready")
+    promote(desk.project, version, "eu-west_1.b", ANN, "ready")
+
+
+@pytest.mark.parametrize("why", ["", "  ", "\t\n"])
+def test_every_change_has_a_reason(desk, why) -> None:
+    first = desk.release()
+    put(desk, first)
+    second = desk.release(beside=first)
+    for say in (
+        lambda: promote(desk.project, second, TO, ANN, why),
+        lambda: approve(desk.project, second, TO, BOB, why),
+        lambda: approve(desk.project, second, TO, BOB, "fine", without_way_back=why or " "),
+        lambda: reject(desk.project, second, TO, BOB, why),
+        lambda: roll_back(desk.project, "desk", TO, BOB, why),
+        lambda: close(desk.project, second, "deprecated", BOB, why),
+        lambda: close(desk.project, second, "retired", BOB, why),
+    ):
+        with pytest.raises(UsageError, match="is blank"):
+            say()
+    assert states(desk) == {first: "production", second: "candidate"}
 
 
 def test_what_was_not_compared_with_production_does_not_replace_it(desk) -> None:

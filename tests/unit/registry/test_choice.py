@@ -85,7 +85,7 @@ def test_what_is_not_there_is_said_with_what_is(desk: Any) -> None:
 
 
 def test_an_erased_version_is_refused_and_one_of_erased_rows_is_doubtful(desk: Any) -> None:
-    first = desk.release()
+    first = desk.release(is_judged=False)
     found = choose(desk.project, first)
     assert found.warnings == ("no gate has judged desk@1",)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunesmith.core.errors import NotFound
+from tunesmith.core.errors import ConfigError, NotFound
 from tunesmith.graph import build
-from tunesmith.judging import beside_the_released, beside_what_stands
+from tunesmith.judging import beside_the_released, beside_what_stands, what_never_stood
 from tunesmith.registry.change import approve, promote, roll_back
 from tunesmith.registry.report import compared, report
 from tunesmith.registry.roles import Actor
@@ -102,7 +102,7 @@ def test_what_people_read(desk: Any) -> None:
 
     first = desk.release()
     put(desk, first)
-    desk.release(passes=False)
+    desk.release(passes=False, is_judged=False)
 
     def said(*words: str) -> str:
         done = CliRunner().invoke(app, [*words, "-p", str(desk.project.folder)])
@@ -116,8 +116,50 @@ def test_what_people_read(desk: Any) -> None:
     assert "desk@1: production; aliases: candidate, production" in shown
     assert "agreed" in shown
     assert json.loads(said("model", "show", first, "--json"))["made_by"] == "ann"
-    assert report(desk.project, first).gate is None  # no run judged it: it was made up here
+    gate = report(desk.project, first).gate
+    assert gate is not None
+    assert gate.verdict == "pass"
+    assert report(desk.project, "desk@2").gate is None
     with pytest.raises(NotFound, match="never evaluated"):
-        compared(desk.project, first, "desk@2")
+        compared(desk.project, "desk@2", "desk@2")
     with pytest.raises(NotFound, match="no model version desk@9"):
         compared(desk.project, first, "desk@9")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("rules.against", 'rules = [{ against = "desk@1" }]'),
+        ("rules.against", 'rules = [{ against = "7" }]'),
+        ("rules.against", 'rules = [{ against = "Production" }]'),
+        ("rules.against", 'rules = [{ against = "Released" }]'),
+        ("rules.against", 'rules = [{ against = "BASE" }]'),
+        ("rules.against", 'rules = [{ against = "Tried" }]\nalias = "tried"'),
+        ("alias", 'alias = "a b"'),
+        ("alias", 'alias = "v2"'),
+        ("alias", 'alias = "Production"'),
+    ],
+)
+def test_a_rule_compares_with_an_alias_not_with_a_version(desk: Any, key: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^gate\.desk\.{key}: ") as refused:
+        desk.set("[registry]", f"{text}\n[registry]")
+    assert refused.value.remedy
+
+
+def test_an_alias_that_nothing_ever_had_is_said(desk: Any) -> None:
+    rules = ", ".join(
+        f'{{ against = "{name}" }}' for name in ("production", "released", "base", "Euope")
+    )
+    desk.set("[registry]", f"rules = [{rules}]\n[registry]")
+
+    def never() -> list[str]:
+        path = build(desk.project.file).models["desk"]
+        return list(what_never_stood(desk.project, path, desk.project.file.gate["desk"]))
+
+    assert never() == [
+        "no version of desk ever had the alias 'Euope', so what is compared with it holds, "
+        "whatever the model is"
+    ]
+    promote(desk.project, desk.release(), "europe", ANN, "ready")
+    (said,) = never()
+    assert said.endswith("; did you mean 'europe'?")

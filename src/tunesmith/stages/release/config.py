@@ -24,6 +24,9 @@ class RegistryConfig(Section):
     approvers: tuple[str, ...] = ()
     """Users who may approve, reject and retire; without any nothing can be approved. Names of the
     operating system's users."""
+    askers: tuple[str, ...] = ()
+    """Users who may ask for a promotion, beside the approvers; without any, whoever can run it
+    may. For somebody who is in neither list nobody asks with `--as`."""
     four_eyes: bool = True
     """Whether whoever tuned, judged or asked may not approve. A team of one has to set it to false,
     and each approval's evidence says so."""
