@@ -322,7 +322,7 @@ def chained(entries: list[dict]) -> list[str]:
     return found
 
 
-def header_of(said: dict[str, Any]) -> str:
+def header_of(said: dict[str, object]) -> str:
     """A header as somebody writes it anew, whose digest is of no key."""
     rest = {name: value for name, value in said.items() if name != "digest"}
     return canonical_json({**rest, "digest": fingerprint(rest)}).decode()
