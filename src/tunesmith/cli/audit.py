@@ -143,7 +143,7 @@ def audit_verify(
     if not file.is_file():
         raise NotFound(f"there is no file {file}", remedy="name one that `audit export` wrote")
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8", newline="\n") as lines:
             checked = audit.check(lines, claim_kept(kept, public_key))
     except UnicodeDecodeError as error:
         raise DataError(

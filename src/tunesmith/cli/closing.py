@@ -16,6 +16,8 @@ from tunesmith.project_file import FILE
 from tunesmith.records.data import Dataset, SemanticSize, TrueSize
 from tunesmith.records.evaluation import Comparison
 
+_OF_LICENCES = "Does the MIT license require keeping the copyright notice?"
+
 
 def closing(
     project: Project, result: Result, wall_s: float, looked_back: Sequence[str] = ()
@@ -141,7 +143,8 @@ def _commands(project: Project) -> list[str]:
     if project.file.service:
         commands.insert(0, f"{program} serve{inside}")
     if project.file.index:
-        question = "Does the MIT license require keeping the copyright notice?"
+        is_licence_desk = project.file.project.name == "licence-desk"  # as `init` writes it
+        question = _OF_LICENCES if is_licence_desk else "YOUR QUESTION"
         commands.insert(0, f'{program} ask{inside} "{question}"')
     return commands
 

@@ -312,6 +312,10 @@ def _(audit: Audit) -> list[str]:
 
 def settled_by(rule: RuleResult) -> str:
     """How many rows would settle a rule that the rows did not decide."""
+    from tunesmith.stages.evaluate.gate import NO_ROWS
+
+    if rule.observed == NO_ROWS:
+        return f"at least {rule.num_rows_needed} rows are needed"
     if not rule.num_rows_needed:
         return "what was found is the threshold itself, so no number of rows would settle it"
     return f"about {rule.num_rows_needed} rows would settle it, if what was found is so"

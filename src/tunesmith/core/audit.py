@@ -5,9 +5,10 @@ digest and the one before it, so that the chain has no gap, and what is shown ca
 all were. The end of a run has what is stored of the run, whose digest its entry holds.
 
 What the file alone shows: no entry was edited, dropped, added or re-ordered since the head that its
-header names. What it cannot show: that the header was not written anew with all that follows. For
-that the header has the head signed, where there is a key; or a head, "NUMBER:DIGEST", has to be
-kept where whoever writes the file cannot change it.
+header names, and each line has the bytes that it was written with, so that whatever reads it reads
+what was checked. What it cannot show: that the header was not written anew, by itself or with all
+that follows; its digest shows accidents. For that the header has the head signed, where there is a
+key; or a head, "NUMBER:DIGEST", has to be kept where whoever writes the file cannot change it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from tunesmith.core.verify import ENDINGS
 FORMAT = 1
 _SIGNED = ("seq", "at", "actor", "what", "body", "previous")
 _LINK = {"seq", "previous", "digest"}
+_OF_HEADER = {"audit", "exported_at", "exported_by", "filter", "head", "checkpoint", "digest"}
+"""What a header can have; earlier exports have no digest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +99,7 @@ def lines(
         "head": head_of(log[-1].seq, log[-1].digest) if log else "",
         **({"checkpoint": dict(sealed)} if sealed else {}),
     }
-    yield canonical_json(header).decode()
+    yield canonical_json({**header, "digest": fingerprint(header)}).decode()
     stored = {each.run: each.text for each in facts(connection)}
     for entry in log:
         line = {"seq": entry.seq, "previous": entry.previous, "digest": entry.digest}
@@ -117,14 +120,16 @@ def selected(connection: Connection, wanted: Filter, kind: str = "") -> list[Ent
 
 
 def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
-    """Check a file by itself; `kept` is what was kept elsewhere.
+    """Check the lines of a file by itself, each with no end or with "\\n"; `kept` is what was kept
+    elsewhere.
 
     Raises:
         DataError: it is no such file, or of a later version.
     """
     numbered = enumerate(text, start=1)
-    header = _header(next((line for _, line in numbered), ""))
-    problems: list[str] = []
+    first = next((line for _, line in numbered), "")
+    header = _header(first)
+    problems = [*_not_as_written(first, header["said"], 1), *header["problems"]]
     previous, last, num_shown, num_runs = GENESIS, 0, 0, 0
     digests: dict[int, str] = {}
     claims: list[Claim] = []
@@ -134,6 +139,7 @@ def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
         if entry is None:
             problems.append(f"line {number} is no entry")
             continue
+        problems += _not_as_written(line, entry, number)
         problems += _broken(entry, last, previous, number)
         if _is_shown(entry):
             num_shown += 1
@@ -220,7 +226,16 @@ def _header(line: str) -> Mapping[str, Any]:
             remedy="upgrade tunesmith (`pip install -U tunesmith`)",
         )
     said = found.get("checkpoint")
+    problems = []
+    if not found.keys() <= _OF_HEADER:
+        problems.append("the header has other fields than a header has")
+    if "digest" in found and found["digest"] != fingerprint(
+        {name: value for name, value in found.items() if name != "digest"}
+    ):
+        problems.append("the header was edited after it was written")
     return {
+        "said": found,
+        "problems": problems,
         "head": str(found.get("head")),
         "filter": dict(found.get("filter") or {}),
         "sealed": claim_of(said, "the header's checkpoint") if isinstance(said, dict) else None,
@@ -233,16 +248,27 @@ def _line(line: str) -> Mapping[str, Any] | None:
     if found is None or not found.keys() >= _LINK:
         return None
     texts = (found["previous"], found["digest"])
-    is_link = isinstance(found["seq"], int) and all(isinstance(each, str) for each in texts)
+    is_link = type(found["seq"]) is int and all(isinstance(each, str) for each in texts)
     return found if is_link and isinstance(found.get("body", {}), dict) else None
 
 
 def _object(line: str) -> dict[str, Any] | None:
     try:
         found = parse(line.encode())
-    except (ValueError, RecursionError):
+        canonical_json(found)
+    except (TypeError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _not_as_written(line: str, said: Mapping[str, Any], number: int) -> Iterator[str]:
+    """Of a key that is there twice one reader takes the first and another the last, so a line is
+    what was written, byte for byte, or it is not what was checked."""
+    if line.removesuffix("\n") != canonical_json(said).decode():
+        yield (
+            f"line {number} is not as it was written: it is no canonical JSON, such as where a key "
+            "is there twice, or white space was added"
+        )
 
 
 def _names(body: Any, key: str = "") -> Iterator[str]:

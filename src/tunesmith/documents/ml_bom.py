@@ -25,7 +25,7 @@ NEEDS = (
     Need(what="component.supplier", keys=("declared.provider",)),
     Need(what="component.supplier.contact", keys=("declared.contact",)),
     Need(what="component.hashes", keys=("model.weights",)),
-    Need(what="component.licenses", keys=("declared.licence", "base.licence")),
+    Need(what="component.licenses", keys=("declared.licence",)),
     Need(what="modelParameters.approach", keys=("model.objective",)),
     Need(what="modelParameters.task", keys=("model.does",)),
     Need(what="modelParameters.datasets", keys=("dataset.ref",)),
@@ -96,7 +96,7 @@ def data(reading: Reading) -> dict[str, Any]:
 
 
 def _model(reading: Reading) -> dict[str, Any]:
-    stated = reading.value("declared.licence") or reading.value("base.licence") or NOT_STATED
+    stated = reading.value("declared.licence", NOT_STATED)  # the base's is said of the base
     return _without_empty(
         {
             "type": "machine-learning-model",

@@ -34,6 +34,7 @@ lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 pos
 ncsa unlicense zlib pddl lgpl-lr gemma llama2 llama3 llama3.1 llama3.2 llama3.3 llama4"""
 HUB_LICENCES = frozenset(_HUB.split())
 """Licences by the names that the hub knows; another is `other`, with its name beside."""
+_NO_REPOSITORY = "unknown"
 LIES_AS = {
     "adapter": ("peft", "adapter"),
     "merged": ("transformers", "finetune"),
@@ -43,9 +44,8 @@ LIES_AS = {
 }
 """By the format of an export: the hub's name of what loads it, and its relation to its base."""
 NEEDS = (
-    Need(what="license", keys=("declared.licence", "base.licence")),
+    Need(what="license", keys=("declared.licence",)),
     Need(what="Finetuned from model", keys=("base.name",)),
-    Need(what="datasets", keys=("dataset.ref",)),
     Need(what="model-index", keys=("evaluation.tuned",)),
     Need(what="language", keys=("declared.languages", "dataset.languages")),
     Need(what="library_name", keys=("model.form",)),
@@ -99,14 +99,12 @@ def metadata(reading: Reading, export: Export | None = None) -> dict[str, Any]:
     """The metadata block. Emissions are in grams."""
     does = reading.value("model.does", {})
     languages = reading.value("declared.languages") or reading.value("dataset.languages")
-    dataset = reading.value("dataset.name")
     block = {
         **_licence(reading),
         "language": list(languages or ()),
         **_lies_as(reading, export),
         "pipeline_tag": does.get("pipeline"),
         "tags": [reading.value("model.method"), does.get("tag"), "tunesmith"],
-        "datasets": [dataset] if dataset else [],
         "metrics": _metrics(reading),
         "co2_eq_emissions": _emissions(reading),
         "model-index": [{"name": reading.base.version, "results": _results(reading)}],
@@ -128,12 +126,12 @@ def _lies_as(reading: Reading, export: Export | None) -> dict[str, Any]:
 
 
 def _licence(reading: Reading) -> dict[str, str]:
-    """As the hub writes it. Where nobody states another, the base model's: without it what was
-    tuned is of no use."""
-    stated = reading.value("declared.licence") or reading.value("base.licence") or NOT_STATED
+    """As the hub writes it. The base model's is no licence of what was tuned from it: whoever
+    passes that on says under which, and nobody else can."""
+    stated = reading.value("declared.licence")
+    if not stated:
+        return {}
     name = stated.lower()
-    if stated == NOT_STATED:
-        return {"license": "unknown"}
     if name in HUB_LICENCES:
         return {"license": name}
     return {"license": "other", "license_name": name.replace(" ", "-")}
@@ -150,11 +148,13 @@ def _results(reading: Reading) -> list[dict[str, Any]]:
         return []
     every = {found["metric"]: found["value"], **found["others"]}
     name = reading.value("dataset.name", NOT_STATED)
+    # The hub takes the type for a dataset of its own, and asks for one: ours is none.
+    of = {"name": name, "type": _NO_REPOSITORY, "split": "test"}
     revision = reading.value("dataset.digest")
     return [
         {
             "task": {"type": does.get("tag", "other")},
-            "dataset": {"name": name, "type": name, "split": "test", "revision": revision},
+            "dataset": {**of, "revision": revision},
             "metrics": [
                 {"type": metric, "name": metric, "value": round(value, 6)}
                 for metric, value in every.items()
@@ -203,7 +203,8 @@ def _details(reading: Reading) -> Iterator[str]:
             f"- **Shared by [optional]:** {NEEDED}",
             f"- **Model type:** {does.get('pipeline', NEEDED)}",
             f"- **Language(s) (NLP):** {', '.join(languages) if languages else NEEDED}",
-            f"- **License:** {' '.join(_licence(reading).values())}",
+            f"- **License:** {' '.join(_licence(reading).values()) or NEEDED}",
+            f"- **License of the base model:** {reading.value('base.licence', NOT_STATED)}",
             f"- **Finetuned from model [optional]:** {base}",
         ]
     )

@@ -83,7 +83,10 @@ def write_kit(project: Project, wanted: str, folder: Path) -> Kit:
                 "version": str(named.number),
                 "description": f"{version} of project {project.file.project.name}",
             },
-            "model": _model(model, named.number, paths, named.digest, release),
+            "model": {
+                **_model(model, named.number, paths, named.digest, release),
+                **_licence(project, model.name),
+            },
             "datasets": [_described(chosen.dataset, dataset)],
             "docs": docs,
         }
@@ -172,7 +175,6 @@ def _model(
         "path": tuned,
         "framework": "peft" if model.method in ADAPTERS else "transformers",
         "version": str(number),
-        "license": model.base.licence,
         "description": f"Tuned with {model.method} on {model.base.origin}",
         "parts": [
             {"name": "base", "path": base, "type": "base weights", "license": model.base.licence},
@@ -190,6 +192,12 @@ def _model(
             "gate": release.gate.verdict if release else "not passed",
         },
     }
+
+
+def _licence(project: Project, model: str) -> dict[str, str]:
+    """That of the tuned model, where somebody states it; the base's is said of the base's part."""
+    stated = [each.licence for each in project.file.document.values() if each.model == model]
+    return {"license": stated[0]} if any(stated) else {}
 
 
 def _described(dataset: Dataset, path: str) -> dict[str, Any]:

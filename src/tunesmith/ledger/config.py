@@ -56,7 +56,7 @@ def _enough_to_be_seen(value: Decimal) -> Decimal:
 Amount = Annotated[
     Decimal,
     pydantic.BeforeValidator(_no_float),
-    pydantic.Field(ge=0, allow_inf_nan=False),
+    pydantic.Field(ge=0),
     pydantic.AfterValidator(_no_more_than_the_most),
 ]
 Price = Annotated[Amount, pydantic.AfterValidator(_enough_to_be_seen)]

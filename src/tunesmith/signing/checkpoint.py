@@ -29,7 +29,7 @@ from tunesmith.core.errors import (
     StoreError,
     UsageError,
 )
-from tunesmith.signing.envelope import predicate_of, seal, statement
+from tunesmith.signing.envelope import predicate_of, read_envelope, seal, statement
 from tunesmith.signing.keys import PrivateKey, key_id, read_public
 
 PREDICATE = "urn:tunesmith:evidence-checkpoint:v1"
@@ -223,7 +223,7 @@ def _fields(said: Any, where: str) -> dict[str, Any]:
 
 def _unverified(envelope: str, where: str) -> Claim:
     try:
-        said = json.loads(base64.b64decode(json.loads(envelope)["payload"], validate=True))
+        said = json.loads(base64.b64decode(read_envelope(envelope)["payload"], validate=True))
         found = _fields(said["predicate"], where)
     except (ValueError, KeyError, TypeError, binascii.Error, SignatureError) as error:
         raise StoreError(

@@ -49,7 +49,7 @@ def opened_envelope(envelope: bytes, public_key: Path, where: str) -> bytes:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        found = json.loads(envelope)
+        found = read_envelope(envelope)
         payload = base64.b64decode(found["payload"], validate=True)
         kind = found["payloadType"]
         signatures = [base64.b64decode(each["sig"], validate=True) for each in found["signatures"]]
@@ -68,6 +68,23 @@ def opened_envelope(envelope: bytes, public_key: Path, where: str) -> bytes:
         "was altered",
         remedy=_GET_IT_AGAIN,
     )
+
+
+def read_envelope(envelope: bytes | str) -> Any:
+    """The JSON of an envelope, in which no key is there twice: another reader could take the other
+    one, and what it says for what was signed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return json.loads(envelope, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def statement(name: str, digest: str, kind: str, predicate: Any) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from tunesmith.cli.screen import Screen, energy, forecast_error
+from tunesmith.cli.screen import Screen, energy, forecast_error, rule_lines
 from tunesmith.core.event import Event
 from tunesmith.core.meter import Forecast, Usage
 from tunesmith.records.money import Rates
+from tunesmith.stages.evaluate.config import GateRule, SliceConfig
+from tunesmith.stages.evaluate.gate import no_rows
 
 FORECAST = Forecast(
     wall_s=200.0,
@@ -58,3 +60,12 @@ def test_afterwards_it_is_held_against_what_was_used(took_s: float, said: str) -
 
 def test_energy() -> None:
     assert [energy(j) for j in (812.3, 6200, 3_900_000)] == ["812 J", "6.2 kJ", "3.9 MJ"]
+
+
+def test_of_a_slice_without_rows_nothing_was_found_that_could_be_so() -> None:
+    rule = GateRule(at_least=0.5, slice=SliceConfig(label="a"))
+    (line,) = rule_lines([no_rows(rule, "accuracy")])
+    assert line.endswith("; at least 10 rows are needed")
+    few = replace(no_rows(rule, "accuracy"), observed="0.9 (0.1 to 1.0); too few rows to go by")
+    (line,) = rule_lines([few])
+    assert line.endswith("; about 10 rows would settle it, if what was found is so")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from tunesmith.core import evidence
 from tunesmith.core.audit import Filter, check, lines, selected
-from tunesmith.core.canonical import fingerprint
+from tunesmith.core.canonical import canonical_json, fingerprint
 from tunesmith.core.checkpoint import head
 from tunesmith.core.errors import DataError, UsageError
 from tunesmith.core.step import Step
@@ -80,7 +81,14 @@ def test_entries_are_selected_by_kind_name_and_time(log, make_runner):
 
 
 def edit(line: str, **values) -> str:
-    return json.dumps(json.loads(line) | values)
+    return canonical_json(json.loads(line) | values).decode()
+
+
+def header(line: str, **values) -> str:
+    """A header that was written anew, as its digest is of no key."""
+    said = {**json.loads(line), **values}
+    said.pop("digest")
+    return canonical_json({**said, "digest": fingerprint(said)}).decode()
 
 
 def test_an_export_holds_by_itself(log):
@@ -135,6 +143,68 @@ def test_every_edit_of_every_entry_shows(log, number):
         assert check(swapped).problems, "re-ordered"
 
 
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda line: '{"actor":"mallory","what":"promotion.rejected",' + line[1:],
+        lambda line: '{"head":"","filter":{},' + line[1:],
+        lambda line: line.replace(",", ", ", 1),
+        lambda line: " " + line,
+        lambda line: line + "\r\n",
+        lambda line: line + " \n",
+        lambda line: re.sub('"seq":([0-9])', r'"seq":\1.0', line),
+        lambda line: json.dumps(json.loads(line), sort_keys=True, separators=(",", ":")) + "\n\n",
+    ],
+)
+def test_a_line_is_what_was_written_byte_for_byte(log, number, altered):
+    """Of a key that is there twice one reader takes the first, another the last."""
+    text = log()
+    changed = [*text[:number], altered(text[number]), *text[number + 1 :]]
+    if changed != text:
+        assert any(f"line {number + 1} " in each for each in check(changed).problems)
+
+
+def test_no_bit_of_an_export_can_flip(log):
+    """Of a header, too: when it was exported, by whom, and what was filtered."""
+    text = log(subject="desk@2")
+    assert check([f"{line}\n" for line in text]).problems == ()
+    for number in (0, 1, len(text) - 1):
+        data = text[number].encode()
+        for bit in range(0, 8 * len(data), 3):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            try:
+                found = check([*text[:number], flipped.decode(), *text[number + 1 :]])
+            except (DataError, UnicodeDecodeError):
+                continue  # it is no export, or no text
+            assert found.problems, (number, bit, flipped)
+
+
+def test_an_export_of_before_headers_had_a_digest_is_checked_as_ever(log):
+    text = log()
+    older = json.loads(text[0])
+    del older["digest"]
+    assert check([canonical_json(older).decode(), *text[1:]]).problems == ()
+    for more in ({"exported_at ": "x"}, {"dihest": "x"}):
+        changed = [canonical_json({**older, **more}).decode(), *text[1:]]
+        assert check(changed).problems == ("the header has other fields than a header has",)
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", '"\\ud800"', "[" * 5000 + "]" * 5000])
+def test_what_has_no_canonical_form_is_no_entry(log, value):
+    text = log()
+    text[2] = text[2].replace('"body":{', '"body":{"x":' + value + ",", 1)
+    assert "line 3 is no entry" in check(text).problems[0]
+
+
+def test_a_place_is_a_number(log):
+    text = log(subject="desk@2")
+    text[1] = text[1].replace('"seq":1}', '"seq":true}')
+    assert "true" in text[1]
+    assert "line 2 is no entry" in check(text).problems[0]
+
+
 def test_what_is_stored_of_a_run_cannot_be_another(log):
     text = log()
     number = next(n for n, line in enumerate(text) if "facts" in json.loads(line))
@@ -149,7 +219,7 @@ def test_a_tail_that_was_cut_off(log):
     assert "the header says" in check(text[:-1]).problems[0], "by somebody who left the header"
     # By somebody who wrote the header anew: the file alone cannot show it, and does not say it can.
     last = json.loads(text[-2])
-    cut = [edit(text[0], head=f"{last['seq']}:{last['digest']}"), *text[1:-1]]
+    cut = [header(text[0], head=f"{last['seq']}:{last['digest']}"), *text[1:-1]]
     found = check(cut)
     assert (found.problems, found.held) == ((), False)
     assert "was cut off" in check(cut, kept).problems[0]
@@ -169,7 +239,8 @@ def test_a_log_that_was_written_anew_is_told_by_a_kept_head(log):
         entry["previous"] = previous
         signed = {key: value for key, value in entry.items() if key != "digest"}
         previous = entry["digest"] = fingerprint(signed)
-    forged = [edit(text[0], head=f"{len(entries)}:{previous}"), *map(json.dumps, entries)]
+    written = [canonical_json(entry).decode() for entry in entries]
+    forged = [header(text[0], head=f"{len(entries)}:{previous}"), *written]
     assert check(forged).problems == (), "a chain that is whole, of another story"
     assert "another one than the head that was kept" in check(forged, kept).problems[0]
 

@@ -61,6 +61,18 @@ def test_with_little_known_and_with_odd_texts_it_is_valid_too(with_facts, base):
     assert model["supplier"]["contact"] == [{"name": "the desk, room 4"}]
 
 
+def test_the_bases_licence_is_said_of_the_base_alone(with_facts):
+    made = with_facts({"declared.licence": None, "base.licence": "CC0-1.0"})
+    said = data(Reading(made))
+    assert "licenses" not in said["metadata"]["component"]
+    (base,) = [each for each in said["components"] if each["bom-ref"].startswith("base:")]
+    assert base["licenses"] == [{"license": {"id": "CC0-1.0"}}]
+    assert "component.licenses" in {
+        each.what for each in compiled(made, "ml-bom").completeness.lacks
+    }
+    assert problem(compiled(made, "ml-bom").text) is None
+
+
 def test_licences_that_are_called_spdx_ids_are_some():
     folder = importlib.resources.files("cyclonedx.schema") / "_res"
     known = json.loads((folder / "spdx.SNAPSHOT.schema.json").read_text())["enum"]

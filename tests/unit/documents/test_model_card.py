@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from tunesmith.documents.compile import compiled
-from tunesmith.documents.model_card import HUB_LICENCES, markdown, metadata
+from tunesmith.documents.model_card import markdown, metadata
 from tunesmith.documents.sheet import Reading
 from tunesmith.records.export import Export, Parity
 
@@ -55,7 +55,6 @@ def test_hugging_face_reads_its_metadata(base):
     data = read.data
     assert (data.license, data.library_name) == ("apache-2.0", "peft")
     assert data.base_model == "example/tiny"
-    assert data.datasets == ["triage"]
     assert data.language == ["en"]
     found = base.value("evaluation.tuned")
     (accuracy, _) = data.eval_results
@@ -78,6 +77,9 @@ def test_a_name_of_ours_is_no_repository_of_a_hub(with_facts):
     block = metadata(Reading(with_facts({"declared.base_model": None})))
     assert "base_model" not in block
     assert "base_model_relation" not in block
+    assert "datasets" not in block
+    (result,) = block["model-index"][0]["results"]
+    assert (result["dataset"]["name"], result["dataset"]["type"]) == ("triage", "unknown")
     assert "**Finetuned from model [optional]:** tiny" in card(with_facts({"base.name": "tiny"}))
 
 
@@ -112,7 +114,7 @@ def test_it_is_dated_by_the_newest_of_its_facts(base):
         ("CC-BY-4.0", {"license": "cc-by-4.0"}),
         ("MIT", {"license": "mit"}),
         ("House rules 2", {"license": "other", "license_name": "house-rules-2"}),
-        (None, {"license": "cc0-1.0"}),  # the base model's
+        (None, {}),
     ],
 )
 def test_a_licence_is_one_of_the_hubs_or_other_with_its_name(with_facts, licence, said):
@@ -120,10 +122,14 @@ def test_a_licence_is_one_of_the_hubs_or_other_with_its_name(with_facts, licence
     assert {name: block[name] for name in block if name.startswith("license")} == said
 
 
-def test_a_licence_that_nobody_states_is_unknown(with_facts):
-    block = metadata(Reading(with_facts({"declared.licence": None, "base.licence": None})))
-    assert block["license"] == "unknown"
-    assert "unknown" not in HUB_LICENCES  # nobody's licence is called so
+def test_a_licence_that_nobody_states_is_missing_and_the_bases_is_said_of_the_base(with_facts):
+    """The tuned model's is for its owner to say: that of its base asserts nothing of it."""
+    made = compiled(with_facts({"declared.licence": None, "base.licence": "CC0-1.0"}), "model-card")
+    assert "license" not in ModelCard(made.text).data.to_dict()
+    assert "- **License:** [More Information Needed]" in made.text
+    assert "- **License of the base model:** CC0-1.0" in made.text
+    (lack,) = [each for each in made.completeness.lacks if each.what == "license"]
+    assert "`licence` in [document." in lack.remedy
 
 
 def test_what_nobody_said_is_said_in_the_templates_words(with_facts):

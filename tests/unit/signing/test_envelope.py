@@ -73,6 +73,12 @@ DAMAGE = {
     "no JSON": (lambda at: (at / ENVELOPE).write_text("{"), "no DSSE envelope"),
     "no base64": (lambda at: changed(at / ENVELOPE, payload="é"), "no DSSE envelope"),
     "no list": (lambda at: changed(at / ENVELOPE, signatures=[1]), "no DSSE envelope"),
+    "a key twice": (
+        lambda at: (at / ENVELOPE).write_text(
+            f'{{"payload":"{b64("{}")}",{(at / ENVELOPE).read_text()[1:]}'
+        ),
+        "no DSSE envelope",
+    ),
     "more": (lambda at: (at / "note.txt").write_text("approved!"), "holds note.txt"),
     "no envelope": (lambda at: (at / ENVELOPE).unlink(), "is not signed"),
     "less": (lambda at: (at / STATEMENT).unlink(), "a report is"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.section import Section
@@ -25,6 +25,24 @@ Subcategory = Annotated[
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+_ISO_639_1 = """\
+aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de
+dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia
+id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo
+lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl
+ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk
+tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu"""
+LANGUAGES = frozenset(_ISO_639_1.split())
+"""The codes of ISO 639-1."""
+
+
+def _language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError('it must be a code of two letters (ISO 639-1), such as "en"')
+    return code
+
+
+Language = Annotated[Text, AfterValidator(_language)]
 
 
 class DocumentConfig(Section):
@@ -46,8 +64,9 @@ class DocumentConfig(Section):
     representative: Text = ""
     """Authorised representative in the Union, with contact; of a provider outside of it."""
     licence: Text = ""
-    """Licence under which the model is passed on, in SPDX's form."""
-    languages: tuple[Text, ...] = ()
+    """Licence under which the model is passed on, in SPDX's form. The base model's is not taken for
+    it: without one, documents name it as missing."""
+    languages: tuple[Language, ...] = ()
     """Languages of the texts that it is for (ISO 639-1)."""
     intended_purpose: Text = ""
     """What the model is for: by whom, on what, to decide what."""

@@ -116,6 +116,8 @@ class Sliced(Section):
     """Name of the task whose own rows they are; without one the dataset's test rows."""
     dataset: str = ""
     """Name of the other dataset whose test rows that task asks, if it does."""
+    asked: TaskConfig | None = None
+    """That task, where the rows are of a file of its own and the slice is by their label."""
     slice: SliceConfig
 
 
@@ -239,12 +241,15 @@ class GateConfig(Section):
     def slices(self) -> tuple[Sliced, ...]:
         """The slices that its rules ask for, each once."""
         own = {
-            task.config.name: task.config.other
-            for task in self._read
-            if not task.config.is_of_test_rows
+            task.config.name: task.config for task in self._read if not task.config.is_of_test_rows
         }
         found = {
-            (at, rule.slice.said): Sliced(task=at, dataset=own.get(at, ""), slice=rule.slice)
+            (at, rule.slice.said): Sliced(
+                task=at,
+                dataset=own[at].other if at else "",
+                asked=own[at] if at and own[at].has_own_rows and rule.slice.label else None,
+                slice=rule.slice,
+            )
             for rule in self.rules
             if rule.slice is not None
             for at in [rule.task if rule.task in own else ""]

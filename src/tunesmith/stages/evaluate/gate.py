@@ -11,6 +11,8 @@ from tunesmith.records.evaluation import Comparison, RuleResult, Slice, Verdict
 from tunesmith.records.rivals import Estimate
 from tunesmith.stages.evaluate.config import GateConfig, GateRule
 
+NO_ROWS = "there is no such row"
+"""What is observed of a slice that has none."""
 MIN_ROWS = 10
 """Of fewer rows of a slice nothing is said: their interval would be chance itself."""
 
@@ -113,7 +115,7 @@ def no_rows(rule: GateRule, what: str, falls: bool = False) -> RuleResult:
     bound = rule.at_most if falls else rule.at_least
     return RuleResult(
         rule=what,
-        observed="there is no such row",
+        observed=NO_ROWS,
         required=_more_than(rule.margin, falls) if bound is None else _bounded(bound, falls),
         passed=False,
         verdict="inconclusive",

@@ -15,7 +15,8 @@ from tunesmith.core.step import Context
 from tunesmith.records.data import DataAsset, Dataset
 from tunesmith.records.evaluation import OwnRows, Slice, Slices, TaskRows
 from tunesmith.stages.evaluate.config import SliceConfig, SlicesConfig
-from tunesmith.stages.evaluate.own_rows import fields_of, text_of
+from tunesmith.stages.evaluate.own_rows import fields_of, read_own, text_of
+from tunesmith.stages.evaluate.task import TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +46,10 @@ def cut(
     Raises:
         UsageError: no row has the field that a slice names.
     """
-    described = {rows.task: list(_of_task(rows)) for rows in (own.files if own else ())}
+    asked = {each.task: each.asked for each in config.slices if each.asked is not None}
+    described = {
+        rows.task: list(_of_task(rows, asked.get(rows.task))) for rows in (own.files if own else ())
+    }
     if any(not sliced.task for sliced in config.slices):
         described[""] = list(_of_test_rows(dataset, assets, ctx.blobs))
     by_name = {other.name: other for other in others}
@@ -99,13 +103,15 @@ def _of_test_rows(
         )
 
 
-def _of_task(rows: TaskRows) -> Iterator[Described]:
-    """The rows of a task's own file, by their fields; a row is as long as all of them."""
+def _of_task(rows: TaskRows, config: TaskConfig | None) -> Iterator[Described]:
+    """The rows of a task's own file, by their fields; a row is as long as all of them. With the
+    task they have labels, too: of the choices the right one."""
+    labels = {row.row_id: row.right[0] for row in read_own(config, rows)} if config else {}
     for number, fields in fields_of(rows, f"the rows of task {rows.task}"):
         yield Described(
             row_id=f"{rows.task}:{number}",
             source="",
-            label="",
+            label=labels.get(f"{rows.task}:{number}", ""),
             num_chars=sum(len(text_of(each)) for each in fields.values()),
             fields=fields,
         )

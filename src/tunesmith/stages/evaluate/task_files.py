@@ -96,16 +96,33 @@ def with_tasks(
             )
         _require_answered(task.config, f"{key}.tasks", models[gate.model].dataset, datasets)
     by_name = {task.config.name: task.config for task in tasks}
+    own = {task.config.name: task for task in tasks if task.rows is not None}
     for rule in gate.rules:
         if rule.task:
             settings.nearest(f"{key}.rules", rule.task, names, "task")
         if rule.task and rule.slice is not None and rule.slice.source:
             of = datasets[by_name[rule.task].other or models[gate.model].dataset]
             settings.nearest(f"{key}.rules.slice.source", rule.slice.source, of.sources, "source")
+        if rule.task in own and rule.slice is not None and rule.slice.label:
+            _require_label(own[rule.task], rule.slice.label, f"{key}.rules.slice.label")
     require_judges(f"{key}.tasks", tasks, models[gate.model].base, bases)
     require_more_than_judged(gate, tasks, objective, data_format)
     require_metrics(gate, tasks, objective, data_format)
     return gate.with_tasks(tasks)
+
+
+def _require_label(task: Task, label: str, key: str) -> None:
+    """The rows of a task's own file have labels, and this is one of them."""
+    assert task.rows is not None
+    if not task.has_labels:
+        raise ConfigError(
+            key,
+            f"the rows of task {task.config.name!r} have no labels: these are choices that are the "
+            "same for each row",
+            remedy=f'cut it by a field of its rows, such as field = "{task.config.answer}"',
+        )
+    found = {row.right[0] for row in read_own(task.config, task.rows)}
+    settings.nearest(key, label, sorted(found), "label")
 
 
 def _require_answered(config: TaskConfig, key: str, own: str, datasets: Mapping[str, Rows]) -> None:

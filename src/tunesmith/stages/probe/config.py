@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -198,14 +197,6 @@ class SuiteConfig(Section):
         if against == "base":
             raise ValueError("the base model is compared with anyhow; name an alias")
         return against
-
-    @field_validator("limits", "limits_against")
-    @classmethod
-    def _are_numbers(cls, limits: dict[str, float] | None) -> dict[str, float] | None:
-        for name, limit in (limits or {}).items():
-            if not math.isfinite(limit):
-                raise ValueError(f"the limit of {name!r} is no number")
-        return limits
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:

@@ -24,6 +24,7 @@ from tunesmith.stages.evaluate.config import (
 )
 from tunesmith.stages.evaluate.run import judge
 from tunesmith.stages.evaluate.slices import cut
+from tunesmith.stages.evaluate.task import TaskConfig
 
 
 def parquet(tiny: Any, columns: dict[str, Any]) -> Any:
@@ -120,6 +121,25 @@ def test_rows_of_a_task_are_cut_by_their_fields(tiny: Any) -> None:
     broken = OwnRows(files=(TaskRows(task="own", text="{"),))
     with pytest.raises(DataError, match="line 1"):
         cut(config, tiny.context(), dataset=dataset_of(tiny, ROWS), own=broken)
+
+
+def test_rows_of_a_task_are_cut_by_their_label_which_is_the_right_choice(tiny: Any) -> None:
+    asked = TaskConfig(
+        name="own",
+        version="1",
+        ask="choose",
+        rows="file:a.jsonl",
+        prompt="{q}",
+        choices=["x", "a, b"],
+    )
+    config = SlicesConfig(
+        slices=(Sliced(task="own", asked=asked, slice=SliceConfig(label="a, b", max_chars=6)),)
+    )
+    lines = [("1", "x"), ("2", "a, b"), ("3", 1), ("4", 0), ("5 and more", 1)]
+    text = "\n".join(json.dumps({"q": q, "answer": answer}) for q, answer in lines)
+    own = OwnRows(files=(TaskRows(task="own", text=text),))
+    made = cut(config, tiny.context(), dataset=dataset_of(tiny, ROWS), own=own)
+    assert [each.row_ids for each in made.slices] == [("own:2", "own:3")]
 
 
 @pytest.mark.parametrize(

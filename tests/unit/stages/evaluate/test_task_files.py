@@ -8,7 +8,7 @@ import pytest
 
 from tunesmith.core.errors import ConfigError, DataError, NotFound
 from tunesmith.records.evaluation import WIN_RATE
-from tunesmith.stages.evaluate.config import GateConfig, GateRule
+from tunesmith.stages.evaluate.config import GateConfig, GateRule, SliceConfig
 from tunesmith.stages.evaluate.task_files import with_tasks
 
 TASK = """
@@ -56,6 +56,34 @@ def test_choices_bring_their_metrics(folder: Path) -> None:
     path.write_text(text)
 
     assert read(folder, gate()).given()[0].config.metrics == ("accuracy", "normalised accuracy")
+
+
+def test_a_slice_by_label_is_of_the_choices_of_a_tasks_own_rows(folder: Path) -> None:
+    """Otherwise it has no row, which was said only once the model was tuned."""
+    path = folder / "tasks/cites.toml"
+    text = TASK.replace('metrics = ["exact match"]', 'ask = "choose"\nchoices = ["b", "a, b"]')
+    path.write_text(text)
+    (folder / "tasks/own.jsonl").write_text('{"q": "a", "answer": 1}\n{"q": "c", "answer": "b"}\n')
+
+    def sliced(label: str) -> GateConfig:
+        rule = GateRule(
+            task="cites", metric="accuracy", at_least=0.5, slice=SliceConfig(label=label)
+        )
+        return read(folder, gate(rule))
+
+    (found,) = sliced("a, b").slices()
+    assert found.asked is not None
+    assert found.asked.name == found.task == "cites"
+    with pytest.raises(
+        ConfigError, match=r"rules\.slice\.label: there is no label 'a,b'"
+    ) as caught:
+        sliced("a,b")
+    assert caught.value.remedy == "did you mean 'a, b'?"
+    path.write_text(TASK)
+    rule = GateRule(task="cites", at_least=0.5, slice=SliceConfig(label="b"))
+    with pytest.raises(ConfigError, match="have no labels") as caught:
+        read(folder, gate(rule))
+    assert 'field = "answer"' in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ def test_a_file_becomes_rules_for_each_record_and_for_all():
         ("required: true", "required: yep", "required 'yep' is neither"),
         ("required: true", "requried: true", "did you mean 'required'?"),
         ("minimum: 1", "multipleOf: 5", "'multipleOf' is not read here"),
+        ("minimum: 1", "minimum: .nan", "minimum Input should be a finite number"),
+        ("[2, 1000]", "[2, .inf]", "must_be_between"),
         ("minLength: 2", "format: email", "'format' is not read here"),
         ("minLength: 2", "minLength: -2", "min_chars Input should be greater"),
         ("^[A-Z]+$", "[A-Z]+", "does not say where it begins and ends"),

@@ -87,7 +87,7 @@ def test_limits_are_not_part_of_what_is_asked() -> None:
         ('[suite.x]\nmodel = "desk"\nkind = "behaviour"', "needs a file"),
         ('[suite.x]\nmodel = "desk"\nkind = "robustness"\nfile = "a.txt"', "takes no file"),
         ('[suite.x]\nmodel = "desk"\nkind = "behaviour"\nfile = "../a.toml"', "inside the project"),
-        ('[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { a = nan }', "is no number"),
+        ('[suite.x]\nmodel = "desk"\nkind = "leakage"\nlimits = { a = nan }', "finite number"),
         (
             '[suite.x]\nmodel = "desk"\nkind = "leakage"\nparaphrases = "p.jsonl"',
             "takes no paraphrases",
