@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -304,14 +303,8 @@ def _plan(plan: ErasurePlan) -> list[str]:
         *_left_in_files(plan.files),
         *_left_the_store(plan.copies),
         *(part for each in plan.obstacles for part in wrapped(f"in the way: {each}")),
-        f"to do it: tunesmith data forget {_typed(plan)}",
+        f"to do it: tunesmith data forget {plan.typed()}",
     ]
-
-
-def _typed(plan: ErasurePlan) -> str:
-    """What was wanted, as it is typed: ids, or one name, which may have blanks."""
-    by_id = plan.named_by == "row id"
-    return " ".join(plan.subject.split(", ")) if by_id else shlex.quote(plan.subject)
 
 
 def _counted(row_ids: Sequence[str], num_quarantined: int) -> str:
@@ -360,7 +353,7 @@ def _verdict(made: ErasureCertificate) -> str:
     if made.unread is None:
         return "nothing was found; what could not be read was not counted then"
     if not made.unread:
-        return "nothing was found, and all of it could be read"
+        return "nothing was found, and nothing seen that could not be read"
     return f"nothing was found in what could be read, and {len(made.unread)} could not be read"
 
 

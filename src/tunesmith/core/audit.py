@@ -225,8 +225,10 @@ def _header(line: str) -> Mapping[str, Any]:
             "this export was written by a later version of tunesmith",
             remedy="upgrade tunesmith (`pip install -U tunesmith`)",
         )
-    said = found.get("checkpoint")
+    said, shown = found.get("checkpoint"), found.get("filter") or {}
     problems = []
+    if not isinstance(shown, dict):
+        problems.append("the header's filter is none")
     if not found.keys() <= _OF_HEADER:
         problems.append("the header has other fields than a header has")
     if "digest" in found and found["digest"] != fingerprint(
@@ -237,7 +239,7 @@ def _header(line: str) -> Mapping[str, Any]:
         "said": found,
         "problems": problems,
         "head": str(found.get("head")),
-        "filter": dict(found.get("filter") or {}),
+        "filter": shown if isinstance(shown, dict) else {},
         "sealed": claim_of(said, "the header's checkpoint") if isinstance(said, dict) else None,
     }
 
@@ -248,8 +250,9 @@ def _line(line: str) -> Mapping[str, Any] | None:
     if found is None or not found.keys() >= _LINK:
         return None
     texts = (found["previous"], found["digest"])
+    body = found.get("body", None if "what" in found else {})
     is_link = type(found["seq"]) is int and all(isinstance(each, str) for each in texts)
-    return found if is_link and isinstance(found.get("body", {}), dict) else None
+    return found if is_link and isinstance(body, dict) else None
 
 
 def _object(line: str) -> dict[str, Any] | None:

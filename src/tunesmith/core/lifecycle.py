@@ -87,17 +87,17 @@ def require_alias(alias: str, known: Collection[str] = ()) -> None:
             remedy="an alias begins with a letter, and has at most 63 letters, digits, . - and _; "
             "it is a place such as production, and no version",
         )
+    if NO_ALIAS.fullmatch(alias):
+        raise UsageError(
+            f"{alias!r} can be no alias: by this word gates, or MLflow, mean others",
+            remedy="take another name, such as staging",
+        )
     for other in known:
         if alias != other and alias.casefold() == other.casefold():
             raise UsageError(
                 f"{alias!r} is {other!r} in other letters, and would be another alias",
                 remedy=f"write {other!r}, or take another name",
             )
-    if NO_ALIAS.fullmatch(alias):
-        raise UsageError(
-            f"{alias!r} can be no alias: by this word gates, or MLflow, mean others",
-            remedy="take another name, such as staging",
-        )
 
 
 def move_alias(connection: Connection, moved: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def _whole(value: Any) -> Iterator[int]:
 def _compiled(pattern: str) -> str:
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"it is no regular expression: {error}") from error
     return pattern
 

@@ -68,6 +68,8 @@ _DAMAGED = (
 )  # fmt: skip
 _IN_MAIL = (b"=?", b"ransfer-", b"RANSFER-")
 _IS_MAIL = re.compile(rb"^content-transfer-encoding:|=\?[\w*-]+\?[bq]\?", re.I | re.M)
+_FIELD = re.compile(rb"From |[!-9;-~]{1,60}:[ \t]")
+"""How a mailbox begins, and a message."""
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 
 
@@ -76,24 +78,26 @@ def contents_of(path: Path, tell: Tell = HERE.tell) -> Iterator[bytes]:
     `tell` is told."""
     at = At(tell=tell)
     with path.open("rb") as source:
-        magic = source.read(16)
-        if magic == SQLITE_MAGIC:
+        begin = source.read(_STEP)
+        source.seek(0)
+        is_large = path.stat().st_size > MAX_MEMBER_BYTES
+        if begin.startswith(SQLITE_MAGIC):
             yield from _index(path)
-            return
-        if path.stat().st_size <= MAX_MEMBER_BYTES or not _is_packed(magic):
-            source.seek(0)
+        elif is_large and begin.startswith(PARQUET_MAGIC):
+            yield from _undamaged(_table(source, at), at)
+        elif is_large and begin.startswith(ZIP_MAGIC):
+            yield from _undamaged(_zip(source, at), at)
+        elif is_large and _is_tar(begin):
+            yield from _undamaged(_tar(source, at), at)
+        elif _is_whole(begin) and not is_large:
+            yield from contents(source.read(), at)
+        else:
+            if _is_whole(begin):
+                at.unread(_TOO_LARGE)
             before = b""
             while piece := source.read(_WINDOW):
-                if len(piece) == _WINDOW and _is_packed(magic):
-                    piece += source.read()
                 yield from contents(before + piece, at)
                 before = piece[-_OVERLAP:]
-        elif magic.startswith(PARQUET_MAGIC):
-            yield from _undamaged(_table(source, at), at)
-        elif magic.startswith(ZIP_MAGIC):
-            yield from _undamaged(_zip(source, at), at)
-        else:
-            at.unread(_TOO_LARGE)
 
 
 def contents(data: bytes, at: At = HERE) -> Iterator[bytes]:
@@ -124,7 +128,7 @@ def _unpacking(data: bytes, at: At) -> Iterator[bytes] | None:
         return _zip(stream, at)
     if opener := next((each for begin, each in _STREAMS.items() if data.startswith(begin)), None):
         return _unpacked(opener(stream), len(data), at)
-    if data[257:262] == b"ustar":
+    if _is_tar(data[: tarfile.BLOCKSIZE]):
         return _tar(stream, at)
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PDF):
         return pdf(data, at, contents)
@@ -158,8 +162,27 @@ def _declared(data: bytes) -> str:
     return "" if name in _READ_ANYWAY else name
 
 
-def _is_packed(magic: bytes) -> bool:
-    return magic.startswith((PARQUET_MAGIC, ZIP_MAGIC, _PDF, *_STREAMS))
+def _is_tar(begin: bytes) -> bool:
+    """Whether a file that begins so is a tar, of the form before POSIX's as well: its header has
+    the sum of its bytes in it, those of the sum itself taken for blanks."""
+    header = begin[: tarfile.BLOCKSIZE]
+    try:
+        said = int(header[148:156].strip(b" \0"), 8)
+    except ValueError:
+        return header[257:262] == b"ustar"
+    return said == sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+
+
+def _is_whole(begin: bytes) -> bool:
+    """Whether what a file says is only to be understood from its beginning on."""
+    return bool(
+        begin.startswith((PARQUET_MAGIC, ZIP_MAGIC, _PDF, *_STREAMS))
+        or _is_tar(begin)
+        or _marked(begin)
+        or _wide(begin)
+        or _declared(begin)
+        or _FIELD.match(begin)
+    )
 
 
 def _undamaged(pieces: Iterator[bytes], at: At) -> Iterator[bytes]:
@@ -208,24 +231,41 @@ def _zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, at: At) -> Iterat
 def _tar(source: IO[bytes], at: At) -> Iterator[bytes]:
     """The members of a tar; where a header is damaged, those from the next one that is not."""
     size, start = source.seek(0, io.SEEK_END), 0
+    damaged = "a damaged header: the member was read as it stands"
     while start < size:
         source.seek(start)
         archive = None
         try:
             archive = tarfile.TarFile(fileobj=source, ignore_zeros=True)
+            end = start
             for member in archive:
+                if _says_something(source, end, member.offset):  # it was passed over
+                    at.unread(damaged)
+                end = archive.offset
                 here = at.within(member.name)
                 yield member.name.encode("utf-8", "replace")
                 yield from _undamaged(_tarred(archive, member, here), here)
+            if _says_something(source, end, size):
+                at.unread(damaged)
             return
         except _DAMAGED:
-            at.unread("a damaged header: the member was read as it stands")
+            at.unread(damaged)
             start = (archive.offset if archive else start) + tarfile.BLOCKSIZE
+
+
+def _says_something(source: IO[bytes], start: int, end: int) -> bool:
+    """Whether there is anything but zeros from one byte to another."""
+    source.seek(start)
+    return any(
+        source.read(min(_OVERLAP, end - at)).strip(b"\0") for at in range(start, end, _OVERLAP)
+    )
 
 
 def _tarred(archive: tarfile.TarFile, member: tarfile.TarInfo, at: At) -> Iterator[bytes]:
     inside = archive.extractfile(member) if member.isreg() else None
-    if inside is not None:
+    if member.size > MAX_MEMBER_BYTES:
+        at.unread(_TOO_LARGE)
+    elif inside is not None:
         yield from contents(inside.read(), at)
 
 
@@ -253,12 +293,10 @@ def _as_far_as_it_goes(packed: Any, limit: int, at: At) -> bytes:
 def _table(source: IO[bytes], at: At) -> Iterator[bytes]:
     """The strings of a table, also those that only stand in a dictionary: no row says them."""
     metadata = pq.ParquetFile(source).metadata
-    texts = {
-        metadata.schema.column(number).path
-        for number in range(metadata.num_columns)
-        if metadata.schema.column(number).physical_type == "BYTE_ARRAY"
-    }
-    table = pq.ParquetFile(source, read_dictionary=sorted(texts))
+    columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+    texts = {each.path for each in columns if each.physical_type.endswith("BYTE_ARRAY")}
+    coded = sorted(each.path for each in columns if each.physical_type == "BYTE_ARRAY")
+    table = pq.ParquetFile(source, read_dictionary=coded)
     for group in range(table.num_row_groups):
         for name in dict.fromkeys(path.partition(".")[0] for path in sorted(texts)):
             here = at.within(f"row group {group + 1}, column {name}")
@@ -291,7 +329,11 @@ def _strings(array: Any, at: At) -> Iterator[bytes]:
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     ):
         yield "\n".join(filter(None, array.to_pylist())).encode()
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    elif (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    ):
         for value in filter(None, array.to_pylist()):
             yield from contents(value, at)
 
@@ -310,7 +352,7 @@ def _mail(data: bytes, at: At) -> Iterator[bytes]:
         headers = (f"{field}: {_header(value)}" for field, value in part.items())
         yield " ".join([*headers, name]).encode("utf-8", "replace")
         here = at.within(name or f"part {number}")
-        yield from _undamaged(_body(part, here), here)
+        yield from _undamaged(_body(part, here, data), here)
 
 
 def _header(value: Any) -> str:
@@ -320,12 +362,13 @@ def _header(value: Any) -> str:
         return str(value)
 
 
-def _body(part: Message, at: At) -> Iterator[bytes]:
+def _body(part: Message, at: At, whole: bytes) -> Iterator[bytes]:
     body = part.get_payload(decode=True)
     if any(isinstance(each, InvalidBase64LengthDefect) for each in part.defects):
         at.unread("damaged base64")
     if isinstance(body, bytes):
         body = _QUOTED_FROM.sub(rb"\1", body)
-        yield from contents(body, at)
+        if body.strip() != whole.strip():  # else it is no mail, and quotes a header of one
+            yield from contents(body, at)
         if charset := part.get_content_charset():
             yield body.decode(charset, "replace").encode("utf-8", "replace")

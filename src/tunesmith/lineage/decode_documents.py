@@ -62,9 +62,13 @@ def pdf(data: bytes, at: At, contents: Callable[[bytes, At], Iterator[bytes]]) -
             at.unread(f"a PDF of more than {MAX_PAGES} pages")
             return
         pages = list(_pages(file, at))
-        if not any(pages):
+        if not any(said for said, _ in pages):
             at.unread("a PDF without text, as a scan is")
-        text = "\n".join(pages)
+        else:
+            for number, (said, has_picture) in enumerate(pages, start=1):
+                if has_picture and not said:
+                    at.part(f"page {number}").unread("a picture without text, as a scan is")
+        text = "\n".join(said for said, _ in pages)
         for between in ("", "-"):
             yield _as_bytes(_BROKEN_WORD.sub(between, text))
         yield _as_bytes("\n".join([*file.get_metadata_dict().values(), *_notes(file, at)]))
@@ -82,7 +86,8 @@ def pdf(data: bytes, at: At, contents: Callable[[bytes, At], Iterator[bytes]]) -
     yield from _as_read(read_pdf, data)
 
 
-def _pages(file: Any, at: At) -> Iterator[str]:
+def _pages(file: Any, at: At) -> Iterator[tuple[str, bool]]:
+    """What each page says, and whether there is a picture on it."""
     import pypdfium2
     import pypdfium2.raw as pdfium
 
@@ -94,6 +99,7 @@ def _pages(file: Any, at: At) -> Iterator[str]:
             text = page.get_textpage()
         except pypdfium2.PdfiumError:
             here.unread(DAMAGED)
+            yield "", False
             continue
         num_chars += text.count_chars()
         if num_chars > MAX_ROW_BYTES:
@@ -101,9 +107,11 @@ def _pages(file: Any, at: At) -> Iterator[str]:
             return
         codes = (pdfium.FPDFText_GetUnicode(text, each) for each in range(text.count_chars()))
         said = "".join(map(chr, codes)).replace("\0", "")
+        has_picture = any(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE]))
         text.close()
         page.close()
-        yield said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").strip()
+        said = said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").strip()
+        yield said, has_picture
 
 
 def _notes(file: Any, at: At) -> Iterator[str]:

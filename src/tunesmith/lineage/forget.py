@@ -79,7 +79,7 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
     elif journal.plan.subject != ", ".join(wanted):
         raise Conflict(
             "an erasure of somebody else was begun and is not done",
-            remedy=f"go on with it first: tunesmith data forget {journal.plan.subject}",
+            remedy=f"go on with it first: tunesmith data forget {journal.plan.typed()}",
         )
     begun, certificate = _begin(project, store, journal)
     if certificate is None:

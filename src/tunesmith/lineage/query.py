@@ -34,36 +34,54 @@ _MATCHED = """CREATE TEMP TABLE matched AS
 # Rows without a partner. One whose other fields changed has another id, but says the same in the
 # same file: a new field gives every row of a file another id at once.
 _LONE = """CREATE TEMP TABLE {side}_lone AS
-    SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line,
-        row_number() OVER (PARTITION BY asset, member(pointer), n.text, n.label ORDER BY n.side,
-            n.place) AS turn
+    SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line
     FROM {side} n ANTI JOIN {other} USING (key)
         JOIN {side}_rows r ON r.side = n.side AND r.place = n.place"""
 
+# In the same place first; else in their order, where as many say it as did: of several that say the
+# same nothing tells which one left. What is said by chance, such as "yes", is no sign.
 _SAME_WORDS = """CREATE TEMP TABLE same_words AS
-    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
-        false AS text, false AS label, b.rest <> a.rest AS rest
-    FROM before_lone b JOIN after_lone a USING (asset, member, text, label, turn)"""
+    WITH b AS (SELECT *, row_number() OVER (PARTITION BY asset, pointer, text, label
+            ORDER BY side, place) AS twin FROM before_lone),
+        a AS (SELECT *, row_number() OVER (PARTITION BY asset, pointer, text, label
+            ORDER BY side, place) AS twin FROM after_lone),
+        there AS (SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
+            b.rest <> a.rest AS rest FROM b JOIN a USING (asset, pointer, text, label, twin)),
+        b_else AS (SELECT *, row_number() OVER same AS turn, count(*) OVER same_ones AS copies
+            FROM b ANTI JOIN there t ON t.side_before = b.side AND t.place_before = b.place
+            WHERE num_bytes >= 12
+            WINDOW same_ones AS (PARTITION BY asset, member, text, label),
+                same AS (PARTITION BY asset, member, text, label ORDER BY side, place)),
+        a_else AS (SELECT *, row_number() OVER same AS turn, count(*) OVER same_ones AS copies
+            FROM a ANTI JOIN there t ON t.side = a.side AND t.place = a.place
+            WHERE num_bytes >= 12
+            WINDOW same_ones AS (PARTITION BY asset, member, text, label),
+                same AS (PARTITION BY asset, member, text, label ORDER BY side, place))
+    SELECT side_before, place_before, side, place, false AS text, false AS label, rest FROM there
+    UNION ALL SELECT b_else.side, b_else.place, a_else.side, a_else.place, false, false,
+        b_else.rest <> a_else.rest
+    FROM b_else JOIN a_else USING (asset, member, text, label, copies, turn)"""
 
 # Of the others, where they stand between those that have a partner: an edited record of a file has
 # another id, but stands as many lines behind the same neighbour, however many lines came before it,
 # and whichever of those between are in quarantine.
 _ALONE = """CREATE TEMP TABLE {side}_alone AS
-    WITH alone AS (SELECT * EXCLUDE turn, place - row_number() OVER (ORDER BY side, place) AS gap
+    WITH alone AS (SELECT *, place - row_number() OVER (ORDER BY side, place) AS gap
             FROM {side}_lone ANTI JOIN same_words s
             ON s.side{suffix} = {side}_lone.side AND s.place{suffix} = {side}_lone.place),
         leads AS (SELECT side, gap, member(pointer) AS member, line(pointer) AS line
             FROM (SELECT side, gap, min(place) - 1 AS place FROM alone GROUP BY side, gap)
             JOIN {side}_rows USING (side, place))
     SELECT alone.*, alone.line > 0 AS is_line, alone.line - coalesce(leads.line, 0) AS turn,
-        row_number() OVER (PARTITION BY pointer ORDER BY key) AS twin
+        row_number() OVER (PARTITION BY asset, pointer ORDER BY key) AS twin
     FROM alone LEFT JOIN leads USING (side, gap, member)"""
 
 _PAIRED = """CREATE TEMP TABLE paired AS
     FROM same_words
     UNION ALL SELECT b.side, b.place, a.side, a.place,
         b.text <> a.text, b.label <> a.label, b.rest <> a.rest
-    FROM before_alone b JOIN after_alone a ON b.pointer = a.pointer AND b.twin = a.twin
+    FROM before_alone b JOIN after_alone a
+        ON b.asset = a.asset AND b.pointer = a.pointer AND b.twin = a.twin
     WHERE NOT (b.is_line AND {by_neighbours})
     UNION ALL SELECT b.side, b.place, a.side, a.place,
         b.text <> a.text, b.label <> a.label, b.rest <> a.rest

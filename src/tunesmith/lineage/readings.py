@@ -37,7 +37,7 @@ _BLOCK = re.compile(
     re.IGNORECASE,
 )
 """What ends a text. Other tags, as of a run of characters, stand within one."""
-_SET_OUT = re.compile(r">\s*\n\s*<")
+_SET_OUT = re.compile(r">[^\S\n]*+\n\s*+<")
 """Lines that were broken between tags, so that people can read them."""
 
 

@@ -291,12 +291,12 @@ def _only(
     for held, _, path in readable(project, every, "source", ("rows",)):
         for row in query.rows_where(connection, path, f"{condition} LIMIT 50", [wanted]):
             found[row["row_id"]] = (held, row)
+    exact = {key: each for key, each in found.items() if each[1]["text"].strip() == wanted.strip()}
+    found = exact or found
     newest = {held.version.name: held for held in every if held.kind == "source"}
     if not is_id:  # a record that was edited says the same in older versions, with another id
         now = {key: each for key, each in found.items() if each[0] in newest.values()}
         found = now or found
-    exact = {key: each for key, each in found.items() if each[1]["text"].strip() == wanted.strip()}
-    found = exact or found
     if len(found) > 1:  # what was made from a row that is meant often says the same
         made = descend(project, connection, every, list(found)).row_ids
         found = {key: each for key, each in found.items() if key not in made}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -298,6 +299,11 @@ class ErasurePlan:
     """Texts and values of fields that others' records have, too: nothing is searched for them."""
     num_too_short: int = 0
     """Those that only they have, and that are too short to be told from others' text."""
+
+    def typed(self) -> str:
+        """Whom it was asked for, as it is typed: ids, or one name, which may have blanks."""
+        ids = self.subject.split(", ")
+        return " ".join(ids) if self.named_by == "row id" else shlex.quote(self.subject)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

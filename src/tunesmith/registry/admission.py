@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tunesmith.core import catalog, lifecycle
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.db import Transaction
-from tunesmith.core.errors import Conflict, GateFailed, StoreError
+from tunesmith.core.errors import Conflict, GateFailed, NotFound, StoreError
 from tunesmith.core.plan import changes
 from tunesmith.core.ref import Blob, find, to_plain
 from tunesmith.model_graph import limits_against, suites_of_model, with_limits
@@ -64,13 +64,26 @@ def admitted(project: Project, connection: Transaction, version: str, alias: str
             f"{gate.failed()}",
             remedy="change the recipe or the data, and run the project again",
         )
-    if now and all(comparison.versus != now for comparison in gate.comparisons):
+    is_compared = any(comparison.versus == now for comparison in gate.comparisons)
+    # What is damaged can be compared with nothing, and is what has to be replaced.
+    if now and not is_compared and _is_whole(project, connection, name, alias):
         raise GateFailed(
             f"gate {gate.gate} did not compare {version} with {now}, which is {alias!r} now",
             remedy=f'add a rule with against = "{alias}" to [gate.{gate.gate}] if there is none, '
-            "and run the project again",
+            f"and run the project again, with [model.{name}] as it was for {version}",
         )
     return Admitted(released=_released_by(project, connection, version, judgement), before=now)
+
+
+def _is_whole(project: Project, connection: Transaction, name: str, alias: str) -> bool:
+    """Whether all of what an alias points at is there, to the byte."""
+    history = catalog.alias_history(connection, "model", name)
+    newest = [row for row in history if row.alias == alias][-1]
+    try:
+        require_whole(project, released(project, connection, newest), deep=True)
+    except (StoreError, NotFound, Conflict):
+        return False
+    return True
 
 
 def require_whole(project: Project, found: Released, *, deep: bool = False) -> None:

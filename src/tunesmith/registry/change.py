@@ -288,7 +288,7 @@ def close(project: Project, version: str, what: str, actor: Actor, why: str) -> 
 
     Raises:
         ConfigError, NotAllowed: to retire is for those who may approve.
-        Conflict: an alias points at it, or it is so already.
+        Conflict: it is in production and would be retired, or it is so already.
         NotFound: there is no such version.
     """
     require_why(why)

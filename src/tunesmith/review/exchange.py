@@ -16,7 +16,7 @@ from tunesmith.core import evidence
 from tunesmith.core.canonical import sha256
 from tunesmith.core.copies import REVIEWED, require_none_forgotten
 from tunesmith.core.erasure import write_private
-from tunesmith.core.errors import Conflict, DataError, NotAllowed, UsageError
+from tunesmith.core.errors import Conflict, DataError, NotAllowed, NotFound, UsageError
 from tunesmith.core.project_folder import STORE
 from tunesmith.project import Project
 from tunesmith.records.review import Judgement
@@ -187,6 +187,8 @@ def _require_new(project: Project, path: Path | None) -> None:
         raise UsageError(f"{path} is in the store", remedy="name a file elsewhere")
     if path and path.exists():
         raise Conflict(f"{path} is there already", remedy="name a new file")
+    if path and not path.parent.is_dir():  # before it is on record that rows left
+        raise NotFound(f"there is no folder {path.parent}", remedy="make it, or name another")
 
 
 def _asked(desk: Desk) -> Asked:

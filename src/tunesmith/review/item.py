@@ -123,7 +123,7 @@ def field(of: Any, name: str, kind: type, where: str, *, default: Any = None) ->
     value = of.get(name) if isinstance(of, Mapping) else None
     if value is None and default is not None and isinstance(of, Mapping):
         return default
-    if not isinstance(value, kind):
+    if not isinstance(of, Mapping) or not isinstance(value, kind):
         what = "no object" if not isinstance(of, Mapping) else f"without {kind.__name__} {name!r}"
         raise DataError(
             f"{where} is {what}",

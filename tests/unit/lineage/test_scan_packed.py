@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tunesmith.lineage.decode import contents_of
 from tunesmith.lineage.readings import readings
 from tunesmith.lineage.scan import holds, needles, says
 
@@ -301,3 +302,89 @@ def test_what_is_no_text_is_not_read_as_text():
 )
 def test_json_that_escapes_other_characters_than_python_does_is_read(written, text):
     assert says(f'{{"a": "{written}"}}'.encode(), needles([text]))
+
+
+def before_posix(data):
+    """A tar of the form of 1979: nothing but the sum of its header tells of it."""
+    member = tarfile.TarInfo("a.bin")
+    member.size = len(data)
+    header = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
+    header[257:500] = bytes(243)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + data + bytes(-len(data) % 512 + 1024)
+
+
+def test_a_tar_of_the_old_form_is_unpacked(tmp_path):
+    path = tmp_path / "t.tar"
+    path.write_bytes(before_posix(zipped(SAID.encode())))
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == ["a.bin"]
+    assert holds(path, needles([SAID]))
+
+
+def test_a_member_of_a_tar_whose_header_is_damaged_is_told(tmp_path):
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        for name, data in (("a", b"one"), ("b", zipped(SAID.encode())), ("c", b"three")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    whole = sink.getvalue()
+    path = tmp_path / "t.tar"
+    for data, damaged in ((whole, 0), (hurt(whole, 1024 + 100), 1)):
+        path.write_bytes(data)
+        told = []
+        assert b"three" in b"".join(contents_of(path, told.append))
+        assert len(told) == damaged, told
+
+
+def test_what_is_only_read_from_its_beginning_is_read_whole(tmp_path, monkeypatch):
+    """Also where it is larger than what is looked at in one piece."""
+    monkeypatch.setattr("tunesmith.lineage.decode._WINDOW", 1 << 16)
+    monkeypatch.setattr("tunesmith.lineage.decode._OVERLAP", 1 << 10)
+    path = tmp_path / "large"
+    filler = random.Random(1).randbytes(100_000)
+    message = EmailMessage()
+    message["Subject"] = "minutes"
+    message.set_content("see below")
+    message.add_attachment(filler + b"\n" + SAID.encode(), "application", "octet-stream")
+    late = "\u4e2d" * 50_000 + SAID
+    for data in (
+        tarred(filler) + tarred(zipped(SAID.encode())),
+        message.as_bytes(),
+        late.encode("utf-16"),
+    ):
+        path.write_bytes(data)
+        told = []
+        assert holds(path, needles([SAID])), data[:40]
+        list(contents_of(path, told.append))
+        assert told == []
+
+
+def test_bytes_of_one_length_in_a_table_are_read(tmp_path):
+    path = tmp_path / "t"
+    wanted = b"Erika Mustermann 19"
+    column = pa.array([*(b"A person with no%03d" % n for n in range(300)), wanted], pa.binary(19))
+    path.write_bytes(table(column, use_dictionary=False))
+    assert wanted not in path.read_bytes()
+    assert holds(path, needles(["Erika Mustermann 19"]))
+
+
+def test_a_text_that_quotes_a_header_of_mail_is_no_mail_in_a_mail(tmp_path):
+    path = tmp_path / "mime.txt"
+    path.write_text(
+        "Content-Transfer-Encoding: is a header\nwords like =?utf-8?q?caf=C3=A9?= here\n"
+    )
+    told = []
+    assert b"caf" in b"".join(contents_of(path, told.append))
+    path.write_text(
+        "as in\n\nContent-Transfer-Encoding: base64\n\nand =?utf-8?q?caf=C3=A9?= here\n"
+    )
+    list(contents_of(path, told.append))
+    assert told == []
+
+
+def test_many_empty_lines_in_html_take_no_long_time():
+    """A search of this one took a quarter of a minute; it is one pass."""
+    assert len(list(readings(b"<p></p>" + b"\n" * 1_000_000 + b"x"))) > 1

@@ -70,8 +70,7 @@ def delete_model(connection: Connection, name: str, actor: str) -> None:
         connection.execute(table.delete().where(table.c.name == name))
     body = {
         "model": name,
-        "description": found.description,
-        "tags": dict(found.tags),
+        "tags": sorted(found.tags),
         "versions": [_body(each) for each in made],
     }
     evidence.append(connection, MODEL_DELETED, actor, body)
@@ -101,8 +100,7 @@ def _body(of: RegisteredVersion) -> dict[str, Any]:
         "path": of.path,
         "sha256_of_folder": of.digest,
         "run": of.run,
-        "description": of.description,
         "created_ms": of.created_ms,
-        "tags": dict(of.tags),
+        "tags": sorted(of.tags),  # what they say may be about somebody, and stays erasable
         "aliases": list(of.aliases),
     }

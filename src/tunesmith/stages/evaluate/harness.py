@@ -290,6 +290,7 @@ def _rendered(
         "text": task["doc_to_text"],
         "target": task.get("doc_to_target"),
         "choice": task.get("doc_to_choice") if chooses else None,
+        "among": None if chooses else task.get("doc_to_choice"),
         "description": task.get("description") or "",
         "prefix": task.get("gen_prefix") or "",
         "before_prefix": task.get("before_prefix", ""),
@@ -302,7 +303,7 @@ def _rendered(
     try:
         done = subprocess.run(  # noqa: S603  # no shell, and no word that is not ours
             [sys.executable, "-P", "-s", "-B", str(worker)],
-            input=json.dumps(asked).encode(),
+            input=_as_json(path, asked),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=TIMEOUT_S,
@@ -319,6 +320,13 @@ def _rendered(
     return [{**doc, **row} for doc, row in zip(docs, answer["rows"], strict=True)]
 
 
+def _as_json(path: Path, asked: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(asked).encode()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path.name}: a template is no text: {error}") from error
+
+
 def _with_its_spaces(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row whose answer begins with the spaces that its prompt ends with: there they are read."""
     prompt = row["prompt"].rstrip()
@@ -332,7 +340,7 @@ def _generation(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """How an answer is made, and what is not carried over of it."""
     asked = task.get("generation_kwargs", {})
     given = {key: value for key, value in asked.items() if value is not None}
-    until = given.pop("until", "\n\n")
+    until = given.pop("until", task.get("fewshot_delimiter") or "\n\n")
     most = [given.pop(key) for key in MOST_TOKENS if key in given] or [256]
     settings = {
         "stop": [until] if isinstance(until, str) else [str(each) for each in until],

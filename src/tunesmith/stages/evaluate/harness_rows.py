@@ -7,7 +7,6 @@ folder that the library `datasets` saved.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import DataError, NotFound, UsageError
+from tunesmith.core.hashing import sha256_of_file
 from tunesmith.core.project_folder import is_inside, open_plain, read_text
 from tunesmith.stages.evaluate.harness_yaml import beside, text_of
 
@@ -91,7 +91,10 @@ def docs_of(
     """
     files = given_files(given, split, str(task.get("dataset_name") or ""))
     if files:
-        docs, read = _of_files(files), [f"{each.name}, sha256 {_digest(each)}" for each in files]
+        docs, read = (
+            _of_files(files),
+            [f"{each.name}, sha256 {sha256_of_file(each)}" for each in files],
+        )
         if not docs:
             raise DataError(f"{path.name}: its split {split!r} has no rows")
         return docs, read
@@ -133,6 +136,12 @@ def given_files(given: Given, split: str, subset: str) -> list[Path]:
             found = _tables(each / split) or [
                 file for file in _tables(each) if re.split(r"[-.]", file.name)[0] == split
             ]
+            if len({file.suffix for file in found}) > 1:
+                names = ", ".join(file.name for file in found)
+                raise DataError(
+                    f"split {split!r} has files of several forms: {names}",
+                    remedy=f"name the ones to read: --rows {split}=FILE",
+                )
             if found:
                 return found
         if within and folder in within and folder.is_dir():
@@ -203,9 +212,9 @@ def _of_table(file: Path) -> list[dict[str, Any]]:
         kept = [each.name for each in table.schema if not _has_bytes(each.type)]
         # Dates and decimals are rendered as Python writes them, as the harness does.
         rows: list[dict[str, Any]] = json.loads(
-            json.dumps(table.select(kept).to_pylist(), default=str)
+            json.dumps(table.select(kept).to_pylist(), default=str), parse_constant=_null
         )
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise DataError(f"{file.name} cannot be read: {' '.join(str(error).split())}") from error
     return rows
 
@@ -256,12 +265,18 @@ def _has_bytes(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def _null(_constant: str) -> None:
+    """What is no JSON: nan, inf."""
+
+
 def _objects(text: str, name: str) -> list[dict[str, Any]]:
     try:
         if text.lstrip().startswith("["):
-            found = json.loads(text)
+            found = json.loads(text, parse_constant=_null)
         else:
-            found = [json.loads(line) for line in text.split("\n") if line.strip()]
+            found = [
+                json.loads(line, parse_constant=_null) for line in text.split("\n") if line.strip()
+            ]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is no JSON: {error}") from error
     if not all(isinstance(each, dict) for each in found):
@@ -271,8 +286,3 @@ def _objects(text: str, name: str) -> list[dict[str, Any]]:
 
 def _text(file: Path) -> str:
     return read_text(file, file.name, MAX_BYTES, encoding="utf-8-sig")
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -62,20 +62,27 @@ def _row(jinja: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[str, An
     row: dict[str, Any] = {"prompt": description + prompt}
     target = _value(jinja, asked["target"], doc)
     if asked["choice"] is not None:
-        choices = _value(jinja, asked["choice"], doc)
-        choices = _literal(choices)
-        if isinstance(choices, dict):
-            choices = list(choices.values())
-        if not isinstance(choices, list):
-            raise TypeError(f"doc_to_choice gives {choices!r}, no list")
+        choices = _choices(jinja, asked["choice"], doc)
         row["choices"] = [str(choice) for choice in choices]
         if isinstance(target, str) and target.strip().isdigit() and target not in row["choices"]:
             target = int(target)
     else:
-        found = _literal(target)
+        # A column is taken as it is; what a template says may be a list.
+        found = target if asked["target"] in doc else _literal(target)
+        if asked["among"] is not None:  # it is asked for by its number
+            found = _choices(jinja, asked["among"], doc)[int(found)]
         target = [str(each) for each in found] if isinstance(found, list) else str(target)
     row["answer"] = target
     return row
+
+
+def _choices(jinja: Any, source: Any, doc: dict[str, Any]) -> list[Any]:
+    choices = _literal(_value(jinja, source, doc))
+    if isinstance(choices, dict):
+        choices = list(choices.values())
+    if not isinstance(choices, list):
+        raise TypeError(f"doc_to_choice gives {choices!r}, no list")
+    return choices
 
 
 def _value(jinja: Any, source: Any, doc: dict[str, Any]) -> Any:

@@ -68,7 +68,7 @@ def members(path: Path, group: Mapping[str, Any]) -> list[tuple[Path, dict[str, 
             continue
         tags = found.get("tag") or []
         names = [found.get("task"), found.get("group")]
-        for name in [*names, *([tags] if isinstance(tags, str) else tags)]:
+        for name in [*names, *(tags if isinstance(tags, list) else [tags])]:
             if isinstance(name, str):
                 known.setdefault(name, []).append((file, found))
     made = dict(_members(path, group, known, 0))
@@ -101,7 +101,7 @@ def text_of(path: Path) -> str:
 def _whole(path: Path, root: Path, depth: int) -> dict[str, Any]:
     try:
         found = _Loader(text_of(path)).get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or depth > MAX_INCLUDED:
         raise DataError(f"{path.name} is no task of the harness")

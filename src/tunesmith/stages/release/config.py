@@ -3,7 +3,9 @@ of who may promote it: the `[registry]` section."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import unicodedata
+
+from pydantic import Field, field_validator
 
 from tunesmith.core.section import Section
 
@@ -41,3 +43,9 @@ class RegistryConfig(Section):
     public_key: str = ""
     """The public key that a version must be signed with, or it is not approved, served or exported;
     a file, relative to the project's folder."""
+
+    @field_validator("approvers", "askers", mode="after")
+    @classmethod
+    def _in_one_form(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """As whoever acts is called, however the file spells them."""
+        return tuple(unicodedata.normalize("NFC", name.strip()) for name in names)

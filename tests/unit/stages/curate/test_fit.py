@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core.step import Context
@@ -80,6 +80,14 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+EVERY_SETTING = {
+    "languages": ["en"],
+    "quality": ["symbols", "few-letters"],
+    "dates": {"date": "day", "test_from": "2026-06-01"},
+    "min_chars": 30,
+}
+
+
 def config(format: str, drawn: dict[str, Any]) -> DatasetConfig:
     said = {"name": "set", "sources": ["rows"], "base": "words", "max_tokens": 100, **drawn}
     said |= said.pop("dates", {})
@@ -122,6 +130,7 @@ def test_a_preview_drops_what_a_run_drops_and_says_the_same_of_it(
         suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
     )
     @given(st.lists(st.sampled_from(KINDS), max_size=12), SETTINGS, st.booleans())
+    @example(list(KINDS), EVERY_SETTING, True)
     def law(kinds: list[str], drawn: dict[str, Any], is_reviewed: bool) -> None:
         if format == "labels":
             kinds = [kind for kind in kinds if kind != "unread"]  # it takes a label
