@@ -165,6 +165,17 @@ def test_a_line_is_what_was_written_byte_for_byte(log, number, altered):
         assert any(f"line {number + 1} " in each for each in check(changed).problems)
 
 
+def test_what_is_no_entry_or_no_filter_is_a_problem(log):
+    text = log()
+    line = json.loads(text[1])
+    for what in ("gate.sealed", "evidence.checkpoint", line["what"]):
+        without = {**{name: line[name] for name in ("seq", "previous", "digest")}, "what": what}
+        assert "line 2 is no entry" in check([text[0], json.dumps(without), *text[2:]]).problems
+    for shown in (5, ["abc"]):
+        header = json.dumps({**json.loads(text[0]), "filter": shown})
+        assert "the header's filter is none" in check([header, *text[1:]]).problems
+
+
 def test_no_bit_of_an_export_can_flip(log):
     """Of a header, too: when it was exported, by whom, and what was filtered."""
     text = log(subject="desk@2")

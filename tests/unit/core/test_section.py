@@ -11,7 +11,7 @@ import pytest
 
 from tunesmith.core import settings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.section import Section
+from tunesmith.core.section import Expression, Section
 from tunesmith.project_file import ProjectFile
 from tunesmith.stages.evaluate.task import TaskConfig
 from tunesmith.stages.probe.cases import Test as BehaviourTest
@@ -117,3 +117,12 @@ def test_a_whole_number_that_no_double_holds_is_refused(values: dict[str, Any]) 
 def test_the_largest_whole_number_that_is_exact_is_taken() -> None:
     values = {"project": {"name": "p", "seed": 2**53 - 1}}
     assert settings.validate(ProjectFile, values).project.seed == 2**53 - 1
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999999999}", "(" * 3000 + ")" * 3000, "("])
+def test_what_is_no_expression_is_said(pattern):
+    class Asked(Section):
+        pattern: Expression
+
+    with pytest.raises(pydantic.ValidationError, match="no regular expression"):
+        Asked(pattern=pattern)

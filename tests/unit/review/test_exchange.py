@@ -143,6 +143,10 @@ def test_the_file_is_private_new_and_on_record(ward, tmp_path):
         put(ward, ward.project.folder / ".tunesmith" / "rows.json")
     with pytest.raises(UsageError, match="no format 'csv'"):
         put(ward, tmp_path / "other.json", "csv")
+    with pytest.raises(NotFound, match="there is no folder"):
+        put(ward, tmp_path / "missing" / "rows.json")
+    with ward.project.runner.database.read() as connection:
+        assert len(list(evidence.entries(connection, "review.exported"))) == 1
 
 
 def test_what_label_studio_itself_exports_is_read(tasks, ward):

@@ -68,10 +68,11 @@ def _row(jinja: Any, asked: dict[str, Any], doc: dict[str, Any]) -> dict[str, An
             target = int(target)
     else:
         # A column is taken as it is; what a template says may be a list.
-        found = target if asked["target"] in doc else _literal(target)
+        is_column = isinstance(asked["target"], str) and asked["target"] in doc
+        found = target if is_column else _literal(target)
         if asked["among"] is not None:  # it is asked for by its number
             found = _choices(jinja, asked["among"], doc)[int(found)]
-        target = [str(each) for each in found] if isinstance(found, list) else str(target)
+        target = [str(each) for each in found] if isinstance(found, list) else str(found)
     row["answer"] = target
     return row
 

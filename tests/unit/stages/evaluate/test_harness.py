@@ -485,3 +485,29 @@ def test_a_date_is_a_text(carry: Carry) -> None:
     (row,) = carry(WRITE, WRITE_ROWS, more).examples
 
     assert "2026-01-02" in row["prompt"]
+
+
+def test_an_answer_that_is_asked_for_by_its_number_is_the_choice(carry: Carry) -> None:
+    task = WRITE | {"doc_to_choice": ["yes", "no"], "doc_to_target": "a"}
+    _, rows = read_back(carry(task, [{"q": "so?", "a": 1}, {"q": "and?", "a": 0}]))
+    assert [row.right for row in rows] == [("no",), ("yes",)]
+
+
+def test_an_answer_ends_where_examples_do_unless_it_is_said(carry: Carry) -> None:
+    task = WRITE | {"generation_kwargs": {"do_sample": False}, "fewshot_delimiter": "\n"}
+    assert carry(task, WRITE_ROWS).settings["stop"] == ["\n"]
+
+
+def test_a_column_that_looks_like_a_list_is_one_answer(carry: Carry) -> None:
+    _, (row,) = read_back(carry(WRITE, [{"q": "which?", "a": "[1, 2]"}]))
+    assert row.right == ("[1, 2]",)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["x: !!float abc\n", "doc_to_text: !!binary aGVsbG8=\n", "x: " + "[" * 3000 + "\n"],
+)
+def test_yaml_that_means_nothing_is_said(carry: Carry, more: str) -> None:
+    task = {name: value for name, value in WRITE.items() if name not in more}
+    with pytest.raises(DataError):
+        carry(task, WRITE_ROWS, more)
