@@ -277,6 +277,28 @@ def test_what_was_not_compared_with_production_does_not_replace_it(desk) -> None
     assert states(desk) == {first: "made", second: "made", third: "production"}
 
 
+def test_what_is_damaged_in_production_can_be_replaced_though_nothing_is_compared_with_it(
+    desk,
+) -> None:
+    first = desk.release()
+    put(desk, first)
+    release, _ = desk.project.released("desk", TO)
+    flip(desk.project.runner.blobs.path(release.model.adapter))
+    second = desk.release()
+    promote(desk.project, second, TO, ANN, "the first is damaged")
+    with pytest.raises(GateFailed, match="cannot be gone back to"):
+        approve(desk.project, second, TO, BOB, "fine")
+    approve(desk.project, second, TO, BOB, "fine", without_way_back="the first is damaged")
+    assert states(desk)[second] == "production"
+
+
+def test_names_of_the_project_file_are_in_one_form(desk) -> None:
+    version = desk.release()
+    desk.set('approvers = ["bob", "ann"]', 'approvers = [" zoe\u0308 "]')
+    promote(desk.project, version, TO, ANN, "ready")
+    approve(desk.project, version, TO, acting(desk.project, "zo\u00eb"), "fine")
+
+
 def test_production_that_changed_since_it_was_asked_is_seen(desk) -> None:
     first, second, third = desk.release(), desk.release(), desk.release()
     promote(desk.project, second, TO, ANN, "ready")
