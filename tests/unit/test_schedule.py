@@ -503,8 +503,9 @@ run = ["source:slow"]
             assert asked.wait(30)
             notes.wait_for("done")
         assert children() == []
-        slow = notes.say("schedule", "list")[0]
-        assert (slow["name"], slow["last"]["state"]) == ("slow", "interrupted")
+        # Another minute may have begun meanwhile, whose slot is missed.
+        slow = [each for each in notes.say("schedule", "history") if each["schedule"] == "slow"]
+        assert "interrupted" in {each["state"] for each in slow}
         owners = {slot["owner"] for slot in notes.say("schedule", "history") if slot["owner"]}
         assert len(owners) >= 2
         assert not any(f":{os.getpid()}:" in owner for owner in owners)
