@@ -33,10 +33,15 @@ _MATCHED = """CREATE TEMP TABLE matched AS
 
 # Rows without a partner. One whose other fields changed has another id, but says the same in the
 # same file: a new field gives every row of a file another id at once.
-_LONE = """CREATE TEMP TABLE {side}_lone AS
-    SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line
-    FROM {side} n ANTI JOIN {other} USING (key)
-        JOIN {side}_rows r ON r.side = n.side AND r.place = n.place"""
+_LONE = """CREATE TEMP TABLE {side}_lone_places AS
+        SELECT * FROM {side} ANTI JOIN {other} USING (key);
+    CREATE TEMP TABLE {side}_near AS  -- their pointers, and those of the rows before them
+        WITH wanted AS (SELECT side, place FROM {side}_lone_places
+            UNION SELECT side, place - 1 FROM {side}_lone_places)
+        SELECT side, place, asset, pointer FROM {side}_rows SEMI JOIN wanted USING (side, place);
+    CREATE TEMP TABLE {side}_lone AS
+        SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line
+        FROM {side}_lone_places n JOIN {side}_near r ON r.side = n.side AND r.place = n.place"""
 
 # In the same place first; else in their order, where as many say it as did: of several that say the
 # same nothing tells which one left. What is said by chance, such as "yes", is no sign.
@@ -71,7 +76,7 @@ _ALONE = """CREATE TEMP TABLE {side}_alone AS
             ON s.side{suffix} = {side}_lone.side AND s.place{suffix} = {side}_lone.place),
         leads AS (SELECT side, gap, member(pointer) AS member, line(pointer) AS line
             FROM (SELECT side, gap, min(place) - 1 AS place FROM alone GROUP BY side, gap)
-            JOIN {side}_rows USING (side, place))
+            JOIN {side}_near USING (side, place))
     SELECT alone.*, alone.line > 0 AS is_line, alone.line - coalesce(leads.line, 0) AS turn,
         row_number() OVER (PARTITION BY asset, pointer ORDER BY key) AS twin
     FROM alone LEFT JOIN leads USING (side, gap, member)"""
