@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -129,17 +129,18 @@ def check(text: Iterable[str], kept: Claim | None = None) -> Checked:
     numbered = enumerate(text, start=1)
     first = next((line for _, line in numbered), "")
     header = _header(first)
-    problems = [*_not_as_written(first, header["said"], 1), *header["problems"]]
+    problems = [*header["problems"]]
     previous, last, num_shown, num_runs = GENESIS, 0, 0, 0
     digests: dict[int, str] = {}
     claims: list[Claim] = []
     reports: dict[str, str] = {}
     for number, line in numbered:
-        entry = _line(line)
-        if entry is None:
+        found = _line(line, number)
+        if found is None:
             problems.append(f"line {number} is no entry")
             continue
-        problems += _not_as_written(line, entry, number)
+        entry, how_written = found
+        problems += how_written
         problems += _broken(entry, last, previous, number)
         if _is_shown(entry):
             num_shown += 1
@@ -214,19 +215,19 @@ def _edited(entry: Mapping[str, Any], number: int) -> Iterator[str]:
 
 
 def _header(line: str) -> Mapping[str, Any]:
-    found = _object(line)
-    if found is None or not isinstance(found.get("audit"), int):
+    read = _object(line, 1)
+    if read is None or not isinstance(read[0].get("audit"), int):
         raise DataError(
             "this is no export of the evidence: its first line is no header",
             remedy="`tunesmith audit export --out FILE` writes one",
         )
+    found, problems = read[0], [*read[1]]
     if found["audit"] > FORMAT:
         raise DataError(
             "this export was written by a later version of tunesmith",
             remedy="upgrade tunesmith (`pip install -U tunesmith`)",
         )
     said, shown = found.get("checkpoint"), found.get("filter") or {}
-    problems = []
     if not isinstance(shown, dict):
         problems.append("the header's filter is none")
     if not found.keys() <= _OF_HEADER:
@@ -236,7 +237,6 @@ def _header(line: str) -> Mapping[str, Any]:
     ):
         problems.append("the header was edited after it was written")
     return {
-        "said": found,
         "problems": problems,
         "head": str(found.get("head")),
         "filter": shown if isinstance(shown, dict) else {},
@@ -244,34 +244,38 @@ def _header(line: str) -> Mapping[str, Any]:
     }
 
 
-def _line(line: str) -> Mapping[str, Any] | None:
-    """An entry, or what the chain has of one; None for anything else."""
-    found = _object(line)
-    if found is None or not found.keys() >= _LINK:
+def _line(line: str, number: int) -> tuple[Mapping[str, Any], Sequence[str]] | None:
+    """An entry, or what the chain has of one, and what is wrong with how it is written; None for
+    anything else."""
+    read = _object(line, number)
+    if read is None or not read[0].keys() >= _LINK:
         return None
+    found, how_written = read
     texts = (found["previous"], found["digest"])
     body = found.get("body", None if "what" in found else {})
     is_link = type(found["seq"]) is int and all(isinstance(each, str) for each in texts)
-    return found if is_link and isinstance(body, dict) else None
+    return (found, how_written) if is_link and isinstance(body, dict) else None
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _object(line: str, number: int) -> tuple[dict[str, Any], Sequence[str]] | None:
+    """The object of a line, and what is wrong with how it is written; None where it is none.
+
+    Of a key that is there twice one reader takes the first and another the last, so a line is what
+    was written, byte for byte, or it is not what was checked.
+    """
     try:
         found = parse(line.encode())
-        canonical_json(found)
+        written = canonical_json(found).decode()
     except (TypeError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
-
-
-def _not_as_written(line: str, said: Mapping[str, Any], number: int) -> Iterator[str]:
-    """Of a key that is there twice one reader takes the first and another the last, so a line is
-    what was written, byte for byte, or it is not what was checked."""
-    if line.removesuffix("\n") != canonical_json(said).decode():
-        yield (
-            f"line {number} is not as it was written: it is no canonical JSON, such as where a key "
-            "is there twice, or white space was added"
-        )
+    if not isinstance(found, dict):
+        return None
+    if line.removesuffix("\n") == written:
+        return found, ()
+    return found, (
+        f"line {number} is not as it was written: it is no canonical JSON, such as where a key is "
+        "there twice, or white space was added",
+    )
 
 
 def _names(body: Any, key: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,12 @@ import rfc8785
 
 EXACT = 2**53
 """Integers below this are doubles exactly."""
+
+
+def one_form(name: str) -> str:
+    """A name as it is compared: a letter and its accent are one character, as people type it (NFC),
+    or two, as some systems write it (NFD), and mean the same person."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def plain(value: Any, where: str = "value") -> Any:

@@ -141,12 +141,6 @@ def subject_of(value: Any) -> str:
     return "" if value is None or isinstance(value, list | dict) else str(value).strip()
 
 
-def one_form(subject: str) -> str:
-    """A subject as it is compared: a letter and its accent are one character, as people type it
-    (NFC), or two, as some systems write it (NFD), and mean the same person."""
-    return unicodedata.normalize("NFC", subject.strip())
-
-
 def is_told(key: bytes, subject: str, digests: Collection[str]) -> bool:
     """Whether `subject` is among those whom `digests` tell, in whichever form each was written:
     who was forgotten before there was one form is known by the form that was typed."""

@@ -81,6 +81,7 @@ def contents_of(path: Path, tell: Tell = HERE.tell) -> Iterator[bytes]:
         begin = source.read(_STEP)
         source.seek(0)
         is_large = path.stat().st_size > MAX_MEMBER_BYTES
+        is_whole = _is_whole(begin)
         if begin.startswith(SQLITE_MAGIC):
             yield from _index(path)
         elif is_large and begin.startswith(PARQUET_MAGIC):
@@ -89,10 +90,10 @@ def contents_of(path: Path, tell: Tell = HERE.tell) -> Iterator[bytes]:
             yield from _undamaged(_zip(source, at), at)
         elif is_large and _is_tar(begin):
             yield from _undamaged(_tar(source, at), at)
-        elif _is_whole(begin) and not is_large:
+        elif is_whole and not is_large:
             yield from contents(source.read(), at)
         else:
-            if _is_whole(begin):
+            if is_whole:
                 at.unread(_TOO_LARGE)
             before = b""
             while piece := source.read(_WINDOW):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core import catalog, erasure, evidence
-from tunesmith.core.canonical import canonical_json, parse
+from tunesmith.core.canonical import canonical_json, one_form, parse
 from tunesmith.core.errors import Conflict, DataError, NotFound, TunesmithError
 from tunesmith.core.execute import CACHE
 from tunesmith.core.failpoint import failpoint
@@ -59,7 +59,7 @@ def forget(project: Project, wanted: Sequence[str]) -> ErasureCertificate:
             or something of them was found after all.
     """
     store = project.folder / STORE
-    wanted = [erasure.one_form(each) for each in wanted]
+    wanted = [one_form(each) for each in wanted]
     _require_quiet(project)
     journal = journals.read(store)
     if journal is None:

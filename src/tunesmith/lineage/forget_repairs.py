@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow.parquet as pq
 
-from tunesmith.core import erasure
+from tunesmith.core.canonical import one_form
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import StoreError
 from tunesmith.lineage import scan
@@ -106,7 +106,7 @@ def _theirs(
         )
         if (
             repair.record in row_ids
-            or (subject and subject in map(erasure.one_form, kept.subjects_of(repair, field)))
+            or (subject and subject in map(one_form, kept.subjects_of(repair, field)))
             or wanted.are_in(f"{repair.why}\0{said}".encode())
         ):
             yield repair

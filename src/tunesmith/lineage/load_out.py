@@ -7,7 +7,6 @@ never the other way round. It says what left and where to, no text of a row and 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from tunesmith.core import evidence
 from tunesmith.core.canonical import fingerprint
 from tunesmith.core.copies import require_none_forgotten
 from tunesmith.core.errors import NotFound, UsageError
+from tunesmith.core.hashing import sha256_of_file
 from tunesmith.core.new_folder import new_folder, require_free
 from tunesmith.core.project_folder import STORE
 from tunesmith.core.ref import to_plain
@@ -120,9 +120,7 @@ def _licences(held: Held) -> tuple[str, ...]:
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as source:
-                digest = hashlib.file_digest(source, "sha256").hexdigest()
-            yield path.relative_to(folder).as_posix(), digest
+            yield path.relative_to(folder).as_posix(), sha256_of_file(path)
 
 
 def _put_on_record(project: Project, held: Held, made: LoadedOut) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from tunesmith.core import erasure
+from tunesmith.core.canonical import one_form
 from tunesmith.core.errors import NotFound, UsageError
 from tunesmith.lineage import query, words
 from tunesmith.lineage.descent import ancestors, descend
@@ -63,7 +63,7 @@ class Person:
     def said(self) -> tuple[str, ...]:
         """All that their rows say, string by string, but their name."""
         said = dict.fromkeys(value for row in self.rows for value in row.values)
-        return tuple(each for each in said if erasure.one_form(each) != self.subject)
+        return tuple(each for each in said if one_form(each) != self.subject)
 
     @property
     def words(self) -> tuple[str, ...]:

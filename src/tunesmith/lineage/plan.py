@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.core import catalog, erasure
+from tunesmith.core.canonical import one_form
 from tunesmith.core.errors import DataError, TunesmithError
 from tunesmith.core.plan import Planned
 from tunesmith.core.step import Step
@@ -36,7 +37,7 @@ def plan(project: Project, wanted: Sequence[str]) -> tuple[Person, ErasurePlan]:
         NotFound: no version that is still there has such rows.
         UsageError: several people were named.
     """
-    wanted = [erasure.one_form(each) for each in wanted]
+    wanted = [one_form(each) for each in wanted]
     every = all_held(project)
     with query.opened() as connection:
         person, named_by, others, orphans = person_of(project, connection, every, wanted)

@@ -13,6 +13,9 @@ import duckdb
 from tunesmith.asset.scratch import scratch_database
 from tunesmith.core.quoting import sql_text
 
+MIN_TEXT = 12
+"""Characters from which a text is not to be found by chance."""
+
 _POINTER = (  # the file, and after a `#` the line; 0 where a file is one row
     "CREATE TEMP MACRO member(p) AS regexp_replace(p, '#[0-9]+$', '')",
     "CREATE TEMP MACRO line(p) AS coalesce(try_cast(nullif(regexp_extract(p, '#([0-9]+)$', 1), '')"
@@ -40,38 +43,35 @@ _LONE = """CREATE TEMP TABLE {side}_lone_places AS
             UNION SELECT side, place - 1 FROM {side}_lone_places)
         SELECT side, place, asset, pointer FROM {side}_rows SEMI JOIN wanted USING (side, place);
     CREATE TEMP TABLE {side}_lone AS
-        SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line
+        SELECT n.*, asset, pointer, member(pointer) AS member, line(pointer) AS line,
+            row_number() OVER (PARTITION BY asset, pointer, n.text, n.label ORDER BY n.side,
+                n.place) AS twin
         FROM {side}_lone_places n JOIN {side}_near r ON r.side = n.side AND r.place = n.place"""
 
 # In the same place first; else in their order, where as many say it as did: of several that say the
-# same nothing tells which one left. What is said by chance, such as "yes", is no sign.
-_SAME_WORDS = """CREATE TEMP TABLE same_words AS
-    WITH b AS (SELECT *, row_number() OVER (PARTITION BY asset, pointer, text, label
-            ORDER BY side, place) AS twin FROM before_lone),
-        a AS (SELECT *, row_number() OVER (PARTITION BY asset, pointer, text, label
-            ORDER BY side, place) AS twin FROM after_lone),
-        there AS (SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
-            b.rest <> a.rest AS rest FROM b JOIN a USING (asset, pointer, text, label, twin)),
-        b_else AS (SELECT *, row_number() OVER same AS turn, count(*) OVER same_ones AS copies
-            FROM b ANTI JOIN there t ON t.side_before = b.side AND t.place_before = b.place
-            WHERE num_bytes >= 12
-            WINDOW same_ones AS (PARTITION BY asset, member, text, label),
-                same AS (PARTITION BY asset, member, text, label ORDER BY side, place)),
-        a_else AS (SELECT *, row_number() OVER same AS turn, count(*) OVER same_ones AS copies
-            FROM a ANTI JOIN there t ON t.side = a.side AND t.place = a.place
-            WHERE num_bytes >= 12
-            WINDOW same_ones AS (PARTITION BY asset, member, text, label),
-                same AS (PARTITION BY asset, member, text, label ORDER BY side, place))
-    SELECT side_before, place_before, side, place, false AS text, false AS label, rest FROM there
-    UNION ALL SELECT b_else.side, b_else.place, a_else.side, a_else.place, false, false,
-        b_else.rest <> a_else.rest
-    FROM b_else JOIN a_else USING (asset, member, text, label, copies, turn)"""
+# same nothing tells which one left.
+_SAME_PLACE = """CREATE TEMP TABLE same_words AS
+    SELECT b.side AS side_before, b.place AS place_before, a.side, a.place,
+        false AS text, false AS label, b.rest <> a.rest AS rest
+    FROM before_lone b JOIN after_lone a USING (asset, pointer, text, label, twin)"""
+
+_ELSEWHERE = """CREATE TEMP TABLE {side}_elsewhere AS
+    SELECT *, row_number() OVER (PARTITION BY asset, member, text, label ORDER BY side, place)
+            AS turn, count(*) OVER (PARTITION BY asset, member, text, label) AS copies
+    FROM {side}_lone ANTI JOIN same_words s
+        ON s.side{suffix} = {side}_lone.side AND s.place{suffix} = {side}_lone.place
+    WHERE num_bytes >= {least}"""
+
+_SAME_WORDS = """INSERT INTO same_words
+    SELECT b.side, b.place, a.side, a.place, false, false, b.rest <> a.rest
+    FROM before_elsewhere b JOIN after_elsewhere a
+        USING (asset, member, text, label, copies, turn)"""
 
 # Of the others, where they stand between those that have a partner: an edited record of a file has
 # another id, but stands as many lines behind the same neighbour, however many lines came before it,
 # and whichever of those between are in quarantine.
 _ALONE = """CREATE TEMP TABLE {side}_alone AS
-    WITH alone AS (SELECT *, place - row_number() OVER (ORDER BY side, place) AS gap
+    WITH alone AS (SELECT * EXCLUDE twin, place - row_number() OVER (ORDER BY side, place) AS gap
             FROM {side}_lone ANTI JOIN same_words s
             ON s.side{suffix} = {side}_lone.side AND s.place{suffix} = {side}_lone.place),
         leads AS (SELECT side, gap, member(pointer) AS member, line(pointer) AS line
@@ -167,8 +167,12 @@ def compare(connection: duckdb.DuckDBPyConnection, *, in_file_order: bool) -> No
     connection.execute(_MATCHED)
     for side, other in (("before", "after"), ("after", "before")):
         connection.execute(_LONE.format(side=side, other=other))
+    connection.execute(_SAME_PLACE)
+    sides = (("before", "_before"), ("after", ""))
+    for side, suffix in sides:
+        connection.execute(_ELSEWHERE.format(side=side, suffix=suffix, least=MIN_TEXT))
     connection.execute(_SAME_WORDS)
-    for side, suffix in (("before", "_before"), ("after", "")):
+    for side, suffix in sides:
         connection.execute(_ALONE.format(side=side, suffix=suffix))
     connection.execute(_PAIRED.format(by_neighbours="true" if in_file_order else "false"))
     connection.execute(_CHANGES)

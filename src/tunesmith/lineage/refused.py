@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from tunesmith.asset.row import label_of
 from tunesmith.core import erasure
+from tunesmith.core.canonical import one_form
 from tunesmith.core.catalog import Run
 from tunesmith.core.errors import BlobMissing
 from tunesmith.lineage import words
@@ -68,8 +69,7 @@ class _Sought:
     def is_theirs(self, said: Mapping[str, Any]) -> bool:
         """Whether a record with these fields is theirs by its subject."""
         return bool(self.subject) and any(
-            erasure.one_form(erasure.subject_of(said.get(name))) == self.subject
-            for name in self.fields
+            one_form(erasure.subject_of(said.get(name))) == self.subject for name in self.fields
         )
 
 

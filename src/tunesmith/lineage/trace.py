@@ -26,7 +26,7 @@ from tunesmith.records.lineage import Holder, RowTrace
 from tunesmith.records.model import ModelVersion
 from tunesmith.records.repair import Repair, Repairs
 from tunesmith.retrieve.store import Store
-from tunesmith.stages.ingest.formats import BY_SUFFIX
+from tunesmith.stages.ingest.cutting.forms import form_of
 from tunesmith.text.normalise import normalise
 
 MIN_PREFIX = 4
@@ -324,9 +324,8 @@ def _numbered(held: Held, pointer: str) -> tuple[str, str, int]:
     """The file of a pointer, and where the record is in it: what is counted, and its number from 1
     on; "" and 0 where a file is one row, or names its rows in another way."""
     member, _, number = pointer.rpartition("#")
-    said = held.run.identity["config"].get("format", "")
-    suffix = member.rpartition(".")[2].lower()
-    what = _NUMBERED.get(BY_SUFFIX.get(suffix, "") if said == "document" else said, "")
+    form = form_of(held.run.identity["config"].get("format", ""), member)
+    what = _NUMBERED.get(form, "")
     return (member, what, int(number)) if what and number.isdecimal() else (pointer, "", 0)
 
 

@@ -13,8 +13,6 @@ from tunesmith.lineage.versions import Held, readable
 from tunesmith.project import Project
 from tunesmith.records.data import DataAsset
 
-MIN_TEXT = 12
-"""Characters from which a text is not to be found by chance."""
 COMMON = 20
 """A value that more records than these have is counted, and they are not named: an instruction, or
 a country, is nobody's words."""
@@ -85,7 +83,7 @@ def of_others(
         for value, number, few in found:
             saying = [row_id for row_id in few if value in says[row_id]]
             shared |= {value} if saying else set()
-            if number <= COMMON and len(value) >= MIN_TEXT:
+            if number <= COMMON and len(value) >= query.MIN_TEXT:
                 named |= dict.fromkeys(saying)
         rows += [(held, said[row_id]) for row_id in named]
     return shared, rows
@@ -93,4 +91,4 @@ def of_others(
 
 def distinctive(values: Collection[str], shared: Collection[str]) -> list[str]:
     """Those of `values` by which somebody is found: long enough, and nobody else's."""
-    return [value for value in values if len(value) >= MIN_TEXT and value not in shared]
+    return [value for value in values if len(value) >= query.MIN_TEXT and value not in shared]

@@ -21,7 +21,7 @@ from tunesmith.registry.standing import (
     Entry,
     Released,
     pointed,
-    released,
+    releases,
     split,
     version_of,
 )
@@ -66,7 +66,7 @@ def admitted(project: Project, connection: Transaction, version: str, alias: str
         )
     is_compared = any(comparison.versus == now for comparison in gate.comparisons)
     # What is damaged can be compared with nothing, and is what has to be replaced.
-    if now and not is_compared and _is_whole(project, connection, name, alias):
+    if now and not is_compared and _is_whole(project, connection, now):
         raise GateFailed(
             f"gate {gate.gate} did not compare {version} with {now}, which is {alias!r} now",
             remedy=f'add a rule with against = "{alias}" to [gate.{gate.gate}] if there is none, '
@@ -75,12 +75,10 @@ def admitted(project: Project, connection: Transaction, version: str, alias: str
     return Admitted(released=_released_by(project, connection, version, judgement), before=now)
 
 
-def _is_whole(project: Project, connection: Transaction, name: str, alias: str) -> bool:
-    """Whether all of what an alias points at is there, to the byte."""
-    history = catalog.alias_history(connection, "model", name)
-    newest = [row for row in history if row.alias == alias][-1]
+def _is_whole(project: Project, connection: Transaction, version: str) -> bool:
+    """Whether all of a released version is there, to the byte."""
     try:
-        require_whole(project, released(project, connection, newest), deep=True)
+        require_whole(project, next(releases(project, connection, version)), deep=True)
     except (StoreError, NotFound, Conflict):
         return False
     return True
@@ -216,13 +214,10 @@ def _released_by(
         GateFailed: it was not released, as a run ended before that.
     """
     assert judgement.run.output is not None
-    name, _ = split(version)
-    for row in reversed(catalog.alias_history(connection, "model", name)):
-        given = catalog.run(connection, row.run_id).identity["inputs"]["gate"]
+    for found in releases(project, connection, version):
+        given = catalog.run(connection, found.run_id).identity["inputs"]["gate"]
         if given == [judgement.run.output.sha256]:
-            found = released(project, connection, row)
-            if found.version == version:
-                return found
+            return found
     raise GateFailed(
         f"{version} passed its gate (run {judgement.run.id}) and was not released after that",
         remedy="run the project again (`tunesmith run`), which tunes nothing again",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from tunesmith.core import audit
 from tunesmith.core.copies import Copy, put_on_record, put_on_record_in
 from tunesmith.core.db import Transaction
 from tunesmith.core.errors import Conflict
+from tunesmith.core.hashing import sha256_of_file
 from tunesmith.project import Project
 from tunesmith.records.export import Export
 from tunesmith.registry.choice import Chosen
@@ -65,12 +65,10 @@ def export_audit(
             part.open("w", encoding="utf-8", newline="\n") as file,
         ):
             file.writelines(f"{line}\n" for line in audit.lines(connection, wanted, by, seal))
-        with part.open("rb") as source:
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
         left = Copy(
             form="an export of the evidence",
             of=(),
-            digests=(digest,),
+            digests=(sha256_of_file(part),),
             has="records",
             where=str(to.resolve()),
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.core.canonical import one_form
 from tunesmith.core.errors import ConfigError, NotAllowed, UsageError
 from tunesmith.core.ref import to_plain
 from tunesmith.project import Project
@@ -35,7 +35,7 @@ def acting(project: Project, name: str = "") -> Actor:
     user = project.runner.actor
     if name and not name.strip():
         raise UsageError("--as is blank", remedy="name the user, or leave it out")
-    name = unicodedata.normalize("NFC", name.strip())
+    name = one_form(name)
     if name and name != user and not project.file.registry.allow_as:
         raise NotAllowed(
             f"{user} may not act as {name}",
@@ -47,7 +47,7 @@ def acting(project: Project, name: str = "") -> Actor:
 
 def person(name: str) -> str:
     """What two spellings of one name have in common: who types another is nobody else."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name.strip()).casefold())
+    return one_form(one_form(name).casefold())
 
 
 def require_asker(project: Project, actor: Actor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core import catalog, lifecycle
@@ -127,15 +127,25 @@ def released_version(project: Project, version: str) -> Released:
         GateFailed: it never passed its gate.
     """
     with project.runner.database.read() as connection:
-        name = version_of(connection, version).name
-        for row in reversed(catalog.alias_history(connection, "model", name)):
-            found = released(project, connection, row)
-            if found.version == version:
-                return found
+        for found in releases(project, connection, version):
+            return found
     raise GateFailed(
         f"{version} never passed its gate, so there is no release of it",
         remedy="run the project (`tunesmith run`) and see what the gate says",
     )
+
+
+def releases(project: Project, connection: Transaction, version: str) -> Iterator[Released]:
+    """The releases of a version, the newest first.
+
+    Raises:
+        UsageError, NotFound: see `version_of`.
+    """
+    name = version_of(connection, version).name
+    for row in reversed(catalog.alias_history(connection, "model", name)):
+        found = released(project, connection, row)
+        if found.version == version:
+            yield found
 
 
 def pointed(project: Project, connection: Transaction, model: str) -> dict[str, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import tarfile
-import zipfile
 import zlib
 from dataclasses import replace
 from email.message import EmailMessage
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from archives import tarred, zipped
 from tunesmith.cli.main import app
 from tunesmith.core import erasure, evidence
 from tunesmith.core.canonical import canonical_json
@@ -107,14 +106,6 @@ def a_note_of_a_pdf(text):
     return pdf(["A letter."], notes=f"/Annots[{note}]")
 
 
-def zipped(*parts):
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in parts:
-            archive.writestr(name, data)
-    return sink.getvalue()
-
-
 def escaped(text):
     return text.replace("é", "&#xE9;").replace("è", "&#232;").replace("à", "&#xe0;")
 
@@ -130,7 +121,7 @@ def docx(text):
     before = "<w:p>\n<w:r>\n<w:t>Dear all</w:t>\n</w:r>\n</w:p>\n"
     body = f"{before}<w:p>\n{runs}</w:p>\n{before}"
     return zipped(
-        ("word/document.xml", f'<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>')
+        {"word/document.xml": f'<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'}
     )
 
 
@@ -140,26 +131,28 @@ def two_paragraphs(text):
         f"<w:p><w:r><w:t>{text[:2]}</w:t></w:r><w:r><w:t>{text[2:12]}</w:t></w:r></w:p>"
         f"<w:p><w:r><w:t>{text[12:].lstrip()}</w:t></w:r></w:p>"
     )
-    return zipped(("word/comments.xml", f"<w:comments>{paragraphs}</w:comments>"))
+    return zipped({"word/comments.xml": f"<w:comments>{paragraphs}</w:comments>"})
 
 
 def pptx(text):
     runs = f"<a:r><a:t>{text[:2]}</a:t></a:r><a:r><a:rPr/><a:t>{text[2:]}</a:t></a:r>"
-    return zipped(("ppt/slides/slide1.xml", f"<p:sld><a:p>{runs}</a:p></p:sld>"))
+    return zipped({"ppt/slides/slide1.xml": f"<p:sld><a:p>{runs}</a:p></p:sld>"})
 
 
 def odt(text):
     said = f'{text[:2]}<text:span text:style-name="T1">{text[2:12]}</text:span>'
     said += f"<text:s/>{text[12:].lstrip()}"
     return zipped(
-        ("mimetype", "application/vnd.oasis.opendocument.text"),
-        ("content.xml", f"<office:text><text:p>{said}</text:p></office:text>"),
+        {
+            "mimetype": "application/vnd.oasis.opendocument.text",
+            "content.xml": f"<office:text><text:p>{said}</text:p></office:text>",
+        }
     )
 
 
 def epub(text):
     said = text.replace("é", "&eacute;").replace("à", "&agrave;").replace(" has", "<br/><b>h</b>as")
-    return zipped(("OEBPS/a.xhtml", f"<html><body><h1>A</h1><p>{said}</p></body></html>"))
+    return zipped({"OEBPS/a.xhtml": f"<html><body><h1>A</h1><p>{said}</p></body></html>"})
 
 
 def an_attribute_of_html(text):
@@ -210,17 +203,12 @@ def in_a_mailbox(data):
     return b"From x\nFrom: a\n\nHi.\n\nFrom x\n" + attached(data)
 
 
-def tarred(data):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w") as archive:
-        member = tarfile.TarInfo("a.bin")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    return gzip.compress(sink.getvalue())
+def packed_tar(data):
+    return gzip.compress(tarred({"a.bin": data}))
 
 
 def a_member(data):
-    return zipped(("a.bin", data))
+    return zipped({"a.bin": data})
 
 
 def unread(data):
@@ -231,7 +219,7 @@ def unread(data):
 
 
 @pytest.mark.parametrize("write", DOCUMENTS)
-@pytest.mark.parametrize("pack", [bytes, a_member, tarred, attached, in_a_mailbox])
+@pytest.mark.parametrize("pack", [bytes, a_member, packed_tar, attached, in_a_mailbox])
 def test_what_a_document_says_is_found(write, pack):
     data = pack(write(SAID))
     assert SAID.encode() not in data
@@ -258,7 +246,7 @@ def encrypted_member():
 
 
 def damaged_member():
-    data = bytearray(zipped(("a.txt", b"abc " * 99), ("b.txt", b"b")))
+    data = bytearray(zipped({"a.txt": b"abc " * 99, "b.txt": b"b"}))
     data[33] ^= 255
     return bytes(data)
 

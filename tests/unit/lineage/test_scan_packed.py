@@ -11,13 +11,13 @@ import lzma
 import quopri
 import random
 import tarfile
-import zipfile
 from email.message import EmailMessage
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import archives
 from tunesmith.lineage.decode import contents_of
 from tunesmith.lineage.readings import readings
 from tunesmith.lineage.scan import holds, needles, says
@@ -27,19 +27,11 @@ PADDING = [f"line {number} of what other people said" for number in range(300)]
 
 
 def zipped(data, name="a.bin"):
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
-    return sink.getvalue()
+    return archives.zipped({name: data})
 
 
 def tarred(data):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w") as archive:
-        member = tarfile.TarInfo("a.bin")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    return sink.getvalue()
+    return archives.tarred({"a.bin": data})
 
 
 def table(column, **settings):
@@ -184,11 +176,8 @@ def test_damaged_files_are_read_as_far_as_they_go(tmp_path):
     ):
         (tmp_path / "broken").write_bytes(data)
         assert not holds(tmp_path / "broken", needles([SAID]))
-        both = io.BytesIO()
-        with zipfile.ZipFile(both, "w") as archive:
-            archive.writestr("a", data)
-            archive.writestr("b", escaped_json(SAID))
-        (tmp_path / "both").write_bytes(both.getvalue())
+        both = archives.zipped({"a": data, "b": escaped_json(SAID)})
+        (tmp_path / "both").write_bytes(both)
         assert holds(tmp_path / "both", needles([SAID]))
 
 
@@ -197,11 +186,7 @@ def hurt(data, at, size=2):
 
 
 def two_members(first=b"x y z " * 50):
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a", first)
-        archive.writestr("b", escaped_json(SAID) + b"x" * 2000)
-    return sink.getvalue()
+    return archives.zipped({"a": first, "b": escaped_json(SAID) + b"x" * 2000})
 
 
 def header_changed(at_local, at_central, value):
@@ -237,13 +222,8 @@ def a_member_packed_in_an_unknown_way():
 
 def a_damaged_member_of_a_tar():
     """The checksum of its header is wrong: where the next one begins is still known."""
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w") as archive:
-        for name, data in (("z", b"z"), ("a", b"x" * 2000), ("b", gzip.compress(SAID.encode()))):
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return hurt(sink.getvalue(), 1024 + 148, 1)
+    members = {"z": b"z", "a": b"x" * 2000, "b": gzip.compress(SAID.encode())}
+    return hurt(archives.tarred(members), 1024 + 148, 1)
 
 
 def a_damaged_row_group():
@@ -324,13 +304,7 @@ def test_a_tar_of_the_old_form_is_unpacked(tmp_path):
 
 
 def test_a_member_of_a_tar_whose_header_is_damaged_is_told(tmp_path):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w") as archive:
-        for name, data in (("a", b"one"), ("b", zipped(SAID.encode())), ("c", b"three")):
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    whole = sink.getvalue()
+    whole = archives.tarred({"a": b"one", "b": zipped(SAID.encode()), "c": b"three"})
     path = tmp_path / "t.tar"
     for data, damaged in ((whole, 0), (hurt(whole, 1024 + 100), 1)):
         path.write_bytes(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -189,31 +191,42 @@ def test_the_commands_print_fields(drifted):
 # The comparison itself, against sets and Counters.
 
 
-def write(path, rows: list[tuple[str, str, str, str]]) -> None:
-    names = ("row_id", "pointer", "text", "label")
-    table = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    pq.write_table(pa.table({**table, "attributes": ["{}"] * len(rows)}), path)
+Rows = list[tuple[str, str, str, str, str]]
+"""(row_id, pointer, text, label, attributes)"""
+
+
+def changes_of(tmp_path, before: Rows, after: Rows, limit: int = 1000) -> list[dict]:
+    """What the comparison of two versions of a source says of each row that changed."""
+    names = ("row_id", "pointer", "text", "label", "attributes")
+    with query.opened() as connection:
+        for version, rows in (("before", before), ("after", after)):
+            table = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+            pq.write_table(pa.table(table), tmp_path / version)
+            query.load(connection, version, {"rows": tmp_path / version})
+        query.compare(connection, in_file_order=True)
+        return query.examples(connection, limit)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_versions_are_compared_as_by_hand(tmp_path, seed):
     draw = random.Random(seed)
 
-    def row(text: str, line: int) -> tuple[str, str, str, str]:
+    def row(text: str, line: int) -> tuple[str, str, str, str, str]:
         row_id = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return row_id, f"f.jsonl#{line}", text, text[-1]
+        return row_id, f"f.jsonl#{line}", text, text[-1], "{}"
 
     texts = [f"text {seed} {number}" for number in range(300)]
     after = [text for text in texts if draw.random() > 0.1]
     for _ in range(20):
         after.insert(draw.randrange(len(after)), f"new {draw.random()}")
-    write(tmp_path / "before", [row(text, line) for line, text in enumerate(texts, start=1)])
-    write(tmp_path / "after", [row(text, line) for line, text in enumerate(after, start=1)])
-    with query.opened() as connection:
-        query.load(connection, "before", {"rows": tmp_path / "before"})
-        query.load(connection, "after", {"rows": tmp_path / "after"})
-        query.compare(connection, in_file_order=True)
-        counts = query.counts(connection)
+    counts = Counter(
+        each["change"]
+        for each in changes_of(
+            tmp_path,
+            [row(text, line) for line, text in enumerate(texts, start=1)],
+            [row(text, line) for line, text in enumerate(after, start=1)],
+        )
+    )
     gone, new = set(texts) - set(after), set(after) - set(texts)
     edited = counts.get("edited", 0)  # a new line where one is gone: one or the other reading
     assert counts.get("removed", 0) + edited == len(gone)
@@ -229,21 +242,13 @@ def test_a_new_field_in_every_row_hides_nothing_that_left_came_or_was_edited(tmp
     after = {line: text for line, text in texts.items() if fates[line] != "gone"}  # in quarantine
     after |= {line: f"{text}, edited" for line, text in after.items() if fates[line] == "edited"}
     after |= {line: f"new {line}" for line in range(301, 306)}
-    for name, rows, fields in (("before", texts, {}), ("after", after, {"prio": 1})):
-        columns = {
-            "row_id": [f"{name} {line}" for line in rows],
-            "pointer": [f"f.jsonl#{line}" for line in rows],
-            "text": list(rows.values()),
-            "label": ["a"] * len(rows),
-            "attributes": [json.dumps({"id": line, **fields}) for line in rows],
-        }
-        pq.write_table(pa.table(columns), tmp_path / name)
-    with query.opened() as connection:
-        for name in ("before", "after"):
-            query.load(connection, name, {"rows": tmp_path / name})
-        query.compare(connection, in_file_order=True)
-        shown = {(row["change"], row["pointer"]) for row in query.examples(connection, 400)}
-        whats = {row["pointer"]: row["what"] for row in query.examples(connection, 400)}
+    found = changes_of(
+        tmp_path,
+        [(f"b{n}", f"f.jsonl#{n}", text, "a", "{}") for n, text in texts.items()],
+        [(f"a{n}", f"f.jsonl#{n}", text, "a", '{"prio": 1}') for n, text in after.items()],
+    )
+    shown = {(row["change"], row["pointer"]) for row in found}
+    whats = {row["pointer"]: row["what"] for row in found}
     at: dict[str, set[str]] = {"same": set(), "gone": set(), "edited": set()}
     for line, fate in fates.items():
         at[fate].add(f"f.jsonl#{line}")
@@ -257,22 +262,56 @@ def test_a_new_field_in_every_row_hides_nothing_that_left_came_or_was_edited(tmp
 
 def test_where_every_text_is_another_a_row_is_known_by_its_line(tmp_path):
     """A source without a text field: the text is the record, so that no two words stay."""
-    for name, lines in (("before", (1, 2, 3, 4, 6, 7)), ("after", (1, 2, 4, 5, 6, 7))):
-        columns = {
-            "row_id": ["first", *(f"{name} {line}" for line in lines[1:])],
-            "pointer": [f"f.jsonl#{line}" for line in lines],
-            "text": ["first", *(f"{name}: row {line}" for line in lines[1:])],
-            "label": [""] * 6,
-            "attributes": ["{}"] * 6,
-        }
-        pq.write_table(pa.table(columns), tmp_path / name)
-    with query.opened() as connection:
-        for name in ("before", "after"):
-            query.load(connection, name, {"rows": tmp_path / name})
-        query.compare(connection, in_file_order=True)
-        shown = {(row["change"], row["pointer"]) for row in query.examples(connection, 9)}
+
+    def version(name: str, lines: Sequence[int]) -> Rows:
+        first, *others = lines
+        rows = [(f"{name} {n}", f"f.jsonl#{n}", f"{name}: row {n}", "", "{}") for n in others]
+        return [("first", f"f.jsonl#{first}", "first", "", "{}"), *rows]
+
+    found = changes_of(
+        tmp_path, version("before", (1, 2, 3, 4, 6, 7)), version("after", (1, 2, 4, 5, 6, 7))
+    )
+    shown = {(row["change"], row["pointer"]) for row in found}
     edited = {("edited", f"f.jsonl#{line}") for line in (2, 4, 6, 7)}
     assert shown == {*edited, ("removed", "f.jsonl#3"), ("added", "f.jsonl#5")}
+
+
+LONG = "the same words, said by several"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        (  # the first left, and the others are a line further up
+            ["one that leaves", "one that stays", "another that stays"],
+            ["one that stays", "another that stays"],
+            {("removed", 1), ("edited", 1), ("edited", 2)},
+        ),
+        (  # as many say it as did, in other places
+            ["a line to be left out", LONG, LONG],
+            [LONG, LONG],
+            {("removed", 1), ("edited", 1), ("edited", 2)},
+        ),
+        (  # which of those that say it left is told by their neighbours
+            [LONG, "between them", LONG],
+            ["between them", LONG],
+            {("removed", 1), ("edited", 1), ("edited", 2)},
+        ),
+        (  # what many may say by chance is no sign
+            ["yes", "a line between"],
+            ["a line between", "yes"],
+            {("removed", 1), ("edited", 1), ("added", 2)},
+        ),
+    ],
+)
+def test_what_is_said_tells_of_a_row_that_has_another_id_and_place(tmp_path, before, after, wanted):
+    def version(name: str, texts: list[str]) -> Rows:
+        numbered = enumerate(texts, start=1)
+        fields = json.dumps({name: 1})
+        return [(f"{name}{n}", f"f.jsonl#{n}", text, "", fields) for n, text in numbered]
+
+    found = changes_of(tmp_path, version("b", before), version("a", after))
+    assert {(row["change"], int(row["pointer"][8:])) for row in found} == wanted
 
 
 def test_a_row_that_moved_to_the_other_side_is_neither_new_nor_gone(tmp_path):

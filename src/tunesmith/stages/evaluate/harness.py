@@ -20,7 +20,7 @@ from tunesmith.stages.evaluate.harness_filters import filters_of
 from tunesmith.stages.evaluate.harness_metrics import metrics_of
 from tunesmith.stages.evaluate.harness_rows import NONE_GIVEN, Given, docs_of, is_same
 from tunesmith.stages.evaluate.harness_samples import are_logged, rows_of_logged
-from tunesmith.stages.evaluate.harness_shapes import require_shapes
+from tunesmith.stages.evaluate.harness_shapes import require_shapes, short
 from tunesmith.stages.evaluate.harness_yaml import Function, whole
 
 TIMEOUT_S = 120.0
@@ -360,5 +360,4 @@ def _says(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = value.name if isinstance(value, Function) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return short(value.name if isinstance(value, Function) else str(value))

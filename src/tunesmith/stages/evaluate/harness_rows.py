@@ -91,10 +91,8 @@ def docs_of(
     """
     files = given_files(given, split, str(task.get("dataset_name") or ""))
     if files:
-        docs, read = (
-            _of_files(files),
-            [f"{each.name}, sha256 {sha256_of_file(each)}" for each in files],
-        )
+        docs = _of_files(files)
+        read = [f"{each.name}, sha256 {sha256_of_file(each)}" for each in files]
         if not docs:
             raise DataError(f"{path.name}: its split {split!r} has no rows")
         return docs, read
@@ -136,12 +134,6 @@ def given_files(given: Given, split: str, subset: str) -> list[Path]:
             found = _tables(each / split) or [
                 file for file in _tables(each) if re.split(r"[-.]", file.name)[0] == split
             ]
-            if len({file.suffix for file in found}) > 1:
-                names = ", ".join(file.name for file in found)
-                raise DataError(
-                    f"split {split!r} has files of several forms: {names}",
-                    remedy=f"name the ones to read: --rows {split}=FILE",
-                )
             if found:
                 return found
         if within and folder in within and folder.is_dir():
@@ -179,6 +171,11 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _of_files(files: Sequence[Path]) -> list[dict[str, Any]]:
+    if len({file.suffix for file in files}) > 1:  # the same rows, most likely, each twice
+        raise DataError(
+            f"a split has files of several forms: {', '.join(file.name for file in files)}",
+            remedy="name the ones to read: --rows SPLIT=FILE",
+        )
     docs: list[dict[str, Any]] = []
     num_bytes = 0
     for file in files:

@@ -77,11 +77,11 @@ def require_shapes(name: str, task: Mapping[Any, Any]) -> None:
             found = found.get(inner) if isinstance(found, dict) else None
         if found is not None and not holds(found):
             raise DataError(
-                f"{name}: {path} is {_short(found)}, and not {expected}",
+                f"{name}: {path} is {short(repr(found))}, and not {expected}",
                 remedy=f"write {expected} under {path}",
             )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def short(text: str) -> str:
+    """A value of a task's file, as a message has it."""
     return text if len(text) <= 60 else f"{text[:57]}..."

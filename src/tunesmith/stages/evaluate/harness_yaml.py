@@ -12,7 +12,7 @@ import yaml
 
 from tunesmith.core.errors import DataError, NotFound
 from tunesmith.core.project_folder import read_text, require_inside
-from tunesmith.stages.evaluate.harness_shapes import require_shapes
+from tunesmith.stages.evaluate.harness_shapes import require_shapes, short
 
 MAX_BYTES = 64 << 20
 MAX_INCLUDED = 8
@@ -133,7 +133,8 @@ def _members(
         files = known.get(name, []) if isinstance(name, str) else []
         if not files or depth > MAX_INCLUDED or "class" in over:
             raise DataError(
-                f"{path.name}: its task {_named(each)} is none of the YAML files in its folder",
+                f"{path.name}: its task {short(repr(each))} is none of the YAML files in its "
+                "folder",
                 remedy="import its tasks one by one",
             )
         for file, found in files:
@@ -142,8 +143,3 @@ def _members(
                 yield from ((below, what | over) for below, what in inner)
             else:
                 yield file, over
-
-
-def _named(each: Any) -> str:
-    text = repr(each)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -250,7 +250,7 @@ def _without(
     theirs = list(gone.values())
     if not gone:
         return data, []
-    if form_of(config, name) in WHOLE or {each.pointer for each in every} == {name}:
+    if form_of(config.format, name) in WHOLE or {each.pointer for each in every} == {name}:
         return None, theirs
     left = cut_out(config, name, data, {each.pointer: each.data for each in theirs})
     stays = [(each.pointer, each.data) for each in every if each.pointer not in gone]

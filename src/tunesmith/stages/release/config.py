@@ -3,10 +3,9 @@ of who may promote it: the `[registry]` section."""
 
 from __future__ import annotations
 
-import unicodedata
-
 from pydantic import Field, field_validator
 
+from tunesmith.core.canonical import one_form
 from tunesmith.core.section import Section
 
 
@@ -48,4 +47,4 @@ class RegistryConfig(Section):
     @classmethod
     def _in_one_form(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """As whoever acts is called, however the file spells them."""
-        return tuple(unicodedata.normalize("NFC", name.strip()) for name in names)
+        return tuple(one_form(name) for name in names)

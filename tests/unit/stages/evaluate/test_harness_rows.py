@@ -240,3 +240,27 @@ def test_the_tasks_of_a_group_are_those_that_it_names(tmp_path: Path) -> None:
     (folder / "one.yaml").write_text("include: ../../x\n")
     with pytest.raises(DataError, match="leads out of the folder tasks"):
         whole(folder / "one.yaml")
+
+
+def test_rows_in_two_forms_are_not_asked_twice(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    pq.write_table(table, tmp_path / "test.parquet")
+    (tmp_path / "test.jsonl").write_text('{"q": "Is it", "level": 1, "label": 1}\n')
+    for said in (str(tmp_path), f"test={tmp_path}"):
+        with pytest.raises(DataError, match=r"several forms: test\.jsonl, test\.parquet"):
+            docs(said)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_what_is_no_number_is_empty(tmp_path: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pq.write_table(pa.table({"x": [float("nan"), 1.0]}), tmp_path / name)
+    else:
+        (tmp_path / name).write_text('{"x": NaN}\n{"x": 1.0}\n')
+    assert docs(f"test={tmp_path / name}") == [{"x": None}, {"x": 1.0}]
+
+
+def test_a_column_that_is_there_twice_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("q,q\n1,2\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        docs(f"test={tmp_path / 'a.csv'}")

@@ -68,10 +68,10 @@ _FORMS: Mapping[str, _Form] = {
 none can be."""
 
 
-def form_of(config: SourceConfig, name: str) -> str:
-    """The format of a file: of a document the one that its name says."""
+def form_of(format: str, name: str) -> str:
+    """The format of a file of a source of that format: of a document the one that its name says."""
     suffix = name.rpartition(".")[2].lower()
-    return BY_SUFFIX.get(suffix, "text") if config.format == "document" else config.format
+    return BY_SUFFIX.get(suffix, "text") if format == "document" else format
 
 
 def cut_out(config: SourceConfig, name: str, data: bytes, gone: Mapping[str, bytes]) -> bytes:
@@ -80,7 +80,7 @@ def cut_out(config: SourceConfig, name: str, data: bytes, gone: Mapping[str, byt
     Raises:
         DataError: one does not stand where its pointer says, or the file cannot be written anew.
     """
-    form = _FORMS.get(form_of(config, name))
+    form = _FORMS.get(form_of(config.format, name))
     if form is None:
         raise cannot(name, next(iter(gone)))
     try:
@@ -94,7 +94,7 @@ def said_in(
 ) -> Mapping[str, bytes]:
     """What stands at each pointer, of a file in which not all can be read; nothing of one that
     cannot be read at all. `pointers` are those of all that was found in it."""
-    form = _FORMS.get(form_of(config, name))
+    form = _FORMS.get(form_of(config.format, name))
     try:
         return form.said(config, name, data, pointers) if form else {}
     except _UNREADABLE:
