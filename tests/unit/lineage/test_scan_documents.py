@@ -10,6 +10,8 @@ from dataclasses import replace
 from email.message import EmailMessage
 
 import pyarrow.parquet as pq
+import pypdfium2
+import pypdfium2.raw as raw
 import pytest
 from typer.testing import CliRunner
 
@@ -258,7 +260,22 @@ def deep():
     return data
 
 
+def a_scanned_page_behind_a_cover():
+    """A page that is a picture, in a document that has text elsewhere."""
+    document = pypdfium2.PdfDocument(pdf(["A cover."]))
+    picture = pypdfium2.PdfImage.new(document)
+    picture.set_bitmap(pypdfium2.PdfBitmap.new_native(8, 8, raw.FPDFBitmap_BGR))
+    page = document.new_page(200, 200)
+    page.insert_obj(picture)
+    page.gen_content()
+    sink = io.BytesIO()
+    document.save(sink)
+    document.close()
+    return sink.getvalue()
+
+
 CANNOT = [
+    (a_scanned_page_behind_a_cover, "page 2: a picture without text, as a scan is"),
     (encrypted_member, "a.bin: encrypted"),
     (damaged_member, "a.txt: damaged: read up to there, at the most"),
     (deep, f"{'/'.join(['a.bin'] * 5)}: packed more than 5 deep"),

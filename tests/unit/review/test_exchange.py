@@ -296,6 +296,13 @@ def test_what_argilla_itself_exports_is_read(ward, tmp_path):
         ({**record, "responses": "a"}, "record 1 is without dict 'responses'"),
         ({"id": row, "kind": "a"}, "metadata of record 1 is without str 'guidelines'"),
         ({**record, "responses": [{"user_id": ann}]}, "response 1 is without str 'status'"),
+        (
+            {
+                **record,
+                "responses": [{"user_id": ann, "status": "submitted", "values": {"label": "a"}}],
+            },
+            "response 1 is no object",
+        ),
         ({**record, "responses": {"label": ["a"]}}, "record 1, response 1 is no object"),
         ({**record, "metadata": {}}, "metadata of record 1 is without str 'guidelines'"),
         (
